@@ -233,7 +233,7 @@ class Server:
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"{program} {' '.join(arguments)} on {db!r}: {done.stderr.decode(errors='replace')}")
+            raise RuntimeError(f"{program} on {db!r}: {done.stderr.decode(errors='replace')}")
         return done.stdout
 
     def psql(self, script: str, db: str = "postgres", variables: Mapping[str, str] | None = None) -> str:
@@ -301,6 +301,7 @@ class Server:
             # What one role granted must go before the roles themselves can.
             each("DROP OWNED BY {} CASCADE", "SELECT rolname FROM pg_roles WHERE oid >= 16384")
             each("DROP ROLE {}", "SELECT rolname FROM pg_roles WHERE oid >= 16384")
+            cursor.execute("ALTER ROLE ALL RESET ALL")
             cursor.execute("ALTER ROLE postgres RESET ALL")
             cursor.execute("ALTER ROLE postgres PASSWORD %s", [self.password])
             cursor.execute("COMMENT ON ROLE postgres IS NULL")
