@@ -1,0 +1,69 @@
+# The two commands that matter: `make demo` and `make test`. Each sets up all that it needs inside this checkout.
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+COLLECTIONS := $(CURDIR)/.work/collections
+HERE := $(COLLECTIONS)/ansible_collections/holdfast/postgres
+SANITY := $(CURDIR)/.work/sanity/ansible_collections/holdfast/postgres
+PYTHON_CODE := plugins tests/lab tests/demo tests/bench tests/tools
+export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup demo test lint sanity unit integration matrix bench clean
+help:
+	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
+	@echo "make test   lint, ansible-test sanity, unit and integration tests"
+	@echo "make bench  ours and the guides' pipelines, side by side"
+
+setup: $(STAMP) $(HERE)
+	@tests/tools/check_programs.sh
+
+$(STAMP): tests/requirements/test.txt
+	@python=$$(tests/tools/find_python.sh) && { [ -x $(PY) ] || "$$python" -m venv $(VENV); }
+	@echo "Installing the controller and the tests' packages into $(VENV) …"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement tests/requirements/test.txt
+	@touch $@
+
+$(HERE):
+	@mkdir -p $(dir $@) && ln -sfn $(CURDIR) $@
+
+demo: setup
+	@$(PY) tests/demo/demo.py
+
+bench: setup
+	@$(PY) tests/bench/bench.py
+
+test: lint sanity unit integration
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy $(PYTHON_CODE)
+	vermin --quiet --no-tips --target=3.9- --violations --eval-annotations plugins/modules plugins/module_utils
+	yamllint --strict .
+	ansible-lint --offline --profile production
+
+# From a copy, as ansible-test wants its place and takes everything below it for the collection.
+sanity: setup
+	@rm -rf $(SANITY) && mkdir -p $(SANITY)
+	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory=$(SANITY) --
+	@$(PY) tests/tools/ansible_test_bootstrap.py
+	cd $(SANITY) && env -u ANSIBLE_COLLECTIONS_PATH ansible-test sanity --requirements --color no
+
+unit: setup
+	$(PY) -m pytest -q tests/unit
+
+integration: setup matrix
+	$(PY) -m pytest -q tests/integration
+
+# The other controllers that are supported, each in an environment of its own.
+matrix: .work/venv-2.17/.installed .work/venv-2.18/.installed
+.work/venv-%/.installed: $(STAMP)
+	@python=$$(tests/tools/find_python.sh) && "$$python" -m venv .work/venv-$*
+	@.work/venv-$*/bin/python -m pip install --quiet --disable-pip-version-check "ansible-core==$*.*" "psycopg2-binary>=2.9.9,<3"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .work .cache

@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of one backup, the same for every engine, and its form as a manifest. Pure.
+
+The format is described for users in docs/manifest.md and docs/manifest.schema.json.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One object of a backup.
+
+    ``key`` is relative to the backup's folder; ``size`` and ``sha256`` are of what is stored; ``raw_size`` is
+    the bytes before compression and encryption (None: unknown).
+    ``role``: ``database``, ``globals``, ``cluster``, ``contents``.
+    """
+
+    key: str
+    role: str
+    size: int
+    sha256: str
+    raw_size: Optional[int] = None
+    database: Optional[str] = None
+
+
+@dataclass
+class Record:
+    """One restorable set. Times are ISO 8601 in UTC, sizes bytes, LSNs as PostgreSQL writes them."""
+
+    id: str
+    engine: str
+    kind: str
+    engine_version: str
+    server: dict[str, Any]
+    started_at: str
+    stopped_at: str
+    start_lsn: Optional[str]
+    stop_lsn: Optional[str]
+    scope: dict[str, Any]
+    consistency: dict[str, Any]
+    databases: list[dict[str, Any]]
+    compression: dict[str, Any]
+    encryption: dict[str, Any]
+    artifacts: list[Artifact]
+    created_by: str
+    parent: Optional[str] = None
+    verified_at: Optional[str] = None
+    drilled_at: Optional[str] = None
+    pinned: bool = False
+    annotations: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the repository, without manifest and instructions."""
+        return sum(artifact.size for artifact in self.artifacts)
+
+    @property
+    def raw_size(self) -> Optional[int]:
+        """Bytes before compression; None where any artifact's is unknown."""
+        sizes = [artifact.raw_size for artifact in self.artifacts]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as users get it."""
+        return {"format": FORMAT, **asdict(self), "size": self.size, "raw_size": self.raw_size}
+
+
+def encode(record: Record) -> bytes:
+    """A manifest."""
+    return (json.dumps(record.to_dict(), indent=1, ensure_ascii=False, sort_keys=False) + "\n").encode()
+
+
+def decode(data: bytes, where: str) -> Record:
+    """A record out of a manifest; ``where`` names it in messages.
+
+    Raises:
+        CatalogError: it is damaged, or of a newer format.
+    """
+    try:
+        content = json.loads(data)
+        if not isinstance(content, dict):
+            raise TypeError("it is not a JSON object")
+        version = content["format"]
+        if isinstance(version, int) and version > FORMAT:
+            raise CatalogError(
+                f"The manifest {where} has format {version}; this version of holdfast.postgres reads up to {FORMAT}. "
+                "Update the collection, or restore by hand with the RESTORE.txt beside it."
+            )
+        known = {item.name for item in fields(Record)}
+        values = {name: value for name, value in content.items() if name in known}
+        values["artifacts"] = [
+            Artifact(**{item.name: entry[item.name] for item in fields(Artifact)}) for entry in content["artifacts"]
+        ]
+        return Record(**values)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CatalogError(
+            f"The manifest {where} is damaged ({exc.__class__.__name__}: {exc}). Its backup is not trusted; the artifacts "
+            "may still be good: see the RESTORE.txt beside it, or use another backup."
+        ) from exc

@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One server's backups in a repository: ``<server>/<id>/…`` with ``manifest.json`` last.
+
+A backup exists exactly when its manifest does. What an interrupted run leaves is a folder without one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, decode, encode
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    CatalogError,
+    HoldfastError,
+    ObjectMissing,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
+
+MANIFEST = "manifest.json"
+INSTRUCTIONS = "RESTORE.txt"
+RESTORES = "_restores"  # what was restored where; never a backup's id, which begins with a letter or digit
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def check_name(option: str, name: str) -> str:
+    """A server's name or a backup's id: it becomes a folder. Raises BadOption."""
+    if not _NAME.fullmatch(name):
+        raise BadOption(
+            option, name, "cannot name a folder", "Use letters, digits, '.', '_' and '-', a letter or digit first."
+        )
+    return name
+
+
+class Shelf:
+    """The backups of the server ``name``."""
+
+    def __init__(self, repository: Repository, name: str) -> None:
+        self.repository = repository
+        self.name = check_name("server_name", name)
+
+    def key(self, backup_id: str, name: str) -> str:
+        """Where an object of a backup lies."""
+        return f"{self.name}/{backup_id}/{name}"
+
+    def lock(self, purpose: str) -> Lock:
+        """The server's lock, not yet taken."""
+        return Lock(self.repository, f"{self.name}/lock.json", purpose)
+
+    def ids(self) -> list[str]:
+        """Every folder that could be a backup, finished or not, in order."""
+        return sorted(name for name in self.repository.folders(self.name) if _NAME.fullmatch(name))
+
+    def read(self, backup_id: str) -> Optional[Record]:
+        """A backup's record; None when there is no manifest: it was interrupted, or never was.
+
+        Raises:
+            CatalogError: the manifest is damaged, newer, or of another server.
+        """
+        where = f"{self.key(backup_id, MANIFEST)} in {self.repository.description}"
+        try:
+            data = self.repository.read(self.key(backup_id, MANIFEST))
+        except ObjectMissing:
+            return None
+        record = decode(data, where)
+        if record.id != backup_id or record.server.get("name") != self.name:
+            raise CatalogError(
+                f"The manifest {where} belongs to the backup {record.id} of the server {record.server.get('name')!r}. "
+                f"Somebody moved it here: move it back below {record.server.get('name')}/{record.id}."
+            )
+        return record
+
+    def records(self, problems: list[str], leftovers: Optional[list[str]] = None) -> Iterator[Record]:
+        """Every backup, oldest id first. Manifests that can't be used go to ``problems``, what was interrupted to
+        ``leftovers``."""
+        for backup_id in self.ids():
+            try:
+                record = self.read(backup_id)
+            except CatalogError as exc:
+                problems.append(str(exc))
+                continue
+            if record is not None:
+                yield record
+            elif leftovers is not None:
+                leftovers.append(backup_id)
+
+    def get(self, backup_id: str) -> Record:
+        """One backup. Raises CatalogError when there is none of that id."""
+        record = self.read(check_name("backup_id", backup_id))
+        if record is None:
+            raise CatalogError(
+                f"There is no backup {backup_id!r} of the server {self.name!r} in {self.repository.description}. "
+                "The module holdfast.postgres.backup_facts lists those that are there."
+            )
+        return record
+
+    def write(self, record: Record) -> None:
+        """Write a manifest: from here on the backup exists."""
+        self.repository.write(self.key(record.id, MANIFEST), encode(record))
+
+    def remove(self, backup_id: str) -> None:
+        """Delete a backup, its manifest first: from then on it does not exist, however far the rest gets."""
+        self.repository.delete(self.key(backup_id, MANIFEST))
+        self.repository.delete_folder(f"{self.name}/{backup_id}")
+
+    def verify(self, record: Record, on_bytes: Callable[[int], None] = lambda read: None) -> None:
+        """Read every artifact back and compare size and sha256.
+
+        Raises:
+            CatalogError: something is missing or differs.
+        """
+        done = 0
+        for artifact in record.artifacts:
+            where = f"{self.key(record.id, artifact.key)} in {self.repository.description}"
+            digest, size = hashlib.sha256(), 0
+            try:
+                with self.repository.open(self.key(record.id, artifact.key)) as stream:
+                    while data := stream.read(1024 * 1024):
+                        digest.update(data)
+                        size += len(data)
+                        on_bytes(done + size)
+            except ObjectMissing as exc:
+                raise _broken(where, "is missing") from exc
+            except HoldfastError as exc:
+                raise _broken(where, f"cannot be read ({exc})") from exc
+            if size != artifact.size:
+                raise _broken(where, f"has {size} bytes instead of {artifact.size}")
+            if digest.hexdigest() != artifact.sha256:
+                raise _broken(where, "has another content than was written (its sha256 differs)")
+            done += size
+
+
+def _broken(where: str, what: str) -> CatalogError:
+    return CatalogError(f"The artifact {where} {what}. This backup cannot be trusted: use another one.")

@@ -1,0 +1,258 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A chain of programs: ``pg_dump | zstd | gpg``, without a shell and with nothing left unread."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO, Optional, Union
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Sink
+
+CHUNK = 1024 * 1024
+_F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ is there only from Python 3.10 on
+
+#: called about twice a second with (bytes made by the first program or None, bytes that came out)
+OnBytes = Callable[[Optional[int], int], None]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One program of a chain.
+
+    ``secret`` is handed over by an inherited pipe, whose number replaces ``{secret_fd}`` in ``argv``: so a
+    passphrase is in no argument list, no environment and no file.
+    """
+
+    argv: Sequence[str]
+    env: Optional[dict[str, str]] = None
+    secret: Optional[bytes] = None
+    ok: tuple[int, ...] = (0,)
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.argv[0])
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What came out of a chain: bytes and sha256 as stored, and the bytes before compression where known."""
+
+    size: int
+    sha256: str
+    raw_size: Optional[int]
+
+
+def _environment(extra: Optional[dict[str, str]]) -> dict[str, str]:
+    # Messages are matched and shown: they must not depend on the user's language.
+    return {**os.environ, "LC_ALL": "C", **(extra or {})}
+
+
+def _written(pid: int) -> Optional[int]:
+    """Bytes that a process wrote so far, by Linux's count (proc(5), /proc/pid/io); None where unknown.
+
+    It can be read until the process has been waited for, also after its end.
+    """
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/io", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("wchar:"):
+                return int(line[6:])
+    return None
+
+
+class Chain:
+    """Started programs. Use as a context manager: what still runs at the end is killed."""
+
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        stdin: Union[int, IO[bytes]] = subprocess.DEVNULL,
+        stdout: Union[int, IO[bytes]] = subprocess.PIPE,
+    ) -> None:
+        self.commands = commands
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._errors: list[IO[bytes]] = []
+        source: Union[int, IO[bytes]] = stdin
+        try:
+            for number, command in enumerate(commands):
+                last = number == len(commands) - 1
+                process = self._start(command, source, stdout if last else subprocess.PIPE)
+                if number:
+                    assert not isinstance(source, int)
+                    source.close()  # else the program before would never see that its reader is gone
+                self.processes.append(process)
+                if process.stdout is not None:
+                    with contextlib.suppress(OSError):
+                        fcntl.fcntl(process.stdout.fileno(), _F_SETPIPE_SZ, CHUNK)
+                    source = process.stdout
+        except BaseException:
+            self.kill()
+            raise
+
+    def _start(
+        self, command: Command, stdin: Union[int, IO[bytes]], stdout: Union[int, IO[bytes]]
+    ) -> subprocess.Popen[bytes]:
+        errors = tempfile.TemporaryFile()
+        self._errors.append(errors)
+        argv, secret_read = list(command.argv), -1
+        if command.secret is not None:
+            secret_read, secret_write = os.pipe()
+            os.write(secret_write, command.secret + b"\n")  # a pipe takes 64 KiB before it blocks
+            os.close(secret_write)
+            argv = [word.replace("{secret_fd}", str(secret_read)) for word in argv]
+        try:
+            return subprocess.Popen(
+                argv,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=errors,
+                env=_environment(command.env),
+                pass_fds=() if secret_read < 0 else (secret_read,),
+            )
+        except OSError as exc:
+            raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
+        finally:
+            if secret_read >= 0:
+                os.close(secret_read)
+
+    def __enter__(self) -> Chain:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End what still runs: a polite signal, two seconds, then the other one."""
+        running = [process for process in self.processes if process.poll() is None]
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(2)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for process in self.processes:
+            if process.stdout is not None:
+                process.stdout.close()
+        for errors in self._errors:
+            errors.close()
+
+    def messages(self, number: int) -> str:
+        """The end of what a program wrote to its standard error."""
+        errors = self._errors[number]
+        end = errors.seek(0, os.SEEK_END)
+        errors.seek(max(0, end - 16384))
+        return errors.read().decode("utf-8", "replace").strip()
+
+    def made(self) -> Optional[int]:
+        """Bytes that the first program has written to its standard output so far, its messages left out."""
+        written = _written(self.processes[0].pid)
+        return None if written is None else max(0, written - os.fstat(self._errors[0].fileno()).st_size)
+
+    def finish(self) -> Optional[int]:
+        """Wait for all, and read every exit code. Returns what ``made`` said at the very end.
+
+        Raises:
+            ToolError: a program failed. Where one failing made another fail by a broken pipe, the cause is named.
+        """
+        first = self.processes[0]
+        if first.returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+        made = self.made()
+        failed = []
+        for number, process in enumerate(self.processes):
+            code = process.wait()
+            if code not in self.commands[number].ok:
+                failed.append((number, code))
+        if failed:
+            # A program whose reader died ends by a broken pipe: so the cause is the last that failed otherwise.
+            number, code = next(
+                (item for item in reversed(failed) if item[1] != -signal.SIGPIPE), failed[-1]
+            )
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+            words = "\n".join(self.messages(number).splitlines()[-12:])
+            raise ToolError(f"{self.commands[number].name} {how}" + (f": {words}" if words else " and said nothing."))
+        return made
+
+
+def store(
+    commands: Sequence[Command],
+    sink: Sink,
+    on_bytes: OnBytes,
+    stdin: Union[int, IO[bytes]] = subprocess.DEVNULL,
+) -> Streamed:
+    """Run a chain and put what comes out into ``sink``, which is committed only when every program succeeded.
+
+    Memory is bounded by one chunk of 1 MiB and the pipes.
+
+    Raises:
+        ToolError: a program failed.
+        RepositoryError: the store did.
+    """
+    digest, size = hashlib.sha256(), 0
+    try:
+        with Chain(commands, stdin) as chain:
+            output = chain.processes[-1].stdout
+            assert output is not None
+            told = time.monotonic()
+            while True:
+                data = os.read(output.fileno(), CHUNK)
+                if not data:
+                    break
+                digest.update(data)
+                sink.write(data)
+                size += len(data)
+                if time.monotonic() - told > 0.5:
+                    on_bytes(chain.made(), size)
+                    told = time.monotonic()
+            made = chain.finish()
+            on_bytes(made, size)
+    except BaseException:
+        sink.abort()
+        raise
+    sink.commit()
+    return Streamed(size, digest.hexdigest(), made)
+
+
+def run(commands: Sequence[Command], stdin: Union[int, IO[bytes]] = subprocess.DEVNULL) -> bytes:
+    """Run a chain to its end, and return what it wrote (meant for little). Raises ToolError."""
+    with Chain(commands, stdin) as chain:
+        output = chain.processes[-1].stdout
+        assert output is not None
+        data = output.read()
+        chain.finish()
+        return data
+
+
+def pump(
+    commands: Sequence[Command],
+    stdin: Union[int, IO[bytes]],
+    stdout: Union[int, IO[bytes]],
+    on_bytes: OnBytes = lambda made, out: None,
+) -> str:
+    """Run a chain between two files (or from one into a program that keeps its output), and return the last
+    program's messages.
+
+    Raises:
+        ToolError: a program failed.
+    """
+    with Chain(commands, stdin, stdout) as chain:
+        while any(process.poll() is None for process in chain.processes[-1:]):
+            on_bytes(chain.made(), 0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                chain.processes[-1].wait(0.5)
+        chain.finish()
+        return chain.messages(len(commands) - 1)

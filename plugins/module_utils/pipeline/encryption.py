@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Encryption by gpg, so that stock gpg decrypts.
+
+``aes256``: a passphrase (RFC 4880 symmetric, AES-256). ``pgp``: public keys of recipients.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
+
+
+class Encryption:
+    """How artifacts are encrypted. ``home`` is a private directory (mode 0700) for gpg's files.
+
+    Raises:
+        BadOption: the options don't describe an encryption that can be used.
+    """
+
+    def __init__(self, options: Optional[Mapping[str, Any]], home: str) -> None:
+        options = options or {}
+        self.method: str = options.get("method") or "none"
+        self.suffix = "" if self.method == "none" else ".gpg"
+        self.recipients: list[str] = options.get("recipients") or []
+        self._home = home
+        self._user_home: Optional[str] = options.get("gpg_home")
+        self._secret = self._passphrase(options)
+        if self.method == "pgp" and not self.recipients:
+            raise BadOption(
+                "encryption.recipients", [], "names nobody who could decrypt", "Name key ids or public-key files."
+            )
+        if self.method == "aes256" and not self._secret:
+            raise BadOption(
+                "encryption.passphrase", None, "is missing", "Give encryption.passphrase or encryption.passphrase_file."
+            )
+        if self.method == "none" and (self._secret or self.recipients) and options.get("method"):
+            raise BadOption(
+                "encryption.method", "none", "does not go with a passphrase or recipients", "Use aes256 or pgp."
+            )
+
+    @staticmethod
+    def _passphrase(options: Mapping[str, Any]) -> Optional[bytes]:
+        path = options.get("passphrase_file")
+        if path and options.get("passphrase"):
+            raise BadOption("encryption.passphrase_file", path, "is given together with a passphrase", "Give one.")
+        if not path:
+            text: Optional[str] = options.get("passphrase")
+            return text.encode() if text else None
+        try:
+            mode = os.stat(path).st_mode
+            with open(path, "rb") as stream:
+                secret = stream.readline().rstrip(b"\r\n")
+        except OSError as exc:
+            raise BadOption(
+                "encryption.passphrase_file", path, f"cannot be read: {exc.strerror}", "Put the passphrase there."
+            ) from exc
+        if mode & 0o077:
+            raise BadOption(
+                "encryption.passphrase_file", path, f"can be read by others (mode {mode & 0o777:04o})", "Use mode 0600."
+            )
+        if not secret:
+            raise BadOption("encryption.passphrase_file", path, "begins with an empty line", "Put the passphrase there.")
+        return secret
+
+    def describe(self) -> dict[str, object]:
+        """For the manifest: no secret."""
+        return {"method": self.method, "recipients": self.recipients if self.method == "pgp" else []}
+
+    def check(self) -> None:
+        """Raise ToolError when gpg is missing."""
+        if self.method != "none" and shutil.which("gpg") is None:
+            raise ToolError("Encryption needs the program gpg, which is not in PATH. Install the package gnupg (gnupg2).")
+
+    def _gpg(self, home: Optional[str], *words: str) -> list[str]:
+        argv = ["gpg", "--batch", "--yes", "--quiet", "--no-tty", "--no-symkey-cache", "--pinentry-mode", "loopback"]
+        return argv + (["--homedir", home] if home else []) + list(words)
+
+    def encrypt(self) -> list[Command]:
+        """The programs that encrypt standard input. gpg's own compression stays off: ours came before."""
+        if self.method == "none":
+            return []
+        words = ["--cipher-algo", "AES256", "--compress-algo", "none"]
+        if self.method == "aes256":
+            argv = self._gpg(self._home, "--passphrase-fd", "{secret_fd}", *words, "--symmetric")
+            return [Command(argv, secret=self._secret)]
+        for recipient in self.recipients:
+            words += ["--recipient-file" if "/" in recipient else "--recipient", recipient]
+        keyring = self._user_home if not all("/" in name for name in self.recipients) else self._home
+        return [Command(self._gpg(keyring, "--trust-model", "always", *words, "--encrypt"))]
+
+    def decrypt(self) -> list[Command]:
+        """The programs that decrypt standard input: passphrases in a home of our own, keys in the user's."""
+        if self.method == "none":
+            return []
+        home = self._home if self.method == "aes256" else self._user_home
+        if self._secret:
+            return [Command(self._gpg(home, "--passphrase-fd", "{secret_fd}", "--decrypt"), secret=self._secret)]
+        return [Command(self._gpg(home, "--decrypt"))]
+
+    def close(self) -> None:
+        """End the agent that gpg starts for each home of ours."""
+        if self.method != "none" and shutil.which("gpgconf"):
+            subprocess.run(
+                ["gpgconf", "--homedir", self._home, "--kill", "gpg-agent"],
+                check=False,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )

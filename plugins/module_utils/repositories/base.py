@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The interface of every store. A repository knows keys and bytes, never what they mean.
+
+Keys are relative paths with ``/``. What is written becomes visible only when it is complete and durable.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Optional
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object: its key, its size in bytes, its modification time in seconds since the epoch."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class Sink(abc.ABC):
+    """An object being written. Nobody sees it before ``commit`` returns."""
+
+    @abc.abstractmethod
+    def write(self, data: bytes) -> None:
+        """Append bytes. Raises RepositoryError."""
+
+    @abc.abstractmethod
+    def commit(self) -> None:
+        """Make the object durable and visible. Raises RepositoryError."""
+
+    @abc.abstractmethod
+    def abort(self) -> None:
+        """Forget what was written; never raises."""
+
+
+class Repository(abc.ABC):
+    """A store of objects."""
+
+    #: what messages call this store
+    description: str
+
+    @abc.abstractmethod
+    def check(self, write: bool) -> None:
+        """Raise RepositoryError when the store is not there, or cannot be read (or written)."""
+
+    @abc.abstractmethod
+    def sink(self, key: str) -> Sink:
+        """Begin an object."""
+
+    @abc.abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """Read an object; what is returned has a ``fileno()`` that programs can read from.
+
+        Raises:
+            ObjectMissing: there is no such object.
+        """
+
+    @abc.abstractmethod
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key lies in the folder ``prefix``, unfinished ones left out."""
+
+    @abc.abstractmethod
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names of the folders directly in ``prefix``, unsorted."""
+
+    @abc.abstractmethod
+    def stat(self, key: str) -> Optional[ObjectInfo]:
+        """What is known of an object; None when there is none."""
+
+    @abc.abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete one object; one that is gone already is no error."""
+
+    @abc.abstractmethod
+    def delete_folder(self, prefix: str) -> None:
+        """Delete all that lies in a folder, unfinished objects too."""
+
+    @abc.abstractmethod
+    def swap(self, key: str, expected: Optional[bytes], new: Optional[bytes]) -> bool:
+        """Atomically replace a small object's content, if it still is ``expected`` (None: is not there).
+
+        ``new`` None deletes it. Returns whether it was done. This is what locks are made of.
+        """
+
+    @abc.abstractmethod
+    def free_bytes(self) -> Optional[int]:
+        """Bytes that can still be written; None where a store has no such limit."""
+
+    def read(self, key: str) -> bytes:
+        """A small object's content. Raises ObjectMissing."""
+        with self.open(key) as stream:
+            return stream.read()
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write a small object at once, durably."""
+        sink = self.sink(key)
+        try:
+            sink.write(data)
+        except BaseException:
+            sink.abort()
+            raise
+        sink.commit()

@@ -1,0 +1,224 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A directory as a repository: a local disk, or an NFS or volume mount."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from typing import BinaryIO, NoReturn, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing, RepositoryError
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo, Repository, Sink
+
+# What is not finished begins with this; listings leave it out.
+UNFINISHED = ".unfinished-"
+
+
+def fsync_directory(path: str) -> None:
+    """Make the names in a directory durable, as a rename alone is not (fsync(2))."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class FileSink(Sink):
+    """A file under a temporary name, renamed when it is on the disk."""
+
+    def __init__(self, repository: FileRepository, path: str) -> None:
+        self._repository = repository
+        self._path = path
+        self._directory = os.path.dirname(path)
+        self._temporary = os.path.join(self._directory, f"{UNFINISHED}{os.path.basename(path)[:200]}")
+        try:
+            repository.make_folder(self._directory)
+            self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError as exc:
+            repository.fail("begin a file in", exc)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as exc:
+            self._repository.fail("write to", exc)
+
+    def commit(self) -> None:
+        try:
+            os.fsync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            os.rename(self._temporary, self._path)
+            fsync_directory(self._directory)
+        except OSError as exc:
+            self.abort()
+            self._repository.fail("finish a file in", exc)
+
+    def abort(self) -> None:
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
+            self._fd = -1
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary)
+
+
+class FileRepository(Repository):
+    """Objects are files of mode 0600 below a directory that must exist.
+
+    The directory itself is never made here: one that is missing is most likely a mount that is.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.root = os.path.abspath(os.path.expanduser(path))
+        self.description = f"the repository {self.root}"
+
+    def check(self, write: bool) -> None:
+        if not os.path.isdir(self.root):
+            raise RepositoryError(
+                f"{self.description} does not exist (or is not a directory). If it is a mount, mount it; "
+                "else create it, or let the role holdfast.postgres.setup do so."
+            )
+        if not os.access(self.root, os.R_OK | os.X_OK):
+            raise RepositoryError(f"{self.description} cannot be read by {self._user()}. Change its owner or its mode.")
+        if not write:
+            return
+        if os.statvfs(self.root).f_flag & os.ST_RDONLY:
+            raise RepositoryError(f"{self.description} is mounted read-only. Mount it read-write.")
+        if not os.access(self.root, os.W_OK):
+            raise RepositoryError(
+                f"{self.description} cannot be written by {self._user()}. Change its owner or its mode."
+            )
+
+    def sink(self, key: str) -> Sink:
+        return FileSink(self, self._path(key))
+
+    def open(self, key: str) -> BinaryIO:
+        try:
+            return open(self._path(key), "rb")
+        except FileNotFoundError:
+            raise ObjectMissing(f"{key} is not in {self.description}.") from None
+        except OSError as exc:
+            self.fail(f"read {key} from", exc)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        base = self._path(prefix)
+        for directory, _folders, names in os.walk(base):
+            for name in names:
+                if name.startswith(UNFINISHED):
+                    continue
+                path = os.path.join(directory, name)
+                with contextlib.suppress(FileNotFoundError):
+                    status = os.stat(path)
+                    yield ObjectInfo(os.path.relpath(path, self.root), status.st_size, status.st_mtime)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        try:
+            with os.scandir(self._path(prefix)) as entries:
+                yield from (entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            self.fail("list", exc)
+
+    def stat(self, key: str) -> Optional[ObjectInfo]:
+        try:
+            status = os.stat(self._path(key))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as exc:
+            self.fail(f"look at {key} in", exc)
+        return ObjectInfo(key, status.st_size, status.st_mtime)
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        try:
+            os.unlink(path)
+            fsync_directory(os.path.dirname(path))
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            self.fail(f"delete {key} from", exc)
+
+    def delete_folder(self, prefix: str) -> None:
+        path = self._path(prefix)
+        try:
+            shutil.rmtree(path)
+            fsync_directory(os.path.dirname(path))
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            self.fail(f"delete {prefix} from", exc)
+
+    def swap(self, key: str, expected: Optional[bytes], new: Optional[bytes]) -> bool:
+        path = self._path(key)
+        try:
+            self.make_folder(os.path.dirname(path))
+            # The kernel lets go of flock when its holder dies, so this guard itself can never be stale.
+            with open(f"{os.path.dirname(path)}/.guard", "ab") as guard:
+                fcntl.flock(guard, fcntl.LOCK_EX)
+                try:
+                    current: Optional[bytes] = self.read(key)
+                except ObjectMissing:
+                    current = None
+                if current != expected:
+                    return False
+                if new is None:
+                    self.delete(key)
+                else:
+                    self.write(key, new)
+                return True
+        except OSError as exc:
+            self.fail(f"change {key} in", exc)
+
+    def free_bytes(self) -> Optional[int]:
+        status = os.statvfs(self.root)
+        return status.f_bavail * status.f_frsize
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder below the root, durably; the root itself must be there (OSError)."""
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path)
+        if path != self.root:
+            self.make_folder(parent)
+        elif not os.path.isdir(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        fsync_directory(parent)
+
+    def fail(self, doing: str, exc: OSError) -> NoReturn:
+        """Raise RepositoryError in the user's words."""
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RepositoryError(
+                f"{self.description} is full: cannot {doing} it ({os.strerror(exc.errno)}). "
+                "Nothing that was there before is lost. Free some space, shorten the retention, or use a larger disk."
+            ) from exc
+        if not os.path.isdir(self.root):
+            raise RepositoryError(
+                f"{self.description} has disappeared: cannot {doing} it ({exc.strerror}). Is its disk still mounted?"
+            ) from exc
+        raise RepositoryError(f"Cannot {doing} {self.description}: {exc.strerror} ({exc.filename or self.root}).") from exc
+
+    def _path(self, key: str) -> str:
+        path = os.path.normpath(os.path.join(self.root, key))
+        if path != self.root and not path.startswith(self.root + os.sep):
+            raise RepositoryError(f"The key {key!r} lies outside {self.description}. Its manifest cannot be trusted.")
+        return path
+
+    @staticmethod
+    def _user() -> str:
+        import getpass
+
+        with contextlib.suppress(KeyError, OSError):
+            return f"the user {getpass.getuser()}"
+        return f"the user with id {os.getuid()}"

@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The retention policy: the option, checked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+
+_COUNTS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "min_keep", "count")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Either ``keep_*``: a backup stays when any of them wants it; or the guides' rule, ``count`` and ``max_age``: it
+    goes when either is exceeded. ``keep_within`` and ``max_age`` are seconds. Nothing set keeps everything."""
+
+    keep_last: Optional[int] = None
+    keep_within: Optional[int] = None
+    keep_daily: Optional[int] = None
+    keep_weekly: Optional[int] = None
+    keep_monthly: Optional[int] = None
+    keep_yearly: Optional[int] = None
+    count: Optional[int] = None
+    max_age: Optional[int] = None
+    min_keep: int = 1
+    pins: tuple[str, ...] = ()
+
+    @classmethod
+    def from_option(cls, option: Optional[Mapping[str, Any]]) -> Policy:
+        """Raises BadOption."""
+        values = {name: value for name, value in (option or {}).items() if value is not None}
+        for name in _COUNTS:
+            if name in values and (values[name] < 0 or (values[name] == 0 and name == "count")):
+                raise BadOption(f"retention.{name}", values[name], "is not a number of backups", "Use 1 or more.")
+        for name in ("keep_within", "max_age"):
+            if name in values:
+                values[name] = parse_duration(values[name], f"retention.{name}")
+        values["pins"] = tuple(values.get("pins") or ())
+        policy = cls(**values)
+        if policy.buckets and policy.limits:
+            raise BadOption(
+                "retention",
+                sorted(set(values) - {"pins", "min_keep"}),
+                "mixes keep_* (stay when any wants it) with count or max_age (go when either is exceeded)",
+                "Use one of the two kinds.",
+            )
+        return policy
+
+    @property
+    def buckets(self) -> bool:
+        """Whether a ``keep_*`` rule is set."""
+        names = ("keep_last", "keep_within", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
+        return any(getattr(self, name) is not None for name in names)
+
+    @property
+    def limits(self) -> bool:
+        """Whether ``count`` or ``max_age`` is set."""
+        return self.count is not None or self.max_age is not None

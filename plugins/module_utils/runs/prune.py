@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deleting backups: by retention, or one by its id."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
+
+
+def candidate(record: Record) -> Candidate:
+    """A record as retention sees it."""
+    return Candidate(
+        record.id,
+        parse_time(record.stopped_at, "stopped_at"),
+        record.verified_at is not None,
+        record.pinned,
+        record.parent,
+    )
+
+
+def plan_prune(shelf: Shelf, policy: Policy, warnings: list[str], extra: Optional[Candidate] = None) -> list[Decision]:
+    """What retention would do; ``extra`` is the backup that is about to be made. Damaged manifests only warn: what
+    can't be read is never deleted."""
+    candidates = [candidate(record) for record in shelf.records(warnings)]
+    known = {item.id for item in candidates}
+    warnings.extend(f"retention.pins names {pin!r}, which is no backup here." for pin in policy.pins if pin not in known)
+    return decide(candidates + ([extra] if extra else []), policy, utcnow())
+
+
+def prune(shelf: Shelf, decisions: list[Decision]) -> list[dict[str, Any]]:
+    """Delete what was decided, children before parents (newest first). Returns what went, and why."""
+    gone = [decision for decision in decisions if not decision.keep]
+    for decision in gone:
+        shelf.remove(decision.id)
+    return [asdict(decision) for decision in gone]
+
+
+def delete_one(shelf: Shelf, backup_id: str, check: bool) -> bool:
+    """Delete one backup. Returns whether there was one.
+
+    Raises:
+        CatalogError: it is pinned, or another backup needs it.
+    """
+    record = shelf.read(backup_id)
+    if record is None:
+        return False
+    if record.pinned:
+        raise CatalogError(f"The backup {backup_id} is pinned. Unpin it first (pg_backup with its id and pinned: false).")
+    children = [other.id for other in shelf.records([]) if other.parent == backup_id]
+    if children:
+        raise CatalogError(f"The backup {backup_id} is needed by {', '.join(children)}. Delete those first.")
+    if not check:
+        shelf.remove(backup_id)
+    return True

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Client programs of the right version: pg_dump must not be older than the server."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import subprocess
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+
+# Debian, PGDG on Red Hat, Homebrew, FreeBSD; PATH is looked at last: Debian's there are wrappers.
+_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/pgsql/bin")
+
+
+class Tools:
+    """The programs of one PostgreSQL version. ``major`` and ``version`` are those of its pg_dump."""
+
+    def __init__(self, directory: str, version: str) -> None:
+        self.directory = directory
+        self.version = version
+        self.major = int(version.split(".")[0])
+
+    def path(self, program: str) -> str:
+        """A program's path. Raises ToolError when it is not there."""
+        path = os.path.join(self.directory, program)
+        if not os.access(path, os.X_OK):
+            raise ToolError(f"There is no {program} in {self.directory}. {_install(self.major)}")
+        return path
+
+
+def find_tools(server_version_num: int, bin_dir: Optional[str]) -> Tools:
+    """The client programs for a server: of its own major version, else of the next newer one.
+
+    Source: https://www.postgresql.org/docs/current/app-pgdump.html ("pg_dump cannot dump from servers newer than
+    its own major version").
+
+    Raises:
+        ToolError: there are none, or only older ones; both versions and the package are named.
+    """
+    wanted = server_version_num // 10000
+    places = [bin_dir] if bin_dir else [path for pattern in _PLACES for path in sorted(glob.glob(pattern))]
+    if not bin_dir:
+        places += [path for path in os.environ.get("PATH", "").split(os.pathsep) if path]
+    found = [tools for tools in map(_look, places) if tools]
+    if not found:
+        raise ToolError(
+            f"No pg_dump was found in {bin_dir or 'PATH and the usual places'}. The server is PostgreSQL {wanted}. "
+            f"{_install(wanted)} Or name the directory by bin_dir."
+        )
+    good = sorted((tools for tools in found if tools.major >= wanted), key=lambda tools: tools.major)
+    if not good:
+        newest = max(found, key=lambda tools: tools.major)
+        raise ToolError(
+            f"pg_dump {newest.version} in {newest.directory} is older than the server, PostgreSQL {wanted}: it cannot "
+            f"dump it. {_install(wanted)}"
+        )
+    return good[0]
+
+
+def _install(major: int) -> str:
+    return f"Install the package postgresql-client-{major} (Debian) or postgresql{major} (Red Hat)."
+
+
+def _look(directory: str) -> Optional[Tools]:
+    path = os.path.join(directory, "pg_dump")
+    if not os.access(path, os.X_OK):
+        return None
+    try:
+        output = subprocess.run([path, "--version"], check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    match = re.search(r"(\d+(?:\.\d+)*)", output)
+    return Tools(directory, match.group(1)) if match else None

@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_prune
+short_description: Delete backups by a retention policy
+version_added: 0.1.0
+description:
+  - Deletes the backups of a server that a retention policy no longer wants, without making one.
+  - Backups that were interrupted are cleaned up too.
+author:
+  - holdfast.postgres contributors (@holdfast)
+extends_documentation_fragment:
+  - holdfast.postgres.attributes
+  - holdfast.postgres.repository
+  - holdfast.postgres.repository.retention
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  lock_wait:
+    description: Seconds to wait for another run on the same backups.
+    type: int
+    default: 0
+seealso:
+  - module: holdfast.postgres.pg_backup
+"""
+
+EXAMPLES = r"""
+- name: Show what would go, and why
+  holdfast.postgres.backup_prune:
+    repository:
+      path: /backups
+    retention:
+      keep_daily: 7
+      keep_weekly: 4
+  check_mode: true
+  diff: true
+
+- name: At most ten, and none older than a month
+  holdfast.postgres.backup_prune:
+    repository:
+      path: /backups
+    retention:
+      count: 10
+      max_age: 30d
+"""
+
+RETURN = r"""
+retention:
+  description: For each backup whether it stays, and why.
+  returned: always
+  type: list
+  elements: dict
+pruned:
+  description: Backups that were, or in check mode would be, deleted.
+  returned: always
+  type: list
+  elements: dict
+plan:
+  description: What is done, or in check mode would be done, step by step.
+  returned: always
+  type: list
+  elements: str
+elapsed:
+  description: Seconds that the module took.
+  returned: success
+  type: float
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import plan_prune, prune
+
+
+def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """Decide, and unless in check mode delete."""
+    shelf = Shelf(open_repository(module.params["repository"]), module.params["server_name"])
+    policy = Policy.from_option(module.params["retention"])
+    shelf.repository.check(write=not module.check_mode)
+    with shelf.lock("a prune") as lock:
+        if not module.check_mode:
+            warning = lock.acquire(module.params["lock_wait"])
+            warnings.extend([warning] if warning else [])
+        decisions = plan_prune(shelf, policy, warnings)
+        leftovers: list[str] = []
+        for _record in shelf.records([], leftovers):
+            pass
+        gone = [asdict(decision) for decision in decisions if not decision.keep]
+        if not module.check_mode:
+            prune(shelf, decisions)
+            for leftover in leftovers:
+                shelf.remove(leftover)
+    plan = [f"remove what the interrupted run {leftover} left" for leftover in leftovers]
+    plan += [f"delete {entry['id']}: {'; '.join(entry['reasons'])}" for entry in gone]
+    result: dict[str, Any] = {
+        "changed": bool(plan),
+        "plan": plan,
+        "pruned": gone,
+        "retention": [asdict(decision) for decision in decisions],
+    }
+    if module._diff:
+        keeps = "".join(f"  keep {item.id}: {'; '.join(item.reasons)}\n" for item in decisions if item.keep)
+        result["diff"] = {"prepared": keeps + "".join(f"- {step}\n" for step in plan)}
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={**argspec.REPOSITORY, **argspec.RETENTION, "lock_wait": {"type": "int", "default": 0}},
+        supports_check_mode=True,
+    )
+    execute(module, work, psycopg2=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,350 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_backup
+short_description: Back up a PostgreSQL server
+version_added: 0.1.0
+description:
+  - Makes a verified backup of one, several or all databases of a server in a repository, or deletes one.
+  - A backup is a folder C(<server_name>/<id>) with compressed and possibly encrypted artifacts that stock tools read, a
+    C(RESTORE.txt) with the commands to do so, and a C(manifest.json), which is written last. A backup exists exactly
+    when its manifest does.
+  - Beside the dumps it holds roles and tablespaces, and a record of what dumps leave out and a disaster needs, such as
+    settings, C(pg_hba) rules, extensions with versions, replication slots, and the number of rows of each table.
+  - When the task is run with a terminal that shows it, its progress is printed every few seconds.
+author:
+  - holdfast.postgres contributors (@holdfast)
+extends_documentation_fragment:
+  - holdfast.postgres.attributes
+  - holdfast.postgres.connection
+  - holdfast.postgres.repository
+  - holdfast.postgres.repository.encryption
+  - holdfast.postgres.repository.retention
+attributes:
+  check_mode:
+    support: full
+    details: Does every read that the run does, and returns what would happen as RV(plan).
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details: A backup is made each time, unless O(max_age) or O(id) says when there is enough.
+options:
+  state:
+    description:
+      - V(present) makes a backup. V(absent) deletes the one named by O(id).
+    type: str
+    choices: [present, absent]
+    default: present
+  engine:
+    description: The program that copies.
+    type: str
+    choices: [pg_dump]
+    default: pg_dump
+  id:
+    description:
+      - Id of the backup. By default made of the time and a few random digits.
+      - When there is a backup of this id, nothing is done, but that its pin and annotations follow the options.
+    type: str
+  max_age:
+    description:
+      - When a verified backup of the same scope is younger than this, such as V(20h), nothing is done.
+    type: str
+  annotations:
+    description: Anything to remember with the backup. It is not encrypted.
+    type: dict
+  pinned:
+    description: Whether retention must never delete this backup. Not given, a new backup is not pinned.
+    type: bool
+  lock_wait:
+    description: Seconds to wait for another run on the same backups.
+    type: int
+    default: 0
+  accept_new_server:
+    description:
+      - Backups of another server (by its system identifier) lie under this O(server_name), and that is right, since this
+        server replaces it.
+    type: bool
+    default: false
+  databases:
+    description: Names of the databases. By default all but templates.
+    type: list
+    elements: str
+    default: []
+  format:
+    description: Format of the dumps, as pg_dump names it.
+    type: str
+    choices: [custom, directory, plain, tar]
+    default: custom
+  jobs:
+    description: Tables dumped at the same time, with O(format=directory).
+    type: int
+    default: 1
+  schema_only:
+    description: Dump definitions alone.
+    type: bool
+    default: false
+  data_only:
+    description: Dump data alone.
+    type: bool
+    default: false
+  schemas:
+    description: Only these schemas (patterns as pg_dump takes them).
+    type: list
+    elements: str
+    default: []
+  exclude_schemas:
+    description: Not these schemas (patterns).
+    type: list
+    elements: str
+    default: []
+  tables:
+    description: Only these tables (patterns).
+    type: list
+    elements: str
+    default: []
+  exclude_tables:
+    description: Not these tables (patterns).
+    type: list
+    elements: str
+    default: []
+  exclude_table_data:
+    description: These tables' definitions without their rows (patterns).
+    type: list
+    elements: str
+    default: []
+  large_objects:
+    description: Whether large objects are dumped. By default as pg_dump does, when nothing is selected.
+    type: bool
+  globals:
+    description: Whether roles and tablespaces are dumped too.
+    type: bool
+    default: true
+  role_passwords:
+    description:
+      - Whether the roles' password hashes are dumped. They are secrets.
+      - By default they are when the backup is encrypted and the role may read them, and they are not otherwise.
+    type: bool
+  row_counts:
+    description:
+      - Whether the rows of each table are counted, in the very snapshot of the dump, so that a restore can be compared.
+    type: bool
+    default: true
+  compression:
+    description: How artifacts are compressed, by the stock program of that name.
+    type: str
+    choices: [zstd, gzip, lz4, none]
+    default: zstd
+  compression_level:
+    description: Level of the compression. By default 1 for V(zstd) and V(lz4), 6 for V(gzip).
+    type: int
+  progress_file:
+    description: File in which the run says how far it is. The action plugin of this module sets it.
+    type: path
+seealso:
+  - module: holdfast.postgres.pg_restore
+  - module: holdfast.postgres.backup_prune
+  - module: holdfast.postgres.backup_facts
+"""
+
+EXAMPLES = r"""
+- name: Back up every database into a directory
+  holdfast.postgres.pg_backup:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      path: /backups
+
+- name: A nightly backup, encrypted, that keeps two weeks and a year of months
+  holdfast.postgres.pg_backup:
+    login_host: db.example.com
+    login_user: backup
+    login_password: "{{ vault_backup_password }}"
+    server_name: shop
+    repository:
+      path: /mnt/backups
+    encryption:
+      method: aes256
+      passphrase_file: /etc/holdfast/passphrase
+    retention:
+      keep_daily: 14
+      keep_monthly: 12
+    max_age: 20h
+
+- name: A pinned backup of one database before a risky change
+  holdfast.postgres.pg_backup:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      path: /backups
+    databases: [shop]
+    id: before-release-42
+    pinned: true
+    annotations:
+      ticket: OPS-1234
+
+- name: Delete one backup
+  holdfast.postgres.pg_backup:
+    repository:
+      path: /backups
+    id: before-release-42
+    state: absent
+"""
+
+RETURN = r"""
+backup:
+  description: The record of the backup that was made, or that is enough. Its form is that of the manifest.
+  returned: when there is one
+  type: dict
+  sample:
+    id: 20261121T014512Z-3f9a1c
+    engine: pg_dump
+    kind: logical
+    size: 518723012
+    verified_at: "2026-11-21T01:45:20Z"
+plan:
+  description: What is done, or in check mode would be done, step by step.
+  returned: always
+  type: list
+  elements: str
+retention:
+  description: For each backup whether it stays, and why.
+  returned: when retention has a rule
+  type: list
+  elements: dict
+pruned:
+  description: Backups that were deleted, each with its reasons.
+  returned: always
+  type: list
+  elements: dict
+elapsed:
+  description: Seconds that the module took.
+  returned: success
+  type: float
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.base import Engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump import instructions
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.backup import PgDump
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import DumpOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import CREATED_BY, execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.backup import BackupRun, Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import delete_one
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+
+
+def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """state: absent"""
+    shelf = Shelf(open_repository(module.params["repository"]), module.params["server_name"])
+    shelf.repository.check(write=True)
+    backup_id = check_name("id", module.params["id"])
+    with shelf.lock("a deletion") as lock:
+        if not module.check_mode:
+            warning = lock.acquire(module.params["lock_wait"])
+            warnings.extend([warning] if warning else [])
+        changed = delete_one(shelf, backup_id, module.check_mode)
+    plan = [f"delete {backup_id}"] if changed else []
+    return {"changed": changed, "plan": plan, "pruned": [{"id": backup_id, "reasons": ["asked for"]}] if changed else []}
+
+
+def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """state: present"""
+    params = module.params
+    progress = Progress(None if module.check_mode else params["progress_file"])
+    options = DumpOptions.from_params(params)
+    shelf = Shelf(open_repository(params["repository"]), params["server_name"])
+    wish = Wish(
+        id=check_name("id", params["id"]) if params["id"] else None,
+        max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
+        lock_wait=params["lock_wait"],
+        pinned=params["pinned"],
+        annotations=params["annotations"],
+        policy=Policy.from_option(params["retention"]),
+        accept_new_server=params["accept_new_server"],
+        created_by=CREATED_BY,
+    )
+    compression = Compression(params["compression"], params["compression_level"])
+    with workspace() as space:
+        encryption = Encryption(params["encryption"], space)
+
+        def engine() -> Engine:
+            encrypted = encryption.method != "none"
+            return PgDump(Address(params, space), options, params["bin_dir"], encrypted, space)
+
+        run = BackupRun(
+            shelf, engine, options.scope(), wish, compression, encryption, instructions.write, progress
+        )
+        try:
+            outcome = run.run(module.check_mode)
+        finally:
+            warnings.extend(run.outcome.warnings)
+            encryption.close()
+            progress.finish()
+    result: dict[str, Any] = {"changed": outcome.changed, "plan": outcome.plan, "pruned": outcome.pruned}
+    if outcome.record:
+        result["backup"] = outcome.record.to_dict()
+    if outcome.decisions:
+        result["retention"] = [asdict(decision) for decision in outcome.decisions]
+    if module._diff:
+        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **argspec.CONNECTION,
+            **argspec.REPOSITORY,
+            **argspec.ENCRYPTION,
+            **argspec.RETENTION,
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "engine": {"type": "str", "choices": ["pg_dump"], "default": "pg_dump"},
+            "id": {"type": "str"},
+            "max_age": {"type": "str"},
+            "annotations": {"type": "dict"},
+            "pinned": {"type": "bool"},
+            "lock_wait": {"type": "int", "default": 0},
+            "accept_new_server": {"type": "bool", "default": False},
+            "databases": {"type": "list", "elements": "str", "default": []},
+            "format": {"type": "str", "choices": ["custom", "directory", "plain", "tar"], "default": "custom"},
+            "jobs": {"type": "int", "default": 1},
+            "schema_only": {"type": "bool", "default": False},
+            "data_only": {"type": "bool", "default": False},
+            "schemas": {"type": "list", "elements": "str", "default": []},
+            "exclude_schemas": {"type": "list", "elements": "str", "default": []},
+            "tables": {"type": "list", "elements": "str", "default": []},
+            "exclude_tables": {"type": "list", "elements": "str", "default": []},
+            "exclude_table_data": {"type": "list", "elements": "str", "default": []},
+            "large_objects": {"type": "bool"},
+            "globals": {"type": "bool", "default": True},
+            "role_passwords": {"type": "bool", "no_log": False},
+            "row_counts": {"type": "bool", "default": True},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
+            "compression_level": {"type": "int"},
+            "progress_file": {"type": "path"},
+        },
+        required_if=[("state", "absent", ["id"])],
+        supports_check_mode=True,
+    )
+    if module.params["state"] == "absent":
+        execute(module, delete, psycopg2=False)
+    execute(module, back_up, psycopg2=True)
+
+
+if __name__ == "__main__":
+    main()
