@@ -19,7 +19,10 @@ def parse_duration(text: str, option: str) -> int:
     total = sum(int(number) * _SECONDS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text or not total:
         raise BadOption(
-            option, text, "is not a duration", "Write numbers with units s, min, h, d, w, m (30 days) or y, like 36h or 30d."
+            option,
+            text,
+            "is not a duration",
+            "Write numbers with units s, min, h, d, w, m (30 days) or y, like 36h or 30d.",
         )
     return total
 

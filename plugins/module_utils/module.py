@@ -22,7 +22,9 @@ def _stop(number: int, frame: object) -> NoReturn:
     raise HoldfastError(f"The run was stopped by {signal.Signals(number).name}. What it had begun was removed.")
 
 
-def execute(module: AnsibleModule, work: Callable[[AnsibleModule, list[str]], dict[str, Any]], psycopg2: bool) -> NoReturn:
+def execute(
+    module: AnsibleModule, work: Callable[[AnsibleModule, list[str]], dict[str, Any]], psycopg2: bool
+) -> NoReturn:
     """Do a module's work, which gets a list for its warnings, and exit with its result and ``elapsed`` seconds."""
     if psycopg2 and PSYCOPG2_ERROR:
         module.fail_json(msg=missing_required_lib("psycopg2"), exception=PSYCOPG2_ERROR)

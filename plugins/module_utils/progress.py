@@ -21,7 +21,7 @@ class Progress:
 
     def __init__(self, path: Optional[str]) -> None:
         self._path = path
-        self._activity, self._total, self._began, self._told = "starting", None, time.monotonic(), 0.0
+        self._activity, self._began, self._told = "starting", time.monotonic(), 0.0
         self._total: Optional[int] = None
 
     def step(self, activity: str, total: Optional[int] = None) -> None:

@@ -259,7 +259,11 @@ def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             warnings.extend([warning] if warning else [])
         changed = delete_one(shelf, backup_id, module.check_mode)
     plan = [f"delete {backup_id}"] if changed else []
-    return {"changed": changed, "plan": plan, "pruned": [{"id": backup_id, "reasons": ["asked for"]}] if changed else []}
+    return {
+        "changed": changed,
+        "plan": plan,
+        "pruned": [{"id": backup_id, "reasons": ["asked for"]}] if changed else [],
+    }
 
 
 def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -286,9 +290,7 @@ def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             encrypted = encryption.method != "none"
             return PgDump(Address(params, space), options, params["bin_dir"], encrypted, space)
 
-        run = BackupRun(
-            shelf, engine, options.scope(), wish, compression, encryption, instructions.write, progress
-        )
+        run = BackupRun(shelf, engine, options.scope(), wish, compression, encryption, instructions.write, progress)
         try:
             outcome = run.run(module.check_mode)
         finally:

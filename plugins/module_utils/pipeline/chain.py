@@ -179,9 +179,7 @@ class Chain:
                 failed.append((number, code))
         if failed:
             # A program whose reader died ends by a broken pipe: so the cause is the last that failed otherwise.
-            number, code = next(
-                (item for item in reversed(failed) if item[1] != -signal.SIGPIPE), failed[-1]
-            )
+            number, code = next((item for item in reversed(failed) if item[1] != -signal.SIGPIPE), failed[-1])
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
             words = "\n".join(self.messages(number).splitlines()[-12:])
             raise ToolError(f"{self.commands[number].name} {how}" + (f": {words}" if words else " and said nothing."))

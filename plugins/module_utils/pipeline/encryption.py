@@ -67,7 +67,9 @@ class Encryption:
                 "encryption.passphrase_file", path, f"can be read by others (mode {mode & 0o777:04o})", "Use mode 0600."
             )
         if not secret:
-            raise BadOption("encryption.passphrase_file", path, "begins with an empty line", "Put the passphrase there.")
+            raise BadOption(
+                "encryption.passphrase_file", path, "begins with an empty line", "Put the passphrase there."
+            )
         return secret
 
     def describe(self) -> dict[str, object]:
@@ -77,7 +79,9 @@ class Encryption:
     def check(self) -> None:
         """Raise ToolError when gpg is missing."""
         if self.method != "none" and shutil.which("gpg") is None:
-            raise ToolError("Encryption needs the program gpg, which is not in PATH. Install the package gnupg (gnupg2).")
+            raise ToolError(
+                "Encryption needs the program gpg, which is not in PATH. Install the package gnupg (gnupg2)."
+            )
 
     def _gpg(self, home: Optional[str], *words: str) -> list[str]:
         argv = ["gpg", "--batch", "--yes", "--quiet", "--no-tty", "--no-symkey-cache", "--pinentry-mode", "loopback"]

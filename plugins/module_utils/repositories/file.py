@@ -207,7 +207,9 @@ class FileRepository(Repository):
             raise RepositoryError(
                 f"{self.description} has disappeared: cannot {doing} it ({exc.strerror}). Is its disk still mounted?"
             ) from exc
-        raise RepositoryError(f"Cannot {doing} {self.description}: {exc.strerror} ({exc.filename or self.root}).") from exc
+        raise RepositoryError(
+            f"Cannot {doing} {self.description}: {exc.strerror} ({exc.filename or self.root})."
+        ) from exc
 
     def _path(self, key: str) -> str:
         path = os.path.normpath(os.path.join(self.root, key))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,11 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.base import Engine, Folder, Plan
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, HoldfastError, RepositoryError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    CatalogError,
+    HoldfastError,
+    RepositoryError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -182,7 +187,11 @@ class BackupRun:
     def _check_space(self, known: list[Record], plan: Plan) -> None:
         """Refuse early what cannot fit: judged by the last backup of the same scope, where there is one."""
         free = self._shelf.repository.free_bytes()
-        same = [record for record in known if record.scope == plan.scope and record.compression == self._compression.describe()]
+        same = [
+            record
+            for record in known
+            if record.scope == plan.scope and record.compression == self._compression.describe()
+        ]
         if free is None or not same:
             return
         expected = same[-1].size
@@ -221,9 +230,7 @@ class BackupRun:
             self._progress.step("reading the backup back", record.size)
             self._shelf.verify(record, lambda read: self._progress.tell(read, None))
             record.verified_at = format_time(utcnow())
-            self._shelf.repository.write(
-                self._shelf.key(backup_id, INSTRUCTIONS), self._instructions(record).encode()
-            )
+            self._shelf.repository.write(self._shelf.key(backup_id, INSTRUCTIONS), self._instructions(record).encode())
             self._shelf.write(record)
         except BaseException:
             self._forget(backup_id)
@@ -233,10 +240,8 @@ class BackupRun:
 
     def _forget(self, backup_id: str) -> None:
         """Remove what a failed run wrote, so far as the store lets us; the next run does the rest."""
-        try:
+        with contextlib.suppress(HoldfastError):
             self._shelf.remove(backup_id)
-        except HoldfastError:
-            pass
 
     def _plan_prune(self, extra: Optional[Candidate]) -> None:
         policy = self._wish.policy
@@ -244,5 +249,7 @@ class BackupRun:
             return
         self.outcome.decisions = plan_prune(self._shelf, policy, [], extra)
         self.outcome.plan += [
-            f"delete {decision.id}: {'; '.join(decision.reasons)}" for decision in self.outcome.decisions if not decision.keep
+            f"delete {decision.id}: {'; '.join(decision.reasons)}"
+            for decision in self.outcome.decisions
+            if not decision.keep
         ]

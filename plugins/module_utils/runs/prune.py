@@ -32,7 +32,9 @@ def plan_prune(shelf: Shelf, policy: Policy, warnings: list[str], extra: Optiona
     can't be read is never deleted."""
     candidates = [candidate(record) for record in shelf.records(warnings)]
     known = {item.id for item in candidates}
-    warnings.extend(f"retention.pins names {pin!r}, which is no backup here." for pin in policy.pins if pin not in known)
+    warnings.extend(
+        f"retention.pins names {pin!r}, which is no backup here." for pin in policy.pins if pin not in known
+    )
     return decide(candidates + ([extra] if extra else []), policy, utcnow())
 
 
@@ -54,7 +56,9 @@ def delete_one(shelf: Shelf, backup_id: str, check: bool) -> bool:
     if record is None:
         return False
     if record.pinned:
-        raise CatalogError(f"The backup {backup_id} is pinned. Unpin it first (pg_backup with its id and pinned: false).")
+        raise CatalogError(
+            f"The backup {backup_id} is pinned. Unpin it first (pg_backup with its id and pinned: false)."
+        )
     children = [other.id for other in shelf.records([]) if other.parent == backup_id]
     if children:
         raise CatalogError(f"The backup {backup_id} is needed by {', '.join(children)}. Delete those first.")

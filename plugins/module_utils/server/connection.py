@@ -34,7 +34,11 @@ def workspace() -> Iterator[str]:
         if name.startswith("holdfast-") and name.count("-") == 2:
             pid = name.split("-")[1]
             with contextlib.suppress(OSError):
-                if pid.isdigit() and not os.path.exists(f"/proc/{pid}") and os.stat(f"{parent}/{name}").st_uid == os.getuid():
+                if (
+                    pid.isdigit()
+                    and not os.path.exists(f"/proc/{pid}")
+                    and os.stat(f"{parent}/{name}").st_uid == os.getuid()
+                ):
                     shutil.rmtree(f"{parent}/{name}", ignore_errors=True)
     path = tempfile.mkdtemp(prefix=f"holdfast-{os.getpid()}-", dir=parent)
     try:
@@ -55,7 +59,10 @@ class Address:
         self.db: str = params["login_db"]
         if params.get("login_unix_socket") and params.get("login_host"):
             raise BadOption(
-                "login_unix_socket", params["login_unix_socket"], "is given together with login_host", "Give one of them."
+                "login_unix_socket",
+                params["login_unix_socket"],
+                "is given together with login_host",
+                "Give one of them.",
             )
         optional = {
             "host": self.host,

@@ -14,7 +14,12 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 
 # Debian, PGDG on Red Hat, Homebrew, FreeBSD; PATH is looked at last: Debian's there are wrappers.
-_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/pgsql/bin")
+_PLACES = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/pgsql/bin",
+)
 
 
 class Tools:

@@ -127,7 +127,9 @@ class PgDump(Engine):
         folder.progress.step(f"dumping the database {name!r}", database["size"])
         counting = _Counting(snapshots, name, options.row_counts and not options.schema_only, self.identity.in_recovery)
         counting.start()
-        inner = inner_compression(folder.compression.method, folder.compression.level, options.format, self._tools.major)
+        inner = inner_compression(
+            folder.compression.method, folder.compression.level, options.format, self._tools.major
+        )
         argv = [
             self._tools.path("pg_dump"),
             f"--dbname={self._address.conninfo(name)}",

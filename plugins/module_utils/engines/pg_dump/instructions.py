@@ -66,7 +66,12 @@ def write(record: Record) -> str:
         lines += ["# A file with the passphrase, mode 0600:", "#   export PASSPHRASE_FILE=/root/passphrase"]
     if method == "pgp":
         lines += [f"# gpg must hold a secret key of: {', '.join(record.encryption['recipients'])}"]
-    lines += ["set -o pipefail", "", "# 1. Is everything still as it was written?", "sha256sum --quiet --check <<'SUMS'"]
+    lines += [
+        "set -o pipefail",
+        "",
+        "# 1. Is everything still as it was written?",
+        "sha256sum --quiet --check <<'SUMS'",
+    ]
     lines += [f"{artifact.sha256}  ./{artifact.key}" for artifact in record.artifacts]
     lines += ["SUMS", ""]
     for artifact in record.artifacts:

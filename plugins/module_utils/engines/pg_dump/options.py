@@ -56,7 +56,9 @@ class DumpOptions:
         if options.role_passwords and not options.globals:
             raise BadOption("role_passwords", True, "does not go with globals: false", "Leave one of them out.")
         if options.schema_only and options.exclude_table_data:
-            raise BadOption("exclude_table_data", params["exclude_table_data"], "means nothing with schema_only", "Drop it.")
+            raise BadOption(
+                "exclude_table_data", params["exclude_table_data"], "means nothing with schema_only", "Drop it."
+            )
         return options
 
     @property
@@ -102,14 +104,10 @@ def file_name(database: str) -> str:
     return urllib.parse.quote(database, safe="")
 
 
-def inner_compression(method: str, level: Optional[int], format_: str, major: int) -> Optional[str]:
+def inner_compression(method: str, level: Optional[int], format_: str) -> Optional[str]:
     """pg_dump's own ``--compress`` where pg_restore reads the result as it is; None: compress outside.
 
-    Only the directory format compresses inside, as its files must keep the names that pg_restore looks for: gzip
-    always, lz4 and zstd from PostgreSQL 16 on.
+    Only gzip in the directory format compresses inside: its files keep the names that pg_restore looks for. Not every
+    build of PostgreSQL 16 and newer has lz4 and zstd inside.
     """
-    if format_ != "directory" or method == "none":
-        return None
-    if method == "gzip":
-        return str(level) if major < 16 else f"gzip:{level}"
-    return f"{method}:{level}" if major >= 16 else None
+    return str(level) if format_ == "directory" and method == "gzip" else None
