@@ -43,9 +43,16 @@ SESSION: Mapping[str, str] = {
     "statement_timeout": "0",
 }
 
-ENTRY = re.compile(r"^--\n-- (?:Data for )?Name: (?P<name>.*); Type: (?P<type>.*?); Schema: (?P<schema>.*); Owner: .*\n--\n", re.M)
-# What differs between two dumps of the same database: the tokens of \restrict, and the servers' versions.
-INCOMPARABLE = re.compile(r"^(\\(un)?restrict [A-Za-z0-9]+|-- Dumped (from|by) .*)$\n?", re.M)
+ENTRY = re.compile(
+    r"^--\n-- (?:Data for )?Name: (?P<name>.*); Type: (?P<type>.*?); Schema: (?P<schema>.*); Owner: .*\n--\n", re.M
+)
+# What belongs to no entry, and in part to no database: the tokens of \restrict, versions, the last line.
+# pg_dump writes these before the entry that they are for, unless they are as before: so they stand at the end of the
+# entry above, whatever it is. A tablespace stands in its entry's heading too, an access method nowhere else.
+STATE = re.compile(r"^SET (?:default_tablespace = .*|default_table_access_method = (.*));$\n?", re.M)
+INCOMPARABLE = re.compile(
+    r"^(\\(un)?restrict [A-Za-z0-9]+|-- Dumped (from|by) .*|-- PostgreSQL database dump complete)$\n?", re.M
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,10 @@ MEMBERSHIPS = "m.admin_option, m.inherit_option, m.set_option"
 def _cluster(server: Server, passwords: bool) -> Facts:
     with closing(server.connect()) as connection:
         _prepare(connection)
-        facts = _facts(connection, CLUSTER, f"""
+        facts = _facts(
+            connection,
+            CLUSTER,
+            f"""
             SELECT 'role ' || rolname, jsonb_pretty(to_jsonb(r) - '{{oid,rolpassword,rolconfig,rolname}}'::text[]
                 || jsonb_build_object('comment', shobj_description(oid, 'pg_authid')))
             FROM pg_roles r WHERE oid >= 16384 OR oid = 10
@@ -162,21 +172,28 @@ def _cluster(server: Server, passwords: bool) -> Facts:
             FROM pg_auth_members m JOIN pg_roles member ON member.oid = m.member JOIN pg_roles granted ON granted.oid = m.roleid
                 JOIN pg_roles grantor ON grantor.oid = m.grantor WHERE m.member >= 16384 OR m.roleid >= 16384
             UNION ALL
-            SELECT coalesce('settings of role ' || rolname, '{SETTINGS_OF_ALL}'), {_SORTED.format('setconfig')}
+            SELECT coalesce('settings of role ' || rolname, '{SETTINGS_OF_ALL}'), {_SORTED.format("setconfig")}
             FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = setrole WHERE setdatabase = 0
             UNION ALL
             SELECT 'tablespace ' || spcname, jsonb_pretty(jsonb_build_object('owner', pg_get_userbyid(spcowner),
-                'options', {_SORTED.format('spcoptions')}, 'acl', {_ACL.format('spcacl', 't', 'spcowner')},
+                'options', {_SORTED.format("spcoptions")}, 'acl', {_ACL.format("spcacl", "t", "spcowner")},
                 'comment', shobj_description(oid, 'pg_tablespace')))
             FROM pg_tablespace WHERE spcname NOT LIKE 'pg\\_%'
             UNION ALL
-            SELECT 'privileges on parameter ' || parname, {_SORTED.format('paracl')} FROM pg_parameter_acl
-        """)
+            SELECT 'privileges on parameter ' || parname, {_SORTED.format("paracl")} FROM pg_parameter_acl
+        """,
+        )
         if passwords:
             # Not of the bootstrap superuser: it is the lab's own.
-            facts.update(_facts(connection, CLUSTER, """
+            facts.update(
+                _facts(
+                    connection,
+                    CLUSTER,
+                    """
                 SELECT 'password of ' || rolname, coalesce(md5(rolpassword), 'none') FROM pg_authid WHERE oid >= 16384
-            """))
+            """,
+                )
+            )
         return facts
 
 
@@ -202,19 +219,24 @@ def _database(server: Server, db: str, tools: Installation) -> Facts:
 
 
 def _properties(connection: Any, db: str) -> Facts:
-    return _facts(connection, db, f"""
+    return _facts(
+        connection,
+        db,
+        f"""
         SELECT 'properties', jsonb_pretty(jsonb_strip_nulls(jsonb_build_object(
             'owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding), 'collate', datcollate,
             'ctype', datctype, 'provider', datlocprovider, 'locale', coalesce(to_jsonb(d) ->> 'datlocale',
             to_jsonb(d) ->> 'daticulocale'), 'rules', to_jsonb(d) ->> 'daticurules', 'connection limit', datconnlimit,
             'template', datistemplate, 'connections allowed', datallowconn, 'tablespace', spcname,
-            'acl', {_ACL.format('datacl', 'd', 'datdba')}, 'comment', shobj_description(d.oid, 'pg_database'))))
+            'acl', {_ACL.format("datacl", "d", "datdba")}, 'comment', shobj_description(d.oid, 'pg_database'))))
         FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = %(db)s
         UNION ALL
-        SELECT 'settings of ' || coalesce('role ' || rolname, 'all roles'), {_SORTED.format('setconfig')}
+        SELECT 'settings of ' || coalesce('role ' || rolname, 'all roles'), {_SORTED.format("setconfig")}
         FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole
         WHERE datname = %(db)s
-    """, db=db)
+    """,
+        db=db,
+    )
 
 
 # Whole partitioned tables, and each table that holds rows, unless a hash chose it: the hash of an enum differs
@@ -262,36 +284,56 @@ def _sequences(connection: Any, db: str) -> Facts:
 
 
 def _large_objects(connection: Any, db: str) -> Facts:
-    return _facts(connection, db, f"""
+    return _facts(
+        connection,
+        db,
+        f"""
         SELECT 'large object ' || oid, format('md5 %s, owner %s, privileges %s, comment %s', md5(lo_get(oid)),
-            pg_get_userbyid(lomowner), {_ACL.format('lomacl', 'L', 'lomowner')}, obj_description(oid, 'pg_largeobject'))
+            pg_get_userbyid(lomowner), {_ACL.format("lomacl", "L", "lomowner")}, obj_description(oid, 'pg_largeobject'))
         FROM pg_largeobject_metadata
-    """)
+    """,
+    )
 
 
 def _policies(connection: Any, db: str) -> Facts:
     # pg_dump lists a policy's roles by their oids, which a restore changes.
-    return _facts(connection, db, f"""
+    return _facts(
+        connection,
+        db,
+        f"""
         SELECT format('policy %s on %s.%s', policyname, schemaname, tablename),
-            jsonb_pretty(to_jsonb(p) || jsonb_build_object('roles', {_SORTED.format('roles')}))
+            jsonb_pretty(to_jsonb(p) || jsonb_build_object('roles', {_SORTED.format("roles")}))
         FROM pg_policies p
-    """)
+    """,
+    )
 
 
 def _schema(server: Server, db: str, tools: Installation) -> Facts:
-    raw = server.run(tools.program("pg_dump"), "--schema-only", "--encoding=UTF8", db=db)
+    # Defaults and checks are written in the session's time zone, too.
+    options = " ".join("-c {}={}".format(name, value.replace(" ", "\\ ")) for name, value in SESSION.items())
+    env = {"PGOPTIONS": options}
+    raw = server.run(tools.program("pg_dump"), "--schema-only", "--encoding=UTF8", db=db, env=env)
     text = INCOMPARABLE.sub("", raw.decode(errors="surrogateescape"))
     facts: Facts = {}
     entries = list(ENTRY.finditer(text))
     ends = [entry.start() for entry in entries[1:]] + [len(text)]
+    access_method = _access_method(text[: entries[0].start()]) if entries else ""
     for entry, end in zip(entries, ends):
+        body = text[entry.start() : end]
+        own_method = access_method if entry["type"] in ("TABLE", "MATERIALIZED VIEW") else ""
+        access_method = _access_method(body) or access_method
         if entry["type"] == "POLICY":
             continue  # a fact of its own
         schema = "" if entry["schema"] == "-" else f"{entry['schema']}."
         what = f"schema: {entry['type']} {schema}{entry['name']}"
         # Several entries of one name: what looks like an entry inside a function's body, for one.
-        facts[db, what] = facts.get((db, what), "") + text[entry.start() : end].strip("\n-") + "\n"
+        facts[db, what] = facts.get((db, what), "") + STATE.sub("", body).strip("\n-") + f"\n{own_method}"
     return facts
+
+
+def _access_method(text: str) -> str:
+    """The default that is valid at the end of this text, empty when it does not say."""
+    return next((found[1] for found in reversed(list(STATE.finditer(text))) if found[1]), "")
 
 
 # Inside

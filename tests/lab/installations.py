@@ -89,7 +89,7 @@ def _candidates() -> Iterator[tuple[Path, str]]:
 
 def _version(bindir: Path) -> str:
     answer = subprocess.run(
-        [str(bindir / "postgres"), "--version"], check=True, stdout=subprocess.PIPE, universal_newlines=True
+        [str(bindir / "postgres"), "--version"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     match = re.search(r"\d\S*", answer)
     if not match:

@@ -47,7 +47,7 @@ SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
 }
 # Safe for servers that live as long as a test: a crash of PostgreSQL loses nothing, only one of the machine does.
-FAST_SETTINGS: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+FAST_SETTINGS: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 
 # Waits for the end of its standard input, which comes when this process ends, however it ends.
 REAPER = 'read -r _; "$1/pg_ctl" -D "$2/data" -m immediate -w stop; rm -rf "$2"'
@@ -81,7 +81,7 @@ def system_user() -> pwd.struct_passwd:
 
 def system_locale() -> str:
     """A UTF-8 locale of this machine that is not plain C, else C."""
-    answer = subprocess.run(["locale", "-a"], check=False, stdout=subprocess.PIPE, universal_newlines=True).stdout
+    answer = subprocess.run(["locale", "-a"], check=False, stdout=subprocess.PIPE, text=True).stdout
     offered = {name.lower().replace("-", ""): name for name in answer.split()}
     return next((offered[name] for name in ("en_us.utf8", "de_de.utf8", "c.utf8") if name in offered), "C")
 
@@ -221,14 +221,18 @@ class Server:
         return env
 
     def run(
-        self, program: str, *arguments: str, db: str = "postgres", stdin: bytes = b"", env: Mapping[str, str] | None = None
+        self,
+        program: str,
+        *arguments: str,
+        db: str = "postgres",
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
     ) -> bytes:
         """What a client program of this version prints; its errors become an exception with its own words."""
         done = subprocess.run(
             [self.program(program), *arguments],
             input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env={**self.environment(db), **(env or {})},
             check=False,
         )
@@ -263,7 +267,9 @@ class Server:
             return list(cursor.fetchall()) if cursor.description else []
 
     def databases(self) -> list[str]:
-        names = self.query("SELECT datname FROM pg_database WHERE datname NOT LIKE 'template_' ORDER BY datname COLLATE \"C\"")
+        names = self.query(
+            "SELECT datname FROM pg_database WHERE datname NOT LIKE 'template_' ORDER BY datname COLLATE \"C\""
+        )
         return [str(name) for (name,) in names]
 
     def server_directory(self, name: str) -> Path:
@@ -294,8 +300,10 @@ class Server:
             cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
             for db in names("SELECT DISTINCT datname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"):
                 self._drop_subscriptions(db)
-            each("ALTER DATABASE {} IS_TEMPLATE false", "SELECT datname FROM pg_database WHERE datistemplate"
-                 " AND datname NOT IN ('template0', 'template1')")
+            each(
+                "ALTER DATABASE {} IS_TEMPLATE false",
+                "SELECT datname FROM pg_database WHERE datistemplate AND datname NOT IN ('template0', 'template1')",
+            )
             each("DROP DATABASE {} WITH (FORCE)", "SELECT datname FROM pg_database WHERE datname NOT LIKE 'template_'")
             each("DROP TABLESPACE {}", "SELECT spcname FROM pg_tablespace WHERE spcname NOT LIKE 'pg\\_%'")
             # What one role granted must go before the roles themselves can.
@@ -317,8 +325,11 @@ class Server:
                 " (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
             for (name,) in cursor.fetchall():
-                for statement in ("ALTER SUBSCRIPTION {} DISABLE", "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
-                                  "DROP SUBSCRIPTION {}"):
+                for statement in (
+                    "ALTER SUBSCRIPTION {} DISABLE",
+                    "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
+                    "DROP SUBSCRIPTION {}",
+                ):
                     cursor.execute(pgsql.SQL(statement).format(pgsql.Identifier(name)))
 
     def _start_reaper(self) -> subprocess.Popen[bytes]:
@@ -362,8 +373,19 @@ class Server:
         secret.write_text(self.password)
         os.chown(secret, self._user.pw_uid, self._user.pw_gid)
         self._as_server(
-            "initdb", "-D", str(self.data), "-U", SUPERUSER, "--pwfile", str(secret), "--no-sync", "--encoding=UTF8",
-            f"--locale={system_locale()}", "--auth-host=scram-sha-256", f"--auth-local={local_auth}", *initdb,
+            "initdb",
+            "-D",
+            str(self.data),
+            "-U",
+            SUPERUSER,
+            "--pwfile",
+            str(secret),
+            "--no-sync",
+            "--encoding=UTF8",
+            f"--locale={system_locale()}",
+            "--auth-host=scram-sha-256",
+            f"--auth-local={local_auth}",
+            *initdb,
         )
         secret.unlink()
         own = {"port": str(self.port), "unix_socket_directories": str(self.directory)}
@@ -375,7 +397,11 @@ class Server:
         try:
             subprocess.run(
                 [chosen.program("postgres"), "--version"],
-                check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._identity(),
+                check=True,
+                cwd="/",
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                **self._identity(),
             )
         except (OSError, subprocess.CalledProcessError):
             return chosen.copied_to(self.directory / "install")

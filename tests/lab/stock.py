@@ -14,7 +14,7 @@ WRITABLE = {"PGOPTIONS": "-c default_transaction_read_only=off"}
 
 def moved_tablespaces(globals_sql: bytes, data: HardData, target: Server) -> bytes:
     """The dump of globals with the tablespaces in the target's own directories: two servers cannot share one."""
-    for name, path in data.tablespaces.items():
+    for path in data.tablespaces.values():
         new = target.directory / path.name
         if not new.exists():
             target.server_directory(path.name)
