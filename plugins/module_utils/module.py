@@ -34,7 +34,10 @@ def execute(
     try:
         result = work(module, warnings)
     except HoldfastError as exc:
-        module.fail_json(msg=str(exc), warnings=warnings)
+        for warning in dict.fromkeys(warnings):
+            module.warn(warning)
+        module.fail_json(msg=str(exc))
     for warning in dict.fromkeys(warnings):
         module.warn(warning)
     module.exit_json(elapsed=round(time.monotonic() - began, 3), **result)
+    raise AssertionError("exit_json does not return")

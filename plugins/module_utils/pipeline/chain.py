@@ -149,11 +149,11 @@ class Chain:
         for errors in self._errors:
             errors.close()
 
-    def messages(self, number: int) -> str:
-        """The end of what a program wrote to its standard error."""
+    def messages(self, number: int, most: int = 16384) -> str:
+        """What a program wrote to its standard error: the last ``most`` bytes of it."""
         errors = self._errors[number]
         end = errors.seek(0, os.SEEK_END)
-        errors.seek(max(0, end - 16384))
+        errors.seek(max(0, end - most))
         return errors.read().decode("utf-8", "replace").strip()
 
     def made(self) -> Optional[int]:
@@ -253,4 +253,4 @@ def pump(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 chain.processes[-1].wait(0.5)
         chain.finish()
-        return chain.messages(len(commands) - 1)
+        return chain.messages(len(commands) - 1, 1024 * 1024)

@@ -68,9 +68,9 @@ def decide(backups: Sequence[Candidate], policy: Policy, now: datetime.datetime)
             reasons[backup.id].append(f"min_keep {policy.min_keep}: verified backup {position + 1} from the newest")
     newest_kept = next((backup for backup in verified if reasons[backup.id]), None)
     for backup in ordered:
-        if not backup.verified and not reasons[backup.id]:
-            if newest_kept is None or backup.stopped_at >= newest_kept.stopped_at:
-                reasons[backup.id].append("not verified, but nothing newer is")
+        newest = newest_kept is None or backup.stopped_at >= newest_kept.stopped_at
+        if newest and not backup.verified and not reasons[backup.id]:
+            reasons[backup.id].append("not verified, but nothing newer is")
     _chains(ordered, reasons)
     return [
         Decision(backup.id, bool(reasons[backup.id]), tuple(reasons[backup.id]) or _why_not(backup, policy))

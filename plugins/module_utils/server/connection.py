@@ -50,7 +50,7 @@ def workspace() -> Iterator[str]:
 class Address:
     """Where a server is and who we are there: the options as ``community.postgresql`` names them."""
 
-    def __init__(self, params: Mapping[str, Any], space: str) -> None:
+    def __init__(self, params: Mapping[str, Any], space: str, writes: bool = False) -> None:
         extra = {str(key): str(value) for key, value in (params.get("connect_params") or {}).items()}
         password = params.get("login_password") or extra.pop("password", None)
         self.host: str = params.get("login_unix_socket") or params.get("login_host") or ""
@@ -79,6 +79,9 @@ class Address:
             **{key: value for key, value in optional.items() if value},
             **extra,
         }
+        if writes:
+            # A database may be read-only by default, also while it is being restored.
+            self._words["options"] = f"{extra.get('options', '')} -c default_transaction_read_only=off".strip()
         if password:
             passfile = os.path.join(space, "pgpass")
             escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")

@@ -169,12 +169,15 @@ EXTENSIONS = (
     " FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace ORDER BY 1"
 )
 
-# Tables whose rows a dump holds: no views, no partitioned parents, nothing that belongs to an extension.
+# Tables whose rows a dump holds: no views, nothing that belongs to an extension. ``root_…`` is the partitioned table that
+# a partition belongs to.
 TABLES = """
 SELECT n.nspname AS schema, c.relname AS "table", c.relpersistence = 'u' AS unlogged,
+       rn.nspname AS root_schema, r.relname AS root_table,
        has_table_privilege(c.oid, 'SELECT') AS readable,
        c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE')) AS secured
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid) JOIN pg_namespace rn ON rn.oid = r.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2
@@ -182,24 +185,29 @@ ORDER BY 1, 2
 
 
 def count_rows(connection: Connection, in_recovery: bool = False) -> list[dict[str, Any]]:
-    """The exact number of rows of each table, as the connection's transaction sees them.
+    """The exact number of rows of each table, as the connection's transaction sees them; partitions are counted to their
+    root, as a row may come back in another one (hashes of enums depend on their oids).
 
-    None where they cannot be counted: unlogged tables on a standby, tables that the role may not read in full."""
+    None where they cannot be counted: unlogged tables on a standby, tables that the role may not read in full.
+    """
     from psycopg2 import sql
 
-    counted = []
+    counts: dict[tuple[str, str], Optional[int]] = {}
     sees_all = value(connection, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
     for table in rows(connection, TABLES):
-        count = None
+        root = (table["root_schema"], table["root_table"])
         readable = table["readable"] and (sees_all or not table["secured"])
-        if readable and not (in_recovery and table["unlogged"]):
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(table["schema"], table["table"]))
-                )
-                count = cursor.fetchone()[0]  # type: ignore[index]
-        counted.append({"schema": table["schema"], "table": table["table"], "rows": count})
-    return counted
+        if not readable or (in_recovery and table["unlogged"]):
+            counts[root] = None
+        before = counts.setdefault(root, 0)
+        if before is None:
+            continue
+        with connection.cursor() as cursor:
+            cursor.execute(
+                sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(table["schema"], table["table"]))
+            )
+            counts[root] = before + cursor.fetchone()[0]  # type: ignore[index]
+    return [{"schema": schema, "table": table, "rows": count} for (schema, table), count in sorted(counts.items())]
 
 
 def unreadable(connection: Connection, identity: Identity) -> list[str]:

@@ -125,11 +125,10 @@ class PgDump(Engine):
     ) -> dict[str, Any]:
         name, options = database["name"], self._options
         folder.progress.step(f"dumping the database {name!r}", database["size"])
-        counting = _Counting(snapshots, name, options.row_counts and not options.schema_only, self.identity.in_recovery)
+        counted = options.row_counts and not options.schema_only and not options.exclude_table_data
+        counting = _Counting(snapshots, name, counted, self.identity.in_recovery)
         counting.start()
-        inner = inner_compression(
-            folder.compression.method, folder.compression.level, options.format, self._tools.major
-        )
+        inner = inner_compression(folder.compression.method, folder.compression.level, options.format)
         argv = [
             self._tools.path("pg_dump"),
             f"--dbname={self._address.conninfo(name)}",

@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One database's dump, wherever it lies: how to read it, and how to lay it out as files where pg_restore needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, OnBytes, pump, run
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Bytes to read, and the programs that decrypt and decompress them."""
+
+    open: Callable[[], BinaryIO]
+    filters: list[Command]
+
+    def read(self) -> bytes:
+        """All of it; for what is small."""
+        with self.open() as source:
+            return run(self.filters, source) if self.filters else source.read()
+
+    def head(self, most: int) -> bytes:
+        """Its beginning; the programs are stopped then."""
+        from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain
+
+        with self.open() as source:
+            if not self.filters:
+                return source.read(most)
+            with Chain(self.filters, source) as chain:
+                output = chain.processes[-1].stdout
+                assert output is not None
+                data = output.read(most)
+                if not data:
+                    chain.finish()  # it says why
+                return data
+
+    def save(self, path: str, on_bytes: OnBytes) -> None:
+        """Into a file of mode 0600."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "wb") as target, self.open() as source:
+            pump(self.filters or [Command(["cat"])], source, target, on_bytes)
+
+
+@dataclass
+class Dump:
+    """A dump of one database (``database`` None: the name is not known; ``cluster``: a pg_dumpall script).
+
+    ``properties`` is its row of ``server.facts.databases``, ``contents`` its extensions and row counts, where known.
+    ``raw_size`` is the bytes after decompression; None: unknown.
+    """
+
+    database: Optional[str]
+    format: str
+    streams: dict[str, Stream]
+    properties: Optional[dict[str, Any]] = None
+    contents: dict[str, Any] = field(default_factory=dict)
+    raw_size: Optional[int] = None
+    cluster: bool = False
+
+    @property
+    def stream(self) -> Stream:
+        """The one stream of a dump that is no directory."""
+        return next(iter(self.streams.values()))
+
+    @contextlib.contextmanager
+    def laid_out(self, scratch: str, on_bytes: OnBytes) -> Iterator[str]:
+        """A path that pg_restore can seek in; removed afterwards.
+
+        Raises:
+            ToolError: there is too little space in ``scratch``.
+        """
+        status = os.statvfs(scratch)
+        free = status.f_bavail * status.f_frsize
+        if self.raw_size is not None and self.raw_size > free:
+            raise ToolError(
+                f"Unpacking the dump takes {self.raw_size} bytes, and {scratch} has {free} left. Name a larger directory by "
+                "scratch_dir, or restore a custom or tar dump with jobs: 1, which needs none."
+            )
+        paths: list[str] = []
+        base = os.path.join(scratch, "dump")
+        try:
+            if self.format == "directory":
+                os.mkdir(base, 0o700)
+            for name, stream in self.streams.items():
+                path = os.path.join(base, name) if self.format == "directory" else base
+                paths.append(path)
+                stream.save(path, on_bytes)
+            yield base
+        finally:
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            if self.format == "directory":
+                with contextlib.suppress(OSError):
+                    os.rmdir(base)
+
+
+def reading(path: str) -> Callable[[], BinaryIO]:
+    """Opens a file."""
+    return lambda: open(path, "rb")

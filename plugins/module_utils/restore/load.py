@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loading one dump into one database, with every error heard."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, OnBytes, pump, run
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore import toc
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.dump import Dump, Stream
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
+
+_ERROR = re.compile(r"^(?:pg_restore: error:|psql:[^:]*:\d+: (?:ERROR|FATAL|PANIC):|.*\berror:) *(.*)$", re.MULTILINE)
+_CREATE = re.compile(r'^CREATE DATABASE (?:"(?:[^"]|"")+"|\S+) (WITH .*);$', re.MULTILINE)
+
+
+class Loader:
+    """Puts dumps into databases of one server, by its client programs."""
+
+    def __init__(
+        self, address: Address, tools: Tools, options: RestoreOptions, scratch: str, on_bytes: OnBytes
+    ) -> None:
+        self._address, self._tools, self._options = address, tools, options
+        self._scratch, self._on_bytes = scratch, on_bytes
+        #: errors that the user allowed
+        self.allowed: list[str] = []
+        #: what else is to be said
+        self.notes: list[str] = []
+
+    def load(self, dump: Dump, database: str, replace: bool = False) -> None:
+        """Load a dump; ``replace`` drops what is selected first, in the same transaction.
+
+        Raises:
+            ToolError: a statement failed that the user did not allow to.
+        """
+        if dump.format == "plain":
+            self._psql(dump.stream, database)
+            return
+        argv = [self._tools.path("pg_restore"), f"--dbname={self._address.conninfo(database)}", "--no-password"]
+        argv += self._options.arguments()
+        if replace:
+            argv += ["--clean", "--if-exists", "--single-transaction"]
+        elif not self._options.allow_errors:
+            argv += ["--exit-on-error"]
+        if self._options.jobs == 1 and dump.format != "directory" and not self._options.tables:
+            with dump.stream.open() as source:
+                self._heed(
+                    pump([*dump.stream.filters, self._tolerant(argv)], source, subprocess.DEVNULL, self._on_bytes)
+                )
+            return
+        with dump.laid_out(self._scratch, self._on_bytes) as path:
+            if self._options.tables:
+                argv += [f"--use-list={self._list(path)}"]
+            if self._options.jobs > 1 and not replace and dump.format != "tar":
+                argv += [f"--jobs={self._options.jobs}"]
+            command = self._tolerant([*argv, path])
+            self._heed(pump([command], subprocess.DEVNULL, subprocess.DEVNULL, self._on_bytes))
+
+    def globals(self, stream: Stream) -> None:
+        """Roles and tablespaces: those that exist already stay, and get the attributes of the dump.
+
+        Raises:
+            ToolError: anything else failed.
+        """
+        words = self._script(stream, self._address.db, stop=False)
+        bad = [line for line in _ERROR.findall(words) if not re.match(r"42710:", line)]
+        if bad:
+            raise ToolError(
+                f"Roles and tablespaces could not be restored: {'; '.join(bad[:5])}. No database was touched."
+            )
+
+    def cluster(self, stream: Stream) -> None:
+        """A pg_dumpall script: as ``globals``, databases and all. Raises ToolError."""
+        words = self._script(stream, self._address.db, stop=False)
+        self._judge([line for line in _ERROR.findall(words) if not re.match(r"42710: *role .* already exists", line)])
+
+    def create_clause(self, dump: Dump) -> Optional[str]:
+        """The ``WITH …`` of a foreign archive's CREATE DATABASE: encoding and locale."""
+        if dump.format not in ("custom", "tar"):
+            return None
+        with dump.stream.open() as source:
+            argv = [self._tools.path("pg_restore"), "--create", "--schema-only", "--file=-"]
+            text = run([*dump.stream.filters, Command(argv)], source).decode("utf-8", "replace")
+        found = _CREATE.search(text)
+        return found.group(1) if found else None
+
+    def _psql(self, stream: Stream, database: str) -> None:
+        words = self._script(stream, database, stop=not self._options.allow_errors)
+        self._judge(_ERROR.findall(words))
+
+    def _script(self, stream: Stream, database: str, stop: bool) -> str:
+        argv = [self._tools.path("psql"), "--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"]
+        argv += [f"--set=ON_ERROR_STOP={int(stop)}", "--set=VERBOSITY=verbose", "--file=-"]
+        argv += [f"--dbname={self._address.conninfo(database)}"]
+        with stream.open() as source:
+            return pump([*stream.filters, Command(argv)], source, subprocess.DEVNULL, self._on_bytes)
+
+    def _tolerant(self, argv: Sequence[str]) -> Command:
+        return Command(argv, ok=(0, 1) if self._options.allow_errors else (0,))
+
+    def _heed(self, words: str) -> None:
+        self._judge([line for line in _ERROR.findall(words)])
+
+    def _judge(self, errors: list[str]) -> None:
+        bad = [line for line in errors if not any(kind in line for kind in self._options.allow_errors)]
+        if bad:
+            raise ToolError(f"{len(bad)} statements failed: {'; '.join(bad[:5])}")
+        self.allowed += errors
+
+    def _list(self, path: str) -> str:
+        program = self._tools.path("pg_restore")
+        text = run([Command([program, "--verbose", "--schema-only", "--file=-", path])]).decode("utf-8", "replace")
+        listing = run([Command([program, "--list", path])]).decode("utf-8", "replace")
+        lines, left_out = toc.choose(text, listing, self._options.tables)
+        if left_out:
+            self.notes.append(f"Foreign keys to tables that were not chosen are left out: {', '.join(left_out)}.")
+        chosen = os.path.join(self._scratch, "list")
+        with open(chosen, "w", encoding="utf-8") as stream:
+            stream.write("\n".join(lines) + "\n")
+        return chosen
+
+
+def check_plain(dump: Dump, options: RestoreOptions) -> None:
+    """A plain dump is a script: nothing can be chosen from it. Raises BadOption."""
+    if dump.format != "plain":
+        return
+    for name in ("tables", "schemas", "sections", "schema_only", "data_only", "no_owner", "no_privileges"):
+        if getattr(options, name):
+            raise BadOption(
+                name, params_value(getattr(options, name)), "cannot be chosen from a dump in plain format",
+                "Restore it whole, under another name by target_db, and take what you need from there.",
+            )  # fmt: skip
+
+
+def params_value(value: object) -> object:
+    """As the user wrote it."""
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,357 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_restore
+short_description: Restore PostgreSQL databases from a backup
+version_added: 0.1.0
+description:
+  - Restores a server's databases, one of them, or parts of one, from a backup that M(holdfast.postgres.pg_backup) made, or
+    from dump files that other tools made.
+  - Everything is read and judged before anything is touched, artifacts are compared with their checksums, sessions and
+    what would be replaced are looked at.
+  - A database is always restored beside the one of its name, checked, and only then put in its place, in one transaction.
+    Whatever fails before, the database that was there stays as it was.
+  - Afterwards rows are compared with those that the backup recorded, indexes, constraints and sequences are looked at,
+    and statistics are gathered.
+author:
+  - holdfast.postgres contributors (@holdfast)
+extends_documentation_fragment:
+  - holdfast.postgres.attributes
+  - holdfast.postgres.connection
+  - holdfast.postgres.repository
+  - holdfast.postgres.repository.encryption
+attributes:
+  check_mode:
+    support: full
+    details: Does every read that the run does, checksums included, and returns what would happen as RV(plan).
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - What was restored where is remembered below O(server_name) in the repository (for O(source), in
+        C(~/.local/state/holdfast)). When the same restore is asked for again, and tables have the numbers of rows that
+        they had after it, nothing is done.
+      - Adding parts to a database that is there is not remembered by table; it is done once a database and selection.
+options:
+  repository:
+    description: Where backups are kept. Needed without O(source).
+    required: false
+  backup_id:
+    description: Id of the backup, or V(latest) for the newest verified one.
+    type: str
+    default: latest
+  source:
+    description:
+      - Instead of a repository, a dump that another tool made, compressed by gzip, zstd or lz4 or not, in any format of
+        pg_dump, or a script of pg_dumpall (for an empty server alone).
+      - Or a folder of such dumps, of which the newest (or the one called latest) of each of O(databases) is taken. The
+        layout of postgres-backup-local is known.
+    type: path
+  databases:
+    description: Names of the databases to restore. By default all that the backup has.
+    type: list
+    elements: str
+    default: []
+  target_db:
+    description: Restore the one database of O(databases) under this name.
+    type: str
+  tables:
+    description:
+      - Only these tables (C(name) or C(schema.name), no patterns), with their indexes, constraints, sequences and triggers.
+      - They are added to the target database when it is there.
+    type: list
+    elements: str
+    default: []
+  schemas:
+    description: Only these schemas.
+    type: list
+    elements: str
+    default: []
+  schema_only:
+    description: Only definitions.
+    type: bool
+    default: false
+  data_only:
+    description: Only data, into tables that are there.
+    type: bool
+    default: false
+  sections:
+    description: Only these sections of the dump.
+    type: list
+    elements: str
+    choices: [pre-data, data, post-data]
+    default: []
+  jobs:
+    description:
+      - Tables and indexes restored at the same time. More than one unpacks custom-format dumps into O(scratch_dir) first.
+    type: int
+    default: 1
+  no_owner:
+    description: Everything belongs to O(login_user), instead of its former owner.
+    type: bool
+    default: false
+  no_privileges:
+    description: Do not restore privileges.
+    type: bool
+    default: false
+  disable_triggers:
+    description: Disable triggers while data is restored, with O(data_only=true).
+    type: bool
+    default: false
+  globals:
+    description: Whether roles and tablespaces are restored first. By default they are when all databases are restored.
+    type: bool
+  tablespace_locations:
+    description: Directories for tablespaces that the target does not have yet, by their names, instead of the former ones.
+    type: dict
+    default: {}
+  force:
+    description: Replace databases that are not empty, or add to them. Needs O(confirm).
+    type: bool
+    default: false
+  confirm:
+    description: Names of the databases that O(force) may replace.
+    type: list
+    elements: str
+    default: []
+  terminate_sessions:
+    description: End the sessions that are connected to a database that is replaced.
+    type: bool
+    default: false
+  keep_old:
+    description: Keep the database that was replaced, under the name that RV(restored) tells.
+    type: bool
+    default: false
+  analyze:
+    description: Gather statistics afterwards.
+    type: bool
+    default: true
+  fix_sequences:
+    description: Set sequences that are behind their columns past them. They are reported either way.
+    type: bool
+    default: false
+  allow_errors:
+    description:
+      - Statements may fail whose message contains one of these texts. They are listed in RV(restored).
+    type: list
+    elements: str
+    default: []
+  scratch_dir:
+    description: Directory for unpacking, where that is needed.
+    type: path
+    default: /var/tmp
+  progress_file:
+    description: File in which the run says how far it is. The action plugin of this module sets it.
+    type: path
+seealso:
+  - module: holdfast.postgres.pg_backup
+"""
+
+EXAMPLES = r"""
+- name: What would a restore of everything do?
+  holdfast.postgres.pg_restore:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      path: /backups
+  check_mode: true
+  diff: true
+
+- name: Bring one database back in place, and keep the broken one
+  holdfast.postgres.pg_restore:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      path: /backups
+    databases: [shop]
+    force: true
+    confirm: [shop]
+    terminate_sessions: true
+    keep_old: true
+
+- name: Look at last night's state beside the live database
+  holdfast.postgres.pg_restore:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      path: /backups
+    databases: [shop]
+    target_db: shop_yesterday
+
+- name: A dump that a cron job made
+  holdfast.postgres.pg_restore:
+    login_unix_socket: /var/run/postgresql
+    source: /var/backups/pg
+    databases: [shop]
+"""
+
+RETURN = r"""
+restored:
+  description: Each database that was restored, with what was checked.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - database: shop
+      from: the backup 20261121T014512Z-3f9a1c
+      old_database: null
+      seconds: 4.2
+      tables_checked: 31
+      row_differences: []
+      invalid: []
+      sequences_behind: []
+      allowed_errors: []
+unchanged:
+  description: Names of databases that had been restored already.
+  returned: always
+  type: list
+  elements: str
+plan:
+  description: What is done, or in check mode would be done, step by step.
+  returned: always
+  type: list
+  elements: str
+backup:
+  description: The record of the backup.
+  returned: when a repository is used
+  type: dict
+elapsed:
+  description: Seconds that the module took.
+  returned: success
+  type: float
+"""
+
+import contextlib
+import os
+import tempfile
+from typing import Any, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import RESTORES, Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file import FileRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.log import RestoreLog
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.source import from_backup, from_files, select
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.restore import RestoreRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+
+
+def local_log() -> RestoreLog:
+    """Where restores from other tools' files are remembered."""
+    path = os.path.expanduser("~/.local/state/holdfast")
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    return RestoreLog(FileRepository(path), "restores")
+
+
+def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """Plan, and unless in check mode restore."""
+    params = module.params
+    options = RestoreOptions.from_params(params)
+    progress = Progress(None if module.check_mode else params["progress_file"])
+    if not os.path.isdir(params["scratch_dir"]):
+        raise BadOption("scratch_dir", params["scratch_dir"], "is not a directory", "Name one with room for the dumps.")
+    record: Optional[Record] = None
+    shelf: Optional[Shelf] = None
+    secret = dict(params["encryption"] or {})
+    if params["source"]:
+        secret["method"] = "aes256" if secret.get("passphrase") or secret.get("passphrase_file") else "none"
+    else:
+        shelf = Shelf(open_repository(params["repository"]), params["server_name"])
+        shelf.repository.check(write=False)
+        record = select(shelf, params["backup_id"])
+        secret.update(method=record.encryption["method"], recipients=record.encryption["recipients"])
+    with contextlib.ExitStack() as stack:
+        space = stack.enter_context(workspace())
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-", dir=params["scratch_dir"]))
+        encryption = Encryption(secret, space)
+        try:
+            encryption.check()
+            if shelf and record:
+                source = from_backup(shelf, record, encryption, options.databases)
+                log = RestoreLog(shelf.repository, f"{shelf.name}/{RESTORES}")
+            else:
+                source = from_files(params["source"], options.databases, encryption)
+                log = local_log()
+
+            def verify() -> None:
+                if shelf and record:
+                    shelf.verify(record)
+
+            address = Address(params, space, writes=True)
+            run = RestoreRun(source, verify, address, params["bin_dir"], options, log, scratch, progress)
+            try:
+                outcome = run.run(module.check_mode)
+            finally:
+                warnings.extend(run.outcome.warnings)
+        finally:
+            encryption.close()
+            progress.finish()
+    result: dict[str, Any] = {
+        "changed": outcome.changed,
+        "plan": outcome.plan,
+        "restored": outcome.restored,
+        "unchanged": outcome.unchanged,
+    }
+    if record:
+        result["backup"] = record.to_dict()
+    if module._diff:
+        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
+    return result
+
+
+def main() -> None:
+    repository = {**argspec.REPOSITORY, "repository": {**argspec.REPOSITORY["repository"], "required": False}}
+    module = AnsibleModule(
+        argument_spec={
+            **argspec.CONNECTION,
+            **repository,
+            **argspec.ENCRYPTION,
+            "backup_id": {"type": "str", "default": "latest"},
+            "source": {"type": "path"},
+            "databases": {"type": "list", "elements": "str", "default": []},
+            "target_db": {"type": "str"},
+            "tables": {"type": "list", "elements": "str", "default": []},
+            "schemas": {"type": "list", "elements": "str", "default": []},
+            "schema_only": {"type": "bool", "default": False},
+            "data_only": {"type": "bool", "default": False},
+            "sections": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["pre-data", "data", "post-data"],
+                "default": [],
+            },
+            "jobs": {"type": "int", "default": 1},
+            "no_owner": {"type": "bool", "default": False},
+            "no_privileges": {"type": "bool", "default": False},
+            "disable_triggers": {"type": "bool", "default": False},
+            "globals": {"type": "bool"},
+            "tablespace_locations": {"type": "dict", "default": {}},
+            "force": {"type": "bool", "default": False},
+            "confirm": {"type": "list", "elements": "str", "default": []},
+            "terminate_sessions": {"type": "bool", "default": False},
+            "keep_old": {"type": "bool", "default": False},
+            "analyze": {"type": "bool", "default": True},
+            "fix_sequences": {"type": "bool", "default": False},
+            "allow_errors": {"type": "list", "elements": "str", "default": []},
+            "scratch_dir": {"type": "path", "default": "/var/tmp"},
+            "progress_file": {"type": "path"},
+        },
+        mutually_exclusive=[("repository", "source")],
+        required_one_of=[("repository", "source")],
+        supports_check_mode=True,
+    )
+    execute(module, work, psycopg2=True)
+
+
+if __name__ == "__main__":
+    main()
