@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
@@ -21,6 +22,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools imp
 
 _ERROR = re.compile(r"^(?:pg_restore: error:|psql:[^:]*:\d+: (?:ERROR|FATAL|PANIC):|.*\berror:) *(.*)$", re.MULTILINE)
 _CREATE = re.compile(r'^CREATE DATABASE (?:"(?:[^"]|"")+"|\S+) (WITH .*);$', re.MULTILINE)
+
+_NAME = r'(?:"(?:[^"]|"")+"|\S+)'
+_TABLESPACE = re.compile(rf"^(CREATE TABLESPACE ({_NAME}) OWNER {_NAME}) LOCATION E?'(?:[^']|'')*';$", re.MULTILINE)
 
 
 class Loader:
@@ -71,11 +75,16 @@ class Loader:
         Raises:
             ToolError: anything else failed.
         """
-        words = self._script(stream, self._address.db, stop=False)
+        text = move_tablespaces(stream.read().decode(), dict(self._options.tablespace_locations))
+        with tempfile.TemporaryFile() as script:
+            script.write(text.encode())
+            script.seek(0)
+            words = pump([self._psql_command(self._address.db, stop=False)], script, subprocess.DEVNULL)
         bad = [line for line in _ERROR.findall(words) if not re.match(r"42710:", line)]
         if bad:
             raise ToolError(
-                f"Roles and tablespaces could not be restored: {'; '.join(bad[:5])}. No database was touched."
+                f"Roles and tablespaces could not be restored: {'; '.join(bad[:5])}. No database was touched. (Tablespaces "
+                "can go elsewhere by tablespace_locations; globals: false leaves all of this out.)"
             )
 
     def cluster(self, stream: Stream) -> None:
@@ -98,11 +107,14 @@ class Loader:
         self._judge(_ERROR.findall(words))
 
     def _script(self, stream: Stream, database: str, stop: bool) -> str:
+        with stream.open() as source:
+            command = self._psql_command(database, stop)
+            return pump([*stream.filters, command], source, subprocess.DEVNULL, self._on_bytes)
+
+    def _psql_command(self, database: str, stop: bool) -> Command:
         argv = [self._tools.path("psql"), "--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"]
         argv += [f"--set=ON_ERROR_STOP={int(stop)}", "--set=VERBOSITY=verbose", "--file=-"]
-        argv += [f"--dbname={self._address.conninfo(database)}"]
-        with stream.open() as source:
-            return pump([*stream.filters, Command(argv)], source, subprocess.DEVNULL, self._on_bytes)
+        return Command([*argv, f"--dbname={self._address.conninfo(database)}"])
 
     def _tolerant(self, argv: Sequence[str]) -> Command:
         return Command(argv, ok=(0, 1) if self._options.allow_errors else (0,))
@@ -127,6 +139,20 @@ class Loader:
         with open(chosen, "w", encoding="utf-8") as stream:
             stream.write("\n".join(lines) + "\n")
         return chosen
+
+
+def move_tablespaces(script: str, locations: Mapping[str, str]) -> str:
+    """A script of pg_dumpall with other directories for some tablespaces."""
+
+    def move(found: re.Match[str]) -> str:
+        name = found.group(2)
+        name = name[1:-1].replace('""', '"') if name.startswith('"') else name
+        if name not in locations:
+            return found.group(0)
+        location = locations[name].replace("'", "''")
+        return f"{found.group(1)} LOCATION '{location}';"
+
+    return _TABLESPACE.sub(move, script)
 
 
 def check_plain(dump: Dump, options: RestoreOptions) -> None:

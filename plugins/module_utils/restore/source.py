@@ -27,6 +27,8 @@ class Source:
 
     def __init__(self, name: str, dumps: list[Dump], globals_: Optional[Stream], record: Optional[Record]) -> None:
         self.name, self.dumps, self.globals, self.record = name, dumps, globals_, record
+        #: settings of all roles in all databases, as PostgreSQL stores them (name=value)
+        self.settings_for_all: list[str] = []
 
     def choose(self, names: tuple[str, ...]) -> list[Dump]:
         """The dumps of those databases, or all. Raises BadOption for one that is not there."""
@@ -98,7 +100,11 @@ def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tup
                 None if None in sizes else sum(size for size in sizes if size is not None),
             )
         )
-    return Source(f"the backup {record.id}", dumps, globals_, record)
+    source = Source(f"the backup {record.id}", dumps, globals_, record)
+    for row in cluster.get("role_settings", []):
+        if not row["database"] and not row["role"]:
+            source.settings_for_all = row["settings"]
+    return source
 
 
 def _plain_name(key: str, native: bool) -> str:

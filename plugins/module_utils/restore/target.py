@@ -148,15 +148,10 @@ class Target:
 
         database = sql.Identifier(name)
         for entry in properties.get("settings") or ():
-            for setting in entry["settings"]:
-                key, _equals, text = setting.partition("=")
-                values = _split_names(text) if key in _LISTS else [text]
-                shown = sql.SQL(", ").join(map(sql.Literal, values))
-                who = sql.SQL("ALTER DATABASE {}").format(database)
-                if entry["role"]:
-                    who = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(entry["role"]), database)
-                key_parts = sql.SQL(".").join(sql.Identifier(part) for part in key.split("."))
-                self._run(who + sql.SQL(" SET ") + key_parts + sql.SQL(" TO ") + shown, f"set {key} for {name!r}")
+            who = sql.SQL("ALTER DATABASE {}").format(database)
+            if entry["role"]:
+                who = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(entry["role"]), database)
+            self._set(who, entry["settings"])
         if properties.get("comment"):
             self._run(
                 sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(properties["comment"])),
@@ -164,6 +159,21 @@ class Target:
             )
         if privileges and properties.get("acl") is not None:
             self._grant(database, properties)
+
+    def set_for_all(self, settings: list[str]) -> None:
+        """Settings of all roles in all databases, which pg_dumpall leaves out."""
+        from psycopg2 import sql
+
+        self._set(sql.SQL("ALTER ROLE ALL"), settings)
+
+    def _set(self, who: Any, settings: list[str]) -> None:
+        from psycopg2 import sql
+
+        for setting in settings:
+            key, _equals, text = setting.partition("=")
+            values = sql.SQL(", ").join(map(sql.Literal, _split_names(text) if key in _LISTS else [text]))
+            name = sql.SQL(".").join(sql.Identifier(part) for part in key.split("."))
+            self._run(who + sql.SQL(" SET ") + name + sql.SQL(" TO ") + values, f"set {key}")
 
     def finish(self, name: str, properties: dict[str, Any]) -> None:
         """What would stand in the way earlier: the connection limit, and being a template."""

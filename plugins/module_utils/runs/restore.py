@@ -26,7 +26,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.restore.target i
     side_names,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import databases, identify, value
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import databases, identify
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -99,9 +99,8 @@ class RestoreRun:
         self._target.leave([name for _dump, name in due])
         if with_globals and self._source.globals is not None:
             self._progress.step("restoring roles and tablespaces")
-            for space, location in self._options.tablespace_locations:
-                self._tablespace(space, location)
             self._loader.globals(self._source.globals)
+            self._target.set_for_all(self._source.settings_for_all)
         for dump, name in due:
             try:
                 self._one(dump, name)
@@ -247,15 +246,6 @@ class RestoreRun:
             "invalid": invalid,
             "sequences_behind": behind,
         }
-
-    def _tablespace(self, name: str, location: str) -> None:
-        from psycopg2 import extensions
-
-        if value(self._target.connection, "SELECT 1 FROM pg_tablespace WHERE spcname = %s", [name]):
-            return
-        quoted = extensions.adapt(location)
-        quoted.encoding = "utf8"
-        self._target.execute(f"CREATE TABLESPACE {{}} LOCATION {quoted}".replace("%", "%%"), name)
 
     def _cluster(self, dump: Dump, check: bool) -> Outcome:
         """A pg_dumpall script makes databases itself: only a server without any may take it."""
