@@ -178,8 +178,8 @@ def test_passwords_are_asked_for_on_tcp_and_on_the_socket(each_pg: Server) -> No
     assert owner == system_user().pw_uid != 0
 
 
-def test_a_killed_server_starts_again_and_a_wiped_one_is_empty(server_factory: Callable[..., Server]) -> None:
-    server = server_factory(16, settings={"work_mem": "5MB"})
+def test_a_killed_server_starts_again_and_a_wiped_one_is_empty(pg16: Server, wiped: Wiped) -> None:
+    server = wiped(pg16)
     harddata.build(server)
     server.kill()
     assert server.pid is None
@@ -193,30 +193,31 @@ def test_a_killed_server_starts_again_and_a_wiped_one_is_empty(server_factory: C
     assert server.query("SELECT rolname FROM pg_roles WHERE oid >= 16384") == []
     assert server.query("SELECT slot_name FROM pg_replication_slots") == []
     assert server.query("SELECT setconfig FROM pg_db_role_setting") == []
-    assert server.query("SHOW work_mem") == [("5MB",)]
-    server.stop()
-    server.remove()
-    assert not server.directory.exists()
+    assert server.query("SHOW work_mem") == [("4MB",)]
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_servers_end_with_their_process_however_it_ends(end: signal.Signals) -> None:
+def test_servers_end_with_their_process_however_it_ends() -> None:
     program = (
         f"import sys, time; sys.path.insert(0, {str(Path(playbooks.__file__).parents[1])!r})\n"
         "from lab.servers import Server\n"
         "server = Server(); print(server.pid, server.directory, flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+    command = [sys.executable, "-c", program]
+    ends = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in ends]
+    traces: list[Path] = []
+    for child, end in zip(children, ends):
         assert child.stdout
-        pid, directory = child.stdout.readline().decode().split()
-        os.kill(int(pid), 0)
+        with child.stdout as said:
+            pid, directory = said.readline().decode().split()
+        assert Path(f"/proc/{pid}").exists() and Path(directory).exists()
+        traces += [Path(f"/proc/{pid}"), Path(directory)]
         child.send_signal(end)
         child.wait()
     deadline = time.monotonic() + 10
-    while (Path(directory).exists() or Path(f"/proc/{pid}").exists()) and time.monotonic() < deadline:
+    while any(trace.exists() for trace in traces) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not Path(directory).exists()
-    assert not Path(f"/proc/{pid}").exists()
+    assert [trace for trace in traces if trace.exists()] == []
 
 
 def test_programs_out_of_the_servers_users_reach_are_copied(tmp_path: Path) -> None:
@@ -224,8 +225,8 @@ def test_programs_out_of_the_servers_users_reach_are_copied(tmp_path: Path) -> N
         pytest.skip("PostgreSQL 16 is a system package here, which every user can reach")
     tmp_path.chmod(0o700)
     hidden = pick(16).copied_to(tmp_path / "programs")
-    with Server(hidden) as server:
-        assert server.query("SELECT 1") == [(1,)]
+    with Server(hidden, settings={"work_mem": "5MB"}) as server:
+        assert server.query("SHOW work_mem") == [("5MB",)]
         assert b"PostgreSQL database dump complete" in server.run("pg_dump")
         assert server.directory in server.bindir.parents if os.geteuid() == 0 else server.bindir == hidden.bindir
 

@@ -273,9 +273,9 @@ class Server:
         return [str(name) for (name,) in names]
 
     def server_directory(self, name: str) -> Path:
-        """An empty directory that belongs to the server's user, as a tablespace needs."""
+        """A directory that belongs to the server's user, as a tablespace needs; the same one when asked again."""
         path = self.directory / name
-        path.mkdir(mode=0o700, parents=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         os.chown(path, self._user.pw_uid, self._user.pw_gid)
         return path
 

@@ -15,9 +15,7 @@ WRITABLE = {"PGOPTIONS": "-c default_transaction_read_only=off"}
 def moved_tablespaces(globals_sql: bytes, data: HardData, target: Server) -> bytes:
     """The dump of globals with the tablespaces in the target's own directories: two servers cannot share one."""
     for path in data.tablespaces.values():
-        new = target.directory / path.name
-        if not new.exists():
-            target.server_directory(path.name)
+        new = target.server_directory(path.name)
         globals_sql = globals_sql.replace(str(path).encode(), str(new).encode())
     return globals_sql
 
