@@ -56,7 +56,7 @@ class Proxy:
     def __enter__(self) -> Proxy:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._listener.close()
         self.cut()
 
@@ -86,7 +86,7 @@ class Proxy:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                client = self._listener.accept()[0]
             except OSError:  # closed: the end
                 return
             try:
@@ -122,7 +122,10 @@ class Proxy:
 
 def can_mount() -> bool:
     """May this process mount file systems? As root on a machine of one's own; not in most containers."""
-    return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
+    return (
+        os.geteuid() == 0
+        and subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
 @contextmanager

@@ -124,9 +124,9 @@ def start_module(
         cwd="/",
         start_new_session=True,
     )
-    assert process.stdin
-    with process.stdin as stdin:
-        stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))
+    if process.stdin:
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))
+        process.stdin.close()
     process.stdin = None  # communicate() would touch it again
     return RunningModule(process)
 
@@ -232,6 +232,7 @@ def _run(
             env={**_environment(), **own, **(env or {})},
             cwd=scratch,
             timeout=timeout,
+            check=False,
         )
         lines = results.read_text().splitlines() if results.exists() else []
     return PlaybookResult(
