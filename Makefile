@@ -7,6 +7,8 @@ COLLECTIONS := $(CURDIR)/.work/collections
 HERE := $(COLLECTIONS)/ansible_collections/holdfast/postgres
 SANITY := $(CURDIR)/.work/sanity/ansible_collections/holdfast/postgres
 PYTHON_CODE := plugins tests/lab tests/demo tests/bench tests/tools
+# ansible-test tries every python3.N that it finds: the shims of version managers are none.
+SYSTEM_PATH := $(CURDIR)/$(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -45,12 +47,13 @@ lint: setup
 	yamllint --strict .
 	ansible-lint --offline --profile production
 
-# From a copy, as ansible-test wants its place and takes everything below it for the collection.
+# From a copy with a git of its own, as ansible-test wants its place, and skips what the git around it ignores.
 sanity: setup
 	@rm -rf $(SANITY) && mkdir -p $(SANITY)
 	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory=$(SANITY) --
+	@git -C $(SANITY) init --quiet && git -C $(SANITY) add --all
 	@$(PY) tests/tools/ansible_test_bootstrap.py
-	cd $(SANITY) && env -u ANSIBLE_COLLECTIONS_PATH ansible-test sanity --requirements --color no
+	cd $(SANITY) && env -u ANSIBLE_COLLECTIONS_PATH PATH="$(SYSTEM_PATH)" ansible-test sanity --requirements --color no
 
 unit: setup
 	$(PY) -m pytest -q tests/unit

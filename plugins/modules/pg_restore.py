@@ -35,7 +35,7 @@ attributes:
     support: full
     details:
       - What was restored where is remembered below O(server_name) in the repository (for O(source), in
-        C(~/.local/state/holdfast)). When the same restore is asked for again, and tables have the numbers of rows that
+        O(state_dir)). When the same restore is asked for again, and tables have the numbers of rows that
         they had after it, nothing is done.
       - Adding parts to a database that is there is not remembered by table; it is done once a database and selection.
 options:
@@ -146,6 +146,10 @@ options:
     description: Directory for unpacking, where that is needed.
     type: path
     default: /var/tmp
+  state_dir:
+    description: Directory in which restores from O(source) are remembered. It is made when it is not there.
+    type: path
+    default: ~/.local/state/holdfast
   progress_file:
     description: File in which the run says how far it is. The action plugin of this module sets it.
     type: path
@@ -246,9 +250,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.runs.restore imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
 
 
-def local_log() -> RestoreLog:
+def local_log(path: str) -> RestoreLog:
     """Where restores from other tools' files are remembered."""
-    path = os.path.expanduser("~/.local/state/holdfast")
     os.makedirs(path, mode=0o700, exist_ok=True)
     return RestoreLog(FileRepository(path), "restores")
 
@@ -281,7 +284,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 log = RestoreLog(shelf.repository, f"{shelf.name}/{RESTORES}")
             else:
                 source = from_files(params["source"], options.databases, encryption)
-                log = local_log()
+                log = local_log(params["state_dir"])
 
             def verify() -> None:
                 if shelf and record:
@@ -344,6 +347,7 @@ def main() -> None:
             "fix_sequences": {"type": "bool", "default": False},
             "allow_errors": {"type": "list", "elements": "str", "default": []},
             "scratch_dir": {"type": "path", "default": "/var/tmp"},
+            "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
             "progress_file": {"type": "path"},
         },
         mutually_exclusive=[("repository", "source")],

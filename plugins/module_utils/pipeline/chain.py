@@ -88,8 +88,7 @@ class Chain:
             for number, command in enumerate(commands):
                 last = number == len(commands) - 1
                 process = self._start(command, source, stdout if last else subprocess.PIPE)
-                if number:
-                    assert not isinstance(source, int)
+                if number and not isinstance(source, int):
                     source.close()  # else the program before would never see that its reader is gone
                 self.processes.append(process)
                 if process.stdout is not None:
@@ -156,6 +155,14 @@ class Chain:
         errors.seek(max(0, end - most))
         return errors.read().decode("utf-8", "replace").strip()
 
+    @property
+    def output(self) -> IO[bytes]:
+        """What the last program writes, when its output is a pipe to us."""
+        stream = self.processes[-1].stdout
+        if stream is None:
+            raise AssertionError("the chain was started with another output")
+        return stream
+
     def made(self) -> Optional[int]:
         """Bytes that the first program has written to its standard output so far, its messages left out."""
         written = _written(self.processes[0].pid)
@@ -203,8 +210,7 @@ def store(
     digest, size = hashlib.sha256(), 0
     try:
         with Chain(commands, stdin) as chain:
-            output = chain.processes[-1].stdout
-            assert output is not None
+            output = chain.output
             told = time.monotonic()
             while True:
                 data = os.read(output.fileno(), CHUNK)
@@ -228,9 +234,7 @@ def store(
 def run(commands: Sequence[Command], stdin: Union[int, IO[bytes]] = subprocess.DEVNULL) -> bytes:
     """Run a chain to its end, and return what it wrote (meant for little). Raises ToolError."""
     with Chain(commands, stdin) as chain:
-        output = chain.processes[-1].stdout
-        assert output is not None
-        data = output.read()
+        data = chain.output.read()
         chain.finish()
         return data
 

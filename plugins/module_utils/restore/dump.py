@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, OnBytes, pump, run
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command, OnBytes, pump, run
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,11 @@ class Stream:
 
     def head(self, most: int) -> bytes:
         """Its beginning; the programs are stopped then."""
-        from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain
-
         with self.open() as source:
             if not self.filters:
                 return source.read(most)
             with Chain(self.filters, source) as chain:
-                output = chain.processes[-1].stdout
-                assert output is not None
-                data = output.read(most)
+                data = chain.output.read(most)
                 if not data:
                     chain.finish()  # it says why
                 return data

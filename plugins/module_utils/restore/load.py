@@ -120,7 +120,7 @@ class Loader:
         return Command(argv, ok=(0, 1) if self._options.allow_errors else (0,))
 
     def _heed(self, words: str) -> None:
-        self._judge([line for line in _ERROR.findall(words)])
+        self._judge(_ERROR.findall(words))
 
     def _judge(self, errors: list[str]) -> None:
         bad = [line for line in errors if not any(kind in line for kind in self._options.allow_errors)]
