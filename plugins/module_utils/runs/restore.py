@@ -185,8 +185,7 @@ class RestoreRun:
                 self._target.finish(name, dump.properties)
             if not existed:
                 old = None
-            elif not self._options.keep_old:
-                self._target.drop(old)
+            elif not self._options.keep_old and self._dropped(old):
                 old = None
         noted = {
             "source": self._source.name,
@@ -208,6 +207,15 @@ class RestoreRun:
                 **report,
             }
         )
+
+    def _dropped(self, old: str) -> bool:
+        """Drop the database that was replaced. One that cannot be (a subscription or slot holds it) stays, with a word."""
+        try:
+            self._target.drop(old)
+        except ServerError as exc:
+            self.outcome.warnings.append(f"The former database is still there as {old!r}: {exc}")
+            return False
+        return True
 
     def _build(self, dump: Dump, new: str) -> dict[str, Any]:
         """The database under a name of its own, complete and checked."""

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A backup, a disaster and a restore on a throwaway server, by the playbooks, with proof. `make demo` runs it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT / "tests"))
+
+from lab import compare, harddata  # noqa: E402
+from lab.installations import Installation, find_installations  # noqa: E402
+from lab.playbooks import PlaybookResult, run_playbook  # noqa: E402
+from lab.servers import Server, pick  # noqa: E402
+
+VICTIM = "shop"
+
+
+def choose() -> Installation:
+    """The machine's own PostgreSQL if there is one, else the embedded one from PyPI."""
+    return next((item for item in find_installations() if item.source != "pypi"), None) or pick()
+
+
+def say(step: str, words: str = "") -> None:
+    print(f"  {step:<26} {words}", flush=True)
+
+
+def human(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def play(name: str, variables: dict[str, Any], module: str) -> tuple[dict[str, Any], float]:
+    """Run a playbook as a user would, and return its module's result and the seconds of the whole run."""
+    began = time.monotonic()
+    run: PlaybookResult = run_playbook(CHECKOUT / "playbooks" / f"{name}.yml", variables)
+    if run.returncode:
+        raise SystemExit(f"playbooks/{name}.yml failed:\n{run.stdout}\n{run.stderr}")
+    result = run.of(f"holdfast.postgres.{module}")[0]
+    result["play_changed"] = bool(run.changed)
+    return result, time.monotonic() - began
+
+
+def main() -> None:
+    with Server(choose()) as server, tempfile.TemporaryDirectory(prefix="holdfast-demo-") as repository:
+        print(f"\nholdfast.postgres demo: PostgreSQL {server.installation.version} from {server.bindir}\n")
+        data = harddata.build(server)
+        size = int(server.query("SELECT sum(pg_database_size(oid)) FROM pg_database WHERE NOT datistemplate")[0][0])
+        say("data that is hard", f"{len(data.databases)} databases, {human(size)}, {len(data.roles)} roles")
+        before = compare.snapshot(server)
+        server_side = {
+            **{f"holdfast_{key}": value for key, value in server.login().items()},
+            "holdfast_bin_dir": str(server.bindir),
+            "holdfast_server_name": "demo",
+            "holdfast_repository": {"type": "file", "path": repository},
+        }
+        backup = {**server_side, "holdfast_max_age": "1h"}
+        restore = {**server_side, "holdfast_restore_databases": [VICTIM]}
+
+        made, seconds = play("backup", backup, "pg_backup")
+        record = made["backup"]
+        rate = (record["raw_size"] or 0) / made["elapsed"]
+        say("playbooks/backup.yml", f"{record['id']} in {made['elapsed']:.1f} s ({seconds:.1f} s with Ansible)")
+        say("", f"{human(record['raw_size'] or 0)} of dumps at {human(rate)}/s, stored as {human(record['size'])}")
+        say(
+            "",
+            f"read back and compared: {len(record['artifacts'])} artifacts, {record['consistency']['across_databases']}",
+        )
+
+        server.query(f'DROP DATABASE "{VICTIM}"')
+        say("the disaster", f"DROP DATABASE {VICTIM}")
+
+        done, seconds = play("restore", restore, "pg_restore")
+        restored = done["restored"][0]
+        say("playbooks/restore.yml", f"{VICTIM} is back in {restored['seconds']:.1f} s ({seconds:.1f} s with Ansible)")
+        say("", f"{restored['tables_checked']} tables have the rows that the backup recorded")
+
+        differences = compare.compare(before, compare.snapshot(server))
+        if differences:
+            raise SystemExit("The server is not as it was:\n" + "\n".join(map(str, differences)))
+        say("proof", "every database, row, sequence, role and privilege is as it was (compared by other means)")
+
+        again, seconds = play("backup", backup, "pg_backup")
+        say(
+            "backup.yml again",
+            f"{'CHANGED' if again['play_changed'] else 'nothing to do'} ({seconds:.1f} s with Ansible)",
+        )
+        once_more, seconds = play("restore", restore, "pg_restore")
+        say(
+            "restore.yml again",
+            f"{'CHANGED' if once_more['play_changed'] else 'nothing to do'} ({seconds:.1f} s with Ansible)",
+        )
+        if again["play_changed"] or once_more["play_changed"]:
+            raise SystemExit("A second run changed something.")
+        where = Path(repository) / "demo" / record["id"]
+        say("it lay in", f"{where}, with RESTORE.txt: {len((where / 'RESTORE.txt').read_text().splitlines())} lines")
+    shutil.rmtree(repository, ignore_errors=True)
+    print("\nEverything was restored, nothing is left running.\n")
+
+
+if __name__ == "__main__":
+    main()
