@@ -183,9 +183,7 @@ class RestoreRun:
                 raise
             if dump.properties:
                 self._target.finish(name, dump.properties)
-            if not existed:
-                old = None
-            elif not self._options.keep_old and self._dropped(old):
+            if not existed or (not self._options.keep_old and self._dropped(old)):
                 old = None
         noted = {
             "source": self._source.name,

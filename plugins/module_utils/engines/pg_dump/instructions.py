@@ -67,6 +67,7 @@ def write(record: Record) -> str:
     if method == "pgp":
         lines += [f"# gpg must hold a secret key of: {', '.join(record.encryption['recipients'])}"]
     lines += [
+        "export PGOPTIONS='-c default_transaction_read_only=off'",  # a database may be read-only by default
         "set -o pipefail",
         "",
         "# 1. Is everything still as it was written?",
