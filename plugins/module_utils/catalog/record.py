@@ -12,7 +12,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 
 FORMAT = 1
 
@@ -103,8 +104,14 @@ def decode(data: bytes, where: str) -> Record:
         values["artifacts"] = [
             Artifact(**{item.name: entry[item.name] for item in fields(Artifact)}) for entry in content["artifacts"]
         ]
-        return Record(**values)
-    except (ValueError, KeyError, TypeError) as exc:
+        record = Record(**values)
+        if not isinstance(record.server, dict):
+            raise TypeError("server is not an object")
+        # Times are compared and subtracted by all who read records: one that is none must show here.
+        for name in ("started_at", "stopped_at"):
+            parse_time(str(getattr(record, name)), name)
+        return record
+    except (ValueError, KeyError, TypeError, BadOption) as exc:
         raise CatalogError(
             f"The manifest {where} is damaged ({exc.__class__.__name__}: {exc}). Its backup is not trusted; the artifacts "
             "may still be good: see the RESTORE.txt beside it, or use another backup."
