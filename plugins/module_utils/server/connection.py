@@ -125,6 +125,11 @@ def _way_out(words: str) -> str:
         ("No such file", "Is the server running, and is its socket in that directory? Else give login_host."),
         ("timeout", "Nothing answered: check login_host, the firewall and the route."),
         ("does not exist", "Check the name, and the names that the server knows."),
+        (
+            "too many connections for database",
+            "Its CONNECTION LIMIT leaves no room: a backup needs two, and one more for each job. Raise it (ALTER DATABASE … "
+            "CONNECTION LIMIT), or use a superuser, whom it does not concern.",
+        ),
         ("pg_hba.conf", "Allow it in pg_hba.conf, or come from another address."),
     ):
         if part in words:

@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks as users run them: check mode tells what the run does, and the second run changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.compare import assert_same
+from lab.harddata import HardData
+from lab.playbooks import CHECKOUT, PlaybookResult, controllers, run_playbook
+from lab.servers import Server
+
+Wipe = Callable[[object], Server]
+
+
+def variables(server: Server, repository: Path, **more: Any) -> dict[str, Any]:
+    login = {f"holdfast_{key}": value for key, value in server.login().items()}
+    place = {"holdfast_repository": {"path": str(repository)}, "holdfast_bin_dir": str(server.bindir)}
+    return {
+        **login,
+        **place,
+        "holdfast_server_name": "db1",
+        **{f"holdfast_{key}": value for key, value in more.items()},
+    }
+
+
+def play(name: str, given: dict[str, Any], *options: str, bindir: Path | None = None) -> PlaybookResult:
+    run = run_playbook(CHECKOUT / "playbooks" / f"{name}.yml", given, *options, bindir=bindir)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run
+
+
+def changes(run: PlaybookResult) -> list[str]:
+    return [task.task for task in run.changed]
+
+
+def three_times(name: str, given: dict[str, Any]) -> PlaybookResult:
+    """Check mode, the run, and the repeat. Returns the run."""
+    planned = play(name, given, "--check", "--diff")
+    done = play(name, given)
+    assert changes(done)
+    assert changes(planned) == changes(done)
+    assert changes(play(name, given)) == []
+    return done
+
+
+def test_setup_makes_a_role_that_can_back_up_all_and_no_more(hard15: HardData, tmp_path: Path) -> None:
+    password, pgpass = "pass:word\\ '\"", tmp_path / "pgpass"
+    given = variables(
+        hard15.server,
+        tmp_path / "backups",
+        setup_role_name="the backup",
+        setup_role_password=password,
+        setup_pgpass_path=str(pgpass),
+    )
+    try:
+        done = three_times("setup", given)
+        assert password not in done.stdout
+        assert pgpass.stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "backups").stat().st_mode & 0o777 == 0o700
+        narrow = {
+            **{key: value for key, value in given.items() if not key.startswith("holdfast_setup")},
+            "holdfast_login_user": "the backup",
+            "holdfast_login_password": None,
+            "holdfast_connect_params": {"passfile": str(pgpass)},
+            # a connection limit lets only superusers into one, and Ansible takes another's name for a template
+            "holdfast_databases": [name for name in hard15.databases if name != "read only" and "{{" not in name],
+        }
+        made = play("backup", narrow).of("holdfast.postgres.pg_backup")[0]
+        assert {entry["name"] for entry in made["backup"]["databases"]} == set(narrow["holdfast_databases"])
+        superuser = hard15.server.query("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = 'the backup'")
+        assert superuser == [(False,)]
+    finally:
+        hard15.server.query('DROP OWNED BY "the backup"')
+        hard15.server.query('DROP ROLE IF EXISTS "the backup"')
+
+
+def test_backup_prune_and_restore(hard16: HardData, wiped: Wipe, tmp_path: Path) -> None:
+    given = variables(hard16.server, tmp_path, max_age="1h", role_passwords=True)
+    three_times("backup", given)
+    play("backup", {**given, "holdfast_max_age": ""})
+    pruned = three_times("prune", {**given, "holdfast_retention": {"keep_last": 1}})
+    assert len(pruned.of("holdfast.postgres.backup_prune")[0]["pruned"]) == 1
+    target = wiped(16)
+    moved = {name: str(target.server_directory(f"moved {name}")) for name in hard16.tablespaces}
+    three_times("restore", variables(target, tmp_path, restore_tablespace_locations=moved))
+    assert_same(hard16.server, target)
+
+
+@pytest.mark.parametrize("version", ["2.17", "2.18", "2.19"])
+def test_every_controller(version: str, pg15: Server, tmp_path: Path) -> None:
+    bindir = controllers().get(version)
+    if bindir is None:
+        pytest.skip(f"ansible-core {version} is not installed (make matrix)")
+    pg15.wipe()
+    pg15.query("CREATE DATABASE app")
+    pg15.psql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS i", "app")
+    given = variables(pg15, tmp_path, databases=["app"], max_age="1h")
+    assert changes(play("backup", given, bindir=bindir))
+    assert not changes(play("backup", given, bindir=bindir))
+    pg15.query("DROP DATABASE app")
+    assert changes(play("restore", variables(pg15, tmp_path, restore_databases=["app"]), bindir=bindir))
+    assert pg15.query("SELECT count(*) FROM t", "app") == [(1000,)]
+
+
+@pytest.mark.parametrize("manager", ["systemd", "cron"])
+def test_schedule(manager: str, tmp_path: Path) -> None:
+    units, config = tmp_path / "units", tmp_path / "config"
+    units.mkdir()
+    given = {
+        "holdfast_schedule_manager": manager,
+        "holdfast_schedule_unit_dir": str(units),
+        "holdfast_schedule_cron_dir": str(units),
+        "holdfast_schedule_config_dir": str(config),
+        "holdfast_schedule_enable": False,
+        "holdfast_schedule_variables": {"holdfast_login_password": "s3cret", "holdfast_repository": {"path": "/b"}},
+    }
+    done = three_times("schedule", given)
+    assert "s3cret" not in done.stdout
+    kept = config / "holdfast-backup.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert json.loads(kept.read_text())["holdfast_login_password"] == "s3cret"
+    written = {path.name: path.read_text() for path in units.iterdir()}
+    expected = {"holdfast-backup.service", "holdfast-backup.timer"} if manager == "systemd" else {"holdfast-backup"}
+    assert set(written) == expected
+    assert all("s3cret" not in text for text in written.values())
+    assert any(f"-e @{kept}" in text for text in written.values())
+    three_times("schedule", {**given, "holdfast_schedule_state": "absent"})
+    assert not list(units.iterdir()) and not list(config.iterdir())
