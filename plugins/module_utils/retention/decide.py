@@ -23,13 +23,14 @@ _PERIODS = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backup, as far as retention cares."""
+    """A backup, as far as retention cares. ``new``: this very run makes it."""
 
     id: str
     stopped_at: datetime.datetime
     verified: bool
     pinned: bool = False
     parent: Optional[str] = None
+    new: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ def decide(backups: Sequence[Candidate], policy: Policy, now: datetime.datetime)
     for backup in ordered:
         if backup.pinned or backup.id in policy.pins:
             reasons[backup.id].append("pinned")
+        # When the clock was set back, it is not the newest by its time; a run that deleted its own work would be absurd.
+        if backup.new and not reasons[backup.id]:
+            reasons[backup.id].append("made by this run")
     for position, backup in enumerate(verified[: policy.min_keep]):
         if not reasons[backup.id]:
             reasons[backup.id].append(f"min_keep {policy.min_keep}: verified backup {position + 1} from the newest")

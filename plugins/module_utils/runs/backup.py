@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -24,7 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import plan_prune, prune
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import candidate, plan_prune, prune
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
 
 
@@ -103,8 +103,7 @@ class BackupRun:
             f"keep it as {self._shelf.name}/{backup_id} in {self._shelf.repository.description}, verified",
         ]
         if check:
-            extra = Candidate(backup_id, utcnow(), True, bool(self._wish.pinned))
-            self._plan_prune(extra)
+            self._plan_prune(Candidate(backup_id, utcnow(), True, bool(self._wish.pinned), new=True))
             return self.outcome
         with self._shelf.lock("a backup") as lock:
             warning = lock.acquire(self._wish.lock_wait)
@@ -125,7 +124,7 @@ class BackupRun:
 
             self._progress.tell = tell_and_beat  # type: ignore[method-assign]
             self.outcome.record = self._make(engine, plan, backup_id)
-            self._plan_prune(None)
+            self._plan_prune(replace(candidate(self.outcome.record), new=True))
             self.outcome.pruned = prune(self._shelf, self.outcome.decisions)
         return self.outcome
 
@@ -243,11 +242,11 @@ class BackupRun:
         with contextlib.suppress(HoldfastError):
             self._shelf.remove(backup_id)
 
-    def _plan_prune(self, extra: Optional[Candidate]) -> None:
+    def _plan_prune(self, own: Candidate) -> None:
         policy = self._wish.policy
         if not policy.buckets and not policy.limits:
             return
-        self.outcome.decisions = plan_prune(self._shelf, policy, [], extra)
+        self.outcome.decisions = plan_prune(self._shelf, policy, [], own)
         self.outcome.plan += [
             f"delete {decision.id}: {'; '.join(decision.reasons)}"
             for decision in self.outcome.decisions

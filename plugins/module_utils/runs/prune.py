@@ -27,15 +27,16 @@ def candidate(record: Record) -> Candidate:
     )
 
 
-def plan_prune(shelf: Shelf, policy: Policy, warnings: list[str], extra: Optional[Candidate] = None) -> list[Decision]:
-    """What retention would do; ``extra`` is the backup that is about to be made. Damaged manifests only warn: what
+def plan_prune(shelf: Shelf, policy: Policy, warnings: list[str], own: Optional[Candidate] = None) -> list[Decision]:
+    """What retention would do; ``own`` is the backup that this run makes, or made just now. Damaged manifests only warn: what
     can't be read is never deleted."""
-    candidates = [candidate(record) for record in shelf.records(warnings)]
+    candidates = [candidate(record) for record in shelf.records(warnings) if own is None or record.id != own.id]
+    candidates += [own] if own else []
     known = {item.id for item in candidates}
     warnings.extend(
         f"retention.pins names {pin!r}, which is no backup here." for pin in policy.pins if pin not in known
     )
-    return decide(candidates + ([extra] if extra else []), policy, utcnow())
+    return decide(candidates, policy, utcnow())
 
 
 def prune(shelf: Shelf, decisions: list[Decision]) -> list[dict[str, Any]]:
