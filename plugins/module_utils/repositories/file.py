@@ -163,7 +163,8 @@ class FileRepository(Repository):
         try:
             self.make_folder(os.path.dirname(path))
             # The kernel lets go of flock when its holder dies, so this guard itself can never be stale.
-            with open(f"{os.path.dirname(path)}/.guard", "ab") as guard:
+            guard_fd = os.open(f"{os.path.dirname(path)}/.guard", os.O_WRONLY | os.O_CREAT, 0o600)
+            with os.fdopen(guard_fd, "ab") as guard:
                 fcntl.flock(guard, fcntl.LOCK_EX)
                 try:
                     current: Optional[bytes] = self.read(key)
