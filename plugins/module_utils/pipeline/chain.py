@@ -184,6 +184,9 @@ class Chain:
             code = process.wait()
             if code not in self.commands[number].ok:
                 failed.append((number, code))
+            elif failed and failed[-1] == (number - 1, -signal.SIGPIPE):
+                # It ended well before its input did, as pg_restore does at a tar archive's padding: no harm.
+                failed.clear()
         if failed:
             # A program whose reader died ends by a broken pipe: so the cause is the last that failed otherwise.
             number, code = next((item for item in reversed(failed) if item[1] != -signal.SIGPIPE), failed[-1])
