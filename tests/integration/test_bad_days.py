@@ -34,7 +34,7 @@ CREATE TABLE noise AS
 SELECT n, (SELECT string_agg(sha256((n * 1000 + m)::text::bytea), '') FROM generate_series(1, 300) AS m) AS bytes
 FROM generate_series(1, 300) AS n;
 CREATE ROLE reader LOGIN PASSWORD 'pass of it';
-GRANT SELECT ON items TO reader;
+GRANT SELECT ON items, items_id_seq TO reader;
 """
 
 needs_mount = pytest.mark.skipif(not fault.can_mount(), reason="a small or read-only file system needs mount")
@@ -551,7 +551,7 @@ def test_options_of_a_backup_that_make_no_sense(
     shop: Server, repository: Path, options: dict[str, Any], words: list[str]
 ) -> None:
     refused(back_up(shop, repository, **options), *words)
-    nothing_left(repository)
+    assert not list(repository.iterdir())
 
 
 @pytest.mark.parametrize(

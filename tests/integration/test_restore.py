@@ -78,7 +78,8 @@ def login(server: Server) -> dict[str, Any]:
 
 
 def restore(server: Server, repository: Path | None, check: bool = False, **options: Any) -> ModuleResult:
-    chosen = {"repository": {"path": str(repository)} if repository else None, "databases": ["shop"]}
+    place = {"repository": {"path": str(repository)}} if repository else {}
+    chosen = {**place, "databases": ["shop"]}
     return run_module("pg_restore", {**login(server), **chosen, **options}, check=check)
 
 
