@@ -93,6 +93,9 @@ def write(record: Record) -> str:
         keys = [artifact.key for artifact in record.artifacts if artifact.database == name]
         lines.append(f"# 3. The database {name!r}")
         if entry["format"] == "plain":
+            lines.append(
+                "# (Its comment, settings, privileges, tablespace and limit are no part of a plain dump: see cluster.json.)"
+            )
             if name != "postgres":
                 lines.append(_createdb(entry))
             lines.append(f"{_read(keys[0], method)} | psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -d {quoted}")
