@@ -468,7 +468,7 @@ def test_a_clock_that_was_set_back(shop: Server, copied: Path) -> None:
 def test_a_restore_onto_a_database_in_use(shop: Server, kept: Path) -> None:
     shop.psql("CREATE DATABASE busy;")
     shop.psql("CREATE TABLE mine (n int);", "busy")
-    chosen = {"target_db": "busy", "confirm": ["busy"]}
+    chosen: dict[str, Any] = {"target_db": "busy", "confirm": ["busy"]}
     try:
         with closing(shop.connect("busy")) as connection:
             refused(restore(shop, kept, **chosen), "'busy' is in use", "terminate_sessions", "Nothing was touched")

@@ -167,7 +167,12 @@ def test_schema_only(shop: Server, repository: Path) -> None:
 @pytest.mark.parametrize("server_name", ["main", "directory"])
 def test_data_only_into_definitions(shop: Server, repository: Path, server_name: str) -> None:
     restored(shop, repository, target_db="parts", schema_only=True, server_name=server_name)
-    data = {"target_db": "parts", "data_only": True, "disable_triggers": True, "server_name": server_name}
+    data: dict[str, Any] = {
+        "target_db": "parts",
+        "data_only": True,
+        "disable_triggers": True,
+        "server_name": server_name,
+    }
     refused = restore(shop, repository, **data)
     assert refused.failed and "'parts'" in refused.msg and "force" in refused.msg
     restored(shop, repository, **data, force=True, confirm=["parts"])
