@@ -100,12 +100,19 @@ options:
     description: Do not restore privileges.
     type: bool
     default: false
+  role_map:
+    description:
+      - Other roles for owners and privileges, by the former names. The new ones must be there.
+      - Definitions are then restored by one job, and roles and tablespaces only with O(globals=true).
+      - Policies, user mappings and settings of roles keep the former names.
+    type: dict
+    default: {}
   disable_triggers:
     description: Disable triggers while data is restored, with O(data_only=true).
     type: bool
     default: false
   globals:
-    description: Whether roles and tablespaces are restored first. By default they are when all databases are restored.
+    description: Whether roles and tablespaces are restored first. By default they are when all databases are restored, and O(role_map) is empty.
     type: bool
   tablespace_locations:
     description: Directories for tablespaces that the target does not have yet, by their names, instead of the former ones.
@@ -336,6 +343,7 @@ def main() -> None:
             "jobs": {"type": "int", "default": 1},
             "no_owner": {"type": "bool", "default": False},
             "no_privileges": {"type": "bool", "default": False},
+            "role_map": {"type": "dict", "default": {}},
             "disable_triggers": {"type": "bool", "default": False},
             "globals": {"type": "bool"},
             "tablespace_locations": {"type": "dict", "default": {}},

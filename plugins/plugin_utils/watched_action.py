@@ -25,8 +25,7 @@ from ansible.utils.display import Display
 from ansible_collections.holdfast.postgres.plugins.plugin_utils import progress
 
 INTERVAL = "holdfast_progress_interval"
-# Off until asked for: a run with it was seen to hang in the tests, and that is not understood yet.
-DEFAULT_INTERVAL = 0.0
+DEFAULT_INTERVAL = 5.0
 # What these print is read by programs, or has one line for a task.
 QUIET_CONSOLES = {"oneline", "json", "jsonl", "null", "dense"}
 

@@ -35,7 +35,7 @@ def shop(server_factory: Any) -> Server:
 
 def arguments(server: Server, repository: Path, **more: Any) -> dict[str, Any]:
     repository.mkdir(exist_ok=True)
-    slow = {"databases": ["shop"], "compression_level": 17, "row_counts": False}
+    slow = {"databases": ["shop"], "compression_level": 12, "row_counts": False}
     login = {**server.login(), "bin_dir": str(server.bindir)}
     return {**login, "repository": {"path": str(repository)}, **slow, **more}
 

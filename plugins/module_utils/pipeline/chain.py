@@ -11,7 +11,9 @@ import hashlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 CHUNK = 1024 * 1024
 _F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ is there only from Python 3.10 on
 
-#: called about twice a second with (bytes made by the first program or None, bytes that came out)
+#: called about twice a second with (bytes that went from the first to the second program or None, bytes that came out)
 OnBytes = Callable[[Optional[int], int], None]
 
 
@@ -59,16 +61,43 @@ def _environment(extra: Optional[dict[str, str]]) -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C", **(extra or {})}
 
 
-def _written(pid: int) -> Optional[int]:
-    """Bytes that a process wrote so far, by Linux's count (proc(5), /proc/pid/io); None where unknown.
+class _Counter(threading.Thread):
+    """Stands between two programs and counts the bytes that go by. The kernel moves them (splice(2)), where Python is
+    3.10 or newer: they are not copied."""
 
-    It can be read until the process has been waited for, also after its end.
-    """
-    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/io", encoding="ascii") as status:
-        for line in status:
-            if line.startswith("wchar:"):
-                return int(line[6:])
-    return None
+    def __init__(self, source: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self.count = 0
+        self._source = source
+        self.read_end, self._write_end = os.pipe()
+        _widen(self._write_end)
+        self.start()
+
+    def run(self) -> None:
+        # An error here means that a program is gone; its exit code says why.
+        with contextlib.suppress(OSError):
+            while True:
+                moved = self._move()
+                if not moved:
+                    break
+                self.count += moved
+        os.close(self._write_end)
+        self._source.close()  # so that the program before sees that its reader is gone
+
+    def _move(self) -> int:
+        if sys.version_info >= (3, 10):
+            return os.splice(self._source.fileno(), self._write_end, CHUNK)
+        data = os.read(self._source.fileno(), CHUNK)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._write_end, view) :]
+        return len(data)
+
+
+def _widen(pipe: int) -> None:
+    """A pipe of 1 MiB instead of 64 KiB: fewer switches between programs. More than allowed is no harm."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, _F_SETPIPE_SZ, CHUNK)
 
 
 class Chain:
@@ -83,6 +112,7 @@ class Chain:
         self.commands = commands
         self.processes: list[subprocess.Popen[bytes]] = []
         self._errors: list[IO[bytes]] = []
+        self._counter: Optional[_Counter] = None
         source: Union[int, IO[bytes]] = stdin
         try:
             for number, command in enumerate(commands):
@@ -92,9 +122,11 @@ class Chain:
                     source.close()  # else the program before would never see that its reader is gone
                 self.processes.append(process)
                 if process.stdout is not None:
-                    with contextlib.suppress(OSError):
-                        fcntl.fcntl(process.stdout.fileno(), _F_SETPIPE_SZ, CHUNK)
+                    _widen(process.stdout.fileno())
                     source = process.stdout
+                    if number == 0 and not last:
+                        self._counter = _Counter(process.stdout)
+                        source = open(self._counter.read_end, "rb", buffering=0)
         except BaseException:
             self.kill()
             raise
@@ -142,6 +174,8 @@ class Chain:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self._counter is not None:
+            self._counter.join()
         for process in self.processes:
             if process.stdout is not None:
                 process.stdout.close()
@@ -164,9 +198,8 @@ class Chain:
         return stream
 
     def made(self) -> Optional[int]:
-        """Bytes that the first program has written to its standard output so far, its messages left out."""
-        written = _written(self.processes[0].pid)
-        return None if written is None else max(0, written - os.fstat(self._errors[0].fileno()).st_size)
+        """Bytes that the first program has handed to the second so far; None where there is no second."""
+        return None if self._counter is None else self._counter.count
 
     def finish(self) -> Optional[int]:
         """Wait for all, and read every exit code. Returns what ``made`` said at the very end.
@@ -174,11 +207,6 @@ class Chain:
         Raises:
             ToolError: a program failed. Where one failing made another fail by a broken pipe, the cause is named.
         """
-        first = self.processes[0]
-        if first.returncode is None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
-        made = self.made()
         failed = []
         for number, process in enumerate(self.processes):
             code = process.wait()
@@ -193,7 +221,9 @@ class Chain:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
             words = "\n".join(self.messages(number).splitlines()[-12:])
             raise ToolError(f"{self.commands[number].name} {how}" + (f": {words}" if words else " and said nothing."))
-        return made
+        if self._counter is not None:
+            self._counter.join()
+        return self.made()
 
 
 def store(
@@ -231,7 +261,7 @@ def store(
         sink.abort()
         raise
     sink.commit()
-    return Streamed(size, digest.hexdigest(), made)
+    return Streamed(size, digest.hexdigest(), size if len(commands) == 1 else made)
 
 
 def run(commands: Sequence[Command], stdin: Union[int, IO[bytes]] = subprocess.DEVNULL) -> bytes:

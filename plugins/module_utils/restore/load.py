@@ -17,6 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain i
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore import toc
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.dump import Dump, Stream
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.roles import map_roles
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
 
@@ -49,8 +50,10 @@ class Loader:
         if dump.format == "plain":
             self._psql(dump.stream, database)
             return
-        argv = [self._tools.path("pg_restore"), f"--dbname={self._address.conninfo(database)}", "--no-password"]
-        argv += self._options.arguments()
+        if self._options.role_map:
+            self._mapped(dump, database)
+            return
+        argv = self._pg_restore(database)
         if replace:
             argv += ["--clean", "--if-exists", "--single-transaction"]
         elif not self._options.allow_errors:
@@ -69,6 +72,26 @@ class Loader:
             command = self._tolerant([*argv, path])
             self._heed(pump([command], subprocess.DEVNULL, subprocess.DEVNULL, self._on_bytes))
 
+    def _pg_restore(self, database: str) -> list[str]:
+        argv = [self._tools.path("pg_restore"), f"--dbname={self._address.conninfo(database)}", "--no-password"]
+        return argv + self._options.arguments()
+
+    def _mapped(self, dump: Dump, database: str) -> None:
+        """With other roles: definitions as a script, in which they are exchanged; the data straight from the dump."""
+        with dump.laid_out(self._scratch, self._on_bytes) as path:
+            stop = not self._options.allow_errors
+            for section in ("pre-data", "data", "post-data"):
+                if section == "data":
+                    argv = [*self._pg_restore(database), f"--section={section}", f"--jobs={self._options.jobs}", path]
+                    argv += [] if self._options.allow_errors else ["--exit-on-error"]
+                    self._heed(pump([self._tolerant(argv)], subprocess.DEVNULL, subprocess.DEVNULL, self._on_bytes))
+                    continue
+                argv = [self._tools.path("pg_restore"), *self._options.arguments()]
+                text = run([Command([*argv, f"--section={section}", "--file=-", path])]).decode()
+                self._judge(
+                    _ERROR.findall(self._run_text(map_roles(text, dict(self._options.role_map)), database, stop))
+                )
+
     def globals(self, stream: Stream) -> None:
         """Roles and tablespaces: those that exist already stay, and get the attributes of the dump.
 
@@ -76,10 +99,7 @@ class Loader:
             ToolError: anything else failed.
         """
         text = move_tablespaces(stream.read().decode(), dict(self._options.tablespace_locations))
-        with tempfile.TemporaryFile() as script:
-            script.write(text.encode())
-            script.seek(0)
-            words = pump([self._psql_command(self._address.db, stop=False)], script, subprocess.DEVNULL)
+        words = self._run_text(text, self._address.db, stop=False)
         bad = [line for line in _ERROR.findall(words) if not re.match(r"42710:", line)]
         if bad:
             raise ToolError(
@@ -110,6 +130,12 @@ class Loader:
         with stream.open() as source:
             command = self._psql_command(database, stop)
             return pump([*stream.filters, command], source, subprocess.DEVNULL, self._on_bytes)
+
+    def _run_text(self, text: str, database: str, stop: bool) -> str:
+        with tempfile.TemporaryFile() as script:
+            script.write(text.encode())
+            script.seek(0)
+            return pump([self._psql_command(database, stop)], script, subprocess.DEVNULL)
 
     def _psql_command(self, database: str, stop: bool) -> Command:
         argv = [self._tools.path("psql"), "--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"]
@@ -159,7 +185,7 @@ def check_plain(dump: Dump, options: RestoreOptions) -> None:
     """A plain dump is a script: nothing can be chosen from it. Raises BadOption."""
     if dump.format != "plain":
         return
-    for name in ("tables", "schemas", "sections", "schema_only", "data_only", "no_owner", "no_privileges"):
+    for name in ("tables", "schemas", "sections", "schema_only", "data_only", "no_owner", "no_privileges", "role_map"):
         if getattr(options, name):
             raise BadOption(
                 name, params_value(getattr(options, name)), "cannot be chosen from a dump in plain format",

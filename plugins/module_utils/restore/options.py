@@ -27,6 +27,7 @@ class RestoreOptions:
     jobs: int
     no_owner: bool
     no_privileges: bool
+    role_map: tuple[tuple[str, str], ...]
     disable_triggers: bool
     globals: Optional[bool]
     tablespace_locations: tuple[tuple[str, str], ...]
@@ -44,6 +45,7 @@ class RestoreOptions:
         values = {name: params.get(name) for name in cls.__dataclass_fields__}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         values["tablespace_locations"] = tuple(sorted((params.get("tablespace_locations") or {}).items()))
+        values["role_map"] = tuple(sorted((params.get("role_map") or {}).items()))
         options = cls(**values)  # type: ignore[arg-type]
         if options.jobs < 1:
             raise BadOption("jobs", options.jobs, "is not a number of jobs", "Use 1 or more.")
@@ -60,6 +62,13 @@ class RestoreOptions:
         if options.target_db and len(options.databases) != 1:
             raise BadOption(
                 "target_db", options.target_db, "needs exactly one database to restore", "Name it by databases: [name]."
+            )
+        if options.role_map and (options.partial or options.schema_only):
+            raise BadOption(
+                "role_map",
+                dict(options.role_map),
+                "goes with whole databases alone",
+                "Restore one, and take parts of it.",
             )
         if options.force and not options.confirm:
             raise BadOption("force", True, "needs confirm", "Name what may be replaced: confirm: [database].")
@@ -78,7 +87,7 @@ class RestoreOptions:
     def selection(self) -> str:
         """What is restored, so that the same wish can be recognised."""
         chosen = (self.tables, self.schemas, self.schema_only, self.data_only, self.sections)
-        return json.dumps([*chosen, self.no_owner, self.no_privileges])
+        return json.dumps([*chosen, self.no_owner, self.no_privileges, self.role_map])
 
     def arguments(self) -> list[str]:
         """Arguments of pg_restore."""

@@ -17,6 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.restore.dump imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.load import Loader, check_plain
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.log import RestoreLog
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.roles import map_acl
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.source import Source
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.target import (
     Target,
@@ -89,7 +90,9 @@ class RestoreRun:
         self._verify()
         self.outcome.changed = True
         with_globals = self._source.globals is not None and (
-            self._options.whole_server if self._options.globals is None else self._options.globals
+            self._options.whole_server and not self._options.role_map
+            if self._options.globals is None
+            else self._options.globals
         )
         self.outcome.plan = (["restore roles and tablespaces"] if with_globals else []) + [
             self._words(dump, name) for dump, name in due
@@ -124,6 +127,11 @@ class RestoreRun:
                     f"does not say which database {self._source.name} is of",
                     "Name it: databases: [name].",
                 )
+            if dump.properties and self._options.role_map:
+                roles = dict(self._options.role_map)
+                owner, acl = dump.properties["owner"], dump.properties.get("acl")
+                changed = {"owner": roles.get(owner, owner), "acl": acl and map_acl(acl, roles)}
+                dump.properties = {**dump.properties, **changed}
             wanted.append((dump, name or ""))
         return wanted
 
