@@ -141,7 +141,7 @@ options:
     choices: [zstd, gzip, lz4, none]
     default: zstd
   compression_level:
-    description: Level of the compression. By default 1 for V(zstd) and V(lz4), 6 for V(gzip).
+    description: Level of the compression. By default -1 for V(zstd) (C(--fast=1)), 1 for V(lz4), 6 for V(gzip).
     type: int
   progress_file:
     description: File in which the run says how far it is. The action plugin of this module sets it.

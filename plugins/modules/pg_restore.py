@@ -69,7 +69,7 @@ options:
     elements: str
     default: []
   schemas:
-    description: Only these schemas.
+    description: Only what is in these schemas. A schema that is missing is made; its owner and privileges are not restored.
     type: list
     elements: str
     default: []

@@ -12,9 +12,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 
 SUFFIXES = {"none": "", "gzip": ".gz", "lz4": ".lz4", "zstd": ".zst"}
-# Level 1 of zstd keeps up with pg_dump on one core, and packs tighter than gzip's default (docs/benchmarks.md).
-DEFAULT_LEVELS = {"gzip": 6, "lz4": 1, "zstd": 1}
-_LEVELS = {"gzip": (1, 9), "lz4": (1, 12), "zstd": (1, 19)}
+# Level -1 of zstd (--fast=1) leaves pg_dump a core to itself: docs/benchmarks.md.
+DEFAULT_LEVELS = {"gzip": 6, "lz4": 1, "zstd": -1}
+_LEVELS = {"gzip": (1, 9), "lz4": (1, 12), "zstd": (-7, 19)}
 _PACKAGES = {"gzip": "gzip", "lz4": "lz4", "zstd": "zstd"}
 
 
@@ -34,8 +34,10 @@ class Compression:
                 raise BadOption("compression_level", level, "means nothing without compression", "Leave it out.")
             return
         low, high = _LEVELS[method]
-        if self.level is None or not low <= self.level <= high:
-            raise BadOption("compression_level", level, f"is not a level of {method}", f"Use {low} to {high}.")
+        if not self.level or not low <= self.level <= high:
+            raise BadOption(
+                "compression_level", level, f"is not a level of {method}", f"Use {low} to {high}, and not 0."
+            )
 
     def describe(self) -> dict[str, object]:
         """For the manifest."""
@@ -57,7 +59,8 @@ class Compression:
         if self.method == "gzip":
             # pigz writes the same format with every core
             return [Command([_gzip(), "-c", f"-{self.level}", "-n"])]
-        return [Command([self.method, "-q", "-c", f"-{self.level}"])]
+        level = self.level or 0
+        return [Command([self.method, "-q", "-c", f"-{level}" if level > 0 else f"--fast={-level}"])]
 
     def decompress(self) -> list[Command]:
         """The programs that undo it."""

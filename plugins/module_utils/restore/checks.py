@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import count_rows, rows, value
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import rows, value
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -35,12 +35,14 @@ def invalid(connection: Connection) -> list[str]:
     return [row["what"] for row in rows(connection, _INVALID)]
 
 
-def compare_rows(connection: Connection, expected: list[dict[str, Any]], complete: bool) -> tuple[list[str], int]:
+def compare_rows(
+    counted: list[dict[str, Any]], expected: list[dict[str, Any]], complete: bool
+) -> tuple[list[str], int]:
     """Tables whose number of rows differs from the recorded one, in words, and how many tables agree.
 
     ``complete``: every recorded table must be there.
     """
-    found = {(row["schema"], row["table"]): row["rows"] for row in count_rows(connection)}
+    found = {(row["schema"], row["table"]): row["rows"] for row in counted}
     differ, same = [], 0
     for row in expected:
         key = (row["schema"], row["table"])

@@ -50,6 +50,11 @@ class Loader:
         if dump.format == "plain":
             self._psql(dump.stream, database)
             return
+        if self._options.schemas and not self._options.data_only:
+            # pg_restore --schema restores what is in a schema, and not the schema
+            names = ['"' + name.replace('"', '""') + '"' for name in self._options.schemas]
+            made = "".join(f"CREATE SCHEMA IF NOT EXISTS {name};\n" for name in names)
+            self._judge(_ERROR.findall(self._run_text(made, database, stop=True)))
         if self._options.role_map:
             self._mapped(dump, database)
             return

@@ -27,7 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.restore.target i
     side_names,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import databases, identify
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import count_rows, databases, identify
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -65,6 +65,7 @@ class RestoreRun:
         made_by = source.record.engine_version if source.record else "0"
         self._tools = find_tools(max(self._identity.version_num, int(made_by.split(".")[0]) * 10000), bin_dir)
         self._loader = Loader(address, self._tools, options, scratch, lambda made, _out: progress.tell(made, None))
+        self._counted: list[dict[str, Any]] = []  # the rows of the database that was checked last
         self.outcome = Outcome()
 
     def run(self, check: bool) -> Outcome:
@@ -198,7 +199,7 @@ class RestoreRun:
             "database": dump.database,
             "selection": self._options.selection(),
             "at": format_time(utcnow()),
-            "tables": self._target.tables(name),
+            "tables": self._counted,
         }
         warning = self._log.write(self._identity.system_id, self._target.oid(name), noted)
         self.outcome.warnings += [warning] if warning else []
@@ -242,8 +243,9 @@ class RestoreRun:
         try:
             differ: list[str] = []
             same: Optional[int] = None
+            counted = count_rows(connection)
             if counts is not None and not no_rows:
-                differ, same = checks.compare_rows(connection, counts, not filtered and not self._options.partial)
+                differ, same = checks.compare_rows(counted, counts, not filtered and not self._options.partial)
             if differ and not self._options.allow_errors and not self._options.partial:
                 raise ServerError(f"The rows differ from those that the backup recorded: {'; '.join(differ[:10])}.")
             behind = [] if no_rows else checks.sequences_behind(connection, self._options.fix_sequences)
@@ -254,6 +256,7 @@ class RestoreRun:
         finally:
             connection.close()
         self.outcome.warnings += [f"{name!r}: {words}" for words in differ + invalid + behind]
+        self._counted = counted
         return {
             "tables_checked": same,
             "row_differences": differ,
