@@ -86,7 +86,7 @@ class _Counter(threading.Thread):
 
     def _move(self) -> int:
         if sys.version_info >= (3, 10):
-            return os.splice(self._source.fileno(), self._write_end, CHUNK)
+            return os.splice(self._source.fileno(), self._write_end, CHUNK)  # novermin
         data = os.read(self._source.fileno(), CHUNK)
         view = memoryview(data)
         while view:
