@@ -100,7 +100,10 @@ def test_quiet_when_nobody_reads_it(shop: Server, tmp_path: Path) -> None:
 
 
 def test_an_asynchronous_task_stays_one(shop: Server, tmp_path: Path) -> None:
-    done = play(tmp_path, {**task(shop, tmp_path / "a"), "async": 120, "poll": 1}, SHOWN)
+    folder = {
+        "ansible_async_dir": str(tmp_path / "async")
+    }  # by default the user's home, which is not $HOME for Ansible
+    done = play(tmp_path, {**task(shop, tmp_path / "a"), "async": 120, "poll": 1}, {**SHOWN, **folder})
     assert result_of(done)["backup"]["verified_at"]
     assert not LINE.search(done.stdout)
 

@@ -22,6 +22,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.connectio
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
 
 _ERROR = re.compile(r"^(?:pg_restore: error:|psql:[^:]*:\d+: (?:ERROR|FATAL|PANIC):|.*\berror:) *(.*)$", re.MULTILINE)
+_ORDERED = re.compile(
+    r"\d+; \d+ \d+ (ACL|DEFAULT ACL|MATERIALIZED VIEW DATA|EVENT TRIGGER|(COMMENT|SECURITY LABEL) - EVENT TRIGGER) "
+)
 _CREATE = re.compile(r'^CREATE DATABASE (?:"(?:[^"]|"")+"|\S+) (WITH .*);$', re.MULTILINE)
 
 _NAME = r'(?:"(?:[^"]|"")+"|\S+)'
@@ -72,8 +75,11 @@ class Loader:
         with dump.laid_out(self._scratch, self._on_bytes) as path:
             if self._options.tables:
                 argv += [f"--use-list={self._list(path)}"]
-            if self._options.jobs > 1 and not replace and dump.format != "tar":
-                argv += [f"--jobs={self._options.jobs}"]
+            elif self._options.jobs > 1 and not replace and dump.format != "tar":
+                early, late = self._split(path)
+                parallel = [*argv, f"--jobs={self._options.jobs}", f"--use-list={early}", path]
+                self._heed(pump([self._tolerant(parallel)], subprocess.DEVNULL, subprocess.DEVNULL, self._on_bytes))
+                argv += [f"--use-list={late}"]
             command = self._tolerant([*argv, path])
             self._heed(pump([command], subprocess.DEVNULL, subprocess.DEVNULL, self._on_bytes))
 
@@ -158,6 +164,21 @@ class Loader:
         if bad:
             raise ToolError(f"{len(bad)} statements failed: {'; '.join(bad[:5])}")
         self.allowed += errors
+
+    def _split(self, path: str) -> tuple[str, str]:
+        """Two lists of an archive's entries: those that jobs may do side by side, and those that need their order.
+
+        With --jobs, pg_restore grants side by side: a grant by somebody who was granted the schema a moment later fails.
+        What needs the grants (materialised views are filled as their owners) comes behind them.
+        """
+        listing = run([Command([self._tools.path("pg_restore"), "--list", path])]).decode("utf-8", "replace")
+        lines = listing.splitlines()
+        names = []
+        for wanted in (False, True):
+            names.append(os.path.join(self._scratch, f"list-{int(wanted)}"))
+            with open(names[-1], "w", encoding="utf-8") as stream:
+                stream.writelines(f"{line}\n" for line in lines if bool(_ORDERED.match(line)) is wanted)
+        return names[0], names[1]
 
     def _list(self, path: str) -> str:
         program = self._tools.path("pg_restore")
