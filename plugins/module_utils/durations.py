@@ -9,29 +9,35 @@ import re
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
-# A month is 30 days and a year 365: a rule of retention, not a calendar.
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "m": 30 * 86400, "y": 365 * 86400}
+# Longest first. A month is 30 days and a year 365: a rule of retention, not a calendar.
+_SECONDS = {"y": 365 * 86400, "m": 30 * 86400, "w": 7 * 86400, "d": 86400, "h": 3600, "min": 60, "s": 1}
+_DURATION = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in _SECONDS))
+_MONTHS, _BELOW_A_DAY = 2, (5, 6, 7)
 
 
 def parse_duration(text: str, option: str) -> int:
-    """Seconds in a duration such as ``1d12h``. Raises BadOption."""
-    parts = re.findall(r"(\d+)(min|[shdwmy])", text)
-    total = sum(int(number) * _SECONDS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or not total:
+    """Seconds in a duration such as ``1d12h``, each unit once and the longest first. Raises BadOption."""
+    found = _DURATION.fullmatch(text)
+    # Whoever writes 1m30s means a minute.
+    if found and found[_MONTHS] and any(found.group(*_BELOW_A_DAY)):
+        found = None
+    total = sum(int(number or 0) * unit for number, unit in zip(found.groups(), _SECONDS.values())) if found else 0
+    if not total:
         raise BadOption(
             option,
             text,
-            "is not a duration",
-            "Write numbers with units s, min, h, d, w, m (30 days) or y, like 36h or 30d.",
+            "is not a duration above zero",
+            "Write 36h, 30d or 1d12h: units y, m (a month, 30 days), w, d, h, min (minutes) and s, the longest first.",
         )
     return total
 
 
 def format_duration(seconds: float) -> str:
-    """For people: ``2 h 10 min``, ``3.4 s``."""
-    if seconds < 60:
+    """For people, in at most two units: ``2 h 10 min``, ``30 d``, ``3.4 s``."""
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
-    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
-    if days:
-        return f"{days} d {hours % 24} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min {int(seconds) % 60} s"
+    whole = round(seconds)
+    large, small = ("min", "s") if whole < 3600 else ("h", "min") if whole < 86400 else ("d", "h")
+    count, rest = divmod(whole, _SECONDS[large])
+    rest //= _SECONDS[small]
+    return f"{count} {large} {rest} {small}" if rest else f"{count} {large}"

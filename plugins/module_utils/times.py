@@ -10,6 +10,14 @@ import re
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
+# A grammar of our own: fromisoformat of Python 3.9 knows neither Z nor +01 nor five digits of a second, which are what
+# PostgreSQL writes, and later ones know more with each version.
+_TIME = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<minute>\d\d:\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?"
+    r" ?(?P<offset>[Zz]|(?P<hours>[+-]\d\d)(?::?(?P<minutes>[0-5]\d))?)?",
+    re.ASCII,
+)
+
 
 def utcnow() -> datetime.datetime:
     """Now, in UTC, whole seconds."""
@@ -17,23 +25,29 @@ def utcnow() -> datetime.datetime:
 
 
 def format_time(moment: datetime.datetime) -> str:
-    """ISO 8601 in UTC with whole seconds: ``2026-11-21T01:45:12Z``."""
+    """ISO 8601 in UTC with whole seconds, what is below them dropped: ``2026-11-21T01:45:12Z``."""
     return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str, option: str) -> datetime.datetime:
-    """An aware time from ISO 8601 with ``Z`` or an offset.
+    """A time in UTC, to the microsecond, from ISO 8601 with ``Z`` or an offset.
 
     Raises:
         BadOption: it is no time, or has no offset.
     """
-    # Python 3.9's fromisoformat knows neither Z nor offsets without minutes
-    normal = re.sub(r"([+-]\d\d)$", r"\1:00", re.sub(r"[zZ]$", "+00:00", text.strip()))
+    text = text.strip()
+    found = _TIME.fullmatch(text)
     try:
-        moment = datetime.datetime.fromisoformat(normal)
-    except ValueError:
+        if found is None:
+            raise ValueError(text)
+        hours, minutes = found["hours"] or "+00", found["minutes"] or "00"
+        fraction = (found["fraction"] or "")[:6].ljust(6, "0")
+        moment = datetime.datetime.fromisoformat(
+            f"{found['date']}T{found['minute']}:{found['second'] or '00'}.{fraction}{hours}:{minutes}"
+        ).astimezone(datetime.timezone.utc)
+    except (ValueError, OverflowError):  # the latter at the ends of the calendar
         raise BadOption(option, text, "is not a time", "Write it like 2026-11-21T01:45:12+01:00.") from None
-    if moment.tzinfo is None:
+    if not found["offset"]:
         raise BadOption(
             option, text, "has no offset, so it could be any of 26 hours", f"Write {text}Z for UTC, or {text}+01:00."
         )

@@ -10,15 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-
-_PERIODS = (
-    ("keep_daily", "%Y-%m-%d"),
-    ("keep_weekly", "%G-W%V"),
-    ("keep_monthly", "%Y-%m"),
-    ("keep_yearly", "%Y"),
-)
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.rules import judge
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 
 
 @dataclass(frozen=True)
@@ -42,90 +36,92 @@ class Decision:
     reasons: tuple[str, ...]
 
 
-def decide(backups: Sequence[Candidate], policy: Policy, now: datetime.datetime) -> list[Decision]:
-    """A decision for each backup, newest first.
+def decide(
+    backups: Sequence[Candidate],
+    policy: Policy,
+    now: datetime.datetime,
+    zone: datetime.tzinfo = datetime.timezone.utc,
+) -> list[Decision]:
+    """A decision for each backup, newest first. Days, weeks (ISO), months and years are those of ``zone``.
 
-    Only verified backups satisfy a rule: one that may be broken must not displace one that is good. An unverified
-    one goes when a verified one that is newer stays, as nothing then depends on it.
+    Only proven backups, those verified together with all that they need, count for a rule and for ``min_keep``: one
+    that may be broken never displaces one that is good. An unproven one stays while the rules would want it were it
+    proven, while nothing proven that stays is newer, and while fewer than ``min_keep`` are proven.
 
-    The age of a backup is counted to ``now``. When the clock was set back, backups lie in the future: they are
-    young, and stay. When it jumped ahead, ages are wrong in a way that nothing here can see: ``min_keep`` holds.
+    A backup later than ``now`` was taken while the clock was wrong, or ``now`` is. It stays and counts for nothing: it
+    neither displaces the others, nor makes them look old. When the clock is ahead now, ages are wrong in a way that
+    nothing here can see: ``min_keep`` holds.
     """
-    ordered = sorted(backups, key=lambda backup: (backup.stopped_at, backup.id), reverse=True)
-    reasons: dict[str, list[str]] = {backup.id: [] for backup in ordered}
-    verified = [backup for backup in ordered if backup.verified]
-    if not policy.buckets and not policy.limits:
-        for backup in ordered:
-            reasons[backup.id].append("no retention rule is set")
-    elif policy.buckets:
-        _buckets(verified, policy, now, reasons)
-    else:
-        _limits(verified, policy, now, reasons)
+    ordered = sorted(backups, key=lambda backup: (backup.stopped_at, backup.new, backup.id), reverse=True)
+    proven = _proven(ordered)
+    counted = [backup for backup in ordered if backup.stopped_at <= now or backup.new]
+    good = [backup for backup in counted if backup.id in proven]
+    keeps: dict[str, list[str]] = {backup.id: [] for backup in ordered}
+    goes: dict[str, tuple[str, ...]] = {}
+
+    # The unproven are judged beside the proven, then the proven by themselves.
+    for group in ([] if len(good) == len(counted) else counted, good):
+        verdicts = judge([backup.stopped_at for backup in group], policy, now, zone)
+        for backup, (wanted, words) in zip(group, verdicts):
+            keeps[backup.id] = list(words) if wanted else []
+            goes[backup.id] = words if backup.id in proven else (_doubt(backup), *words)
+
     for backup in ordered:
+        if backup.stopped_at > now and not backup.new:
+            keeps[backup.id].append(
+                f"from the future ({format_time(backup.stopped_at)}): a clock is or was wrong, so no rule counts it"
+            )
         if backup.pinned or backup.id in policy.pins:
-            reasons[backup.id].append("pinned")
-        # When the clock was set back, it is not the newest by its time; a run that deleted its own work would be absurd.
-        if backup.new and not reasons[backup.id]:
-            reasons[backup.id].append("made by this run")
-    for position, backup in enumerate(verified[: policy.min_keep]):
-        if not reasons[backup.id]:
-            reasons[backup.id].append(f"min_keep {policy.min_keep}: verified backup {position + 1} from the newest")
-    newest_kept = next((backup for backup in verified if reasons[backup.id]), None)
-    for backup in ordered:
-        newest = newest_kept is None or backup.stopped_at >= newest_kept.stopped_at
-        if newest and not backup.verified and not reasons[backup.id]:
-            reasons[backup.id].append("not verified, but nothing newer is")
-    _chains(ordered, reasons)
+            keeps[backup.id].append("pinned")
+        # When the clock was set back, it looks old; a run that deleted its own work would be absurd.
+        if backup.new and not keeps[backup.id]:
+            keeps[backup.id].append("made by this run")
+    for position, backup in enumerate(good[: policy.min_keep], 1):
+        if not keeps[backup.id]:
+            keeps[backup.id].append(f"min_keep {policy.min_keep}: number {position} of the verified, from the newest")
+
+    newest = next((backup.stopped_at for backup in good if keeps[backup.id]), None)
+    for backup in counted:
+        if backup.id in proven or keeps[backup.id]:
+            continue
+        if len(good) < policy.min_keep:
+            keeps[backup.id].append(f"{_doubt(backup)}, but fewer than min_keep {policy.min_keep} are")
+        elif newest is None or backup.stopped_at >= newest:
+            keeps[backup.id].append(f"{_doubt(backup)}, but nothing newer is")
+    _keep_what_is_needed(ordered, keeps)
     return [
-        Decision(backup.id, bool(reasons[backup.id]), tuple(reasons[backup.id]) or _why_not(backup, policy))
-        for backup in ordered
+        Decision(backup.id, bool(keeps[backup.id]), tuple(keeps[backup.id]) or goes[backup.id]) for backup in ordered
     ]
 
 
-def _buckets(verified: list[Candidate], policy: Policy, now: datetime.datetime, reasons: dict[str, list[str]]) -> None:
-    for position, backup in enumerate(verified):
-        if policy.keep_last is not None and position < policy.keep_last:
-            reasons[backup.id].append(f"keep_last: {position + 1} of {policy.keep_last}")
-        age = (now - backup.stopped_at).total_seconds()
-        if policy.keep_within is not None and age <= policy.keep_within:
-            reasons[backup.id].append(f"keep_within {format_duration(policy.keep_within)}")
-    for rule, pattern in _PERIODS:
-        wanted = getattr(policy, rule)
-        seen: set[str] = set()
-        for backup in verified:
-            period = backup.stopped_at.astimezone(datetime.timezone.utc).strftime(pattern)
-            if wanted is None or len(seen) >= wanted or period in seen:
-                continue
-            seen.add(period)
-            reasons[backup.id].append(f"{rule}: the newest of {period}, {len(seen)} of {wanted}")
+def _doubt(backup: Candidate) -> str:
+    return "what it needs is missing or not verified" if backup.verified else "not verified"
 
 
-def _limits(verified: list[Candidate], policy: Policy, now: datetime.datetime, reasons: dict[str, list[str]]) -> None:
-    for position, backup in enumerate(verified):
-        age = (now - backup.stopped_at).total_seconds()
-        if policy.count is not None and position >= policy.count:
-            continue
-        if policy.max_age is not None and age > policy.max_age:
-            continue
-        reasons[backup.id].append(f"within count and max_age: {position + 1}, {format_duration(max(age, 0))} old")
+def _proven(backups: Sequence[Candidate]) -> set[str]:
+    """The ids of those that are verified with all that they need, up to a full backup."""
+    known = {backup.id: backup for backup in backups}
+    proven: dict[Optional[str], bool] = {None: True}
+    for backup in backups:
+        path: list[Candidate] = []
+        step: Optional[str] = backup.id
+        while step is not None and step not in proven:
+            proven[step] = False  # what is missing, or in a circle, never comes to a full backup
+            if step in known:
+                path.append(known[step])
+                step = known[step].parent
+        for link in reversed(path):
+            proven[link.id] = link.verified and proven[link.parent]
+    return {backup.id for backup in backups if proven[backup.id]}
 
 
-def _chains(ordered: list[Candidate], reasons: dict[str, list[str]]) -> None:
-    parents = {backup.id: backup.parent for backup in ordered}
+def _keep_what_is_needed(ordered: Sequence[Candidate], keeps: dict[str, list[str]]) -> None:
+    """What a kept backup needs stays, and says for which one: the newest, as there may be thousands."""
+    known = {backup.id: backup for backup in ordered}
+    seen: set[str] = set()
     for backup in ordered:
-        child = backup.id
-        if not reasons[child]:
-            continue
-        parent = parents[child]
-        while parent in parents and parent is not None:
-            reason = f"needed by {child}"
-            if reason in reasons[parent]:
-                break
-            reasons[parent].append(reason)
-            child, parent = parent, parents[parent]
-
-
-def _why_not(backup: Candidate, policy: Policy) -> tuple[str, ...]:
-    if not backup.verified:
-        return ("not verified, and a newer verified backup stays",)
-    return ("no keep_* rule wants it" if policy.buckets else "beyond count or max_age",)
+        child = backup
+        while keeps[child.id] and child.parent in known and child.parent not in seen:
+            keeps[child.parent].append(f"needed by {child.id}")
+            seen.add(child.parent)
+            child = known[child.parent]

@@ -12,13 +12,17 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
-_COUNTS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "min_keep", "count")
+_KEEP_COUNTS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
+_LEAST = {**dict.fromkeys(_KEEP_COUNTS, 0), "min_keep": 0, "count": 1}
 
 
 @dataclass(frozen=True)
 class Policy:
     """Either ``keep_*``: a backup stays when any of them wants it; or the guides' rule, ``count`` and ``max_age``: it
-    goes when either is exceeded. ``keep_within`` and ``max_age`` are seconds. Nothing set keeps everything."""
+    goes when either is exceeded. ``keep_within`` and ``max_age`` are seconds. Nothing set keeps everything.
+
+    A ``keep_*`` of 0 is not set, as in restic: who turns each of them off means to keep all, not to lose all.
+    """
 
     keep_last: Optional[int] = None
     keep_within: Optional[int] = None
@@ -35,9 +39,11 @@ class Policy:
     def from_option(cls, option: Optional[Mapping[str, Any]]) -> Policy:
         """Raises BadOption."""
         values = {name: value for name, value in (option or {}).items() if value is not None}
-        for name in _COUNTS:
-            if name in values and (values[name] < 0 or (values[name] == 0 and name == "count")):
-                raise BadOption(f"retention.{name}", values[name], "is not a number of backups", "Use 1 or more.")
+        for name, least in _LEAST.items():
+            if values.get(name, least) < least:
+                problem = "is not a number of backups"
+                raise BadOption(f"retention.{name}", values[name], problem, f"Use {least} or more, or leave it out.")
+        values = {name: value for name, value in values.items() if value or name not in _KEEP_COUNTS}
         for name in ("keep_within", "max_age"):
             if name in values:
                 values[name] = parse_duration(values[name], f"retention.{name}")
@@ -55,8 +61,7 @@ class Policy:
     @property
     def buckets(self) -> bool:
         """Whether a ``keep_*`` rule is set."""
-        names = ("keep_last", "keep_within", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
-        return any(getattr(self, name) is not None for name in names)
+        return any(getattr(self, name) is not None for name in (*_KEEP_COUNTS, "keep_within"))
 
     @property
     def limits(self) -> bool:

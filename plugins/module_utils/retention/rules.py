@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of a policy, applied to nothing but times. Pure.
+
+Each rule has for each backup a verdict and its words, whether the backup stays or goes.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+
+Moments = Sequence[datetime.datetime]
+Verdict = tuple[bool, str]
+
+
+def judge(
+    moments: Moments, policy: Policy, now: datetime.datetime, zone: datetime.tzinfo
+) -> Iterator[tuple[bool, tuple[str, ...]]]:
+    """For each time, newest first, whether the policy wants its backup, and why, or why not."""
+    rules = list(_rules(moments, policy, now, zone))
+    if not rules:
+        yield from ((True, ("no retention rule is set",)) for _moment in moments)
+        return
+    combine = any if policy.buckets else all
+    for _moment, *verdicts in zip(moments, *rules):
+        wanted = combine([keep for keep, _words in verdicts])
+        yield wanted, tuple([words for keep, words in verdicts if keep == wanted])
+
+
+def _rules(
+    moments: Moments, policy: Policy, now: datetime.datetime, zone: datetime.tzinfo
+) -> Iterator[Iterator[Verdict]]:
+    for name, wanted in (("keep_last", policy.keep_last), ("count", policy.count)):
+        if wanted is not None:
+            yield _newest(name, wanted)
+    for name, limit in (("keep_within", policy.keep_within), ("max_age", policy.max_age)):
+        if limit is not None:
+            yield _age(name, limit, moments, now)
+    for name, wanted, period in (
+        ("keep_daily", policy.keep_daily, datetime.date.isoformat),
+        ("keep_weekly", policy.keep_weekly, _week),
+        ("keep_monthly", policy.keep_monthly, _month),
+        ("keep_yearly", policy.keep_yearly, _year),
+    ):
+        if wanted is not None:
+            yield _periods(name, wanted, map(period, (moment.astimezone(zone).date() for moment in moments)))
+
+
+def _week(day: datetime.date) -> str:
+    year, week, _day = day.isocalendar()
+    return f"{year}-W{week:02}"
+
+
+def _month(day: datetime.date) -> str:
+    return day.isoformat()[:7]
+
+
+def _year(day: datetime.date) -> str:
+    return day.isoformat()[:4]
+
+
+# The rules below go on for ever once all that follows goes: with 100,000 backups that is most of the work.
+
+
+def _newest(name: str, wanted: int) -> Iterator[Verdict]:
+    for position in range(1, wanted + 1):
+        yield True, f"number {position} from the newest ({name} {wanted})"
+    yield from repeat((False, f"not among the newest {wanted} ({name})"))
+
+
+def _age(name: str, limit: int, moments: Moments, now: datetime.datetime) -> Iterator[Verdict]:
+    for moment in moments:
+        if (now - moment).total_seconds() > limit:
+            break
+        yield True, f"within {name} {format_duration(limit)}"
+    yield from repeat((False, f"older than {name} {format_duration(limit)}"))
+
+
+def _periods(name: str, wanted: int, periods: Iterable[str]) -> Iterator[Verdict]:
+    """The newest of each period that has a backup stays; periods without one do not count, as in restic."""
+    seen: set[str] = set()
+    for period in periods:
+        if period in seen:
+            yield False, f"not the newest of {period} ({name})"
+        elif len(seen) < wanted:
+            seen.add(period)
+            yield True, f"the newest of {period} ({name} {len(seen)} of {wanted})"
+        else:
+            break
+    yield from repeat((False, f"older than the newest {wanted} that have one ({name})"))
