@@ -68,7 +68,11 @@ options:
       - Which backups stay. A backup stays when any C(keep_*) rule wants it. Only verified backups satisfy a rule.
       - Or the rule of the common guides, O(retention.count) and O(retention.max_age), by which a backup goes when either
         is exceeded. The two kinds cannot be mixed.
-      - Pinned backups and those that another one needs always stay.
+      - The rules hold for each scope (engine, databases, selections) by itself, as only backups of one scope can stand in for
+        each other. M(holdfast.postgres.pg_backup) prunes those of its own scope, M(holdfast.postgres.backup_prune) all.
+      - Pinned backups and those that another one needs always stay, as do those that are from the future, taken while a
+        clock was wrong.
+      - A C(keep_*) of 0 is the same as none.
       - Without any rule everything stays. Days, weeks (ISO) and months are those of UTC.
     type: dict
     suboptions:

@@ -96,7 +96,7 @@ ansible_facts:
           returned: always
           type: str
         overdue:
-          description: Whether O(expected_every) has passed since RV(ansible_facts.holdfast_backups.last_success); null when not asked.
+          description: Whether O(expected_every) has passed since the newest verified backup that is not from the future; null when not asked.
           returned: always
           type: bool
         lock:
@@ -119,6 +119,7 @@ elapsed:
   type: float
 """
 
+import datetime
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -130,6 +131,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ob
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
+
+
+CLOCKS_DIFFER = datetime.timedelta(minutes=1)
 
 
 def lock_state(shelf: Shelf) -> Optional[dict[str, Any]]:
@@ -150,11 +154,13 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     problems: list[str] = []
     leftovers: list[str] = []
     backups: list[tuple[str, dict[str, Any]]] = []
-    total, last_success = 0, None
+    total, last_success, believed, now = 0, None, None, utcnow()
     for record in shelf.records(problems, leftovers):
         total += record.size
         if record.verified_at:
             last_success = max(last_success or "", record.stopped_at)
+            if parse_time(record.stopped_at, "stopped_at") <= now + CLOCKS_DIFFER:
+                believed = max(believed or "", record.stopped_at)
         shown = record.to_dict()
         if not params["details"]:
             del shown["artifacts"], shown["databases"]
@@ -162,7 +168,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     backups.sort(key=lambda entry: entry[0])
     overdue = None
     if every is not None:
-        overdue = last_success is None or (utcnow() - parse_time(last_success, "stopped_at")).total_seconds() > every
+        # One from the future, taken while a clock was wrong, says nothing about last night.
+        overdue = believed is None or (now - parse_time(believed, "stopped_at")).total_seconds() > every
     shown_from = -params["limit"] if params["limit"] else 0
     facts = {
         "server_name": shelf.name,

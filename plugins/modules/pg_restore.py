@@ -237,7 +237,6 @@ elapsed:
 
 import contextlib
 import os
-import tempfile
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -282,7 +281,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         secret.update(method=record.encryption["method"], recipients=record.encryption["recipients"])
     with contextlib.ExitStack() as stack:
         space = stack.enter_context(workspace())
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-", dir=params["scratch_dir"]))
+        scratch = stack.enter_context(workspace(params["scratch_dir"]))
         encryption = Encryption(secret, space)
         try:
             encryption.check()

@@ -321,10 +321,9 @@ def test_we_are_told_to_stop(
 
 
 def test_a_backup_that_was_killed_leaves_no_password_behind(
-    shop: Server, slow: fault.Proxy, repository: Path, running: list[RunningModule], tmp_path: Path
+    shop: Server, slow: fault.Proxy, repository: Path, running: list[RunningModule], short_directory: Path
 ) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+    temporary = short_directory
     env = {"TMPDIR": str(temporary)}
     module = start_module("pg_backup", arguments(shop, repository, login_port=slow.port), env=env)
     running.append(module)
@@ -460,6 +459,21 @@ def test_a_clock_that_was_set_back(shop: Server, copied: Path) -> None:
     assert "from the future" in warned(done)
     left = {entry["id"] for entry in facts(copied)["backups"]}
     assert done.result["backup"]["id"] in left  # however old it looks beside the other one
+    shutil.rmtree(copied / "main" / done.result["backup"]["id"])
+    assert facts(copied, expected_every="1d")["overdue"] is True  # what says it is of 2999 says nothing of last night
+
+
+def test_backups_of_one_database_take_no_place_of_another_ones(shop: Server, repository: Path) -> None:
+    light = {"exclude_tables": ["noise"], "retention": {"keep_last": 1, "pins": ["gone"]}}
+    first = made(shop, repository, **light)["id"]
+    done = back_up(shop, repository, **{**light, "databases": ["postgres"]})
+    assert not done.failed and done.result["pruned"] == [], done.msg
+    assert "'gone'" in warned(done)
+    second = made(shop, repository, **light)["id"]
+    left = [entry["id"] for entry in facts(repository)["backups"]]
+    assert left == sorted([done.result["backup"]["id"], second]) and first not in left
+    pruned = run_module("backup_prune", {"repository": {"path": str(repository)}, "retention": {"keep_last": 1}})
+    assert not pruned.changed and not pruned.failed, pruned.msg
 
 
 # Restoring
@@ -508,6 +522,49 @@ def test_a_restore_that_is_told_to_stop(
     refused(module.result(15), "SIGTERM")
     assert_same(before, snapshot(shop, ["shop"]))
     assert shop.databases() == ["postgres", "shop"]
+
+
+def test_a_restore_that_is_killed(
+    shop: Server, kept: Path, tmp_path: Path, short_directory: Path, running: list[RunningModule]
+) -> None:
+    """Nothing cleans up after SIGKILL but the next run: the unfinished database and what was unpacked."""
+    dump = tmp_path / "shop.sql"
+    dump.write_text("CREATE TABLE half (n int);\nSELECT pg_sleep(60);\n")
+    before = snapshot(shop, ["shop"])
+    login = {**shop.login(), "bin_dir": str(shop.bindir), "scratch_dir": str(short_directory)}
+    options = {"source": str(dump), "databases": ["shop"], "force": True, "confirm": ["shop"]}
+    module = start_module("pg_restore", {**login, **options, "state_dir": str(tmp_path / "state")})
+    running.append(module)
+    wait_until(lambda: bool(shop.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")))
+    (unfinished,) = set(shop.databases()) - {"postgres", "shop"}
+    # A restore that is still going on is nobody's to clean up.
+    meanwhile = restore(shop, kept, target_db="meanwhile", scratch_dir=str(short_directory))
+    assert not meanwhile.failed, meanwhile.msg
+    assert unfinished in shop.databases()
+    shop.psql("DROP DATABASE meanwhile;")
+
+    module.kill()
+    assert_same(before, snapshot(shop, ["shop"]))
+    assert unfinished in shop.databases() and list(short_directory.glob("holdfast-*"))
+    again: dict[str, Any] = {"target_db": "again", "scratch_dir": str(short_directory)}
+    planned = restore(shop, kept, check=True, **again)
+    done = restore(shop, kept, **again)
+    shop.psql("DROP DATABASE again;")
+    assert not done.failed, done.msg
+    assert f"drop {unfinished!r}, which an interrupted restore left" in done.result["plan"]
+    assert planned.result["plan"] == done.result["plan"]
+    assert shop.databases() == ["postgres", "shop"]
+    assert not list(short_directory.iterdir())
+    assert_same(before, snapshot(shop, ["shop"]))
+
+
+def test_a_temporary_directory_with_a_long_name(shop: Server, repository: Path, tmp_path: Path) -> None:
+    """gpg's agent listens on a socket, whose path may have 107 bytes."""
+    long = tmp_path / ("n" * 100)
+    long.mkdir()
+    light = {"exclude_tables": ["noise"], "encryption": {"method": "aes256", "passphrase": SECRET}}
+    done = run_module("pg_backup", arguments(shop, repository, **light), env={"TMPDIR": str(long)})
+    assert not done.failed, done.msg
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:

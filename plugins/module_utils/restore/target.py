@@ -29,6 +29,17 @@ _LISTS = {
     "unix_socket_directories",
 }
 
+# A database being made carries this setting, and its maker holds this advisory lock on its oid: with the one and without the
+# other it is what a restore that was killed left.
+_MARK = "holdfast.restoring"
+_LOCK = 0x686F6C64
+_LEFT = """
+SELECT d.datname FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0
+WHERE d.datname ~ '_restoring_[0-9a-f]{6}$' AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c LIKE %s || '=%%')
+AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = d.oid)
+ORDER BY 1
+"""
+
 _OBJECTS = """
 SELECT (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
@@ -66,6 +77,10 @@ class Target:
         """A database's oid; None when there is none of that name."""
         found: Optional[int] = value(self.connection, "SELECT oid::bigint FROM pg_database WHERE datname = %s", [name])
         return found
+
+    def leftovers(self) -> list[str]:
+        """Databases that a restore which was killed was making."""
+        return [row["datname"] for row in rows(self.connection, _LEFT, [_MARK, _LOCK])]
 
     def is_empty(self, name: str) -> bool:
         """Whether a database holds no objects of users."""
@@ -141,6 +156,8 @@ class Target:
             if owner:
                 statement += sql.SQL(" OWNER = ") + sql.Identifier(properties["owner"])
         self._run(statement, f"create the database {name!r}")
+        rows(self.connection, "SELECT pg_advisory_lock(%s, %s::bit(32)::int)::text", [_LOCK, self.oid(name)])
+        self.execute(f"ALTER DATABASE {{}} SET {_MARK} = 'yes'", name)
 
     def dress(self, name: str, properties: dict[str, Any], privileges: bool) -> None:
         """Settings, comment and privileges of a database, as they were."""
@@ -241,6 +258,7 @@ class Target:
         try:
             with self.connection.cursor() as cursor:
                 cursor.execute("BEGIN")
+                cursor.execute(sql.SQL(f"ALTER DATABASE {{}} RESET {_MARK}").format(sql.Identifier(new)))
                 pairs = [(name, old)] if present else []
                 for before, after in [*pairs, (new, name)]:
                     cursor.execute(

@@ -17,7 +17,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import for
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backup, as far as retention cares. ``new``: this very run makes it."""
+    """A backup, as far as retention cares. ``new``: this very run makes it. ``group``: only backups of one group can stand in
+    for each other; another group's are never displaced."""
 
     id: str
     stopped_at: datetime.datetime
@@ -25,6 +26,7 @@ class Candidate:
     pinned: bool = False
     parent: Optional[str] = None
     new: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def decide(
     now: datetime.datetime,
     zone: datetime.tzinfo = datetime.timezone.utc,
 ) -> list[Decision]:
-    """A decision for each backup, newest first. Days, weeks (ISO), months and years are those of ``zone``.
+    """A decision for each backup, newest first. Days, weeks (ISO), months and years are those of ``zone``. The policy holds
+    for each group by itself.
 
     Only proven backups, those verified together with all that they need, count for a rule and for ``min_keep``: one
     that may be broken never displaces one that is good. An unproven one stays while the rules would want it were it
@@ -54,10 +57,31 @@ def decide(
     """
     ordered = sorted(backups, key=lambda backup: (backup.stopped_at, backup.new, backup.id), reverse=True)
     proven = _proven(ordered)
-    counted = [backup for backup in ordered if backup.stopped_at <= now or backup.new]
-    good = [backup for backup in counted if backup.id in proven]
     keeps: dict[str, list[str]] = {backup.id: [] for backup in ordered}
     goes: dict[str, tuple[str, ...]] = {}
+    groups: dict[str, list[Candidate]] = {}
+    for backup in ordered:
+        groups.setdefault(backup.group, []).append(backup)
+    for group in groups.values():
+        _judge_group(group, proven, policy, now, zone, keeps, goes)
+    _keep_what_is_needed(ordered, keeps)
+    return [
+        Decision(backup.id, bool(keeps[backup.id]), tuple(keeps[backup.id]) or goes[backup.id]) for backup in ordered
+    ]
+
+
+def _judge_group(
+    ordered: Sequence[Candidate],
+    proven: set[str],
+    policy: Policy,
+    now: datetime.datetime,
+    zone: datetime.tzinfo,
+    keeps: dict[str, list[str]],
+    goes: dict[str, tuple[str, ...]],
+) -> None:
+    """Fill ``keeps`` and ``goes``, reasons by id, for one group, newest first."""
+    counted = [backup for backup in ordered if backup.stopped_at <= now or backup.new]
+    good = [backup for backup in counted if backup.id in proven]
 
     # The unproven are judged beside the proven, then the proven by themselves.
     for group in ([] if len(good) == len(counted) else counted, good):
@@ -88,10 +112,6 @@ def decide(
             keeps[backup.id].append(f"{_doubt(backup)}, but fewer than min_keep {policy.min_keep} are")
         elif newest is None or backup.stopped_at >= newest:
             keeps[backup.id].append(f"{_doubt(backup)}, but nothing newer is")
-    _keep_what_is_needed(ordered, keeps)
-    return [
-        Decision(backup.id, bool(keeps[backup.id]), tuple(keeps[backup.id]) or goes[backup.id]) for backup in ordered
-    ]
 
 
 def _doubt(backup: Candidate) -> str:

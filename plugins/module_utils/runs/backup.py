@@ -24,7 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import candidate, plan_prune, prune
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import candidate, plan_prune, prune, scope_group
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
 
 
@@ -103,7 +103,8 @@ class BackupRun:
             f"keep it as {self._shelf.name}/{backup_id} in {self._shelf.repository.description}, verified",
         ]
         if check:
-            self._plan_prune(Candidate(backup_id, utcnow(), True, bool(self._wish.pinned), new=True))
+            group = scope_group(engine.name, plan.scope)
+            self._plan_prune(Candidate(backup_id, utcnow(), True, bool(self._wish.pinned), new=True, group=group))
             return self.outcome
         with self._shelf.lock("a backup") as lock:
             warning = lock.acquire(self._wish.lock_wait)
@@ -246,7 +247,7 @@ class BackupRun:
         policy = self._wish.policy
         if not policy.buckets and not policy.limits:
             return
-        self.outcome.decisions = plan_prune(self._shelf, policy, [], own)
+        self.outcome.decisions = plan_prune(self._shelf, policy, self.outcome.warnings, own)
         self.outcome.plan += [
             f"delete {decision.id}: {'; '.join(decision.reasons)}"
             for decision in self.outcome.decisions

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any, Optional
 
@@ -24,15 +25,25 @@ def candidate(record: Record) -> Candidate:
         record.verified_at is not None,
         record.pinned,
         record.parent,
+        group=scope_group(record.engine, record.scope),
     )
 
 
+def scope_group(engine: str, scope: dict[str, Any]) -> str:
+    """What can stand in for each other: a backup of one database never takes the place of another one's."""
+    ordered = {name: sorted(value) if isinstance(value, list) else value for name, value in scope.items()}
+    return json.dumps([engine, ordered], sort_keys=True)
+
+
 def plan_prune(shelf: Shelf, policy: Policy, warnings: list[str], own: Optional[Candidate] = None) -> list[Decision]:
-    """What retention would do; ``own`` is the backup that this run makes, or made just now. Damaged manifests only warn: what
-    can't be read is never deleted."""
+    """What retention would do; ``own`` is the backup that this run makes, or made just now: then only those of its scope are
+    looked at, since what holds for them need not hold for others. Damaged manifests only warn: what can't be read is
+    never deleted."""
     candidates = [candidate(record) for record in shelf.records(warnings) if own is None or record.id != own.id]
     candidates += [own] if own else []
     known = {item.id for item in candidates}
+    if own:
+        candidates = [item for item in candidates if item.group == own.group]
     warnings.extend(
         f"retention.pins names {pin!r}, which is no backup here." for pin in policy.pins if pin not in known
     )

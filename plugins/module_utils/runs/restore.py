@@ -95,12 +95,15 @@ class RestoreRun:
             if self._options.globals is None
             else self._options.globals
         )
-        self.outcome.plan = (["restore roles and tablespaces"] if with_globals else []) + [
-            self._words(dump, name) for dump, name in due
-        ]
+        leftovers = self._target.leftovers()
+        self.outcome.plan = [f"drop {name!r}, which an interrupted restore left" for name in leftovers]
+        self.outcome.plan += ["restore roles and tablespaces"] if with_globals else []
+        self.outcome.plan += [self._words(dump, name) for dump, name in due]
         if check:
             return self.outcome
         self._target.leave([name for _dump, name in due])
+        for leftover in leftovers:
+            self._dropped(leftover)
         if with_globals and self._source.globals is not None:
             self._progress.step("restoring roles and tablespaces")
             self._loader.globals(self._source.globals)
@@ -216,11 +219,12 @@ class RestoreRun:
         )
 
     def _dropped(self, old: str) -> bool:
-        """Drop the database that was replaced. One that cannot be (a subscription or slot holds it) stays, with a word."""
+        """Drop a database that is needed no more. One that cannot be (a subscription or slot holds it) stays, with a
+        word."""
         try:
             self._target.drop(old)
         except ServerError as exc:
-            self.outcome.warnings.append(f"The former database is still there as {old!r}: {exc}")
+            self.outcome.warnings.append(f"The database {old!r}, which is needed no more, is still there: {exc}")
             return False
         return True
 

@@ -26,10 +26,23 @@ except ImportError:  # said by the module through missing_required_lib
     PSYCOPG2_ERROR = traceback.format_exc()
 
 
+# A socket's path has at most 107 bytes (unix(7)), and gpg-agent's lies in our directory.
+_LONGEST_TMPDIR = 60
+
+
 @contextlib.contextmanager
-def workspace() -> Iterator[str]:
-    """A directory of mode 0700 for passfiles and gpg; what runs that were killed left is removed first."""
-    parent = tempfile.gettempdir()
+def workspace(parent: Optional[str] = None) -> Iterator[str]:
+    """A directory of mode 0700 for passfiles and gpg, or for what is unpacked; what runs that were killed left there is
+    removed first.
+
+    Raises:
+        BadOption: ``parent``, the option ``scratch_dir``, is no directory that can be written to.
+    """
+    if parent is None:
+        parent = tempfile.gettempdir()
+        parent = parent if len(os.fsencode(parent)) <= _LONGEST_TMPDIR else "/tmp"
+    elif not os.access(parent, os.W_OK | os.X_OK):
+        raise BadOption("scratch_dir", parent, "is no directory that can be written to", "Name one that is.")
     for name in os.listdir(parent):
         if name.startswith("holdfast-") and name.count("-") == 2:
             pid = name.split("-")[1]

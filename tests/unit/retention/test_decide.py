@@ -296,3 +296,13 @@ def test_very_many_backups(shape: str) -> None:
     assert time.process_time() - began < 10
     assert len(made) == count
     assert max(len(item.reasons) for item in made.values()) <= 4
+
+
+def test_groups_never_displace_each_other() -> None:
+    """A backup of one database takes no other one's place, however old; min_keep holds for each."""
+    shop = [Candidate(f"shop{age}", ago(100 + age), True, group="shop") for age in range(3)]
+    other = [Candidate(f"other{age}", ago(age), True, group="other") for age in range(3)]
+    assert kept([*shop, *other], keep_last=1) == ["other0", "shop0"]
+    assert kept([*shop, *other], max_age="10d") == ["other0", "other1", "other2", "shop0"]
+    assert kept([*shop, *other], count=2) == ["other0", "other1", "shop0", "shop1"]
+    assert kept([*shop, *other], keep_yearly=1) == ["other0", "shop0"]
