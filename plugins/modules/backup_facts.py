@@ -132,7 +132,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.module import ex
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
 
-
 CLOCKS_DIFFER = datetime.timedelta(minutes=1)
 
 

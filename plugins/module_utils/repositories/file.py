@@ -13,11 +13,14 @@ import shutil
 from collections.abc import Iterator
 from typing import BinaryIO, NoReturn, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo, Repository, Sink
 
 # What is not finished begins with this; listings leave it out.
 UNFINISHED = ".unfinished-"
+
+FLUSH = 64 * 1024 * 1024  # bytes that are written before the disk is asked to begin
 
 
 def fsync_directory(path: str) -> None:
@@ -30,7 +33,8 @@ def fsync_directory(path: str) -> None:
 
 
 class FileSink(Sink):
-    """A file under a temporary name, renamed when it is on the disk."""
+    """A file under a temporary name, renamed when it is on the disk. The disk is kept busy while more comes: else all of it
+    would be waited for at the end."""
 
     def __init__(self, repository: FileRepository, path: str) -> None:
         self._repository = repository
@@ -42,17 +46,30 @@ class FileSink(Sink):
             self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         except OSError as exc:
             repository.fail("begin a file in", exc)
+        self._unflushed = 0
+        self._flush: Optional[Background[None]] = None
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
         try:
             while view:
                 view = view[os.write(self._fd, view) :]
+            self._unflushed += len(data)
+            if self._unflushed >= FLUSH and (self._flush is None or self._flush.done()):
+                self._flushed()
+                self._unflushed, fd = 0, self._fd
+                self._flush = Background(lambda: os.fdatasync(fd))
         except OSError as exc:
             self._repository.fail("write to", exc)
 
+    def _flushed(self) -> None:
+        """Hear what the last flush has to say: the kernel tells an error of writing back only once."""
+        if self._flush is not None:
+            self._flush.result()
+
     def commit(self) -> None:
         try:
+            self._flushed()
             os.fsync(self._fd)
             os.close(self._fd)
             self._fd = -1
@@ -64,6 +81,8 @@ class FileSink(Sink):
 
     def abort(self) -> None:
         if self._fd >= 0:
+            if self._flush is not None:
+                self._flush.wait()
             with contextlib.suppress(OSError):
                 os.close(self._fd)
             self._fd = -1

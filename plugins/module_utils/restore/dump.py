@@ -60,6 +60,7 @@ class Dump:
     contents: dict[str, Any] = field(default_factory=dict)
     raw_size: Optional[int] = None
     cluster: bool = False
+    _files: list[str] = field(default_factory=list, repr=False)
 
     @property
     def stream(self) -> Stream:
@@ -68,11 +69,21 @@ class Dump:
 
     @contextlib.contextmanager
     def laid_out(self, scratch: str, on_bytes: OnBytes) -> Iterator[str]:
-        """A path that pg_restore can seek in; removed afterwards.
+        """A path that pg_restore can seek in; removed afterwards. Raises what ``lay_out`` does."""
+        try:
+            yield self.lay_out(scratch, on_bytes)
+        finally:
+            self.clear()
+
+    def lay_out(self, scratch: str, on_bytes: OnBytes) -> str:
+        """Unpack the dump into ``scratch``, unless that is done, and return its path there.
 
         Raises:
-            ToolError: there is too little space in ``scratch``.
+            ToolError: there is too little space in ``scratch``, or a program failed.
         """
+        base = os.path.join(scratch, "dump")
+        if self._files:
+            return base
         status = os.statvfs(scratch)
         free = status.f_bavail * status.f_frsize
         if self.raw_size is not None and self.raw_size > free:
@@ -80,23 +91,25 @@ class Dump:
                 f"Unpacking the dump takes {self.raw_size} bytes, and {scratch} has {free} left. Name a larger directory by "
                 "scratch_dir, or restore a custom or tar dump with jobs: 1, which needs none."
             )
-        paths: list[str] = []
-        base = os.path.join(scratch, "dump")
         try:
             if self.format == "directory":
                 os.mkdir(base, 0o700)
             for name, stream in self.streams.items():
-                path = os.path.join(base, name) if self.format == "directory" else base
-                paths.append(path)
-                stream.save(path, on_bytes)
-            yield base
-        finally:
-            for path in paths:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
-            if self.format == "directory":
-                with contextlib.suppress(OSError):
-                    os.rmdir(base)
+                self._files.append(os.path.join(base, name) if self.format == "directory" else base)
+                stream.save(self._files[-1], on_bytes)
+        except BaseException:
+            self.clear()
+            raise
+        return base
+
+    def clear(self) -> None:
+        """Remove what ``lay_out`` made."""
+        with contextlib.suppress(OSError):
+            for path in self._files:
+                os.unlink(path)
+            if self.format == "directory" and self._files:
+                os.rmdir(os.path.dirname(self._files[0]))
+        self._files.clear()
 
 
 def reading(path: str) -> Callable[[], BinaryIO]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -66,7 +67,7 @@ class Loader:
             argv += ["--clean", "--if-exists", "--single-transaction"]
         elif not self._options.allow_errors:
             argv += ["--exit-on-error"]
-        if self._options.jobs == 1 and dump.format != "directory" and not self._options.tables:
+        if self._streams(dump):
             with dump.stream.open() as source:
                 self._heed(
                     pump([*dump.stream.filters, self._tolerant(argv)], source, subprocess.DEVNULL, self._on_bytes)
@@ -82,6 +83,18 @@ class Loader:
                 argv += [f"--use-list={late}"]
             command = self._tolerant([*argv, path])
             self._heed(pump([command], subprocess.DEVNULL, subprocess.DEVNULL, self._on_bytes))
+
+    def prepare(self, dump: Dump) -> None:
+        """Begin with what can be done before anything is touched: unpack, where pg_restore must seek. ``load`` would do it
+        too, and says what goes wrong."""
+        if dump.format != "plain" and not self._streams(dump):
+            with contextlib.suppress(ToolError):
+                dump.lay_out(self._scratch, self._on_bytes)
+
+    def _streams(self, dump: Dump) -> bool:
+        """Whether pg_restore can read the dump from a pipe."""
+        options = self._options
+        return options.jobs == 1 and dump.format != "directory" and not options.tables and not options.role_map
 
     def _pg_restore(self, database: str) -> list[str]:
         argv = [self._tools.path("pg_restore"), f"--dbname={self._address.conninfo(database)}", "--no-password"]

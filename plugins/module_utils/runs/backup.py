@@ -24,7 +24,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import candidate, plan_prune, prune, scope_group
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import (
+    candidate,
+    plan_prune,
+    prune,
+    scope_group,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
 
 

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore import checks
@@ -87,8 +89,7 @@ class RestoreRun:
         self._judge([name for _dump, name in due])
         sizes = [dump.properties["size"] for dump, _name in due if dump.properties and dump.properties.get("size")]
         check_disk(self._address, self._target.connection, sum(sizes))
-        self._progress.step(f"checking {self._source.name}")
-        self._verify()
+        self._read_back(None if check else due[0][0])
         self.outcome.changed = True
         with_globals = self._source.globals is not None and (
             self._options.whole_server and not self._options.role_map
@@ -118,6 +119,19 @@ class RestoreRun:
                     + (f" Restored already: {done}." if done else "")
                 ) from exc
         return self.outcome
+
+    def _read_back(self, first: Optional[Dump]) -> None:
+        """Verify the source, and meanwhile unpack the first dump that is to be restored: both read, and neither writes."""
+        self._progress.step(f"checking {self._source.name}")
+        verifying = Background(self._verify)
+        try:
+            if first is not None:
+                self._loader.prepare(first)
+            verifying.result()
+        except BaseException:
+            if first is not None:
+                first.clear()
+            raise
 
     def _wanted(self) -> list[tuple[Dump, str]]:
         wanted = []
@@ -243,6 +257,7 @@ class RestoreRun:
         filtered = any(scope.get(key) for key in ("schemas", "exclude_schemas", "tables", "exclude_tables"))
         counts = dump.contents.get("tables")
         no_rows = self._options.schema_only or (self._options.sections and "data" not in self._options.sections)
+        analyzing = Background(lambda: self._analyze(name)) if self._options.analyze else None
         connection = self._address.connect(name)
         try:
             differ: list[str] = []
@@ -254,11 +269,11 @@ class RestoreRun:
                 raise ServerError(f"The rows differ from those that the backup recorded: {'; '.join(differ[:10])}.")
             behind = [] if no_rows else checks.sequences_behind(connection, self._options.fix_sequences)
             invalid = checks.invalid(connection)
-            if self._options.analyze:
-                self._progress.step("gathering statistics")
-                checks.analyze(connection)
         finally:
             connection.close()
+        if analyzing is not None:
+            self._progress.step("gathering statistics")
+            analyzing.result()
         self.outcome.warnings += [f"{name!r}: {words}" for words in differ + invalid + behind]
         self._counted = counted
         return {
@@ -267,6 +282,10 @@ class RestoreRun:
             "invalid": invalid,
             "sequences_behind": behind,
         }
+
+    def _analyze(self, name: str) -> None:
+        with contextlib.closing(self._address.connect(name)) as connection:
+            checks.analyze(connection)
 
     def _cluster(self, dump: Dump, check: bool) -> Outcome:
         """A pg_dumpall script makes databases itself: only a server without any may take it."""

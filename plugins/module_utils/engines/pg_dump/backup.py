@@ -10,9 +10,9 @@ import os
 import re
 import subprocess
 import tempfile
-import threading
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.base import Draft, Engine, Folder, Plan
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import (
     EXTENSIONS,
@@ -26,6 +26,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain i
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools, find_tools
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
 
 
 class PgDump(Engine):
@@ -126,8 +129,8 @@ class PgDump(Engine):
         name, options = database["name"], self._options
         folder.progress.step(f"dumping the database {name!r}", database["size"])
         counted = options.row_counts and not options.schema_only and not options.exclude_table_data
-        counting = _Counting(snapshots, name, counted, self.identity.in_recovery)
-        counting.start()
+        connection, in_recovery = snapshots.connections[name], self.identity.in_recovery
+        counting = Background(lambda: _contents(connection, counted, in_recovery))
         inner = inner_compression(folder.compression.method, folder.compression.level, options.format)
         argv = [
             self._tools.path("pg_dump"),
@@ -149,7 +152,7 @@ class PgDump(Engine):
         except ToolError as exc:
             raise ToolError(f"The database {name!r} could not be dumped. {exc} No backup was made.") from exc
         finally:
-            counting.join()
+            counting.wait()
         contents[name] = counting.result()
         snapshots.release(name)
         kept = ("name", "owner", "encoding", "collate", "ctype", "locale_provider", "locale", "size")
@@ -185,27 +188,13 @@ class PgDump(Engine):
                 os.unlink(path)
 
 
-class _Counting(threading.Thread):
-    """Counts the rows of a database's tables in the dump's own snapshot, while it is being dumped."""
-
-    def __init__(self, snapshots: Snapshots, name: str, wanted: bool, in_recovery: bool) -> None:
-        super().__init__(daemon=True)
-        self._connection = snapshots.connections[name]
-        self._wanted, self._in_recovery = wanted, in_recovery
-        self._tables: Optional[list[dict[str, Any]]] = None
-        self._extensions: list[dict[str, Any]] = []
-        self._error: Optional[Exception] = None
-
-    def run(self) -> None:
-        try:
-            self._extensions = facts.rows(self._connection, facts.EXTENSIONS)
-            if self._wanted:
-                self._tables = facts.count_rows(self._connection, self._in_recovery)
-        except Exception as exc:  # said by result(), in the thread that can be heard
-            self._error = exc
-
-    def result(self) -> dict[str, Any]:
-        """Extensions, and each table's rows (None: not counted)."""
-        if self._error is not None:
-            raise ServerError(f"The rows could not be counted: {' '.join(str(self._error).split())}") from self._error
-        return {"extensions": self._extensions, "tables": self._tables}
+def _contents(connection: Connection, counted: bool, in_recovery: bool) -> dict[str, Any]:
+    """Extensions, and each table's rows (None: not counted), in the dump's own snapshot."""
+    try:
+        extensions = facts.rows(connection, facts.EXTENSIONS)
+        return {
+            "extensions": extensions,
+            "tables": facts.count_rows(connection, in_recovery) if counted else None,
+        }
+    except Exception as exc:
+        raise ServerError(f"The rows could not be counted: {' '.join(str(exc).split())}") from exc
