@@ -28,29 +28,43 @@ CONNECTION: Spec = {
     "bin_dir": {"type": "path"},
 }
 
-REPOSITORY: Spec = {
-    "repository": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "type": {"type": "str", "choices": ["file"], "default": "file"},
-            "path": {"type": "path", "required": True},
-        },
-    },
-    "server_name": {"type": "str", "default": "main"},
-}
-
-ENCRYPTION: Spec = {
-    "encryption": {
-        "type": "dict",
-        "options": {
-            "method": {"type": "str", "choices": ["none", "aes256", "pgp"], "default": "none"},
-            "passphrase": {"type": "str", "no_log": True},
-            "passphrase_file": {"type": "path", "no_log": False},
-            "recipients": {"type": "list", "elements": "str", "default": []},
-            "gpg_home": {"type": "path"},
-        },
-    },
+# Every store's options in one: which of them go with which type, repositories/__init__.py checks.
+STORE: Spec = {
+    "type": {"type": "str", "choices": ["file", "s3", "azure", "gcs"], "default": "file"},
+    "path": {"type": "path"},
+    "bucket": {"type": "str"},
+    "container": {"type": "str"},
+    "account": {"type": "str"},
+    "prefix": {"type": "str", "default": ""},
+    "endpoint_url": {"type": "str"},
+    "region": {"type": "str"},
+    "access_key": {"type": "str"},
+    "secret_key": {"type": "str", "no_log": True},
+    "session_token": {"type": "str", "no_log": True},
+    "profile": {"type": "str"},
+    "role_arn": {"type": "str"},
+    "external_id": {"type": "str"},
+    "sts_endpoint_url": {"type": "str"},
+    "addressing_style": {"type": "str", "choices": ["auto", "path", "virtual"], "default": "auto"},
+    "sse": {"type": "str", "choices": ["AES256", "aws:kms"]},
+    "sse_kms_key_id": {"type": "str"},
+    "sse_customer_key": {"type": "str", "no_log": True},
+    "object_lock": {"type": "str", "choices": ["governance", "compliance"]},
+    "object_lock_for": {"type": "str"},
+    "tags": {"type": "dict"},
+    "request_checksum_calculation": {"type": "str", "choices": ["when_supported", "when_required"]},
+    "account_key": {"type": "str", "no_log": True},
+    "connection_string": {"type": "str", "no_log": True},
+    "sas_token": {"type": "str", "no_log": True},
+    "client_id": {"type": "str"},
+    "credentials_file": {"type": "path"},
+    "project": {"type": "str"},
+    "storage_class": {"type": "str"},
+    "ca_file": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True},
+    "bandwidth_limit": {"type": "int"},
+    "part_size": {"type": "int", "default": 16 * 1024 * 1024},
+    "concurrency": {"type": "int", "default": 4},
 }
 
 RETENTION: Spec = {
@@ -67,6 +81,35 @@ RETENTION: Spec = {
             "pins": {"type": "list", "elements": "str", "default": []},
             "count": {"type": "int"},
             "max_age": {"type": "str"},
+        },
+    },
+}
+
+REPOSITORY: Spec = {
+    "repository": {"type": "dict", "required": True, "options": STORE},
+    "server_name": {"type": "str", "default": "main"},
+}
+
+# Several at once; a module that takes these wants exactly one of the two.
+REPOSITORIES: Spec = {
+    "repository": {"type": "dict", "options": STORE},
+    "repositories": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str"}, **RETENTION, **STORE},
+    },
+    "server_name": {"type": "str", "default": "main"},
+}
+
+ENCRYPTION: Spec = {
+    "encryption": {
+        "type": "dict",
+        "options": {
+            "method": {"type": "str", "choices": ["none", "aes256", "pgp"], "default": "none"},
+            "passphrase": {"type": "str", "no_log": True},
+            "passphrase_file": {"type": "path", "no_log": False},
+            "recipients": {"type": "list", "elements": "str", "default": []},
+            "gpg_home": {"type": "path"},
         },
     },
 }

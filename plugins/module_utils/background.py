@@ -32,9 +32,9 @@ class Background(Generic[Result]):
         """Whether ``result`` would return at once."""
         return not self._thread.is_alive()
 
-    def wait(self) -> None:
+    def wait(self, seconds: Optional[float] = None) -> None:
         """Wait, without raising what the work raised."""
-        self._thread.join()
+        self._thread.join(seconds)
 
     def result(self) -> Result:
         """What the work returned, once it has. Raises what it raised."""

@@ -34,6 +34,10 @@ class RepositoryError(HoldfastError):
     """The place where backups are kept cannot be used."""
 
 
+class ObjectLocked(RepositoryError):
+    """The store forbids to delete an object: it is locked, or the credentials may not."""
+
+
 class ObjectMissing(RepositoryError):
     """An object is not in the repository."""
 

@@ -81,7 +81,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
@@ -103,7 +104,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             pass
         gone = [asdict(decision) for decision in decisions if not decision.keep]
         if not module.check_mode:
-            prune(shelf, decisions)
+            gone = prune(shelf, decisions, warnings)
+            refresh(shelf.repository, shelf.name, NAME)
             for leftover in leftovers:
                 shelf.remove(leftover)
     plan = [f"remove what the interrupted run {leftover} left" for leftover in leftovers]

@@ -22,7 +22,7 @@ author:
 extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.connection
-  - holdfast.postgres.repository
+  - holdfast.postgres.repository.several
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.repository.retention
 attributes:
@@ -215,6 +215,11 @@ retention:
   returned: when retention has a rule
   type: list
   elements: dict
+tiers:
+  description: Each repository of the run, with the id of the backup that it has now, and what was pruned there.
+  returned: always
+  type: list
+  elements: dict
 pruned:
   description: Backups that were deleted, each with its reasons.
   returned: always
@@ -237,19 +242,38 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.base imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump import instructions
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.backup import PgDump
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import DumpOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import CREATED_BY, execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.backup import BackupRun, Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.backup import BackupRun, Tier, Wish
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import delete_one
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
 
 
+def open_tiers(params: dict[str, Any]) -> list[Tier]:
+    """The repositories of a run. A retention of its own goes before the run's."""
+    if not params["repositories"]:
+        shelf = Shelf(open_repository(params["repository"]), params["server_name"])
+        return [Tier("the repository", shelf, Policy.from_option(params["retention"]))]
+    tiers: list[Tier] = []
+    for number, options in enumerate(params["repositories"]):
+        where = f"repositories[{number}]"
+        policy = Policy.from_option(options["retention"] or params["retention"])
+        name = options["name"] or f"{options['type']} ({number + 1})"
+        if name in [tier.name for tier in tiers]:
+            raise BadOption(f"{where}.name", name, "is another one's name too", "Give each a name of its own.")
+        tiers.append(Tier(name, Shelf(open_repository(options, where), params["server_name"]), policy))
+    return tiers
+
+
 def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """state: absent"""
+    if module.params["repositories"]:
+        raise BadOption("repositories", "(several)", "does not go with state: absent", "Name one repository.")
     shelf = Shelf(open_repository(module.params["repository"]), module.params["server_name"])
     shelf.repository.check(write=True)
     backup_id = check_name("id", module.params["id"])
@@ -271,14 +295,13 @@ def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     params = module.params
     progress = Progress(None if module.check_mode else params["progress_file"])
     options = DumpOptions.from_params(params)
-    shelf = Shelf(open_repository(params["repository"]), params["server_name"])
+    tiers = open_tiers(params)
     wish = Wish(
         id=check_name("id", params["id"]) if params["id"] else None,
         max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
         lock_wait=params["lock_wait"],
         pinned=params["pinned"],
         annotations=params["annotations"],
-        policy=Policy.from_option(params["retention"]),
         accept_new_server=params["accept_new_server"],
         created_by=CREATED_BY,
     )
@@ -290,18 +313,23 @@ def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             encrypted = encryption.method != "none"
             return PgDump(Address(params, space), options, params["bin_dir"], encrypted, space)
 
-        run = BackupRun(shelf, engine, options.scope(), wish, compression, encryption, instructions.write, progress)
+        run = BackupRun(tiers, engine, options.scope(), wish, compression, encryption, instructions.write, progress)
         try:
             outcome = run.run(module.check_mode)
         finally:
             warnings.extend(run.outcome.warnings)
             encryption.close()
             progress.finish()
-    result: dict[str, Any] = {"changed": outcome.changed, "plan": outcome.plan, "pruned": outcome.pruned}
+    result: dict[str, Any] = {
+        "changed": outcome.changed,
+        "plan": outcome.plan,
+        "pruned": [entry for tier in tiers for entry in tier.pruned],
+        "tiers": [tier.describe() for tier in tiers],
+    }
     if outcome.record:
         result["backup"] = outcome.record.to_dict()
-    if outcome.decisions:
-        result["retention"] = [asdict(decision) for decision in outcome.decisions]
+    if any(tier.decisions for tier in tiers):
+        result["retention"] = [asdict(decision) for tier in tiers for decision in tier.decisions]
     if module._diff:
         result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
     return result
@@ -311,7 +339,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **argspec.CONNECTION,
-            **argspec.REPOSITORY,
+            **argspec.REPOSITORIES,
             **argspec.ENCRYPTION,
             **argspec.RETENTION,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -341,6 +369,8 @@ def main() -> None:
             "progress_file": {"type": "path"},
         },
         required_if=[("state", "absent", ["id"])],
+        required_one_of=[("repository", "repositories")],
+        mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )
     if module.params["state"] == "absent":

@@ -13,25 +13,26 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, read_all
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, decode, encode
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
     HoldfastError,
+    ObjectLocked,
     ObjectMissing,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 
-MANIFEST = "manifest.json"
 INSTRUCTIONS = "RESTORE.txt"
 RESTORES = "_restores"  # what was restored where; never a backup's id, which begins with a letter or digit
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def check_name(option: str, name: str) -> str:
     """A server's name or a backup's id: it becomes a folder. Raises BadOption."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise BadOption(
             option, name, "cannot name a folder", "Use letters, digits, '.', '_' and '-', a letter or digit first."
         )
@@ -55,7 +56,7 @@ class Shelf:
 
     def ids(self) -> list[str]:
         """Every folder that could be a backup, finished or not, in order."""
-        return sorted(name for name in self.repository.folders(self.name) if _NAME.fullmatch(name))
+        return sorted(name for name in self.repository.folders(self.name) if NAME.fullmatch(name))
 
     def read(self, backup_id: str) -> Optional[Record]:
         """A backup's record; None when there is no manifest: it was interrupted, or never was.
@@ -63,11 +64,15 @@ class Shelf:
         Raises:
             CatalogError: the manifest is damaged, newer, or of another server.
         """
-        where = f"{self.key(backup_id, MANIFEST)} in {self.repository.description}"
         try:
             data = self.repository.read(self.key(backup_id, MANIFEST))
         except ObjectMissing:
             return None
+        return self.decode(backup_id, data)
+
+    def decode(self, backup_id: str, data: bytes) -> Record:
+        """The record in a manifest of ours. Raises CatalogError."""
+        where = f"{self.key(backup_id, MANIFEST)} in {self.repository.description}"
         record = decode(data, where)
         if record.id != backup_id or record.server.get("name") != self.name:
             raise CatalogError(
@@ -79,16 +84,23 @@ class Shelf:
     def records(self, problems: list[str], leftovers: Optional[list[str]] = None) -> Iterator[Record]:
         """Every backup, oldest id first. Manifests that can't be used go to ``problems``, what was interrupted to
         ``leftovers``."""
-        for backup_id in self.ids():
+        found = read_all(self.repository, self.name, NAME) if self.repository.remote else self._read_each()
+        for backup_id, data in found:
+            if data is None:
+                if leftovers is not None:
+                    leftovers.append(backup_id)
+                continue
             try:
-                record = self.read(backup_id)
+                yield self.decode(backup_id, data)
             except CatalogError as exc:
                 problems.append(str(exc))
-                continue
-            if record is not None:
-                yield record
-            elif leftovers is not None:
-                leftovers.append(backup_id)
+
+    def _read_each(self) -> Iterator[tuple[str, Optional[bytes]]]:
+        for backup_id in self.ids():
+            try:
+                yield backup_id, self.repository.read(self.key(backup_id, MANIFEST))
+            except ObjectMissing:
+                yield backup_id, None
 
     def get(self, backup_id: str) -> Record:
         """One backup. Raises CatalogError when there is none of that id."""
@@ -102,10 +114,17 @@ class Shelf:
 
     def write(self, record: Record) -> None:
         """Write a manifest: from here on the backup exists."""
-        self.repository.write(self.key(record.id, MANIFEST), encode(record))
+        self.repository.write(self.key(record.id, MANIFEST), encode(record), lasting=True)
 
     def remove(self, backup_id: str) -> None:
-        """Delete a backup, its manifest first: from then on it does not exist, however far the rest gets."""
+        """Delete a backup, its manifest first: from then on it does not exist, however far the rest gets.
+
+        Raises:
+            ObjectLocked: the store forbids it; then the backup is as it was.
+        """
+        until = self.repository.locked_until(self.key(backup_id, MANIFEST))
+        if until:
+            raise ObjectLocked(f"{self.repository.description} has locked {backup_id} until {until}.")
         self.repository.delete(self.key(backup_id, MANIFEST))
         self.repository.delete_folder(f"{self.name}/{backup_id}")
 
@@ -120,11 +139,10 @@ class Shelf:
             where = f"{self.key(record.id, artifact.key)} in {self.repository.description}"
             digest, size = hashlib.sha256(), 0
             try:
-                with self.repository.open(self.key(record.id, artifact.key)) as stream:
-                    while data := stream.read(1024 * 1024):
-                        digest.update(data)
-                        size += len(data)
-                        on_bytes(done + size)
+                for data in self.repository.blocks(self.key(record.id, artifact.key)):
+                    digest.update(data)
+                    size += len(data)
+                    on_bytes(done + size)
             except ObjectMissing as exc:
                 raise _broken(where, "is missing") from exc
             except HoldfastError as exc:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import abc
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, store
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Sink
 
 
 @dataclass
@@ -43,12 +43,12 @@ class Draft:
 
 
 class Folder:
-    """Where an engine puts its artifacts: compressed, encrypted, hashed, counted."""
+    """Where an engine puts its artifacts: compressed, encrypted, hashed, counted. ``begin`` opens what a name is written to."""
 
     def __init__(
-        self, shelf: Shelf, backup_id: str, compression: Compression, encryption: Encryption, progress: Progress
+        self, begin: Callable[[str], Sink], compression: Compression, encryption: Encryption, progress: Progress
     ) -> None:
-        self._shelf, self._id = shelf, backup_id
+        self._begin = begin
         self.compression, self.encryption, self.progress = compression, encryption, progress
         self.artifacts: list[Artifact] = []
 
@@ -77,7 +77,7 @@ class Folder:
             else:
                 stdin = source
             commands = filters or [Command(["cat"])]
-        sink = self._shelf.repository.sink(self._shelf.key(self._id, name + suffix))
+        sink = self._begin(name + suffix)
         try:
             done = store(commands, sink, self.progress.tell, stdin)
         finally:

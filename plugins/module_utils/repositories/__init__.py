@@ -5,20 +5,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import Azure
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file import FileRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import Gcs
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
+    MIB,
+    ObjectRepository,
+    Store,
+    Transfer,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import S3
+
+_STORES: Mapping[str, Callable[[Mapping[str, Any], Transfer], Store]] = {"s3": S3, "azure": Azure, "gcs": Gcs}
+_NEEDED = {"file": ("path",), "s3": ("bucket",), "azure": ("container",), "gcs": ("bucket",)}
+_MOVING = {
+    "prefix",
+    "endpoint_url",
+    "storage_class",
+    "ca_file",
+    "validate_certs",
+    "bandwidth_limit",
+    "part_size",
+    "concurrency",
+}
+_OWN = {
+    "file": {"path"},
+    "s3": {
+        "bucket", "region", "access_key", "secret_key", "session_token", "profile", "role_arn", "external_id",
+        "sts_endpoint_url", "addressing_style", "sse", "sse_kms_key_id", "sse_customer_key", "object_lock",
+        "object_lock_for", "tags", "request_checksum_calculation",
+    } | _MOVING,
+    "azure": {"container", "account", "account_key", "connection_string", "sas_token", "client_id", "tags"} | _MOVING,
+    "gcs": {"bucket", "credentials_file", "project"} | _MOVING,
+}  # fmt: skip
 
 
-def open_repository(options: Mapping[str, Any]) -> Repository:
+def check_store(options: Mapping[str, Any], option: str = "repository") -> None:
+    """Raises BadOption: the option does not describe a store, or has what is another store's."""
+    kind = options["type"]
+    for name in _NEEDED[kind]:
+        if not options.get(name):
+            raise BadOption(f"{option}.{name}", options.get(name), f"is missing for type {kind}", "Name it.")
+    for name, spec in STORE.items():
+        strange = options.get(name) not in (None, spec.get("default")) and name not in _OWN[kind] | {"type"}
+        if strange:
+            value = "(hidden)" if spec.get("no_log") else options[name]
+            kinds = " or ".join(other for other in _OWN if name in _OWN[other])
+            raise BadOption(f"{option}.{name}", value, f"does not go with type {kind}", f"It is of type {kinds}.")
+    if kind == "file":
+        return
+    if options["part_size"] < 5 * MIB:
+        raise BadOption(
+            f"{option}.part_size", options["part_size"], "is too small", "Stores take 5 MiB or more (in bytes)."
+        )
+    if options["concurrency"] < 1:
+        raise BadOption(f"{option}.concurrency", options["concurrency"], "is not a number of parts", "Use 1 or more.")
+    if bool(options.get("object_lock")) != bool(options.get("object_lock_for")):
+        raise BadOption(
+            f"{option}.object_lock", options.get("object_lock"), "and object_lock_for go together",
+            "Say how long objects are locked, such as object_lock_for: 30d.",
+        )  # fmt: skip
+
+
+def open_repository(options: Mapping[str, Any], option: str = "repository") -> Repository:
     """The store that the ``repository`` option names.
 
     Raises:
         BadOption: the option does not describe a store.
+        RepositoryError: the store's library is missing.
     """
-    if not options.get("path"):
-        raise BadOption("repository.path", options.get("path"), "is not a directory", "Name an absolute path.")
-    return FileRepository(options["path"])
+    check_store(options, option)
+    if options["type"] == "file":
+        return FileRepository(options["path"])
+    transfer = Transfer(options["part_size"], options["concurrency"], options.get("bandwidth_limit"))
+    return ObjectRepository(_STORES[options["type"]](options, transfer), options["prefix"], transfer)

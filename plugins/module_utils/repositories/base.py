@@ -16,11 +16,13 @@ from typing import BinaryIO, Optional
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object: its key, its size in bytes, its modification time in seconds since the epoch."""
+    """An object: its key, its size in bytes, its modification time in seconds since the epoch, and the store's mark of this
+    very content (ETag, generation), where it has one."""
 
     key: str
     size: int
     modified: float
+    tag: Optional[str] = None
 
 
 class Sink(abc.ABC):
@@ -44,18 +46,21 @@ class Repository(abc.ABC):
 
     #: what messages call this store
     description: str
+    #: whether a look at each of many objects takes long, so that one listing and an index must do
+    remote = False
 
     @abc.abstractmethod
     def check(self, write: bool) -> None:
         """Raise RepositoryError when the store is not there, or cannot be read (or written)."""
 
     @abc.abstractmethod
-    def sink(self, key: str) -> Sink:
-        """Begin an object."""
+    def sink(self, key: str, lasting: bool = False) -> Sink:
+        """Begin an object. ``lasting``: the store may lock it against deletion, if it is set up so."""
 
     @abc.abstractmethod
     def open(self, key: str) -> BinaryIO:
-        """Read an object; what is returned has a ``fileno()`` that programs can read from.
+        """Read an object; what is returned has a ``fileno()`` that programs can read from. Where a program reads, ``close``
+        tells (RepositoryError) what the program could not see: that the store failed, and not the object ended.
 
         Raises:
             ObjectMissing: there is no such object.
@@ -92,14 +97,24 @@ class Repository(abc.ABC):
     def free_bytes(self) -> Optional[int]:
         """Bytes that can still be written; None where a store has no such limit."""
 
+    def locked_until(self, key: str) -> Optional[str]:
+        """Until when the store forbids to delete an object (ISO 8601); None when it does not."""
+        return None
+
+    def blocks(self, key: str) -> Iterator[bytes]:
+        """An object's content, in order, some megabytes at a time. Raises ObjectMissing, RepositoryError."""
+        with self.open(key) as stream:
+            while data := stream.read(1024 * 1024):
+                yield data
+
     def read(self, key: str) -> bytes:
         """A small object's content. Raises ObjectMissing."""
         with self.open(key) as stream:
             return stream.read()
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, lasting: bool = False) -> None:
         """Write a small object at once, durably."""
-        sink = self.sink(key)
+        sink = self.sink(key, lasting)
         try:
             sink.write(data)
         except BaseException:

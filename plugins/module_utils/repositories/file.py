@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NoReturn, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
@@ -20,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 # What is not finished begins with this; listings leave it out.
 UNFINISHED = ".unfinished-"
 
+BLOCK = 1024 * 1024  # bytes
 FLUSH = 64 * 1024 * 1024  # bytes that are written before the disk is asked to begin
 
 
@@ -117,7 +119,7 @@ class FileRepository(Repository):
                 f"{self.description} cannot be written by {self._user()}. Change its owner or its mode."
             )
 
-    def sink(self, key: str) -> Sink:
+    def sink(self, key: str, lasting: bool = False) -> Sink:
         return FileSink(self, self._path(key))
 
     def open(self, key: str) -> BinaryIO:
@@ -127,6 +129,21 @@ class FileRepository(Repository):
             raise ObjectMissing(f"{key} is not in {self.description}.") from None
         except OSError as exc:
             self.fail(f"read {key} from", exc)
+
+    def blocks(self, key: str) -> Iterator[bytes]:
+        """The next block is read while the one before is used: hashing and copying share the time."""
+        with self.open(key) as stream, ThreadPoolExecutor(1) as reader:
+            fd = stream.fileno()
+            coming = reader.submit(os.read, fd, BLOCK)
+            while True:
+                try:
+                    data = coming.result()
+                except OSError as exc:
+                    self.fail(f"read {key} from", exc)
+                if not data:
+                    return
+                coming = reader.submit(os.read, fd, BLOCK)
+                yield data
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         base = self._path(prefix)

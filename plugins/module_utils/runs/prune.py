@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ObjectLocked
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
@@ -50,12 +50,20 @@ def plan_prune(shelf: Shelf, policy: Policy, warnings: list[str], own: Optional[
     return decide(candidates, policy, utcnow())
 
 
-def prune(shelf: Shelf, decisions: list[Decision]) -> list[dict[str, Any]]:
-    """Delete what was decided, children before parents (newest first). Returns what went, and why."""
-    gone = [decision for decision in decisions if not decision.keep]
-    for decision in gone:
-        shelf.remove(decision.id)
-    return [asdict(decision) for decision in gone]
+def prune(shelf: Shelf, decisions: list[Decision], warnings: list[str]) -> list[dict[str, Any]]:
+    """Delete what was decided, children before parents (newest first). Returns what went, and why. What the store has
+    locked stays, with a warning."""
+    gone = []
+    for decision in decisions:
+        if decision.keep:
+            continue
+        try:
+            shelf.remove(decision.id)
+        except ObjectLocked as exc:
+            warnings.append(f"The backup {decision.id} is to be deleted by the retention, and stays: {exc}")
+        else:
+            gone.append(asdict(decision))
+    return gone
 
 
 def delete_one(shelf: Shelf, backup_id: str, check: bool) -> bool:

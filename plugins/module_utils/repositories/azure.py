@@ -1,0 +1,348 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Azure Blob Storage, by azure-storage-blob."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    HoldfastError,
+    ObjectLocked,
+    ObjectMissing,
+    RepositoryError,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
+    ShortRead,
+    Store,
+    Transfer,
+    Upload,
+    missing_library,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
+
+# https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
+_ADVICE = {
+    "AuthenticationFailed": "Check repository.account_key or sas_token, and this host's clock: signatures are bound to the time.",
+    "ContainerNotFound": "Create the container, or let the role holdfast.postgres.setup do so; or check repository.container.",
+    "AuthorizationPermissionMismatch": "Grant it: a SAS token needs rwdlc (read, write, delete, list, create) on the container.",
+    "AuthorizationFailure": "The account's firewall, or the identity's role, keeps us out: Storage Blob Data Contributor is needed.",
+    "InvalidAuthenticationInfo": "Check repository.account_key or sas_token.",
+    "AccountIsDisabled": "The storage account is disabled.",
+    "BlobArchived": "The blob lies in the archive tier: rehydrate it first, then run this again.",
+    "ServerBusy": "The store asks to go slower, again and again: lower repository.concurrency, or set repository.bandwidth_limit.",
+}
+_LOCKED = ("BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold", "SnapshotsPresent", "LeaseIdMissing")
+
+
+class Azure(Store):
+    """A container."""
+
+    def __init__(self, options: Mapping[str, Any], transfer: Transfer) -> None:
+        self._options = options
+        self._container = options["container"]
+        self.account = options.get("account") or _part(options.get("connection_string"), "AccountName") or ""
+        self.description = f"azure://{self.account}/{self._container}"
+        if options.get("endpoint_url"):
+            self.description += f" at {options['endpoint_url']}"
+        self.client = make_client(options, transfer.concurrency)
+
+    def _tags(self) -> dict[str, Any]:
+        return {"tags": self._options["tags"]} if self._options.get("tags") else {}
+
+    def _tier(self, lasting: bool) -> dict[str, Any]:
+        tier = self._options.get("storage_class")
+        return {"standard_blob_tier": tier} if tier and lasting else {}
+
+    def put(self, key: str, data: bytes, lasting: bool) -> None:
+        self.client.upload_blob(
+            key, data, length=len(data), overwrite=True, validate_content=True, **self._tier(lasting), **self._tags()
+        )
+
+    def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
+        from azure.core import MatchConditions
+        from azure.core.exceptions import HttpResponseError
+
+        condition = {"overwrite": True, "etag": tag, "match_condition": MatchConditions.IfNotModified}
+        try:
+            self.client.upload_blob(
+                key,
+                data,
+                length=len(data),
+                validate_content=True,
+                **({"overwrite": False} if tag is None else condition),
+            )
+        except HttpResponseError as exc:
+            if exc.status_code in (409, 412, 404):
+                return False
+            raise
+        return True
+
+    def delete_if(self, key: str, tag: str) -> bool:
+        from azure.core import MatchConditions
+        from azure.core.exceptions import HttpResponseError
+
+        try:
+            self.client.delete_blob(key, etag=tag, match_condition=MatchConditions.IfNotModified)
+        except HttpResponseError as exc:
+            if exc.status_code in (412, 404):
+                return False
+            raise
+        return True
+
+    def begin(self, key: str, lasting: bool) -> Upload:
+        return _Blocks(self.client.get_blob_client(key), {**self._tier(lasting), **self._tags()})
+
+    def get(self, key: str, start: int, size: int, tag: Optional[str]) -> bytes:
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
+
+        if size == 0:
+            return b""
+        condition = {"etag": tag, "match_condition": MatchConditions.IfNotModified} if tag else {}
+        try:
+            reader = self.client.download_blob(key, offset=start, length=size, max_concurrency=1, **condition)
+            data: bytes = reader.readall()
+            return data
+        except ResourceNotFoundError as exc:
+            if _code(exc) == "BlobNotFound":
+                raise ObjectMissing(f"{key} is not in {self.description}.") from exc
+            raise
+        except ResourceModifiedError as exc:
+            raise RepositoryError(f"{key} in {self.description} was replaced while it was being read.") from exc
+
+    def head(self, key: str) -> Optional[ObjectInfo]:
+        found = self._properties(key)
+        return found and ObjectInfo(key, found.size, found.last_modified.timestamp(), found.etag)
+
+    def _properties(self, key: str) -> Any:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            return self.client.get_blob_client(key).get_blob_properties()
+        except ResourceNotFoundError as exc:
+            # A HEAD has no body, so the code is not always there; a missing container shows in check().
+            if _code(exc) == "ContainerNotFound":
+                raise
+            return None
+
+    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        for blob in self.client.list_blobs(name_starts_with=prefix, results_per_page=5000):
+            yield ObjectInfo(blob.name, blob.size, blob.last_modified.timestamp(), blob.etag)
+
+    def folders(self, prefix: str) -> Iterable[str]:
+        found: set[str] = set()
+        # walk_blobs knows no uncommitted blobs, which is what an interrupted upload leaves.
+        for blob in self.client.walk_blobs(name_starts_with=prefix, delimiter="/"):
+            if blob.name.endswith("/"):
+                found.add(blob.name[len(prefix) :].rstrip("/"))
+        for key in self._unfinished(prefix):
+            name, slash, _rest = key[len(prefix) :].partition("/")
+            if slash:
+                found.add(name)
+        return found
+
+    def _unfinished(self, prefix: str) -> list[str]:
+        blobs = self.client.list_blobs(name_starts_with=prefix, include=["uncommittedblobs"], results_per_page=5000)
+        # An uncommitted blob has no ETag and no size of its own.
+        return [blob.name for blob in blobs if not blob.etag or blob.creation_time is None]
+
+    def forget_unfinished(self, prefix: str) -> int:
+        found = self._unfinished(prefix)
+        for key in found:
+            # A delete does not see uncommitted blocks; an empty blob drops them, and can be deleted.
+            self.client.upload_blob(key, b"", overwrite=True)
+            self.client.delete_blob(key)
+        return len(found)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+        for key in keys:
+            try:
+                self.client.delete_blob(key, delete_snapshots="include")
+            except ResourceNotFoundError as exc:
+                if _code(exc) == "ContainerNotFound":
+                    raise
+            except HttpResponseError as exc:
+                if _code(exc) in _LOCKED or (exc.status_code == 403 and "Permission" in _code(exc)):
+                    raise ObjectLocked(f"Cannot delete {key} from {self.description}: {_said(exc)}.") from exc
+                raise
+
+    def copy_from(self, source: Store, source_key: str, key: str, size: int) -> bool:
+        # Within one account the service copies by itself; from another one the source would need a token of its own.
+        if not isinstance(source, Azure) or source.account != self.account or not self._options.get("account_key"):
+            return False
+        blob = self.client.get_blob_client(key)
+        made = blob.start_copy_from_url(source.client.get_blob_client(source_key).url, **self._tier(True))
+        return bool(made.get("copy_status") == "success")
+
+    def locked_until(self, key: str) -> Optional[str]:
+        found = self._properties(key)
+        if found is None:
+            return None
+        if getattr(found, "has_legal_hold", None):
+            return "a legal hold is lifted"
+        policy = getattr(found, "immutability_policy", None)
+        until: Optional[datetime.datetime] = getattr(policy, "expiry_time", None)
+        return format_time(until) if until and until > utcnow() else None
+
+    def transient(self, exc: Exception) -> bool:
+        from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+
+        if isinstance(exc, HttpResponseError):
+            return exc.status_code in (408, 429) or (exc.status_code or 0) >= 500 or "incomplete" in str(exc).lower()
+        certificate = "CERTIFICATE_VERIFY_FAILED" in str(exc)
+        kinds = (ServiceRequestError, ServiceResponseError, ShortRead, ConnectionError)
+        return isinstance(exc, kinds) and not certificate
+
+    def explain(self, doing: str, exc: Exception) -> HoldfastError:
+        return explain(doing, exc, self._options)
+
+
+class _Blocks(Upload):
+    def __init__(self, blob: Any, extra: Mapping[str, Any]) -> None:
+        self._blob, self._extra = blob, extra
+        self._numbers: set[int] = set()
+
+    @staticmethod
+    def _name(number: int) -> str:
+        return base64.b64encode(b"%08d" % number).decode()
+
+    def part(self, number: int, data: bytes) -> None:
+        self._blob.stage_block(self._name(number), data, length=len(data), validate_content=True)
+        self._numbers.add(number)
+
+    def complete(self) -> None:
+        from azure.storage.blob import BlobBlock
+
+        blocks = [BlobBlock(block_id=self._name(number)) for number in sorted(self._numbers)]
+        self._blob.commit_block_list(blocks, **self._extra)
+
+    def abort(self) -> None:
+        """Drop the blocks, by a blob that is deleted at once."""
+        if self._numbers:
+            self._blob.upload_blob(b"", overwrite=True)
+            self._blob.delete_blob()
+
+
+def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
+    """A client of the options' container.
+
+    Raises:
+        BadOption: no or too many credentials, or an expired SAS token.
+        RepositoryError: a library is missing.
+    """
+    try:
+        from azure.storage.blob import ContainerClient
+    except ImportError as exc:
+        missing_library("azure-storage-blob", "azure", exc)
+    given = [name for name in ("connection_string", "account_key", "sas_token") if options.get(name)]
+    if len(given) > 1:
+        raise BadOption(f"repository.{given[0]}", "(hidden)", f"is given together with {given[1]}", "Give one of them.")
+    verify: Any = options.get("ca_file") or bool(options.get("validate_certs", True))
+    common: dict[str, Any] = {
+        "connection_verify": verify,
+        "connection_timeout": 10,
+        "read_timeout": 60,
+        "retry_total": 2,
+        "max_single_put_size": 256 * 1024 * 1024,
+        "max_single_get_size": 256 * 1024 * 1024,
+        "max_chunk_get_size": 256 * 1024 * 1024,
+    }
+    try:
+        if options.get("connection_string"):
+            return ContainerClient.from_connection_string(options["connection_string"], options["container"], **common)
+        if not options.get("account"):
+            raise BadOption(
+                "repository.account", None, "is missing", "Name the storage account, or give connection_string."
+            )
+        url = options.get("endpoint_url") or f"https://{options['account']}.blob.core.windows.net"
+        expiry = sas_expiry(options)
+        if expiry is not None and expiry <= utcnow():
+            raise BadOption(
+                "repository.sas_token", "(hidden)", f"expired at {format_time(expiry)}",
+                "Make a new one (playbook holdfast.postgres.rotate_credentials).",
+            )  # fmt: skip
+        credential: Any = (
+            options.get("account_key") or (options.get("sas_token") or "").lstrip("?") or _identity(options)
+        )
+        return ContainerClient(url, options["container"], credential=credential, **common)
+    except ValueError as exc:
+        shown = given[0] if given else "account"
+        raise BadOption(f"repository.{shown}", "(hidden)", f"cannot be used ({exc})", "Check it.") from exc
+
+
+def _identity(options: Mapping[str, Any]) -> Any:
+    """A workload identity, a managed one, or what else the environment has."""
+    try:
+        from azure.identity import DefaultAzureCredential
+    except ImportError as exc:
+        missing_library("azure-identity", "azure without a key or token", exc)
+    chosen = {"managed_identity_client_id": options["client_id"]} if options.get("client_id") else {}
+    return DefaultAzureCredential(exclude_interactive_browser_credential=True, **chosen)
+
+
+def sas(options: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of the SAS token: ``se`` is its expiry, ``sp`` its permissions; empty where there is none."""
+    token = options.get("sas_token") or _part(options.get("connection_string"), "SharedAccessSignature") or ""
+    return dict(urllib.parse.parse_qsl(token.lstrip("?")))
+
+
+def sas_expiry(options: Mapping[str, Any]) -> Optional[datetime.datetime]:
+    """When the SAS token expires; None where there is none, or a stored policy decides. Raises BadOption."""
+    text = sas(options).get("se")
+    if not text:
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as exc:
+        raise BadOption(
+            "repository.sas_token", "(hidden)", f"has an expiry that is no time ({text})", "Copy it again."
+        ) from exc
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+
+
+def _part(connection_string: Optional[str], name: str) -> Optional[str]:
+    for part in (connection_string or "").split(";"):
+        key, _equals, value = part.partition("=")
+        if key.strip().lower() == name.lower():
+            return value
+    return None
+
+
+def _code(exc: Exception) -> str:
+    """The store's error code; empty where it did not answer."""
+    return str(getattr(exc, "error_code", None) or "")
+
+
+def _said(exc: Exception) -> str:
+    code = _code(exc) or type(exc).__name__
+    return f"{code}: {str(exc).splitlines()[0] if str(exc) else ''}"
+
+
+def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastError:
+    """What the library raised, in words for the user."""
+    code = _code(exc)
+    words = str(exc)
+    advice = _ADVICE.get(code, "")
+    if code in _LOCKED:
+        return ObjectLocked(f"Cannot {doing}: {_said(exc)}.")
+    if "CERTIFICATE_VERIFY_FAILED" in words:
+        advice = "Nobody here trusts the store's certificate: name the CA's file by repository.ca_file."
+    elif "ClientAuthenticationError" in type(exc).__name__ and not code:
+        advice = "No credentials were found: give account_key, sas_token or connection_string, or run where there is an identity."
+    elif "ServiceRequest" in type(exc).__name__:
+        advice = (
+            "Nothing answers there: check repository.account, endpoint_url, the network, and the proxy (HTTPS_PROXY)."
+        )
+    elif getattr(exc, "status_code", 0) == 403 and not advice:
+        advice = "The credentials may not do that there: check the SAS token's permissions, or the identity's role."
+    return RepositoryError(f"Cannot {doing}: {_said(exc)}. {advice or 'What was there before is as it was.'}")

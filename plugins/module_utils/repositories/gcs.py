@@ -1,0 +1,247 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Google Cloud Storage, by google-cloud-storage. (By HMAC keys it also speaks S3: type s3, endpoint_url
+https://storage.googleapis.com.)
+
+Parts of one object go up one after another: a resumable upload is a sequence. Ranges come down side by side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    HoldfastError,
+    ObjectLocked,
+    ObjectMissing,
+    RepositoryError,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
+    ShortRead,
+    Store,
+    Transfer,
+    Upload,
+    missing_library,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
+
+_STEP = 256 * 1024  # a chunk of a resumable upload has a multiple of this many bytes
+_TIMEOUT = (10, 60)  # seconds: to connect, to read
+
+
+class Gcs(Store):
+    """A bucket."""
+
+    parallel = False
+
+    def __init__(self, options: Mapping[str, Any], transfer: Transfer) -> None:
+        self._options, self._part_size = options, transfer.part_size
+        self.description = f"gs://{options['bucket']}"
+        if options.get("endpoint_url"):
+            self.description += f" at {options['endpoint_url']}"
+        self.client = make_client(options)
+        self.bucket = self.client.bucket(options["bucket"])
+
+    def _blob(self, key: str, lasting: bool = False) -> Any:
+        blob = self.bucket.blob(key, chunk_size=None)
+        if lasting and self._options.get("storage_class"):
+            blob.storage_class = self._options["storage_class"]
+        return blob
+
+    def put(self, key: str, data: bytes, lasting: bool) -> None:
+        self._blob(key, lasting).upload_from_string(
+            data, content_type="application/octet-stream", checksum="crc32c", timeout=_TIMEOUT
+        )
+
+    def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
+        from google.api_core.exceptions import PreconditionFailed
+
+        try:
+            self._blob(key).upload_from_string(
+                data, checksum="crc32c", timeout=_TIMEOUT, if_generation_match=0 if tag is None else int(tag)
+            )
+        except PreconditionFailed:
+            return False
+        return True
+
+    def delete_if(self, key: str, tag: str) -> bool:
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        try:
+            self.bucket.delete_blob(key, if_generation_match=int(tag), timeout=_TIMEOUT)
+        except (PreconditionFailed, NotFound):
+            return False
+        return True
+
+    def begin(self, key: str, lasting: bool) -> Upload:
+        return _Resumable(self, self._blob(key, lasting), -(-self._part_size // _STEP) * _STEP)
+
+    def get(self, key: str, start: int, size: int, tag: Optional[str]) -> bytes:
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        if size == 0:
+            return b""
+        condition = {"if_generation_match": int(tag)} if tag else {}
+        try:
+            data: bytes = self._blob(key).download_as_bytes(
+                start=start, end=start + size - 1, raw_download=True, checksum=None, timeout=_TIMEOUT, **condition
+            )
+            return data
+        except NotFound as exc:
+            raise ObjectMissing(f"{key} is not in {self.description}.") from exc
+        except PreconditionFailed as exc:
+            raise RepositoryError(f"{key} in {self.description} was replaced while it was being read.") from exc
+
+    def head(self, key: str) -> Optional[ObjectInfo]:
+        return _info(self.bucket.get_blob(key, timeout=_TIMEOUT))
+
+    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        for blob in self.client.list_blobs(self.bucket, prefix=prefix, timeout=_TIMEOUT):
+            info = _info(blob)
+            if info:
+                yield info
+
+    def folders(self, prefix: str) -> Iterable[str]:
+        found: set[str] = set()
+        listing = self.client.list_blobs(self.bucket, prefix=prefix, delimiter="/", timeout=_TIMEOUT)
+        for _page in listing.pages:
+            found.update(name[len(prefix) :].rstrip("/") for name in listing.prefixes)
+        return found
+
+    def forget_unfinished(self, prefix: str) -> int:
+        return 0  # a resumable upload can't be listed; Google forgets it after a week
+
+    def delete(self, keys: Sequence[str]) -> None:
+        from google.api_core.exceptions import Forbidden, NotFound
+
+        for key in keys:
+            try:
+                self.bucket.delete_blob(key, timeout=_TIMEOUT)
+            except NotFound:
+                if len(keys) == 1 and not self.bucket.exists(timeout=_TIMEOUT):
+                    raise
+            except Forbidden as exc:
+                raise ObjectLocked(f"Cannot delete {key} from {self.description}: {exc.message}.") from exc
+
+    def copy_from(self, source: Store, source_key: str, key: str, size: int) -> bool:
+        if not isinstance(source, Gcs) or source._options.get("endpoint_url") != self._options.get("endpoint_url"):
+            return False
+        token, target = None, self._blob(key, True)
+        while True:
+            token, _done, _total = target.rewrite(source.bucket.blob(source_key), token=token, timeout=_TIMEOUT)
+            if token is None:
+                return True
+
+    def locked_until(self, key: str) -> Optional[str]:
+        blob = self.bucket.get_blob(key, timeout=_TIMEOUT)
+        if blob is None:
+            return None
+        if blob.temporary_hold or blob.event_based_hold:
+            return "a hold is lifted"
+        until = blob.retention_expiration_time
+        return format_time(until) if until and until > utcnow() else None
+
+    def transient(self, exc: Exception) -> bool:
+        from google.api_core import exceptions
+        from requests.exceptions import ConnectionError as Broken, RequestException, SSLError
+
+        if isinstance(exc, (SSLError, exceptions.ClientError)) and not isinstance(exc, exceptions.TooManyRequests):
+            return False
+        return isinstance(exc, (exceptions.GoogleAPICallError, Broken, RequestException, ShortRead, ConnectionError))
+
+    def explain(self, doing: str, exc: Exception) -> HoldfastError:
+        return explain(doing, exc)
+
+
+def _info(blob: Any) -> Optional[ObjectInfo]:
+    if blob is None:
+        return None
+    return ObjectInfo(blob.name, int(blob.size), blob.updated.timestamp(), str(blob.generation))
+
+
+class _Resumable(Upload):
+    def __init__(self, store: Gcs, blob: Any, chunk: int) -> None:
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        self._store = store
+        # Chunks of a session may be sent again: the server says how far it is.
+        self._writer = blob.open("wb", chunk_size=chunk, checksum="crc32c", timeout=_TIMEOUT, retry=DEFAULT_RETRY)
+
+    def part(self, number: int, data: bytes) -> None:
+        try:
+            self._writer.write(data)
+        except Exception as exc:  # the library has tried again already; once more from here would send it twice
+            raise self._store.explain(f"write to the repository {self._store.description}", exc) from exc
+
+    def complete(self) -> None:
+        self._writer.close()
+
+    def abort(self) -> None:
+        self._writer.terminate()
+
+
+def make_client(options: Mapping[str, Any]) -> Any:
+    """A client for the options' credentials.
+
+    Raises:
+        BadOption: the credentials' file is no good.
+        RepositoryError: the library is missing, or there are no credentials.
+    """
+    try:
+        import google.auth.exceptions
+        from google.cloud import storage
+    except ImportError as exc:
+        missing_library("google-cloud-storage", "gcs", exc)
+    endpoint = options.get("endpoint_url")
+    given: dict[str, Any] = {"client_options": {"api_endpoint": endpoint}} if endpoint else {}
+    path = options.get("credentials_file")
+    try:
+        if path:
+            client = storage.Client.from_service_account_json(path, project=options.get("project"), **given)
+        elif (endpoint or os.environ.get("STORAGE_EMULATOR_HOST", "")).startswith("http://"):
+            # Nobody gives a token to what is not encrypted: an emulator.
+            from google.auth.credentials import AnonymousCredentials
+
+            client = storage.Client(
+                project=options.get("project") or "none", credentials=AnonymousCredentials(), **given
+            )
+        else:
+            client = storage.Client(project=options.get("project"), **given)
+    except (OSError, ValueError, KeyError) as exc:
+        words = getattr(exc, "strerror", None) or f"{type(exc).__name__}: {exc}"
+        raise BadOption(
+            "repository.credentials_file",
+            path,
+            f"cannot be used ({words})",
+            "Name a service account's key file (JSON).",
+        ) from exc
+    except google.auth.exceptions.DefaultCredentialsError as exc:
+        raise RepositoryError(
+            "There are no credentials for Google Cloud Storage: give repository.credentials_file, or run where there is a "
+            f"workload identity. ({' '.join(str(exc).split())})"
+        ) from exc
+    if options.get("ca_file") or not options.get("validate_certs", True):
+        client._http.verify = options.get("ca_file") or False
+    return client
+
+
+def explain(doing: str, exc: Exception) -> HoldfastError:
+    """What the library raised, in words for the user."""
+    said, kind = " ".join(str(exc).split()), type(exc).__name__
+    advice = {
+        "Unauthorized": "Check the credentials, and this host's clock.",
+        "Forbidden": "The service account may not do that there: it needs roles/storage.objectAdmin on the bucket.",
+        "NotFound": "Create the bucket, or let the role holdfast.postgres.setup do so; or check repository.bucket.",
+        "TooManyRequests": "The store asks to go slower: lower repository.concurrency, or set repository.bandwidth_limit.",
+        "RefreshError": "The credentials cannot be renewed: is the key still there, and the clock right?",
+        "SSLError": "Nobody here trusts the store's certificate: name the CA's file by repository.ca_file.",
+        "ConnectionError": "Nothing answers there: check repository.endpoint_url, the network, and the proxy (HTTPS_PROXY).",
+    }.get(kind, "What was there before is as it was.")
+    if kind == "Forbidden" and doing.startswith("delete"):
+        return ObjectLocked(f"Cannot {doing}: {said}.")
+    return RepositoryError(f"Cannot {doing}: {kind}: {said}. {advice}")

@@ -1,0 +1,434 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Object stores: what they have in common. Parts go up and come down side by side, in bounded memory.
+
+Each store's own file (s3, azure, gcs) implements ``Store`` by its vendor's library, and ``ObjectRepository`` does the rest.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import fcntl
+import io
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import BinaryIO, NoReturn, Optional, TypeVar, cast
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    HoldfastError,
+    ObjectMissing,
+    RepositoryError,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo, Repository, Sink
+
+MIB = 1024 * 1024
+ATTEMPTS = 4  # for one part, each waiting longer than the one before
+GROWTH = 1000  # parts, after which they get larger: S3 takes 10,000 of them for one object
+_F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ is there only from Python 3.10 on
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How objects move. Memory is bounded by ``part_size`` (bytes) times ``concurrency`` + 2, for each object being written or
+    read; of an object of more than 1000 parts, each further 1000 are larger by one ``part_size``."""
+
+    part_size: int
+    concurrency: int
+    #: bytes per second, up or down; None: as fast as it goes
+    bandwidth: Optional[int] = None
+
+    def size_of(self, number: int) -> int:
+        """Bytes of the part ``number``, counted from 0."""
+        return self.part_size * (1 + number // GROWTH)
+
+
+class Upload(abc.ABC):
+    """An object that goes up in parts. Its methods raise what the vendor's library does."""
+
+    @abc.abstractmethod
+    def part(self, number: int, data: bytes) -> None:
+        """Send one part, counted from 0; called from several threads at once."""
+
+    @abc.abstractmethod
+    def complete(self) -> None:
+        """Make the object visible."""
+
+    @abc.abstractmethod
+    def abort(self) -> None:
+        """Forget the parts."""
+
+
+class Store(abc.ABC):
+    """One bucket or container. Keys are full. Methods raise what the vendor's library does; ``explain`` puts it in words."""
+
+    #: what messages call it
+    description: str
+    #: whether parts may be sent side by side, in any order
+    parallel = True
+
+    @abc.abstractmethod
+    def put(self, key: str, data: bytes, lasting: bool) -> None:
+        """Write a small object."""
+
+    @abc.abstractmethod
+    def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
+        """Write a small object if its tag still is ``tag`` (None: if it is not there). Returns whether it was."""
+
+    @abc.abstractmethod
+    def delete_if(self, key: str, tag: str) -> bool:
+        """Delete an object if its tag still is ``tag``. Returns whether it was."""
+
+    @abc.abstractmethod
+    def begin(self, key: str, lasting: bool) -> Upload:
+        """Begin an object in parts."""
+
+    @abc.abstractmethod
+    def get(self, key: str, start: int, size: int, tag: Optional[str]) -> bytes:
+        """So many bytes of an object from ``start`` on, if its tag is ``tag``."""
+
+    @abc.abstractmethod
+    def head(self, key: str) -> Optional[ObjectInfo]:
+        """What is known of an object; None when there is none."""
+
+    @abc.abstractmethod
+    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key begins with ``prefix``, in order."""
+
+    @abc.abstractmethod
+    def folders(self, prefix: str) -> Iterable[str]:
+        """The names directly below ``prefix`` (it ends with a slash), those of unfinished objects too."""
+
+    @abc.abstractmethod
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; those that are gone are no error. Raises ObjectLocked, naming those that may not be deleted."""
+
+    @abc.abstractmethod
+    def forget_unfinished(self, prefix: str) -> int:
+        """Abort what was begun below ``prefix`` and never finished. Returns how many."""
+
+    def copy_from(self, source: Store, source_key: str, key: str, size: int) -> bool:
+        """Copy within the store, without the data coming here. Returns whether it can be done."""
+        return False
+
+    def locked_until(self, key: str) -> Optional[str]:
+        """Until when an object may not be deleted (ISO 8601)."""
+        return None
+
+    @abc.abstractmethod
+    def transient(self, exc: Exception) -> bool:
+        """Whether another attempt may succeed."""
+
+    @abc.abstractmethod
+    def explain(self, doing: str, exc: Exception) -> HoldfastError:
+        """What the library raised while ``doing``, in words for the user."""
+
+
+class ObjectRepository(Repository):
+    """The objects below ``prefix`` of a store."""
+
+    remote = True
+
+    def __init__(self, store: Store, prefix: str, transfer: Transfer) -> None:
+        self.store, self.transfer = store, transfer
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.description = f"the repository {store.description}" + (f"/{self._prefix.rstrip('/')}" if prefix else "")
+        self.throttle = Throttle(transfer.bandwidth) if transfer.bandwidth else None
+
+    def key(self, key: str) -> str:
+        """The full key in the store."""
+        if any(part in ("", ".", "..") for part in key.split("/")):
+            raise RepositoryError(f"The key {key!r} lies outside {self.description}. Its manifest cannot be trusted.")
+        return self._prefix + key
+
+    def attempt(self, doing: str, work: Callable[[], T]) -> T:
+        """Do ``work``, again where that may help, and say in words what it raised.
+
+        Raises:
+            HoldfastError: it failed for good.
+        """
+        for number in range(1, ATTEMPTS + 1):
+            try:
+                return work()
+            except HoldfastError:
+                raise
+            except Exception as exc:
+                if number == ATTEMPTS or not self.store.transient(exc):
+                    raise self.store.explain(f"{doing} {self.description}", exc) from exc
+            # Full jitter: many clients that failed together do not come back together.
+            time.sleep(random.uniform(0.05, min(10.0, 0.2 * 2**number)))
+        raise AssertionError("the last attempt returns or raises")
+
+    def check(self, write: bool) -> None:
+        def first() -> None:
+            next(iter(self.store.walk(self._prefix)), None)
+
+        self.attempt("list", first)
+
+    def sink(self, key: str, lasting: bool = False) -> Sink:
+        return ObjectSink(self, self.key(key), lasting)
+
+    def blocks(self, key: str) -> Generator[bytes, None, None]:
+        """Ranges are fetched ahead, side by side, and of one content: one that is replaced meanwhile is an error."""
+        info = self._head(key)
+        parts = _ranges(info.size, self.transfer.part_size)
+        with ThreadPoolExecutor(self.transfer.concurrency) as pool:
+            ahead: deque[Future[bytes]] = deque()
+            try:
+                for start, size in parts:
+                    ahead.append(pool.submit(self._range, info, start, size))
+                    if len(ahead) > self.transfer.concurrency:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _range(self, info: ObjectInfo, start: int, size: int) -> bytes:
+        def fetch() -> bytes:
+            data = self.store.get(info.key, start, size, info.tag)
+            if len(data) != size:
+                raise ShortRead(f"{len(data)} bytes came instead of {size}")
+            return data
+
+        if self.throttle:
+            self.throttle.pay(size)
+        return self.attempt(f"read {info.key} from", fetch)
+
+    def _head(self, key: str) -> ObjectInfo:
+        full = self.key(key)
+        info = self.attempt(f"look at {key} in", lambda: self.store.head(full))
+        if info is None:
+            raise ObjectMissing(f"{key} is not in {self.description}.")
+        return info
+
+    def open(self, key: str) -> BinaryIO:
+        self._head(key)  # so that one which is missing shows here
+        return cast(BinaryIO, _Piped(self.blocks(key)))
+
+    def read(self, key: str) -> bytes:
+        return b"".join(self.blocks(key))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        base = self.key(prefix) + "/" if prefix else self._prefix
+        for info in self._listing(base):
+            yield replace(info, key=info.key[len(self._prefix) :])
+
+    def _listing(self, base: str) -> Iterator[ObjectInfo]:
+        try:
+            yield from self.store.walk(base)
+        except HoldfastError:
+            raise
+        except Exception as exc:
+            raise self.store.explain(f"list {self.description}", exc) from exc
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        base = self.key(prefix) + "/"
+        yield from self.attempt("list", lambda: list(self.store.folders(base)))
+
+    def stat(self, key: str) -> Optional[ObjectInfo]:
+        full = self.key(key)
+        info = self.attempt(f"look at {key} in", lambda: self.store.head(full))
+        return None if info is None else replace(info, key=key)
+
+    def delete(self, key: str) -> None:
+        full = self.key(key)
+        self.attempt(f"delete {key} from", lambda: self.store.delete([full]))
+
+    def delete_folder(self, prefix: str) -> None:
+        base = self.key(prefix) + "/"
+        keys = [info.key for info in self._listing(base)]
+        for first in range(0, len(keys), 1000):
+            batch = keys[first : first + 1000]
+            self.attempt(f"delete {prefix} from", lambda batch=batch: self.store.delete(batch))  # type: ignore[misc]
+        self.attempt(f"delete {prefix} from", lambda: self.store.forget_unfinished(base))
+
+    def swap(self, key: str, expected: Optional[bytes], new: Optional[bytes]) -> bool:
+        full = self.key(key)
+        info = self.attempt(f"look at {key} in", lambda: self.store.head(full))
+        try:
+            current = None if info is None else self._range(info, 0, info.size)
+        except ObjectMissing:
+            current = None
+        if current != expected:
+            return False
+        tag = info.tag if info and current is not None else None
+        if new is None:
+            return tag is None or self.attempt(f"delete {key} from", lambda: self.store.delete_if(full, tag or ""))
+        if self.attempt(f"change {key} in", lambda: self.store.put_if(full, new, tag)):
+            return True
+        # An attempt may have been done although its answer was lost: then the next one found our own work.
+        try:
+            return self.read(key) == new
+        except ObjectMissing:
+            return False
+
+    def free_bytes(self) -> Optional[int]:
+        return None
+
+    def locked_until(self, key: str) -> Optional[str]:
+        full = self.key(key)
+        return self.attempt(f"look at {key} in", lambda: self.store.locked_until(full))
+
+
+class ShortRead(Exception):
+    """Less came than was asked for: a connection that broke off. Worth another attempt."""
+
+
+class ObjectSink(Sink):
+    """An object that goes up in parts while more comes; a small one at once."""
+
+    def __init__(self, repository: ObjectRepository, key: str, lasting: bool) -> None:
+        self._repository, self._key, self._lasting = repository, key, lasting
+        self._chunks: list[bytes] = []
+        self._filled = self._sent = self._size = 0
+        self._upload: Optional[Upload] = None
+        self._pool: Optional[ThreadPoolExecutor] = None
+        self._running: deque[Future[None]] = deque()
+
+    def write(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._filled += len(data)
+        self._size += len(data)
+        while self._filled >= self._repository.transfer.size_of(self._sent):
+            self._send(self._repository.transfer.size_of(self._sent))
+
+    def _send(self, size: int) -> None:
+        """Hand the first ``size`` of the waiting bytes to a thread; waits while enough parts are on their way."""
+        joined = b"".join(self._chunks)
+        part, rest = (joined, b"") if len(joined) == size else (joined[:size], joined[size:])
+        self._chunks, self._filled = [rest] if rest else [], len(rest)
+        repository = self._repository
+        if self._upload is None or self._pool is None:
+            self._upload = repository.attempt("write to", lambda: repository.store.begin(self._key, self._lasting))
+            self._pool = ThreadPoolExecutor(repository.transfer.concurrency if repository.store.parallel else 1)
+        while len(self._running) >= repository.transfer.concurrency:
+            self._running.popleft().result()
+        self._running.append(self._pool.submit(self._send_part, self._upload, self._sent, part))
+        self._sent += 1
+
+    def _send_part(self, upload: Upload, number: int, data: bytes) -> None:
+        if self._repository.throttle:
+            self._repository.throttle.pay(len(data))
+        self._repository.attempt(f"write {self._key} to", lambda: upload.part(number, data))
+
+    def commit(self) -> None:
+        repository = self._repository
+        try:
+            if self._upload is None:
+                data = b"".join(self._chunks)
+                repository.attempt("write to", lambda: repository.store.put(self._key, data, self._lasting))
+            else:
+                if self._filled:
+                    self._send(self._filled)
+                while self._running:
+                    self._running.popleft().result()
+                repository.attempt("finish an object in", self._upload.complete)
+            info = repository.attempt("look at what was written to", lambda: repository.store.head(self._key))
+            if info is None or info.size != self._size:
+                there = "nothing" if info is None else f"{info.size} bytes"
+                raise RepositoryError(
+                    f"{repository.description} accepted {self._size} bytes as {self._key}, and has {there} of it. "
+                    "It cannot be trusted with a backup: look at its health, and at what stands between it and this host."
+                )
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self._chunks = []
+            if self._pool is not None:
+                self._pool.shutdown(wait=False)
+
+    def abort(self) -> None:
+        self._chunks = []
+        for future in self._running:
+            future.cancel()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)  # a part that arrives behind the abort would be left for ever
+        if self._upload is not None:
+            with contextlib.suppress(Exception):
+                self._upload.abort()
+            self._upload = None
+        self._running.clear()
+
+
+class _Piped(io.FileIO):
+    """Blocks as a stream with a file descriptor, filled by a thread."""
+
+    def __init__(self, blocks: Generator[bytes, None, None]) -> None:
+        read_end, self._write_end = os.pipe()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._write_end, _F_SETPIPE_SZ, MIB)
+        super().__init__(read_end, "rb")
+        self._blocks = blocks
+        self._feeder = Background(self._feed)
+
+    def _feed(self) -> None:
+        try:
+            for block in self._blocks:
+                view = memoryview(block)
+                while view:
+                    view = view[os.write(self._write_end, view) :]
+        except BrokenPipeError:
+            return  # the reader has enough
+        finally:
+            os.close(self._write_end)
+            self._blocks.close()
+
+    def read(self, size: Optional[int] = -1) -> bytes:
+        data = b"".join(iter(lambda: self._some(MIB), b"")) if size is None or size < 0 else self._some(size)
+        return data
+
+    def _some(self, size: int) -> bytes:
+        data = super().read(size) or b""
+        if not data and size:
+            self._feeder.result()  # an end that is none
+        return data
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._feeder.result()
+
+
+class Throttle:
+    """Lets so many bytes per second pass, all threads together."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate, self._free_at, self._guard = rate, time.monotonic(), threading.Lock()
+
+    def pay(self, size: int) -> None:
+        """Wait for one's turn."""
+        with self._guard:
+            begin = max(self._free_at, time.monotonic())
+            self._free_at = begin + size / self._rate
+        time.sleep(max(0.0, begin - time.monotonic()))
+
+
+def _ranges(size: int, part: int) -> Iterator[tuple[int, int]]:
+    """Starts and sizes that make up an object."""
+    for start in range(0, size, part):
+        yield start, min(part, size - start)
+
+
+def missing_library(package: str, store: str, cause: ImportError) -> NoReturn:
+    """Raise RepositoryError: the store's library is not there."""
+    import platform
+    import sys
+
+    raise RepositoryError(
+        f"A repository of type {store} needs the Python package {package}, which {sys.executable} on {platform.node()} does not "
+        f"have ({cause}). That is where this module runs: the host of the play, or with delegate_to that one. Install it there "
+        f"({sys.executable} -m pip install {package}), or name an interpreter that has it by ansible_python_interpreter."
+    ) from cause

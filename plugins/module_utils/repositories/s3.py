@@ -1,0 +1,430 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Amazon S3, and what speaks its language: Ceph, MinIO, Garage, R2, …, by boto3."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    HoldfastError,
+    ObjectLocked,
+    ObjectMissing,
+    RepositoryError,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
+    ShortRead,
+    Store,
+    Transfer,
+    Upload,
+    missing_library,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
+
+# Codes of the S3 API, and what to do about each. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_ADVICE = {
+    "InvalidAccessKeyId": "The access key is not known there: check repository.access_key, and that the endpoint is the right one.",
+    "SignatureDoesNotMatch": "The secret key does not belong to the access key: check repository.secret_key.",
+    "ExpiredToken": "The session token has expired: get a new one, or use a role that renews it.",
+    "InvalidToken": "The session token is not valid there: check repository.session_token.",
+    "RequestTimeTooSkewed": "This host's clock is off: set it (chrony, timedatectl); signatures are bound to the time.",
+    "NoSuchBucket": "Create the bucket, or let the role holdfast.postgres.setup do so; or check repository.bucket.",
+    "NoSuchUpload": "Someone aborted the upload meanwhile (a lifecycle rule, or another run that cleaned up): run it again.",
+    "SlowDown": "The store asks to go slower, again and again: lower repository.concurrency, or set repository.bandwidth_limit.",
+    "InvalidObjectState": "The object lies in an archive tier (Glacier): restore it there first, then run this again.",
+    "NotImplemented": "This store does not have what was asked for: leave out sse, object_lock, tags or storage_class.",
+    "EntityTooLarge": "Raise repository.part_size: an object has at most 10,000 parts.",
+    "QuotaExceeded": "The bucket's or user's quota is used up: raise it, or shorten the retention and prune.",
+}
+_REGION = (
+    "AuthorizationHeaderMalformed",
+    "PermanentRedirect",
+    "IllegalLocationConstraintException",
+    "301",
+    "InvalidLocationConstraint",
+)
+# What older stores say to the checksums that boto3 sends by default from 1.36 on.
+_CHECKSUM = ("MissingContentLength", "XAmzContentSHA256Mismatch", "411", "InvalidDigest", "BadDigest")
+_TRANSIENT = (
+    "500",
+    "502",
+    "503",
+    "504",
+    "InternalError",
+    "ServiceUnavailable",
+    "SlowDown",
+    "RequestTimeout",
+    "Throttling",
+)
+
+
+class S3(Store):
+    """A bucket."""
+
+    def __init__(self, options: Mapping[str, Any], transfer: Transfer) -> None:
+        self._bucket = options["bucket"]
+        self._options = options
+        endpoint = options.get("endpoint_url")
+        self.description = f"s3://{self._bucket}" + (f" at {endpoint}" if endpoint else "")
+        self.client = make_client(options, transfer.concurrency)
+        key = options.get("sse_customer_key")
+        self._customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": _customer_key(key)} if key else {}
+        self._writing = self._write_options()
+        lock = options.get("object_lock")
+        self._lock_for = parse_duration(options["object_lock_for"], "repository.object_lock_for") if lock else 0
+        # Without boto3's own checksums the oldest one protects each part on its way.
+        self._md5 = options.get("request_checksum_calculation") == "when_required"
+
+    def _write_options(self) -> dict[str, Any]:
+        options = self._options
+        found: dict[str, Any] = dict(self._customer)
+        if options.get("sse"):
+            found["ServerSideEncryption"] = options["sse"]
+        if options.get("sse_kms_key_id"):
+            found["SSEKMSKeyId"] = options["sse_kms_key_id"]
+        return found
+
+    def _for_object(self, lasting: bool) -> dict[str, Any]:
+        found = dict(self._writing)
+        options = self._options
+        if lasting and options.get("storage_class"):
+            found["StorageClass"] = options["storage_class"]
+        if options.get("tags"):
+            import urllib.parse
+
+            found["Tagging"] = urllib.parse.urlencode(options["tags"])
+        if lasting and options.get("object_lock"):
+            found["ObjectLockMode"] = options["object_lock"].upper()
+            found["ObjectLockRetainUntilDate"] = utcnow() + datetime.timedelta(seconds=self._lock_for)
+        return found
+
+    def digest(self, data: bytes) -> dict[str, str]:
+        """The checksum that the store compares what comes with, where boto3 does not send its own."""
+        if not self._md5 and not self._options.get("object_lock"):
+            return {}
+        return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}
+
+    def put(self, key: str, data: bytes, lasting: bool) -> None:
+        self.client.put_object(
+            Bucket=self._bucket, Key=key, Body=data, **self.digest(data), **self._for_object(lasting)
+        )
+
+    def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
+        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        try:
+            self.client.put_object(
+                Bucket=self._bucket, Key=key, Body=data, **self.digest(data), **self._writing, **condition
+            )
+        except Exception as exc:
+            if code_of(exc) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey"):
+                return False
+            raise
+        return True
+
+    def delete_if(self, key: str, tag: str) -> bool:
+        # Few stores know a condition here. Only the holder of a lock deletes it, so looking first is enough.
+        info = self.head(key)
+        if info is None or info.tag != tag:
+            return False
+        self.delete([key])
+        return True
+
+    def begin(self, key: str, lasting: bool) -> Upload:
+        made = self.client.create_multipart_upload(Bucket=self._bucket, Key=key, **self._for_object(lasting))
+        return _Multipart(self, self._bucket, key, made["UploadId"], self._customer)
+
+    def get(self, key: str, start: int, size: int, tag: Optional[str]) -> bytes:
+        if size == 0:
+            return b""
+        condition = {"IfMatch": tag} if tag else {}
+        try:
+            answer = self.client.get_object(
+                Bucket=self._bucket, Key=key, Range=f"bytes={start}-{start + size - 1}", **condition, **self._customer
+            )
+            data: bytes = answer["Body"].read()
+            return data
+        except Exception as exc:
+            if code_of(exc) == "NoSuchKey":
+                raise ObjectMissing(f"{key} is not in {self.description}.") from exc
+            if code_of(exc) in ("PreconditionFailed", "412"):
+                raise RepositoryError(f"{key} in {self.description} was replaced while it was being read.") from exc
+            raise
+
+    def head(self, key: str) -> Optional[ObjectInfo]:
+        try:
+            found = self.client.head_object(Bucket=self._bucket, Key=key, **self._customer)
+        except Exception as exc:
+            if code_of(exc) in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+        return ObjectInfo(key, found["ContentLength"], found["LastModified"].timestamp(), found["ETag"])
+
+    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+            for entry in page.get("Contents", ()):
+                yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"].timestamp(), entry["ETag"])
+
+    def folders(self, prefix: str) -> Iterable[str]:
+        found: set[str] = set()
+        pages = self.client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=prefix, Delimiter="/"):
+            found.update(entry["Prefix"][len(prefix) :].rstrip("/") for entry in page.get("CommonPrefixes", ()))
+        names = (key[len(prefix) :].partition("/") for key, _upload in self._unfinished(prefix))
+        found.update(name for name, slash, _rest in names if slash)
+        return found
+
+    def _unfinished(self, prefix: str) -> list[tuple[str, str]]:
+        found = []
+        for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix):
+            found += [(entry["Key"], entry["UploadId"]) for entry in page.get("Uploads", ())]
+        # Some stores take the prefix for a hint: what is not ours must not be touched.
+        return [(key, upload) for key, upload in found if key.startswith(prefix)]
+
+    def forget_unfinished(self, prefix: str) -> int:
+        found = self._unfinished(prefix)
+        for key, upload in found:
+            self.client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
+        return len(found)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        if len(keys) == 1:
+            self.client.delete_object(Bucket=self._bucket, Key=keys[0])
+            return
+        wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        answer = self.client.delete_objects(Bucket=self._bucket, Delete=wanted)
+        errors = answer.get("Errors", ())
+        if errors:
+            first = errors[0]
+            raise ObjectLocked(
+                f"{len(errors)} objects in {self.description} could not be deleted, {first['Key']} among them: "
+                f"{first.get('Code')} {first.get('Message', '')}"
+            )
+
+    def copy_from(self, source: Store, source_key: str, key: str, size: int) -> bool:
+        same = isinstance(source, S3) and source.endpoint == self.endpoint and source.access == self.access
+        if not same or size > 5 * 1024**3 or self._customer:
+            return False
+        where = {"Bucket": source._bucket, "Key": source_key}  # type: ignore[attr-defined]
+        self.client.copy_object(Bucket=self._bucket, Key=key, CopySource=where, **self._for_object(True))
+        return True
+
+    @property
+    def endpoint(self) -> str:
+        """Where requests go."""
+        return str(self.client.meta.endpoint_url)
+
+    @property
+    def access(self) -> Optional[str]:
+        """Whose requests they are."""
+        key: Optional[str] = self._options.get("access_key") or self._options.get("profile")
+        return key
+
+    def locked_until(self, key: str) -> Optional[str]:
+        try:
+            found = self.client.head_object(Bucket=self._bucket, Key=key, **self._customer)
+        except Exception as exc:
+            if code_of(exc) in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+        until: Optional[datetime.datetime] = found.get("ObjectLockRetainUntilDate")
+        if found.get("ObjectLockLegalHoldStatus") == "ON":
+            return "a legal hold is lifted"
+        return format_time(until) if until and until > utcnow() else None
+
+    def transient(self, exc: Exception) -> bool:
+        import botocore.exceptions as errors
+        from urllib3.exceptions import HTTPError
+
+        if isinstance(exc, errors.SSLError) or not isinstance(exc, (errors.BotoCoreError, errors.ClientError)):
+            return isinstance(exc, (ShortRead, HTTPError, ConnectionError))
+        if isinstance(exc, errors.ClientError):
+            return code_of(exc) in _TRANSIENT or status_of(exc) >= 500
+        return isinstance(exc, (errors.HTTPClientError, errors.IncompleteReadError))
+
+    def explain(self, doing: str, exc: Exception) -> HoldfastError:
+        return explain(doing, exc, self._options, self.description)
+
+
+class _Multipart(Upload):
+    def __init__(self, store: S3, bucket: str, key: str, upload: str, customer: Mapping[str, Any]) -> None:
+        self._store, self._customer = store, customer
+        self._where = {"Bucket": bucket, "Key": key, "UploadId": upload}
+        self._parts: dict[int, dict[str, Any]] = {}
+
+    def part(self, number: int, data: bytes) -> None:
+        digest = self._store.digest(data)
+        sent = self._store.client.upload_part(
+            **self._where, PartNumber=number + 1, Body=data, **digest, **self._customer
+        )
+        # The checksums that boto3 sent belong into the list of parts: the store compares them once more.
+        sums = {name: value for name, value in sent.items() if name.startswith("Checksum") and name != "ChecksumType"}
+        self._parts[number + 1] = {"PartNumber": number + 1, "ETag": sent["ETag"], **sums}
+
+    def complete(self) -> None:
+        parts = [self._parts[number] for number in sorted(self._parts)]
+        # SSE-C wants its key here too, where there are checksums.
+        extra = self._customer if any(len(part) > 2 for part in parts) else {}
+        self._store.client.complete_multipart_upload(**self._where, MultipartUpload={"Parts": parts}, **extra)
+
+    def abort(self) -> None:
+        self._store.client.abort_multipart_upload(**self._where)
+
+
+def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
+    """A boto3 client of the options' store.
+
+    Raises:
+        RepositoryError: boto3 is missing, or the options' profile, role or files are no good.
+    """
+    try:
+        import boto3
+        import botocore.exceptions
+        from botocore.config import Config
+    except ImportError as exc:
+        missing_library("boto3", "s3", exc)
+    wanted: dict[str, Any] = {
+        "retries": {"mode": "standard", "total_max_attempts": 3},
+        "connect_timeout": 10,
+        "read_timeout": 60,
+        "max_pool_connections": concurrency + 4,
+        "s3": {"addressing_style": options.get("addressing_style") or "auto"},
+    }
+    if options.get("request_checksum_calculation"):
+        wanted["request_checksum_calculation"] = options["request_checksum_calculation"]
+        wanted["response_checksum_validation"] = options["request_checksum_calculation"]
+    verify: Any = options.get("ca_file") or (None if options.get("validate_certs", True) else False)
+    try:
+        config = Config(**wanted)
+    except TypeError:  # botocore older than 1.36 knows no such checksums: it sends none
+        for name in ("request_checksum_calculation", "response_checksum_validation"):
+            wanted.pop(name, None)
+        config = Config(**wanted)
+    keys = {
+        "aws_access_key_id": options.get("access_key"),
+        "aws_secret_access_key": options.get("secret_key"),
+        "aws_session_token": options.get("session_token"),
+    }
+    given = {name: value for name, value in keys.items() if value}
+    if len(given) == 1 or ("aws_session_token" in given and len(given) < 3):
+        raise BadOption(
+            "repository.access_key",
+            options.get("access_key"),
+            "and repository.secret_key belong together",
+            "Give both.",
+        )
+    try:
+        session = boto3.Session(profile_name=options.get("profile"), region_name=options.get("region"), **given)
+        if options.get("role_arn"):
+            session = _assume(session, options, verify)
+        # A region has to be named even to stores that have none.
+        region = session.region_name or ("us-east-1" if options.get("endpoint_url") else None)
+        return session.client(
+            "s3", endpoint_url=options.get("endpoint_url"), region_name=region, config=config, verify=verify
+        )
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, ValueError, OSError) as exc:
+        raise explain("use", exc, options, f"s3://{options['bucket']}") from exc
+
+
+def _assume(session: Any, options: Mapping[str, Any], verify: Any) -> Any:
+    """A session of the role ``role_arn``, whose credentials renew themselves: a long backup outlives an hour."""
+    import boto3
+    import botocore.credentials
+    import botocore.session
+
+    sts = session.client("sts", verify=verify, endpoint_url=options.get("sts_endpoint_url"))
+    extra = {"ExternalId": options["external_id"]} if options.get("external_id") else {}
+
+    def renew() -> dict[str, str]:
+        got = sts.assume_role(RoleArn=options["role_arn"], RoleSessionName="holdfast.postgres", **extra)["Credentials"]
+        return {
+            "access_key": got["AccessKeyId"],
+            "secret_key": got["SecretAccessKey"],
+            "token": got["SessionToken"],
+            "expiry_time": got["Expiration"].isoformat(),
+        }
+
+    core = botocore.session.get_session()
+    core._credentials = botocore.credentials.RefreshableCredentials.create_from_metadata(
+        renew(), renew, "sts-assume-role"
+    )
+    core.set_config_variable("region", session.region_name)
+    return boto3.Session(botocore_session=core)
+
+
+def _customer_key(text: str) -> bytes:
+    """The 32 bytes of an SSE-C key, which is written in base64. Raises BadOption."""
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise BadOption(
+            "repository.sse_customer_key", "(hidden)", "is not 32 bytes in base64", "Make one: openssl rand -base64 32."
+        )
+    return key
+
+
+def code_of(exc: Exception) -> str:
+    """The store's error code; empty where it did not answer."""
+    response = getattr(exc, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def status_of(exc: Exception) -> int:
+    """The HTTP status of the store's answer; 0 where it did not answer."""
+    response = getattr(exc, "response", None) or {}
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) if isinstance(response, dict) else 0
+
+
+def explain(doing: str, exc: Exception, options: Mapping[str, Any], description: str) -> HoldfastError:
+    """What boto3 raised, in words for the user."""
+    import botocore.exceptions as errors
+
+    response = getattr(exc, "response", {}) or {}
+    code, said = code_of(exc), " ".join(str(response.get("Error", {}).get("Message") or exc).split()).rstrip(".")
+    headers = {
+        name.lower(): value for name, value in response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).items()
+    }
+    advice = _ADVICE.get(code, "")
+    if code in ("AccessDenied", "403", "Forbidden", "AllAccessDisabled"):
+        what = getattr(exc, "operation_name", "that")
+        if what.startswith("Delete"):
+            return ObjectLocked(f"Cannot {doing}: the credentials may not {what}, or the object is locked. {said}")
+        advice = (
+            f"The credentials may not {what} there. Grant it: the role holdfast.postgres.setup writes the policy of least "
+            "privilege (holdfast_repository_policy_file)."
+        )
+    elif code in _REGION or headers.get("x-amz-bucket-region") and status_of(exc) in (301, 400, 403):
+        region = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region") or "another one"
+        advice = f"The bucket lies in the region {region}: set repository.region to it."
+    elif code in _CHECKSUM and not options.get("request_checksum_calculation"):
+        advice = (
+            "Older S3-compatible stores refuse the checksums that boto3 sends: set "
+            "repository.request_checksum_calculation: when_required."
+        )
+    elif isinstance(exc, errors.NoCredentialsError):
+        advice = (
+            "Give repository.access_key and secret_key, a profile, or run where there is a role (instance profile, IRSA), as "
+            "the user that runs this module."
+        )
+    elif isinstance(exc, errors.NoRegionError):
+        advice = "Set repository.region."
+    elif isinstance(exc, errors.SSLError):
+        advice = "Nobody here trusts the store's certificate: name the CA's file by repository.ca_file."
+    elif isinstance(exc, errors.ProfileNotFound):
+        advice = "Check repository.profile, and ~/.aws of the user that runs this module."
+    elif isinstance(exc, (errors.EndpointConnectionError, errors.ConnectTimeoutError, errors.ProxyConnectionError)):
+        advice = (
+            "Nothing answers there: check repository.endpoint_url, the network, and the proxy (HTTPS_PROXY, NO_PROXY)."
+        )
+    elif not advice:
+        advice = "What was there before is as it was."
+    return RepositoryError(f"Cannot {doing}: {code or type(exc).__name__}: {said}. {advice}")
