@@ -59,6 +59,7 @@ unit: setup
 	$(PY) -m pytest -q tests/unit
 
 integration: setup matrix
+	@tests/tools/install_stores.sh
 	$(PY) -m pytest -q tests/integration
 
 # The other controllers that are supported, each in an environment of its own.

@@ -142,7 +142,8 @@ def _indent(text: str, spaces: int) -> str:
     return "".join(f"{' ' * spaces}{line}\n" if line else "\n" for line in text.strip().splitlines())
 
 
-def _store(option: str, spaces: int) -> str:
+def describe_store(option: str, spaces: int) -> str:
+    """The suboptions of an option that describes a store."""
     return _indent(STORE.replace("OPTION", option), spaces)
 
 
@@ -197,7 +198,7 @@ options:
     type: dict
     required: true
     suboptions:
-{_store("repository", 6)}{_SERVER_NAME}"""
+{describe_store("repository", 6)}{_SERVER_NAME}"""
 
     SEVERAL = f"""
 options:
@@ -205,7 +206,7 @@ options:
     description: Where backups are kept. Either this or O(repositories).
     type: dict
     suboptions:
-{_store("repository", 6)}  repositories:
+{describe_store("repository", 6)}  repositories:
     description:
       - Several places (tiers) that get the backup, such as a local directory and a store elsewhere. The server is read once.
       - When one fails, the others get their backup, and the run fails at its end, saying which has what. The next run copies
@@ -220,7 +221,7 @@ options:
         description: Which backups stay in this tier. By default as O(retention) says, whose words are the same.
         type: dict
         suboptions:
-{_indent(_POLICY, 10)}{_store("repositories", 6)}{_SERVER_NAME}"""
+{_indent(_POLICY, 10)}{describe_store("repositories", 6)}{_SERVER_NAME}"""
 
     ENCRYPTION = r"""
 options:

@@ -17,7 +17,7 @@ author:
 extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.attributes.facts
-  - holdfast.postgres.repository
+  - holdfast.postgres.repository.several
 attributes:
   check_mode:
     support: full
@@ -71,7 +71,7 @@ ansible_facts:
           returned: always
           type: str
         backups:
-          description: Their records, oldest first.
+          description: Their records, oldest first, each with the names of the C(tiers) that have it.
           returned: always
           type: list
           elements: dict
@@ -113,13 +113,20 @@ ansible_facts:
           returned: always
           type: list
           elements: str
+        tiers:
+          description:
+            - Each repository, with its count, total size, last success, lock, leftovers, problems, and the error when it could
+              not be read. The module fails only when none could.
+          returned: always
+          type: list
+          elements: dict
 elapsed:
   description: Seconds that the module took.
   returned: success
   type: float
 """
 
-import datetime
+from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -127,12 +134,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import holder, is_dead
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ObjectMissing
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
 
-CLOCKS_DIFFER = datetime.timedelta(minutes=1)
+CLOCKS_DIFFER = 60  # seconds
 
 
 def lock_state(shelf: Shelf) -> Optional[dict[str, Any]]:
@@ -144,44 +151,77 @@ def lock_state(shelf: Shelf) -> Optional[dict[str, Any]]:
     return {**holder(data), "dead": is_dead(data)}
 
 
+@dataclass
+class Tier:
+    """What one repository has."""
+
+    name: str
+    repository: str
+    count: int = 0
+    total_size: int = 0
+    last_success: Optional[str] = None
+    lock: Optional[dict[str, Any]] = None
+    leftovers: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    error: Optional[str] = None
+
+
+def look(tier: Tier, shelf: Shelf, details: bool, found: dict[str, dict[str, Any]]) -> None:
+    """Add a repository's backups to those that were ``found``, by id. Raises HoldfastError."""
+    shelf.repository.check(write=False)
+    for record in shelf.records(tier.problems, tier.leftovers):
+        tier.count += 1
+        tier.total_size += record.size
+        if record.verified_at:
+            tier.last_success = max(tier.last_success or "", record.stopped_at)
+        shown = found.get(record.id)
+        if shown is None:
+            shown = found[record.id] = {**record.to_dict(), "tiers": []}
+            if not details:
+                del shown["artifacts"], shown["databases"]
+        shown["tiers"].append(tier.name)
+        shown["verified_at"] = shown["verified_at"] or record.verified_at
+    tier.lock = lock_state(shelf)
+
+
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """List."""
     params = module.params
-    shelf = Shelf(open_repository(params["repository"]), params["server_name"])
-    shelf.repository.check(write=False)
     every = parse_duration(params["expected_every"], "expected_every") if params["expected_every"] else None
-    problems: list[str] = []
-    leftovers: list[str] = []
-    backups: list[tuple[str, dict[str, Any]]] = []
-    total, last_success, believed, now = 0, None, None, utcnow()
-    for record in shelf.records(problems, leftovers):
-        total += record.size
-        if record.verified_at:
-            last_success = max(last_success or "", record.stopped_at)
-            if parse_time(record.stopped_at, "stopped_at") <= now + CLOCKS_DIFFER:
-                believed = max(believed or "", record.stopped_at)
-        shown = record.to_dict()
-        if not params["details"]:
-            del shown["artifacts"], shown["databases"]
-        backups.append((record.stopped_at, shown))
-    backups.sort(key=lambda entry: entry[0])
+    found: dict[str, dict[str, Any]] = {}
+    tiers = []
+    errors: list[HoldfastError] = []
+    for name, options, where in named_repositories(params):
+        shelf = Shelf(open_repository(options, where), params["server_name"])
+        tiers.append(Tier(name, shelf.repository.description))
+        try:
+            look(tiers[-1], shelf, params["details"], found)
+        except HoldfastError as exc:
+            tiers[-1].error = str(exc)
+            errors.append(exc)
+    if len(errors) == len(tiers):
+        raise errors[0]
+    backups = sorted(found.values(), key=lambda entry: (entry["stopped_at"], entry["id"]))
+    good = [entry["stopped_at"] for entry in backups if entry["verified_at"]]
     overdue = None
     if every is not None:
         # One from the future, taken while a clock was wrong, says nothing about last night.
-        overdue = believed is None or (now - parse_time(believed, "stopped_at")).total_seconds() > every
-    shown_from = -params["limit"] if params["limit"] else 0
+        now = utcnow()
+        ages = [(now - parse_time(moment, "stopped_at")).total_seconds() for moment in good]
+        overdue = not any(-CLOCKS_DIFFER <= age <= every for age in ages)
     facts = {
-        "server_name": shelf.name,
-        "backups": [entry for _time, entry in backups[shown_from:]],
+        "server_name": params["server_name"],
+        "backups": backups[-params["limit"] if params["limit"] else 0 :],
         "count": len(backups),
-        "newest": backups[-1][1]["id"] if backups else None,
-        "oldest": backups[0][1]["id"] if backups else None,
-        "total_size": total,
-        "last_success": last_success,
+        "newest": backups[-1]["id"] if backups else None,
+        "oldest": backups[0]["id"] if backups else None,
+        "total_size": sum(tier.total_size for tier in tiers),
+        "last_success": good[-1] if good else None,
         "overdue": overdue,
-        "lock": lock_state(shelf),
-        "leftovers": leftovers,
-        "problems": problems,
+        "lock": next((tier.lock for tier in tiers if tier.lock), None),
+        "leftovers": [leftover for tier in tiers for leftover in tier.leftovers],
+        "problems": [words for tier in tiers for words in (*tier.problems, *([tier.error] if tier.error else []))],
+        "tiers": [asdict(tier) for tier in tiers],
     }
     return {"changed": False, "ansible_facts": {"holdfast_backups": facts}}
 
@@ -189,11 +229,13 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **argspec.REPOSITORY,
+            **argspec.REPOSITORIES,
             "details": {"type": "bool", "default": True},
             "limit": {"type": "int"},
             "expected_every": {"type": "str"},
         },
+        required_one_of=[("repository", "repositories")],
+        mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )
     execute(module, work, psycopg2=False)

@@ -247,7 +247,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.module import CR
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.backup import BackupRun, Tier, Wish
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import delete_one
@@ -256,18 +256,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.connectio
 
 def open_tiers(params: dict[str, Any]) -> list[Tier]:
     """The repositories of a run. A retention of its own goes before the run's."""
-    if not params["repositories"]:
-        shelf = Shelf(open_repository(params["repository"]), params["server_name"])
-        return [Tier("the repository", shelf, Policy.from_option(params["retention"]))]
-    tiers: list[Tier] = []
-    for number, options in enumerate(params["repositories"]):
-        where = f"repositories[{number}]"
-        policy = Policy.from_option(options["retention"] or params["retention"])
-        name = options["name"] or f"{options['type']} ({number + 1})"
-        if name in [tier.name for tier in tiers]:
-            raise BadOption(f"{where}.name", name, "is another one's name too", "Give each a name of its own.")
-        tiers.append(Tier(name, Shelf(open_repository(options, where), params["server_name"]), policy))
-    return tiers
+    return [
+        Tier(
+            name,
+            Shelf(open_repository(options, where), params["server_name"]),
+            Policy.from_option(options.get("retention") or params["retention"]),
+        )
+        for name, options, where in named_repositories(params)
+    ]
 
 
 def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

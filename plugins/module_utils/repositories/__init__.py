@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import azure, gcs, s3
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import Azure
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file import FileRepository
@@ -22,7 +23,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.obj
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import S3
 
-_STORES: Mapping[str, Callable[[Mapping[str, Any], Transfer], Store]] = {"s3": S3, "azure": Azure, "gcs": Gcs}
+_Store = tuple[Callable[[Mapping[str, Any], Transfer], Store], Callable[[Mapping[str, Any]], str]]
+_STORES: Mapping[str, _Store] = {"s3": (S3, s3.describe), "azure": (Azure, azure.describe), "gcs": (Gcs, gcs.describe)}
 _NEEDED = {"file": ("path",), "s3": ("bucket",), "azure": ("container",), "gcs": ("bucket",)}
 _MOVING = {
     "prefix",
@@ -84,4 +86,23 @@ def open_repository(options: Mapping[str, Any], option: str = "repository") -> R
     if options["type"] == "file":
         return FileRepository(options["path"])
     transfer = Transfer(options["part_size"], options["concurrency"], options.get("bandwidth_limit"))
-    return ObjectRepository(_STORES[options["type"]](options, transfer), options["prefix"], transfer)
+    make, describe = _STORES[options["type"]]
+    return ObjectRepository(lambda: make(options, transfer), describe(options), options["prefix"], transfer)
+
+
+def named_repositories(params: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], str]]:
+    """The tiers that ``repository`` or ``repositories`` describe: name, options, and the option that says so.
+
+    Raises:
+        BadOption: two have the same name.
+    """
+    if not params.get("repositories"):
+        return [("the repository", params["repository"], "repository")]
+    found: list[tuple[str, Mapping[str, Any], str]] = []
+    for number, options in enumerate(params["repositories"]):
+        where = f"repositories[{number}]"
+        name = options["name"] or f"{options['type']} {number + 1}"
+        if name in [other for other, _options, _where in found]:
+            raise BadOption(f"{where}.name", name, "is another one's name too", "Give each a name of its own.")
+        found.append((name, options, where))
+    return found

@@ -47,11 +47,8 @@ class Azure(Store):
 
     def __init__(self, options: Mapping[str, Any], transfer: Transfer) -> None:
         self._options = options
-        self._container = options["container"]
-        self.account = options.get("account") or _part(options.get("connection_string"), "AccountName") or ""
-        self.description = f"azure://{self.account}/{self._container}"
-        if options.get("endpoint_url"):
-            self.description += f" at {options['endpoint_url']}"
+        self.account = account_of(options)
+        self.description = describe(options)
         self.client = make_client(options, transfer.concurrency)
 
     def _tags(self) -> dict[str, Any]:
@@ -231,6 +228,17 @@ class _Blocks(Upload):
         if self._numbers:
             self._blob.upload_blob(b"", overwrite=True)
             self._blob.delete_blob()
+
+
+def account_of(options: Mapping[str, Any]) -> str:
+    """The storage account's name; empty where only the endpoint says it."""
+    return options.get("account") or _part(options.get("connection_string"), "AccountName") or ""
+
+
+def describe(options: Mapping[str, Any]) -> str:
+    """What messages call the store."""
+    endpoint = options.get("endpoint_url")
+    return f"azure://{account_of(options)}/{options['container']}" + (f" at {endpoint}" if endpoint else "")
 
 
 def make_client(options: Mapping[str, Any], concurrency: int) -> Any:

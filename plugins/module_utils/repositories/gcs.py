@@ -41,9 +41,7 @@ class Gcs(Store):
 
     def __init__(self, options: Mapping[str, Any], transfer: Transfer) -> None:
         self._options, self._part_size = options, transfer.part_size
-        self.description = f"gs://{options['bucket']}"
-        if options.get("endpoint_url"):
-            self.description += f" at {options['endpoint_url']}"
+        self.description = describe(options)
         self.client = make_client(options)
         self.bucket = self.client.bucket(options["bucket"])
 
@@ -183,6 +181,12 @@ class _Resumable(Upload):
 
     def abort(self) -> None:
         self._writer.terminate()
+
+
+def describe(options: Mapping[str, Any]) -> str:
+    """What messages call the store."""
+    endpoint = options.get("endpoint_url")
+    return f"gs://{options['bucket']}" + (f" at {endpoint}" if endpoint else "")
 
 
 def make_client(options: Mapping[str, Any]) -> Any:

@@ -139,11 +139,19 @@ class ObjectRepository(Repository):
 
     remote = True
 
-    def __init__(self, store: Store, prefix: str, transfer: Transfer) -> None:
-        self.store, self.transfer = store, transfer
+    def __init__(self, make_store: Callable[[], Store], where: str, prefix: str, transfer: Transfer) -> None:
+        self._make_store, self.transfer = make_store, transfer
+        self._store: Optional[Store] = None
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self.description = f"the repository {store.description}" + (f"/{self._prefix.rstrip('/')}" if prefix else "")
+        self.description = f"the repository {where}" + (f"/{self._prefix.rstrip('/')}" if self._prefix else "")
         self.throttle = Throttle(transfer.bandwidth) if transfer.bandwidth else None
+
+    @property
+    def store(self) -> Store:
+        """Opened when it is first used: a repository that cannot be is one that fails, beside others that do not."""
+        if self._store is None:
+            self._store = self._make_store()
+        return self._store
 
     def key(self, key: str) -> str:
         """The full key in the store."""
@@ -173,6 +181,7 @@ class ObjectRepository(Repository):
         def first() -> None:
             next(iter(self.store.walk(self._prefix)), None)
 
+        self.store  # noqa: B018  (what is wrong with the options shows before the first request)
         self.attempt("list", first)
 
     def sink(self, key: str, lasting: bool = False) -> Sink:

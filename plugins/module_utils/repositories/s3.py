@@ -72,8 +72,7 @@ class S3(Store):
     def __init__(self, options: Mapping[str, Any], transfer: Transfer) -> None:
         self._bucket = options["bucket"]
         self._options = options
-        endpoint = options.get("endpoint_url")
-        self.description = f"s3://{self._bucket}" + (f" at {endpoint}" if endpoint else "")
+        self.description = describe(options)
         self.client = make_client(options, transfer.concurrency)
         key = options.get("sse_customer_key")
         self._customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": _customer_key(key)} if key else {}
@@ -276,6 +275,12 @@ class _Multipart(Upload):
 
     def abort(self) -> None:
         self._store.client.abort_multipart_upload(**self._where)
+
+
+def describe(options: Mapping[str, Any]) -> str:
+    """What messages call the store."""
+    endpoint = options.get("endpoint_url")
+    return f"s3://{options['bucket']}" + (f" at {endpoint}" if endpoint else "")
 
 
 def make_client(options: Mapping[str, Any], concurrency: int) -> Any:

@@ -228,7 +228,7 @@ class BackupRun:
                 self._acquire(lock)
                 for leftover in tier.leftovers:
                     tier.shelf.remove(leftover)
-                tier.record = copy_backup(
+                tier.record, _by_store = copy_backup(
                     record, donor.shelf, tier.shelf, on_bytes=lambda done: self._progress.tell(done, None)
                 )
                 self._prune(tier)

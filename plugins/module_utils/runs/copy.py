@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -34,8 +36,8 @@ class Step:
 class Copier:
     """Copies objects from ``source`` to ``target``; within one store the store does it by itself."""
 
-    def __init__(self, source: Repository, target: Repository, on_bytes: OnBytes = lambda done: None) -> None:
-        self._source, self._target, self._on_bytes = source, target, on_bytes
+    def __init__(self, source: Repository, target: Repository, on_bytes: OnBytes, read_back: bool = True) -> None:
+        self._source, self._target, self._on_bytes, self._read_back = source, target, on_bytes, read_back
         self._done = 0
 
     def run(self, steps: Sequence[Step], threads: int) -> int:
@@ -62,7 +64,7 @@ class Copier:
                 f"{step.target} in {self._target.description} has {info.size if info else 'no'} bytes after the copy instead of "
                 f"{step.size}. The source was not touched: run it again."
             )
-        if digest is not None and digest != sha256(self._target, step.target):
+        if digest is not None and self._read_back and digest != sha256(self._target, step.target):
             raise RepositoryError(
                 f"{step.target} in {self._target.description} was read back with another content than was copied. The source was "
                 "not touched: run it again, and look at the store's health."
@@ -100,6 +102,23 @@ def sha256(repository: Repository, key: str) -> str:
     return digest.hexdigest()
 
 
+@dataclass
+class Moved:
+    """What a run copied, or would copy. ``size`` is bytes."""
+
+    plan: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    objects: int = 0
+    size: int = 0
+    by_store: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, steps: Sequence[Step]) -> None:
+        """Count steps."""
+        self.objects += len(steps)
+        self.size += sum(step.size for step in steps)
+
+
 def missing_steps(record: Record, source: Shelf, target: Shelf) -> list[Step]:
     """What of a backup is not in the target yet: an object of the same size is taken for copied, and verified later."""
     names = [(artifact.key, artifact.size) for artifact in record.artifacts]
@@ -113,40 +132,152 @@ def missing_steps(record: Record, source: Shelf, target: Shelf) -> list[Step]:
     ]
 
 
-def copy_backup(
-    record: Record, source: Shelf, target: Shelf, threads: int = 4, on_bytes: OnBytes = lambda done: None
-) -> Record:
-    """Copy one backup, verify it in the target by its manifest's sums, and write the manifest last.
+def same(there: Optional[Record], record: Record, target: Shelf) -> bool:
+    """Whether the target has this very backup already.
 
     Raises:
-        CatalogError: the target has another backup of that id, or what was copied differs from the manifest.
+        CatalogError: it has another one of that id.
     """
-    there = target.read(record.id)
-    if there is not None:
-        if [(item.key, item.sha256) for item in there.artifacts] != [
-            (item.key, item.sha256) for item in record.artifacts
-        ]:
-            raise CatalogError(
-                f"{target.repository.description} has another backup {record.id} of {target.name!r}, with other content. Nothing "
-                "was copied over it: copy it under another server_name."
-            )
-        return there
-    Copier(source.repository, target.repository, on_bytes).run(missing_steps(record, source, target), threads)
+    if there is None:
+        return False
+    if [(item.key, item.sha256) for item in there.artifacts] != [(item.key, item.sha256) for item in record.artifacts]:
+        raise CatalogError(
+            f"{target.repository.description} has another backup {record.id} of {target.name!r}, with other content. Nothing "
+            "was copied over it: copy it under another target_server_name."
+        )
+    return True
+
+
+def copy_backup(
+    record: Record, source: Shelf, target: Shelf, threads: int = 4, on_bytes: OnBytes = lambda done: None
+) -> tuple[Record, int]:
+    """Copy one backup, verify it in the target by its manifest's sums, and write the manifest last. Returns its record there,
+    and how many objects the store copied by itself.
+
+    Raises:
+        CatalogError: what was copied differs from the manifest.
+    """
+    copier = Copier(source.repository, target.repository, on_bytes, read_back=False)
+    by_store = copier.run(missing_steps(record, source, target), threads)
     copied = Record(**{**vars(record), "server": {**record.server, "name": target.name}})
     target.verify(copied, on_bytes)
     copied.verified_at = format_time(utcnow())
     target.write(copied)
-    refresh(target.repository, target.name, NAME)
-    return copied
+    return copied, by_store
 
 
-def plan_prefix(source: Repository, target: Repository) -> list[Step]:
-    """Every object below the source's prefix that the target lacks, manifests last.
+class CopyRun:
+    """Backups of one server, oldest first."""
+
+    def __init__(
+        self, source: Shelf, target: Shelf, ids: Sequence[str], threads: int, delete_source: bool, lock_wait: int
+    ) -> None:
+        self._source, self._target, self._ids = source, target, ids
+        self._threads, self._delete, self._lock_wait = threads, delete_source, lock_wait
+
+    def run(self, check: bool) -> Moved:
+        """Plan, and unless ``check``, copy.
+
+        Raises:
+            HoldfastError: nothing in the source was deleted that is not verified in the target.
+        """
+        moved = Moved()
+        wanted = self._wanted(moved.warnings)
+        due = [record for record in wanted if not same(self._target.read(record.id), record, self._target)]
+        for record in due:
+            steps = missing_steps(record, self._source, self._target)
+            moved.add(steps)
+            moved.plan.append(
+                f"copy {record.id}, {len(steps)} objects, {sum(step.size for step in steps)} bytes, verified"
+            )
+        moved.names = [record.id for record in due]
+        doomed = [record for record in wanted if not record.pinned] if self._delete else []
+        moved.plan += [f"delete {record.id} in {self._source.repository.description}" for record in doomed]
+        if check or not moved.plan:
+            return moved
+        with ExitStack() as held:
+            for shelf in [self._target] + ([self._source] if self._delete else []):
+                warning = held.enter_context(shelf.lock("a copy")).acquire(self._lock_wait)
+                moved.warnings += [warning] if warning else []
+            for record in due:
+                moved.by_store += copy_backup(record, self._source, self._target, self._threads)[1]
+            refresh(self._target.repository, self._target.name, NAME)
+            for record in doomed:
+                if record.id not in moved.names:  # copied by an earlier run: who knows what happened to it since
+                    self._target.verify(self._target.get(record.id))
+                self._source.remove(record.id)
+        return moved
+
+    def _wanted(self, warnings: list[str]) -> list[Record]:
+        if not self._ids:
+            found = list(self._source.records(warnings))
+            if not found:
+                raise CatalogError(
+                    f"There is no backup of {self._source.name!r} in {self._source.repository.description}: check its name."
+                )
+            return found
+        return [self._latest() if backup_id == "latest" else self._source.get(backup_id) for backup_id in self._ids]
+
+    def _latest(self) -> Record:
+        good = [record for record in self._source.records([]) if record.verified_at]
+        if not good:
+            raise CatalogError(f"There is no verified backup in {self._source.repository.description}.")
+        return max(good, key=lambda record: record.stopped_at)
+
+
+class PrefixRun:
+    """All objects below a prefix, whoever wrote them."""
+
+    def __init__(self, source: Repository, target: Repository, threads: int, delete_source: bool) -> None:
+        self._source, self._target, self._threads, self._delete = source, target, threads, delete_source
+
+    def run(self, check: bool) -> Moved:
+        """Plan, and unless ``check``, copy.
+
+        Raises:
+            HoldfastError: the source is as it was.
+        """
+        moved = Moved()
+        wanted = {info.key: info for info in self._source.list("")}
+        if self._delete and not wanted and next(iter(self._target.list("")), None) is not None:
+            return moved  # moved already
+        steps = plan_prefix(wanted, self._source, self._target)
+        moved.add(steps)
+        moved.names = [step.source for step in steps]
+        where = f"from {self._source.description} to {self._target.description}"
+        moved.plan += [f"copy {moved.objects} objects, {moved.size} bytes, {where}"] if steps else []
+        moved.plan += [f"delete {len(wanted)} objects in {self._source.description}"] if self._delete else []
+        if check or not moved.plan:
+            return moved
+        copier = Copier(self._source, self._target, lambda done: None)
+        # Manifests come last: what is not complete looks like nothing.
+        ends = [step for step in steps if step.source.endswith(f"/{MANIFEST}")]
+        moved.by_store = copier.run([step for step in steps if step not in set(ends)], self._threads)
+        moved.by_store += copier.run(ends, self._threads)
+        if self._delete:
+            self._forget(wanted)
+        return moved
+
+    def _forget(self, wanted: Mapping[str, ObjectInfo]) -> None:
+        """Delete what was copied, and nothing that came meanwhile."""
+        there = {info.key: info.size for info in self._target.list("")}
+        now = {info.key: info for info in self._source.list("")}
+        for key, info in wanted.items():
+            if there.get(key) != info.size or (key in now and now[key] != info):
+                raise RepositoryError(
+                    f"{key} in {self._source.description} changed while it was copied, or is not in the target: nothing was "
+                    "deleted. Run it again when nobody writes there."
+                )
+        with ThreadPoolExecutor(self._threads) as pool:
+            list(pool.map(self._source.delete, wanted))
+
+
+def plan_prefix(wanted: Mapping[str, ObjectInfo], source: Repository, target: Repository) -> list[Step]:
+    """Every object below the source's prefix that the target lacks.
 
     Raises:
         RepositoryError: there is nothing to copy, or the target has something else already.
     """
-    wanted = {info.key: info for info in source.list("")}
     if not wanted:
         raise RepositoryError(f"There is nothing in {source.description}: check its name, its bucket and its prefix.")
     there = {info.key: info for info in target.list("")}
@@ -156,10 +287,5 @@ def plan_prefix(source: Repository, target: Repository) -> list[Step]:
             f"{target.description} is not empty: it has {len(strange)} objects that are not in the source, {strange[0]} among "
             "them. Name an empty prefix. (What an interrupted copy left there would be gone on from.)"
         )
-    missing = [info for key, info in sorted(wanted.items()) if key not in there or _older(there[key], info)]
-    ordered = sorted(missing, key=lambda info: info.key.endswith(f"/{MANIFEST}"))
-    return [Step(info.key, info.key, info.size) for info in ordered]
-
-
-def _older(copied: ObjectInfo, original: ObjectInfo) -> bool:
-    return copied.modified < original.modified
+    missing = [info for key, info in sorted(wanted.items()) if key not in there or there[key].modified < info.modified]
+    return [Step(info.key, info.key, info.size) for info in missing]

@@ -1,0 +1,182 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_copy
+short_description: Copy or move backups from one repository to another
+version_added: 0.1.0
+description:
+  - Copies backups of a server, or all objects below a prefix whoever wrote them, from any store to any store.
+  - What was copied is verified there, backups by the sums in their manifests. Within one store the store copies by itself.
+  - An interrupted copy is gone on with by the next run.
+author:
+  - holdfast.postgres contributors (@holdfast)
+extends_documentation_fragment:
+  - holdfast.postgres.attributes
+  - holdfast.postgres.copy
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  what:
+    description:
+      - V(backups) copies backups of this collection.
+      - V(prefix) copies every object below the prefix of O(source), such as what CloudNativePG or Barman wrote. The prefix of
+        O(target) must be empty, but for what an interrupted copy left.
+    type: str
+    choices: [backups, prefix]
+    default: backups
+  server_name:
+    description: The server's name in the source, with O(what=backups).
+    type: str
+    default: main
+  target_server_name:
+    description: The server's name in the target. By default the same.
+    type: str
+  backup_ids:
+    description: Ids of the backups, or V(latest). By default all.
+    type: list
+    elements: str
+    default: []
+  delete_source:
+    description: Whether what was copied is deleted in the source once all of it was verified in the target.
+    type: bool
+    default: false
+  threads:
+    description: Objects copied at the same time.
+    type: int
+    default: 16
+  lock_wait:
+    description: Seconds to wait for another run on the same backups.
+    type: int
+    default: 0
+seealso:
+  - module: holdfast.postgres.pg_backup
+"""
+
+EXAMPLES = r"""
+- name: The newest backup from the disk to a bucket elsewhere
+  holdfast.postgres.backup_copy:
+    source:
+      path: /backups
+    target:
+      type: s3
+      bucket: offsite
+      region: eu-central-1
+    backup_ids: [latest]
+
+- name: Rename the folder of a CloudNativePG cluster before it is recovered
+  holdfast.postgres.backup_copy:
+    what: prefix
+    source:
+      type: s3
+      bucket: backups
+      prefix: postgres-v17
+    target:
+      type: s3
+      bucket: backups
+      prefix: postgres-v17-backup
+    delete_source: true
+"""
+
+RETURN = r"""
+plan:
+  description: What is done, or in check mode would be done, step by step.
+  returned: always
+  type: list
+  elements: str
+copied:
+  description: Ids of the backups, or with O(what=prefix) the keys, that were copied.
+  returned: always
+  type: list
+  elements: str
+objects:
+  description: How many objects were, or would be, copied.
+  returned: always
+  type: int
+size:
+  description: Their bytes.
+  returned: always
+  type: int
+copied_by_store:
+  description: How many of them the store copied by itself.
+  returned: always
+  type: int
+elapsed:
+  description: Seconds that the module took.
+  returned: success
+  type: float
+"""
+
+from typing import Any, Union
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.copy import CopyRun, Moved, PrefixRun
+
+
+def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """Plan, and unless in check mode copy."""
+    params = module.params
+    if params["threads"] < 1:
+        raise BadOption("threads", params["threads"], "is not a number of objects", "Use 1 or more.")
+    source = open_repository(params["source"], "source")
+    target = open_repository(params["target"], "target")
+    server, other = params["server_name"], params["target_server_name"] or params["server_name"]
+    if source.description == target.description and (params["what"] == "prefix" or server == other):
+        raise BadOption("target", target.description, "is the source itself", "Name another place.")
+    source.check(write=params["delete_source"])
+    target.check(write=True)
+    run: Union[CopyRun, PrefixRun]
+    if params["what"] == "prefix":
+        run = PrefixRun(source, target, params["threads"], params["delete_source"])
+    else:
+        shelves = Shelf(source, server), Shelf(target, other)
+        run = CopyRun(*shelves, params["backup_ids"], params["threads"], params["delete_source"], params["lock_wait"])
+    moved: Moved = run.run(module.check_mode)
+    warnings.extend(moved.warnings)
+    result: dict[str, Any] = {
+        "changed": bool(moved.plan),
+        "plan": moved.plan,
+        "copied": moved.names,
+        "objects": moved.objects,
+        "size": moved.size,
+        "copied_by_store": moved.by_store,
+    }
+    if module._diff:
+        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in moved.plan)}
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "source": {"type": "dict", "required": True, "options": argspec.STORE},
+            "target": {"type": "dict", "required": True, "options": argspec.STORE},
+            "what": {"type": "str", "choices": ["backups", "prefix"], "default": "backups"},
+            "server_name": {"type": "str", "default": "main"},
+            "target_server_name": {"type": "str"},
+            "backup_ids": {"type": "list", "elements": "str", "default": []},
+            "delete_source": {"type": "bool", "default": False},
+            "threads": {"type": "int", "default": 16},
+            "lock_wait": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    execute(module, work, psycopg2=False)
+
+
+if __name__ == "__main__":
+    main()
