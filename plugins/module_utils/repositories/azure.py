@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     HoldfastError,
@@ -18,13 +20,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectMissing,
     RepositoryError,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding, ObjectInfo
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
     ShortRead,
     Store,
     Transfer,
     Upload,
     missing_library,
+    skew,
+    transport,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -39,6 +43,8 @@ _ADVICE = {
     "BlobArchived": "The blob lies in the archive tier: rehydrate it first, then run this again.",
     "ServerBusy": "The store asks to go slower, again and again: lower repository.concurrency, or set repository.bandwidth_limit.",
 }
+_PERMISSIONS = {"r": "read", "w": "write", "d": "delete", "l": "list", "c": "create"}
+SOON = 30 * 86400  # seconds before a token's expiry, from when on it is warned about
 _LOCKED = ("BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold", "SnapshotsPresent", "LeaseIdMissing")
 
 
@@ -191,6 +197,30 @@ class Azure(Store):
         until: Optional[datetime.datetime] = getattr(policy, "expiry_time", None)
         return format_time(until) if until and until > utcnow() else None
 
+    def inspect(self, retention: int) -> list[Finding]:
+        found = [transport(self.client.url), *inspect_sas(self._options)]
+        dates: list[Optional[str]] = []
+        properties = None
+        with contextlib.suppress(Exception):  # a SAS token of the container may not ask for its properties
+            properties = self.client.get_container_properties(
+                raw_response_hook=lambda answer: dates.append(answer.http_response.headers.get("Date"))
+            )
+        found += skew(dates[0] if dates else None)
+        if properties is None:
+            return found
+        if properties.public_access:
+            found.append(
+                Finding("error", f"everybody may read the container (public access: {properties.public_access})")
+            )
+        else:
+            found.append(Finding("fine", "the container is not public"))
+        kept = properties.has_immutability_policy or getattr(
+            properties, "immutable_storage_with_versioning_enabled", False
+        )
+        if kept:
+            found.append(Finding("fine", "an immutability policy protects the backups"))
+        return found
+
     def transient(self, exc: Exception) -> bool:
         from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 
@@ -316,6 +346,28 @@ def sas_expiry(options: Mapping[str, Any]) -> Optional[datetime.datetime]:
             "repository.sas_token", "(hidden)", f"has an expiry that is no time ({text})", "Copy it again."
         ) from exc
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+
+
+def inspect_sas(options: Mapping[str, Any]) -> list[Finding]:
+    """What is to be said of the SAS token, if there is one. Raises BadOption."""
+    fields = sas(options)
+    if not fields:
+        return []
+    found = []
+    lacking = {letter: word for letter, word in _PERMISSIONS.items() if letter not in fields.get("sp", "rwdlc")}
+    if "d" in lacking:
+        found.append(Finding("warning", "the SAS token may not delete: retention cannot either, and locks stay behind"))
+        del lacking["d"]
+    if lacking:
+        found.append(Finding("error", f"the SAS token may not {', '.join(lacking.values())}: make one with rwdlc"))
+    expiry = sas_expiry(options)
+    if expiry is None:
+        return found
+    left = (expiry - utcnow()).total_seconds()
+    words = f"the SAS token expires in {format_duration(left)}, at {format_time(expiry)}"
+    if left < SOON:
+        return [*found, Finding("warning", f"{words}: make a new one (playbook holdfast.postgres.rotate_credentials)")]
+    return [*found, Finding("fine", words)]
 
 
 def _part(connection_string: Optional[str], name: str) -> Optional[str]:

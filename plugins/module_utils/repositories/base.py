@@ -9,7 +9,7 @@ Keys are relative paths with ``/``. What is written becomes visible only when it
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Optional
 
@@ -23,6 +23,14 @@ class ObjectInfo:
     size: int
     modified: float
     tag: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a preflight says of a repository. ``level``: error, warning or fine."""
+
+    level: str
+    words: str
 
 
 class Sink(abc.ABC):
@@ -100,6 +108,11 @@ class Repository(abc.ABC):
     def locked_until(self, key: str) -> Optional[str]:
         """Until when the store forbids to delete an object (ISO 8601); None when it does not."""
         return None
+
+    def inspect(self, retention: int) -> Sequence[Finding]:
+        """What else a user wants to hear before the disaster: who may read, what is kept, what expires. ``retention`` is the
+        seconds that backups are to stay; 0 when that is not known."""
+        return []
 
     def blocks(self, key: str) -> Iterator[bytes]:
         """An object's content, in order, some megabytes at a time. Raises ObjectMissing, RepositoryError."""

@@ -10,13 +10,18 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NoReturn, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing, RepositoryError
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo, Repository, Sink
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import (
+    Finding,
+    ObjectInfo,
+    Repository,
+    Sink,
+)
 
 # What is not finished begins with this; listings leave it out.
 UNFINISHED = ".unfinished-"
@@ -219,6 +224,27 @@ class FileRepository(Repository):
     def free_bytes(self) -> Optional[int]:
         status = os.statvfs(self.root)
         return status.f_bavail * status.f_frsize
+
+    def inspect(self, retention: int) -> Sequence[Finding]:
+        mode = os.stat(self.root).st_mode
+        free = self.free_bytes() or 0
+        found = [Finding("fine", f"{free} bytes are free")]
+        if mode & 0o007:
+            found.append(
+                Finding(
+                    "warning",
+                    f"every user of this host may enter {self.root} (mode {mode & 0o777:04o}): use 0700 or 0750",
+                )
+            )
+        if os.path.ismount(self.root) or os.stat(self.root).st_dev != os.stat("/").st_dev:
+            found.append(Finding("fine", "it is a disk of its own"))
+        else:
+            found.append(
+                Finding(
+                    "warning", f"{self.root} lies on the system's own disk: when that dies, the backups die with it"
+                )
+            )
+        return found
 
     def make_folder(self, path: str) -> None:
         """Make a folder below the root, durably; the root itself must be there (OSError)."""

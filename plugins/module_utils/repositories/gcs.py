@@ -9,6 +9,7 @@ Parts of one object go up one after another: a resumable upload is a sequence. R
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Optional
@@ -20,13 +21,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectMissing,
     RepositoryError,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding, ObjectInfo
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
     ShortRead,
     Store,
     Transfer,
     Upload,
     missing_library,
+    transport,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -143,6 +145,27 @@ class Gcs(Store):
             return "a hold is lifted"
         until = blob.retention_expiration_time
         return format_time(until) if until and until > utcnow() else None
+
+    def inspect(self, retention: int) -> list[Finding]:
+        found = [transport(self._options.get("endpoint_url") or "https://storage.googleapis.com")]
+        self.bucket.reload(timeout=_TIMEOUT)
+        versioned = bool(self.bucket.versioning_enabled)
+        words = "versions are kept: what is deleted or overwritten can be brought back"
+        bare = "versioning is off: who has the keys can delete every backup for good"
+        found.append(Finding("fine", words) if versioned else Finding("warning", bare))
+        kept = self.bucket.retention_period
+        if kept and retention and kept > retention:
+            found.append(
+                Finding("warning", "the bucket keeps objects longer than the retention: what should go stays that long")
+            )
+        with contextlib.suppress(Exception):  # not everybody may ask, and emulators have none
+            policy = self.bucket.get_iam_policy(requested_policy_version=3, timeout=_TIMEOUT)
+            public = [
+                role["role"] for role in policy.bindings if {"allUsers", "allAuthenticatedUsers"} & set(role["members"])
+            ]
+            found += [Finding("error", f"everybody has {role} on the bucket: take that back") for role in public]
+            found += [] if public else [Finding("fine", "the bucket is not public")]
+        return found
 
     def transient(self, exc: Exception) -> bool:
         from google.api_core import exceptions

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import email.utils
 import fcntl
 import io
 import os
@@ -23,12 +24,19 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, NoReturn, Optional, TypeVar, cast
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectMissing,
     RepositoryError,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo, Repository, Sink
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import (
+    Finding,
+    ObjectInfo,
+    Repository,
+    Sink,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 
 MIB = 1024 * 1024
 ATTEMPTS = 4  # for one part, each waiting longer than the one before
@@ -124,6 +132,10 @@ class Store(abc.ABC):
     def locked_until(self, key: str) -> Optional[str]:
         """Until when an object may not be deleted (ISO 8601)."""
         return None
+
+    @abc.abstractmethod
+    def inspect(self, retention: int) -> Sequence[Finding]:
+        """As ``Repository.inspect``. What the credentials may not ask is left out."""
 
     @abc.abstractmethod
     def transient(self, exc: Exception) -> bool:
@@ -286,9 +298,32 @@ class ObjectRepository(Repository):
     def free_bytes(self) -> Optional[int]:
         return None
 
+    def inspect(self, retention: int) -> Sequence[Finding]:
+        return self.attempt("inspect", lambda: self.store.inspect(retention))
+
     def locked_until(self, key: str) -> Optional[str]:
         full = self.key(key)
         return self.attempt(f"look at {key} in", lambda: self.store.locked_until(full))
+
+
+def skew(date: Optional[str]) -> list[Finding]:
+    """How far this host's clock is from the store's, by the ``Date`` of its answer."""
+    if not date:
+        return []
+    there = email.utils.parsedate_to_datetime(date)
+    off = (utcnow() - there).total_seconds()
+    if abs(off) < 60:
+        return [Finding("fine", "the clocks agree")]
+    level = "error" if abs(off) > 300 else "warning"
+    words = f"this host's clock is {format_duration(abs(off))} {'ahead of' if off > 0 else 'behind'} the store's"
+    return [Finding(level, f"{words}: set it (chrony, timedatectl); stores refuse requests from 15 minutes on")]
+
+
+def transport(endpoint: str) -> Finding:
+    """Whether what goes to the store is encrypted on its way."""
+    if endpoint.startswith("https://"):
+        return Finding("fine", "what goes there is encrypted on its way (TLS)")
+    return Finding("warning", f"what goes to {endpoint} is not encrypted on its way: use https, or encrypt the backups")
 
 
 class ShortRead(Exception):

@@ -19,13 +19,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectMissing,
     RepositoryError,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding, ObjectInfo
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
     ShortRead,
     Store,
     Transfer,
     Upload,
     missing_library,
+    skew,
+    transport,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -237,6 +239,95 @@ class S3(Store):
         if found.get("ObjectLockLegalHoldStatus") == "ON":
             return "a legal hold is lifted"
         return format_time(until) if until and until > utcnow() else None
+
+    def inspect(self, retention: int) -> list[Finding]:
+        found = [transport(self.endpoint)]
+        asked = self.client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+        found += skew(asked["ResponseMetadata"]["HTTPHeaders"].get("date"))
+        return found + self._inspect_access() + self._inspect_keeping(retention)
+
+    def _ask(self, operation: str) -> Optional[dict[str, Any]]:
+        """A setting of the bucket; empty where it has none, None where we may not ask, or the store knows no such thing."""
+        try:
+            answer: dict[str, Any] = getattr(self.client, operation)(Bucket=self._bucket)
+            return answer
+        except Exception as exc:
+            if code_of(exc).startswith("NoSuch") or code_of(exc).endswith(("NotFound", "NotFoundError")):
+                return {}
+            if code_of(exc) or status_of(exc):
+                return None
+            raise
+
+    def _inspect_access(self) -> list[Finding]:
+        found = []
+        status = self._ask("get_bucket_policy_status")
+        if status and status.get("PolicyStatus", {}).get("IsPublic"):
+            found.append(Finding("error", "the bucket's policy lets everybody in: block public access"))
+        acl = self._ask("get_bucket_acl")
+        for grant in (acl or {}).get("Grants", ()):
+            if str(grant.get("Grantee", {}).get("URI", "")).endswith(("/AllUsers", "/AuthenticatedUsers")):
+                found.append(
+                    Finding("error", f"everybody has {grant.get('Permission')} on the bucket (its ACL): take that back")
+                )
+        block = self._ask("get_public_access_block")
+        if block is not None and not all(block.get("PublicAccessBlockConfiguration", {"": False}).values()):
+            found.append(
+                Finding("warning", "public access to the bucket is not blocked altogether (public access block)")
+            )
+        if acl is not None and not found:
+            found.append(Finding("fine", "the bucket is not public"))
+        encryption = self._ask("get_bucket_encryption")
+        if encryption is not None and not encryption and not self._options.get("sse") and not self._customer:
+            found.append(
+                Finding("warning", "the store does not encrypt the bucket by default: set repository.sse or encryption")
+            )
+        return found
+
+    def _inspect_keeping(self, retention: int) -> list[Finding]:
+        found = []
+        versioning = self._ask("get_bucket_versioning")
+        versioned = bool(versioning and versioning.get("Status") == "Enabled")
+        if versioning is not None:
+            words = "versions are kept: what is deleted or overwritten can be brought back"
+            bare = "versioning is off: who has the keys can delete every backup for good"
+            found.append(Finding("fine", words) if versioned else Finding("warning", bare))
+        rules = (self._ask("get_bucket_lifecycle_configuration") or {}).get("Rules", [])
+        if versioned and not any("NoncurrentVersionExpiration" in rule for rule in rules):
+            found.append(
+                Finding(
+                    "warning",
+                    "old versions never expire (no lifecycle rule), so what retention deletes still costs space",
+                )
+            )
+        for rule in rules:
+            days = rule.get("Expiration", {}).get("Days")
+            if rule.get("Status") == "Enabled" and days and retention > days * 86400:
+                found.append(
+                    Finding(
+                        "error",
+                        f"the lifecycle rule {rule.get('ID')!r} deletes objects after {days} days, retention wants longer",
+                    )
+                )
+        config = (self._ask("get_object_lock_configuration") or {}).get("ObjectLockConfiguration", {})
+        if self._options.get("object_lock") and config.get("ObjectLockEnabled") != "Enabled":
+            found.append(
+                Finding(
+                    "error", "repository.object_lock is set, and the bucket has no object lock (made at its creation)"
+                )
+            )
+        if self._options.get("object_lock") and retention and self._lock_for < retention:
+            found.append(
+                Finding("warning", "object_lock_for is shorter than the retention: the last days are not protected")
+            )
+        if not versioned and not config:
+            return found
+        default = config.get("Rule", {}).get("DefaultRetention", {})
+        locked = (default.get("Days") or 0) * 86400 + (default.get("Years") or 0) * 365 * 86400
+        if locked and retention and locked > retention:
+            found.append(
+                Finding("warning", "the bucket locks objects longer than the retention: what should go stays that long")
+            )
+        return found
 
     def transient(self, exc: Exception) -> bool:
         import botocore.exceptions as errors

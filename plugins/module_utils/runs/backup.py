@@ -25,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.preflight import preflight
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.tee import Branch, Tee
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
@@ -119,6 +120,8 @@ class BackupRun:
         self._encryption.check()
         self._each(self.tiers, lambda tier: tier.repository.check(write=True))
         self._each(self.tiers, self._look)
+        if self._due():
+            self._each(self._due(), lambda tier: self._preflight(tier, check))
         due = self._due()
         if not due:
             self._each(self.tiers, lambda tier: self._adjust(tier, check))
@@ -128,6 +131,11 @@ class BackupRun:
             self._back_up(due, check)
         self._judge()
         return self.outcome
+
+    def _preflight(self, tier: Tier, check: bool) -> None:
+        report = preflight(tier.repository, not check and tier.repository.remote)
+        doubts = report.errors + (report.warnings if tier.repository.remote else [])
+        self.outcome.warnings += [f"{tier.repository.description}: {words}." for words in doubts]
 
     def _each(self, tiers: Sequence[Tier], work: Callable[[Tier], None]) -> None:
         """Do ``work`` for each tier that takes part. With one tier, or when none is left, its error is raised."""
