@@ -99,11 +99,19 @@ connection_string:
 sas_token:
   description: SAS token of the container (V(azure)), with the permissions rwdlc.
   type: str
+sas_token_file:
+  description: File of mode 0600 with the SAS token (V(azure)); M(holdfast.postgres.azure_sas) keeps it fresh.
+  type: path
 client_id:
   description:
     - Client id of a managed identity (V(azure)). Without key, token and connection string an identity is asked for, by the
       package azure-identity.
   type: str
+credentials:
+  description:
+    - Secrets by the names that the keys of Kubernetes secrets usually have, such as C(AWS_ACCESS_KEY_ID), C(ACCESS_SECRET_KEY),
+      C(AZURE_STORAGE_KEY), C(AZURE_CONNECTION_STRING).
+  type: dict
 credentials_file:
   description: A service account's key file (V(gcs)). Without it the workload identity is asked.
   type: path
@@ -199,6 +207,15 @@ options:
     required: true
     suboptions:
 {describe_store("repository", 6)}{_SERVER_NAME}"""
+
+    STORE = f"""
+options:
+  repository:
+    description: The repository. Its bucket or container is meant.
+    type: dict
+    required: true
+    suboptions:
+{describe_store("repository", 6)}"""
 
     SEVERAL = f"""
 options:

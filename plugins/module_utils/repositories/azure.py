@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
+import os
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Optional
@@ -52,7 +53,7 @@ class Azure(Store):
     """A container."""
 
     def __init__(self, options: Mapping[str, Any], transfer: Transfer) -> None:
-        self._options = options
+        self._options = options = completed(options)
         self.account = account_of(options)
         self.description = describe(options)
         self.client = make_client(options, transfer.concurrency)
@@ -260,6 +261,33 @@ class _Blocks(Upload):
             self._blob.delete_blob()
 
 
+def completed(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options with the token out of its file, or, without any credentials, what the environment has by the names that az
+    knows. Raises BadOption."""
+    path = options.get("sas_token_file")
+    if path:
+        try:
+            mode = os.stat(path).st_mode
+            with open(path, encoding="ascii") as stream:
+                token = stream.read().strip()
+        except (OSError, ValueError) as exc:
+            raise BadOption(
+                "repository.sas_token_file", path, f"cannot be read ({exc})", "Put the token there."
+            ) from exc
+        if mode & 0o077:
+            raise BadOption(
+                "repository.sas_token_file", path, f"can be read by others (mode {mode & 0o777:04o})", "Use mode 0600."
+            )
+        return {**options, "sas_token": token}
+    if any(options.get(name) for name in ("connection_string", "account_key", "sas_token")):
+        return options
+    known = {"connection_string": "CONNECTION_STRING", "account_key": "KEY", "sas_token": "SAS_TOKEN"}
+    found = {name: os.environ.get(f"AZURE_STORAGE_{word}") for name, word in known.items()}
+    first = {name: value for name, value in found.items() if value}
+    chosen = dict(list(first.items())[:1])
+    return {**options, "account": options.get("account") or os.environ.get("AZURE_STORAGE_ACCOUNT"), **chosen}
+
+
 def account_of(options: Mapping[str, Any]) -> str:
     """The storage account's name; empty where only the endpoint says it."""
     return options.get("account") or _part(options.get("connection_string"), "AccountName") or ""
@@ -282,6 +310,7 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
         from azure.storage.blob import ContainerClient
     except ImportError as exc:
         missing_library("azure-storage-blob", "azure", exc)
+    options = completed(options)
     given = [name for name in ("connection_string", "account_key", "sas_token") if options.get(name)]
     if len(given) > 1:
         raise BadOption(f"repository.{given[0]}", "(hidden)", f"is given together with {given[1]}", "Give one of them.")
@@ -385,7 +414,7 @@ def _code(exc: Exception) -> str:
 
 def _said(exc: Exception) -> str:
     code = _code(exc) or type(exc).__name__
-    return f"{code}: {str(exc).splitlines()[0] if str(exc) else ''}"
+    return f"{code}: {str(exc).splitlines()[0].rstrip('.') if str(exc) else ''}"
 
 
 def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastError:

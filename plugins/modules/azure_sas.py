@@ -1,0 +1,189 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: azure_sas
+short_description: Keep a SAS token of an Azure container fresh
+version_added: 0.1.0
+description:
+  - Looks at the token in a file, and when it expires soon, or lacks a permission, makes a new one, tests it by writing, reading
+    and deleting a small object, and puts it in the file's place. The former one stays beside it.
+author:
+  - holdfast.postgres contributors (@holdfast)
+extends_documentation_fragment:
+  - holdfast.postgres.attributes
+  - holdfast.postgres.repository.store
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  path:
+    description: File of the token, of mode 0600. O(repository.sas_token_file) elsewhere names the same.
+    type: path
+    required: true
+  permissions:
+    description: What the token allows.
+    type: str
+    default: rwdlc
+  valid_for:
+    description: How long a new token is valid.
+    type: str
+    default: 90d
+  renew_before:
+    description: A token that expires within this is replaced.
+    type: str
+    default: 30d
+seealso:
+  - module: holdfast.postgres.backup_check
+"""
+
+EXAMPLES = r"""
+- name: A token for the backups, made anew a month before it expires
+  holdfast.postgres.azure_sas:
+    repository:
+      type: azure
+      account: backups
+      container: postgres
+      account_key: "{{ vault_account_key }}"
+    path: /etc/holdfast/sas_token
+"""
+
+RETURN = r"""
+expires_at:
+  description: When the token in the file expires; in check mode the one that is there.
+  returned: always
+  type: str
+former_expires_at:
+  description: When the one that was replaced expires. Until then it is valid, unless the account's key is changed.
+  returned: when one was replaced
+  type: str
+former_path:
+  description: Where the one that was replaced is now.
+  returned: when one was replaced
+  type: str
+plan:
+  description: What is done, or in check mode would be done.
+  returned: always
+  type: list
+  elements: str
+elapsed:
+  description: Seconds that the module took.
+  returned: success
+  type: float
+"""
+
+import datetime
+import os
+from typing import Any, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.buckets.azure import make_sas
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, RepositoryError
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import check_store, open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import account_of, sas, sas_expiry
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.preflight import probe
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
+
+
+def read_token(path: str) -> Optional[str]:
+    """The token in the file; None when there is none. Raises BadOption."""
+    try:
+        with open(path, encoding="ascii") as stream:
+            return stream.read().strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        raise BadOption(
+            "path", path, f"cannot be read ({exc})", "Name a file with a SAS token, or one that is not there."
+        ) from exc
+
+
+def install(path: str, token: str) -> None:
+    """Put the token in the file's place, durably, of mode 0600. Raises RepositoryError."""
+    try:
+        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w", encoding="ascii") as stream:
+            stream.write(token + "\n")
+            stream.flush()
+            os.fsync(fd)
+        if os.path.exists(path):
+            os.replace(path, f"{path}.former")
+        os.replace(f"{path}.new", path)
+    except OSError as exc:
+        raise RepositoryError(
+            f"The new token could not be put into {path}: {exc.strerror}. The former one is as it was."
+        ) from exc
+
+
+def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """Look at the token, and unless in check mode replace one that is due."""
+    params = module.params
+    options = dict(check_store(params["repository"]))
+    if options["type"] != "azure":
+        raise BadOption("repository.type", options["type"], "has no SAS tokens", "They are Azure's.")
+    valid, before = (parse_duration(params[name], name) for name in ("valid_for", "renew_before"))
+    if valid <= before:
+        raise BadOption(
+            "valid_for", params["valid_for"], "is not longer than renew_before", "A token would be due at once."
+        )
+    now, path, plan = utcnow(), params["path"], list[str]()
+    token = read_token(path)
+    expiry = sas_expiry({"sas_token": token}) if token else None
+    lacking = set(params["permissions"]) - set(sas({"sas_token": token}).get("sp", ""))
+    if token is None:
+        plan.append(f"make a token in {path}")
+    elif lacking or expiry is None or (expiry - now).total_seconds() < before:
+        why = (
+            f"lacks {', '.join(sorted(lacking))}"
+            if lacking
+            else f"expires at {format_time(expiry) if expiry else 'no known time'}"
+        )
+        plan.append(f"replace the token in {path}, which {why}")
+    shown = format_time(expiry) if expiry else None
+    result: dict[str, Any] = {"changed": bool(plan), "plan": plan, "expires_at": shown}
+    if module.check_mode or not plan:
+        return result
+    # A little back, since clocks differ.
+    end = now + datetime.timedelta(seconds=valid)
+    new = make_sas(options, params["permissions"], now - datetime.timedelta(minutes=15), end)
+    secret = ("account_key", "connection_string", "client_id", "sas_token_file")
+    account = account_of(options)
+    tried = {**options, **dict.fromkeys(secret), "account": account, "sas_token": new}
+    if set("rwdlc") <= set(params["permissions"]):
+        probe(open_repository(tried))
+    else:
+        open_repository(tried).check(write=False)
+    install(path, new)
+    result["expires_at"] = format_time(end)
+    if token is not None:
+        result.update(former_expires_at=shown, former_path=f"{path}.former")
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "repository": {"type": "dict", "required": True, "options": argspec.STORE},
+            "path": {"type": "path", "required": True},
+            "permissions": {"type": "str", "default": "rwdlc"},
+            "valid_for": {"type": "str", "default": "90d"},
+            "renew_before": {"type": "str", "default": "30d"},
+        },
+        supports_check_mode=True,
+    )
+    execute(module, work, psycopg2=False)
+
+
+if __name__ == "__main__":
+    main()
