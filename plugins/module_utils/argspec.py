@@ -38,7 +38,7 @@ STORE: Spec = {
     "prefix": {"type": "str", "default": ""},
     "endpoint_url": {"type": "str"},
     "region": {"type": "str"},
-    "access_key": {"type": "str"},
+    "access_key": {"type": "str", "no_log": False},
     "secret_key": {"type": "str", "no_log": True},
     "session_token": {"type": "str", "no_log": True},
     "profile": {"type": "str"},

@@ -16,7 +16,7 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
-  - holdfast.postgres.repository
+  - holdfast.postgres.repository.several
   - holdfast.postgres.repository.retention
 attributes:
   check_mode:
@@ -76,23 +76,32 @@ elapsed:
   type: float
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Decision
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import plan_prune, prune
 
 
-def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
-    """Decide, and unless in check mode delete."""
-    shelf = Shelf(open_repository(module.params["repository"]), module.params["server_name"])
-    policy = Policy.from_option(module.params["retention"])
+@dataclass
+class Pruned:
+    """What went from one repository, or would go."""
+
+    plan: list[str]
+    gone: list[dict[str, Any]]
+    decisions: list[Decision]
+
+
+def prune_one(shelf: Shelf, policy: Policy, module: AnsibleModule, warnings: list[str]) -> Pruned:
+    """Decide for one repository, and unless in check mode delete."""
     shelf.repository.check(write=not module.check_mode)
     with shelf.lock("a prune") as lock:
         if not module.check_mode:
@@ -110,10 +119,34 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 shelf.remove(leftover)
     plan = [f"remove what the interrupted run {leftover} left" for leftover in leftovers]
     plan += [f"delete {entry['id']}: {'; '.join(entry['reasons'])}" for entry in gone]
+    return Pruned(plan, gone, decisions)
+
+
+def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """Each repository by its own policy."""
+    params = module.params
+    done: list[Pruned] = []
+    errors: list[str] = []
+    named = named_repositories(params)
+    for name, options, where in named:
+        shelf = Shelf(open_repository(options, where), params["server_name"])
+        policy = Policy.from_option(options.get("retention") or params["retention"])
+        try:
+            done.append(prune_one(shelf, policy, module, warnings))
+        except HoldfastError as exc:
+            if len(named) == 1:
+                raise
+            errors.append(f"{name} failed: {exc}")
+    if errors:
+        raise HoldfastError(
+            f"{len(errors)} of {len(named)} repositories failed. {' '.join(errors)} The others were pruned."
+        )
+    plan = [step for one in done for step in one.plan]
+    decisions = [decision for one in done for decision in one.decisions]
     result: dict[str, Any] = {
         "changed": bool(plan),
         "plan": plan,
-        "pruned": gone,
+        "pruned": [entry for one in done for entry in one.gone],
         "retention": [asdict(decision) for decision in decisions],
     }
     if module._diff:
@@ -124,7 +157,9 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**argspec.REPOSITORY, **argspec.RETENTION, "lock_wait": {"type": "int", "default": 0}},
+        argument_spec={**argspec.REPOSITORIES, **argspec.RETENTION, "lock_wait": {"type": "int", "default": 0}},
+        required_one_of=[("repository", "repositories")],
+        mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )
     execute(module, work, psycopg2=False)

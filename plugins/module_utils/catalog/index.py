@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import heapq
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -59,11 +60,12 @@ def refresh(repository: Repository, server: str, name: re.Pattern[str]) -> None:
 
 def _manifests(repository: Repository, server: str, name: re.Pattern[str]) -> dict[str, Optional[str]]:
     """Each backup's id, and the mark of its manifest (None: there is none)."""
-    found: dict[str, Optional[str]] = {folder: None for folder in repository.folders(server) if name.fullmatch(folder)}
-    for info in repository.list(server):
-        backup_id, _slash, rest = info.key[len(server) + 1 :].partition("/")
-        if rest == MANIFEST and backup_id in found:
-            found[backup_id] = info.tag
+    found: dict[str, Optional[str]] = {}
+    there = ((info.key, info.tag) for info in repository.list(server))
+    for key, tag in itertools.chain(there, ((key, None) for key in repository.unfinished(server))):
+        backup_id, slash, rest = key[len(server) + 1 :].partition("/")
+        if slash and name.fullmatch(backup_id):
+            found[backup_id] = tag if rest == MANIFEST else found.get(backup_id)
     return found
 
 

@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import os
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
@@ -141,25 +141,13 @@ class Azure(Store):
         for blob in self.client.list_blobs(name_starts_with=prefix, results_per_page=5000):
             yield ObjectInfo(blob.name, blob.size, blob.last_modified.timestamp(), blob.etag)
 
-    def folders(self, prefix: str) -> Iterable[str]:
-        found: set[str] = set()
-        # walk_blobs knows no uncommitted blobs, which is what an interrupted upload leaves.
-        for blob in self.client.walk_blobs(name_starts_with=prefix, delimiter="/"):
-            if blob.name.endswith("/"):
-                found.add(blob.name[len(prefix) :].rstrip("/"))
-        for key in self._unfinished(prefix):
-            name, slash, _rest = key[len(prefix) :].partition("/")
-            if slash:
-                found.add(name)
-        return found
-
-    def _unfinished(self, prefix: str) -> list[str]:
+    def unfinished(self, prefix: str) -> Sequence[str]:
         blobs = self.client.list_blobs(name_starts_with=prefix, include=["uncommittedblobs"], results_per_page=5000)
         # An uncommitted blob has no ETag and no size of its own.
         return [blob.name for blob in blobs if not blob.etag or blob.creation_time is None]
 
     def forget_unfinished(self, prefix: str) -> int:
-        found = self._unfinished(prefix)
+        found = self.unfinished(prefix)
         for key in found:
             # A delete does not see uncommitted blocks; an empty blob drops them, and can be deleted.
             self.client.upload_blob(key, b"", overwrite=True)

@@ -82,6 +82,10 @@ class Repository(abc.ABC):
     def folders(self, prefix: str) -> Iterator[str]:
         """The names of the folders directly in ``prefix``, unsorted."""
 
+    def unfinished(self, prefix: str) -> Sequence[str]:
+        """The keys of objects in the folder ``prefix`` that were begun and never finished, where the store keeps such apart."""
+        return ()
+
     @abc.abstractmethod
     def stat(self, key: str) -> Optional[ObjectInfo]:
         """What is known of an object; None when there is none."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
@@ -106,15 +106,11 @@ class Gcs(Store):
             if info:
                 yield info
 
-    def folders(self, prefix: str) -> Iterable[str]:
-        found: set[str] = set()
-        listing = self.client.list_blobs(self.bucket, prefix=prefix, delimiter="/", timeout=_TIMEOUT)
-        for _page in listing.pages:
-            found.update(name[len(prefix) :].rstrip("/") for name in listing.prefixes)
-        return found
+    def unfinished(self, prefix: str) -> Sequence[str]:
+        return ()  # a resumable upload can't be listed; Google forgets it after a week
 
     def forget_unfinished(self, prefix: str) -> int:
-        return 0  # a resumable upload can't be listed; Google forgets it after a week
+        return 0
 
     def delete(self, keys: Sequence[str]) -> None:
         from google.api_core.exceptions import Forbidden, NotFound

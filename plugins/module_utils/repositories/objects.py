@@ -13,12 +13,13 @@ import contextlib
 import email.utils
 import fcntl
 import io
+import itertools
 import os
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import BinaryIO, NoReturn, Optional, TypeVar, cast
@@ -114,8 +115,8 @@ class Store(abc.ABC):
         """Every object whose key begins with ``prefix``, in order."""
 
     @abc.abstractmethod
-    def folders(self, prefix: str) -> Iterable[str]:
-        """The names directly below ``prefix`` (it ends with a slash), those of unfinished objects too."""
+    def unfinished(self, prefix: str) -> Sequence[str]:
+        """The keys of what was begun below ``prefix`` and never finished."""
 
     @abc.abstractmethod
     def delete(self, keys: Sequence[str]) -> None:
@@ -255,8 +256,13 @@ class ObjectRepository(Repository):
             raise self.store.explain(f"list {self.description}", exc) from exc
 
     def folders(self, prefix: str) -> Iterator[str]:
+        keys = itertools.chain((info.key for info in self.list(prefix)), self.unfinished(prefix))
+        names = (key[len(prefix) + 1 :].partition("/") for key in keys)
+        yield from {name for name, slash, _rest in names if slash}
+
+    def unfinished(self, prefix: str) -> Sequence[str]:
         base = self.key(prefix) + "/"
-        yield from self.attempt("list", lambda: list(self.store.folders(base)))
+        return [key[len(self._prefix) :] for key in self.attempt("list", lambda: self.store.unfinished(base))]
 
     def stat(self, key: str) -> Optional[ObjectInfo]:
         full = self.key(key)

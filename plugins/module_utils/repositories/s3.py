@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
@@ -173,14 +173,8 @@ class S3(Store):
             for entry in page.get("Contents", ()):
                 yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"].timestamp(), entry["ETag"])
 
-    def folders(self, prefix: str) -> Iterable[str]:
-        found: set[str] = set()
-        pages = self.client.get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=self._bucket, Prefix=prefix, Delimiter="/"):
-            found.update(entry["Prefix"][len(prefix) :].rstrip("/") for entry in page.get("CommonPrefixes", ()))
-        names = (key[len(prefix) :].partition("/") for key, _upload in self._unfinished(prefix))
-        found.update(name for name, slash, _rest in names if slash)
-        return found
+    def unfinished(self, prefix: str) -> Sequence[str]:
+        return [key for key, _upload in self._unfinished(prefix)]
 
     def _unfinished(self, prefix: str) -> list[tuple[str, str]]:
         found = []
@@ -496,7 +490,7 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any], description:
             return ObjectLocked(f"Cannot {doing}: the credentials may not {what}, or the object is locked. {said}")
         advice = (
             f"The credentials may not {what} there. Grant it: the role holdfast.postgres.setup writes the policy of least "
-            "privilege (holdfast_repository_policy_file)."
+            "privilege (holdfast_setup_policy_file)."
         )
     elif code in _REGION or headers.get("x-amz-bucket-region") and status_of(exc) in (301, 400, 403):
         region = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region") or "another one"

@@ -9,7 +9,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
@@ -222,8 +222,7 @@ class BackupRun:
 
     def _catch_up(self, donor: Tier, due: list[Tier], check: bool) -> None:
         """A tier that failed last time gets the backup that another one has: no second dump, and the same in each."""
-        assert donor.record is not None
-        record = donor.record
+        record = cast(Record, donor.record)
         self.outcome.changed, self.outcome.record = True, record
         self.outcome.plan += [f"copy {record.id} from {donor.name} to {tier.name}, verified" for tier in due]
         if check:
