@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server on this host: its data directory, and starting and stopping it, as the user who owns it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError, ToolError
+
+
+def as_user(name: Optional[str]) -> dict[str, Any]:
+    """Arguments of ``subprocess`` that run a program as a user; none when that is who we are.
+
+    Raises:
+        BadOption: there is no such user, or we are not root and may not become it.
+    """
+    if name is None:
+        return {}
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError as exc:
+        raise BadOption("owner", name, "is no user of this host", "Name the one who owns the data directory.") from exc
+    if entry.pw_uid == os.geteuid():
+        return {}
+    if os.geteuid() != 0:
+        raise BadOption(
+            "owner", name, "is not who runs this module", f"Use become: true with become_user: {name}, or root."
+        )
+    groups = os.getgrouplist(name, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def owner_of(path: str) -> str:
+    """The name of the user who owns a file (its number where it has none)."""
+    uid = os.stat(path).st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def run_as(
+    owner: Optional[str], argv: Sequence[str], env: Optional[Mapping[str, str]] = None, timeout: Optional[float] = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as the owner, in a directory that it may read, with messages in English.
+
+    Its output is kept in a file, as a server that it starts would hold a pipe open. The caller reads the exit code.
+
+    Raises:
+        ToolError: it is missing, or took longer than ``timeout`` seconds.
+    """
+    home = pwd.getpwnam(owner).pw_dir if owner else os.path.expanduser("~")
+    with tempfile.TemporaryFile() as output:
+        try:
+            done = subprocess.run(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env={**os.environ, "HOME": home, "LC_ALL": "C", **(env or {})},
+                check=False,
+                timeout=timeout,
+                **as_user(owner),
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise ToolError(f"{os.path.basename(argv[0])} did not end within {timeout:g} seconds.") from exc
+        except OSError as exc:
+            raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+    return subprocess.CompletedProcess(list(argv), done.returncode, text, "")
+
+
+class Instance:
+    """The server of a data directory. ``bin_dir`` holds PostgreSQL's programs of its version."""
+
+    def __init__(self, directory: str, bin_dir: str, owner: str, configuration: Optional[str] = None) -> None:
+        self.directory, self.bin_dir, self.owner = directory, bin_dir, owner
+        #: the postgresql.conf, where it lies outside the data directory, as Debian's does
+        self.configuration = configuration
+
+    def program(self, name: str) -> str:
+        """A program's path. Raises ToolError when it is not there."""
+        path = os.path.join(self.bin_dir, name)
+        if not os.access(path, os.X_OK):
+            raise ToolError(f"There is no {name} in {self.bin_dir}. Install the server's package, or name bin_dir.")
+        return path
+
+    def control(self) -> dict[str, str]:
+        """What pg_controldata says, by its own words. Raises ServerError when the directory is none of a server."""
+        done = run_as(self.owner, [self.program("pg_controldata"), "-D", self.directory])
+        if done.returncode:
+            raise ServerError(f"{self.directory} is no data directory of a server: {' '.join(done.stdout.split())}")
+        pairs = (line.partition(":") for line in done.stdout.splitlines())
+        return {name.strip(): value.strip() for name, _colon, value in pairs}
+
+    def pid(self) -> Optional[int]:
+        """The postmaster's process id; None when the server does not run."""
+        try:
+            with open(os.path.join(self.directory, "postmaster.pid"), encoding="utf-8") as stream:
+                number = int(stream.readline())
+            os.kill(number, 0)
+        except PermissionError:
+            return number  # it is there, and somebody else's
+        except (OSError, ValueError):
+            return None
+        return number
+
+    def start(self, log: str, wait: bool = True, timeout: int = 60, settings: Sequence[str] = ()) -> None:
+        """Start it, with its output in ``log``. ``settings`` are words for postgres itself.
+
+        Raises:
+            ServerError: it did not come up; the end of its log is told.
+        """
+        words = list(settings)
+        if self.configuration:
+            words += ["-c", f"config_file={self.configuration}"]
+        argv = [self.program("pg_ctl"), "-D", self.directory, "-l", log, "-w" if wait else "-W", "-t", str(timeout)]
+        if words:
+            argv += ["-o", " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)]
+        done = run_as(self.owner, [*argv, "start"])
+        if done.returncode:
+            raise ServerError(f"The server in {self.directory} did not start. {last_words(log)}")
+
+    def stop(self, mode: str = "fast", timeout: int = 60) -> None:
+        """Stop it. Raises ServerError when it does not."""
+        argv = [self.program("pg_ctl"), "-D", self.directory, "-m", mode, "-w", "-t", str(timeout), "stop"]
+        done = run_as(self.owner, argv)
+        if done.returncode and self.pid() is not None:
+            raise ServerError(f"The server in {self.directory} did not stop: {' '.join(done.stdout.split())}")
+
+
+def last_words(log: str, lines: int = 12) -> str:
+    """The end of a server's log, for a message."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as stream:
+            text = stream.read()[-16384:].splitlines()
+    except OSError:
+        return "It wrote no log."
+    telling = [line for line in text if re.search(r"FATAL|PANIC|ERROR|HINT|DETAIL", line)] or text
+    return "Its log says: " + " / ".join(line.strip() for line in telling[-lines:])
