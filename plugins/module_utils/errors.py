@@ -48,3 +48,7 @@ class CatalogError(HoldfastError):
 
 class LockHeld(HoldfastError):
     """Another run works on the same server's backups."""
+
+
+class WalError(HoldfastError):
+    """The WAL archive is damaged, or does not hold what a recovery needs."""
