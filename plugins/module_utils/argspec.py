@@ -115,3 +115,29 @@ ENCRYPTION: Spec = {
         },
     },
 }
+
+# What only one engine knows; runs/engines.py refuses them with another.
+ENGINE_OPTIONS: dict[str, Spec] = {
+    "pg_dump": {
+        "databases": {"type": "list", "elements": "str", "default": []},
+        "format": {"type": "str", "choices": ["custom", "directory", "plain", "tar"], "default": "custom"},
+        "schema_only": {"type": "bool", "default": False},
+        "data_only": {"type": "bool", "default": False},
+        "schemas": {"type": "list", "elements": "str", "default": []},
+        "exclude_schemas": {"type": "list", "elements": "str", "default": []},
+        "tables": {"type": "list", "elements": "str", "default": []},
+        "exclude_tables": {"type": "list", "elements": "str", "default": []},
+        "exclude_table_data": {"type": "list", "elements": "str", "default": []},
+        "large_objects": {"type": "bool"},
+        "globals": {"type": "bool", "default": True},
+        "role_passwords": {"type": "bool", "no_log": False},
+        "row_counts": {"type": "bool", "default": True},
+    },
+    "pg_basebackup": {
+        "kind": {"type": "str", "choices": ["full", "differential", "incremental"]},
+        "include_wal": {"type": "bool", "default": True},
+        "checkpoint": {"type": "str", "choices": ["fast", "spread"], "default": "fast"},
+        "max_rate": {"type": "int"},
+        "compression_at": {"type": "str", "choices": ["client", "server"], "default": "client"},
+    },
+}

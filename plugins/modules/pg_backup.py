@@ -42,9 +42,11 @@ options:
     choices: [present, absent]
     default: present
   engine:
-    description: The program that copies.
+    description:
+      - The program that copies. V(pg_dump) dumps databases; V(pg_basebackup) copies the whole server, file by file, from
+        which any later moment can be reached where its WAL is archived (M(holdfast.postgres.wal_archive)).
     type: str
-    choices: [pg_dump]
+    choices: [pg_dump, pg_basebackup]
     default: pg_dump
   id:
     description:
@@ -135,6 +137,33 @@ options:
       - Whether the rows of each table are counted, in the very snapshot of the dump, so that a restore can be compared.
     type: bool
     default: true
+  kind:
+    description:
+      - V(full) copies everything, which is the default; V(incremental) what has changed since the last backup (V(pg_basebackup)
+        of PostgreSQL 17 and newer, with C(summarize_wal) on). Where there is none to build upon, a full one is made, with a
+        warning.
+      - V(differential) is for engines that know it.
+    type: str
+    choices: [full, differential, incremental]
+  include_wal:
+    description: Whether the WAL that makes the copy consistent goes into the backup, so that it needs no archive (V(pg_basebackup)).
+    type: bool
+    default: true
+  checkpoint:
+    description: Whether the checkpoint that the copy begins with is V(fast), or V(spread) to spare the disk (V(pg_basebackup)).
+    type: str
+    choices: [fast, spread]
+    default: fast
+  max_rate:
+    description: Bytes per second that are read from the server at most (V(pg_basebackup)).
+    type: int
+  compression_at:
+    description:
+      - Where the copy is compressed, by a program here or by the server, which spares the network between them
+        (V(pg_basebackup)).
+    type: str
+    choices: [client, server]
+    default: client
   compression:
     description: How artifacts are compressed, by the stock program of that name.
     type: str
@@ -238,10 +267,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.base import Engine
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump import instructions
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.backup import PgDump
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import DumpOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import CREATED_BY, execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
@@ -250,8 +275,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.backup import BackupRun, Tier, Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.engines import choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import delete_one
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
 
 
 def open_tiers(params: dict[str, Any]) -> list[Tier]:
@@ -290,26 +316,23 @@ def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """state: present"""
     params = module.params
     progress = Progress(None if module.check_mode else params["progress_file"])
-    options = DumpOptions.from_params(params)
     tiers = open_tiers(params)
-    wish = Wish(
-        id=check_name("id", params["id"]) if params["id"] else None,
-        max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
-        lock_wait=params["lock_wait"],
-        pinned=params["pinned"],
-        annotations=params["annotations"],
-        accept_new_server=params["accept_new_server"],
-        created_by=CREATED_BY,
-    )
     compression = Compression(params["compression"], params["compression_level"])
     with workspace() as space:
         encryption = Encryption(params["encryption"], space)
-
-        def engine() -> Engine:
-            encrypted = encryption.method != "none"
-            return PgDump(Address(params, space), options, params["bin_dir"], encrypted, space)
-
-        run = BackupRun(tiers, engine, options.scope(), wish, compression, encryption, instructions.write, progress)
+        engine = choose(params, space, encryption)
+        wish = Wish(
+            id=check_name("id", params["id"]) if params["id"] else None,
+            max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
+            lock_wait=params["lock_wait"],
+            pinned=params["pinned"],
+            annotations=params["annotations"],
+            accept_new_server=params["accept_new_server"],
+            created_by=CREATED_BY,
+            engine=engine.name,
+            enough=engine.enough,
+        )
+        run = BackupRun(tiers, engine.make, engine.scope, wish, compression, encryption, engine.instructions, progress)
         try:
             outcome = run.run(module.check_mode)
         finally:
@@ -339,27 +362,16 @@ def main() -> None:
             **argspec.ENCRYPTION,
             **argspec.RETENTION,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "engine": {"type": "str", "choices": ["pg_dump"], "default": "pg_dump"},
+            "engine": {"type": "str", "choices": ["pg_dump", "pg_basebackup"], "default": "pg_dump"},
             "id": {"type": "str"},
             "max_age": {"type": "str"},
             "annotations": {"type": "dict"},
             "pinned": {"type": "bool"},
             "lock_wait": {"type": "int", "default": 0},
             "accept_new_server": {"type": "bool", "default": False},
-            "databases": {"type": "list", "elements": "str", "default": []},
-            "format": {"type": "str", "choices": ["custom", "directory", "plain", "tar"], "default": "custom"},
+            **argspec.ENGINE_OPTIONS["pg_dump"],
+            **argspec.ENGINE_OPTIONS["pg_basebackup"],
             "jobs": {"type": "int", "default": 1},
-            "schema_only": {"type": "bool", "default": False},
-            "data_only": {"type": "bool", "default": False},
-            "schemas": {"type": "list", "elements": "str", "default": []},
-            "exclude_schemas": {"type": "list", "elements": "str", "default": []},
-            "tables": {"type": "list", "elements": "str", "default": []},
-            "exclude_tables": {"type": "list", "elements": "str", "default": []},
-            "exclude_table_data": {"type": "list", "elements": "str", "default": []},
-            "large_objects": {"type": "bool"},
-            "globals": {"type": "bool", "default": True},
-            "role_passwords": {"type": "bool", "no_log": False},
-            "row_counts": {"type": "bool", "default": True},
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
             "compression_level": {"type": "int"},
             "progress_file": {"type": "path"},

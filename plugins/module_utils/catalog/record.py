@@ -24,7 +24,8 @@ class Artifact:
 
     ``key`` is relative to the backup's folder; ``size`` and ``sha256`` are of what is stored; ``raw_size`` is
     the bytes before compression and encryption (None: unknown).
-    ``role``: ``database``, ``globals``, ``cluster``, ``contents``.
+    ``role``: ``database``, ``globals``, ``cluster`` of a dump; ``base``, ``tablespace``, ``manifest``, ``configuration``,
+    ``cluster`` of a copy of the server.
     """
 
     key: str

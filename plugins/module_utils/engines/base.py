@@ -40,6 +40,8 @@ class Draft:
     consistency: dict[str, Any]
     databases: list[dict[str, Any]]
     warnings: list[str] = field(default_factory=list)
+    #: what the copy told of the server that was not known before, such as the timeline
+    server: dict[str, Any] = field(default_factory=dict)
 
 
 class Folder:
@@ -97,6 +99,8 @@ class Engine(abc.ABC):
     kind: str
     #: the version of the program that copies
     version: str
+    #: id of the backup that this one is made upon
+    parent: Optional[str] = None
 
     @abc.abstractmethod
     def plan(self) -> Plan:

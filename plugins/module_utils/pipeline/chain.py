@@ -21,6 +21,7 @@ from typing import IO, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Sink
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 
 CHUNK = 1024 * 1024
 _F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ is there only from Python 3.10 on
@@ -34,13 +35,14 @@ class Command:
     """One program of a chain.
 
     ``secret`` is handed over by an inherited pipe, whose number replaces ``{secret_fd}`` in ``argv``: so a
-    passphrase is in no argument list, no environment and no file.
+    passphrase is in no argument list, no environment and no file. ``user`` is the one of this host who runs it.
     """
 
     argv: Sequence[str]
     env: Optional[dict[str, str]] = None
     secret: Optional[bytes] = None
     ok: tuple[int, ...] = (0,)
+    user: Optional[str] = None
 
     @property
     def name(self) -> str:
@@ -150,6 +152,7 @@ class Chain:
                 stderr=errors,
                 env=_environment(command.env),
                 pass_fds=() if secret_read < 0 else (secret_read,),
+                **as_user(command.user),
             )
         except OSError as exc:
             raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc

@@ -12,37 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command, OnBytes, pump, run
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Bytes to read, and the programs that decrypt and decompress them."""
-
-    open: Callable[[], BinaryIO]
-    filters: list[Command]
-
-    def read(self) -> bytes:
-        """All of it; for what is small."""
-        with self.open() as source:
-            return run(self.filters, source) if self.filters else source.read()
-
-    def head(self, most: int) -> bytes:
-        """Its beginning; the programs are stopped then."""
-        with self.open() as source:
-            if not self.filters:
-                return source.read(most)
-            with Chain(self.filters, source) as chain:
-                data = chain.output.read(most)
-                if not data:
-                    chain.finish()  # it says why
-                return data
-
-    def save(self, path: str, on_bytes: OnBytes) -> None:
-        """Into a file of mode 0600."""
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "wb") as target, self.open() as source:
-            pump(self.filters or [Command(["cat"])], source, target, on_bytes)
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import OnBytes
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream
 
 
 @dataclass

@@ -15,8 +15,9 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, OnBytes, pump, run
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore import toc
-from ansible_collections.holdfast.postgres.plugins.module_utils.restore.dump import Dump, Stream
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.dump import Dump
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.roles import map_roles
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address

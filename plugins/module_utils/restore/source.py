@@ -8,16 +8,15 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Callable
-from typing import Any, BinaryIO, Optional
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES, Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
-from ansible_collections.holdfast.postgres.plugins.module_utils.restore.dump import Dump, Stream, reading
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream, stream_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.dump import Dump, reading
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 
@@ -68,7 +67,7 @@ def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tup
         raise BadOption("databases", missing, f"is not in the backup {record.id}", f"It has: {has}.")
 
     def stream(artifact: Artifact, unpack: bool = True) -> Stream:
-        return _stream(
+        return stream_of(
             lambda: shelf.repository.open(shelf.key(record.id, artifact.key)), artifact.key, encryption, unpack
         )
 
@@ -115,19 +114,6 @@ def _plain_name(key: str, native: bool) -> str:
         if suffix and name.endswith(suffix):
             return name[: -len(suffix)]
     return name
-
-
-def _stream(opener: Callable[[], BinaryIO], name: str, encryption: Encryption, unpack: bool = True) -> Stream:
-    filters: list[Command] = []
-    if name.endswith(".gpg"):
-        filters += encryption.decrypt()
-        name = name[: -len(".gpg")]
-    for method, suffix in SUFFIXES.items():
-        if unpack and suffix and name.endswith(suffix):
-            compression = Compression(method)
-            compression.check()
-            filters += compression.decompress()
-    return Stream(opener, filters)
 
 
 def from_files(path: str, names: tuple[str, ...], encryption: Encryption) -> Source:

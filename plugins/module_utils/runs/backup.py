@@ -50,6 +50,9 @@ class Wish:
     annotations: Optional[dict[str, str]]
     accept_new_server: bool
     created_by: str
+    engine: str
+    #: kinds of a fresh backup that make another one needless
+    enough: Sequence[str]
 
 
 class Tier(Branch):
@@ -89,14 +92,14 @@ class Outcome:
 class BackupRun:
     """A backup of one server into one repository or several, with one engine.
 
-    ``make_engine`` is called only when a backup is due: looking at the server costs time. A repository that fails is left
+    ``make_engine`` is called with the tiers that lack one, and only then: looking at the server costs time. A repository that fails is left
     behind, the others get their backup, and the run fails at its end, saying which has what.
     """
 
     def __init__(
         self,
         tiers: Sequence[Tier],
-        make_engine: Callable[[], Engine],
+        make_engine: Callable[[Sequence[Tier]], Engine],
         scope: dict[str, Any],
         wish: Wish,
         compression: Compression,
@@ -189,7 +192,10 @@ class BackupRun:
             return None
         fresh = None
         for record in known:
-            if record.engine == "pg_dump" and record.scope == self._scope and record.verified_at:
+            same = (
+                record.engine == self._wish.engine and record.kind in self._wish.enough and record.scope == self._scope
+            )
+            if same and record.verified_at:
                 age = (utcnow() - parse_time(record.stopped_at, "stopped_at")).total_seconds()
                 if age < -60:
                     word = f"The backup {record.id} is from the future ({record.stopped_at}): was this host's clock set back?"
@@ -235,18 +241,28 @@ class BackupRun:
                 self._acquire(lock)
                 for leftover in tier.leftovers:
                     tier.shelf.remove(leftover)
-                tier.record, _by_store = copy_backup(
-                    record, donor.shelf, tier.shelf, on_bytes=lambda done: self._progress.tell(done, None)
-                )
+                for needed in self._chain(record, donor, tier):
+                    tier.record, _by_store = copy_backup(
+                        needed, donor.shelf, tier.shelf, on_bytes=lambda done: self._progress.tell(done, None)
+                    )
                 self._prune(tier)
 
         self._each(due, copy)
 
+    @staticmethod
+    def _chain(record: Record, donor: Tier, tier: Tier) -> list[Record]:
+        """A backup and those it needs, as far as the tier lacks them, the first one first."""
+        there, by_id = {known.id for known in tier.known}, {known.id: known for known in donor.known}
+        chain = [record]
+        while (parent := chain[0].parent) and parent not in there and parent in by_id:
+            chain.insert(0, by_id[parent])
+        return chain
+
     def _back_up(self, due: list[Tier], check: bool) -> None:
-        engine = self._make_engine()
+        engine = self._make_engine(due)
         plan = engine.plan()
         self._each(due, lambda tier: self._check_same_server(tier, plan))
-        self._each(due, lambda tier: self._check_space(tier, plan))
+        self._each(due, lambda tier: self._check_space(tier, plan, engine))
         due = [tier for tier in due if tier.error is None]
         backup_id = self._wish.id or f"{utcnow():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.outcome.changed = True
@@ -261,7 +277,7 @@ class BackupRun:
         ]
         if check:
             group = scope_group(engine.name, plan.scope)
-            own = Candidate(backup_id, utcnow(), True, bool(self._wish.pinned), new=True, group=group)
+            own = Candidate(backup_id, utcnow(), True, bool(self._wish.pinned), engine.parent, new=True, group=group)
             self._each(due, lambda tier: self._plan_prune(tier, own))
             return
         with contextlib.ExitStack() as held:
@@ -319,13 +335,16 @@ class BackupRun:
                 "own; if it replaces the other one (pg_upgrade, a new initdb), set accept_new_server: true for one run."
             )
 
-    def _check_space(self, tier: Tier, plan: Plan) -> None:
+    def _check_space(self, tier: Tier, plan: Plan, engine: Engine) -> None:
         """Refuse early what cannot fit: judged by the last backup of the same scope, where there is one."""
         free = tier.repository.free_bytes()
         same = [
             record
             for record in tier.known
-            if record.scope == plan.scope and record.compression == self._compression.describe()
+            if record.engine == engine.name
+            and record.kind == engine.kind
+            and record.scope == plan.scope
+            and record.compression == self._compression.describe()
         ]
         if free is None or not same:
             return
@@ -352,7 +371,7 @@ class BackupRun:
                 engine=engine.name,
                 kind=engine.kind,
                 engine_version=engine.version,
-                server={"name": tiers[0].shelf.name, **plan.server},
+                server={"name": tiers[0].shelf.name, **plan.server, **draft.server},
                 started_at=format_time(started),
                 stopped_at=format_time(utcnow()),
                 start_lsn=draft.start_lsn,
@@ -364,6 +383,7 @@ class BackupRun:
                 encryption=self._encryption.describe(),
                 artifacts=folder.artifacts,
                 created_by=self._wish.created_by,
+                parent=engine.parent,
                 pinned=bool(self._wish.pinned),
                 annotations=self._wish.annotations or {},
                 warnings=draft.warnings,

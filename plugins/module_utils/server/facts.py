@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -220,3 +221,43 @@ def unreadable(connection: Connection, identity: Identity) -> list[str]:
         for table in rows(connection, TABLES)
         if not table["readable"] or (table["secured"] and not bypass)
     ]
+
+
+def setting(connection: Connection, name: str) -> Optional[str]:
+    """A setting as it is shown; None where the server does not know it."""
+    found: Optional[str] = value(connection, "SELECT current_setting(%s, true)", [name])
+    return found
+
+
+def wal_segment_size(connection: Connection) -> int:
+    """Bytes of a WAL segment."""
+    return int(value(connection, "SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'"))
+
+
+class Slot:
+    """A temporary physical replication slot, so that the server keeps its WAL from now on. Where none can be had, a word goes
+    to ``doubts`` and the work goes on."""
+
+    def __init__(self, connection: Connection, name: str, wanted: bool, doubts: list[str]) -> None:
+        self._connection, self._name, self._wanted, self._doubts = connection, name, wanted, doubts
+
+    def __enter__(self) -> Slot:
+        import psycopg2
+
+        if self._wanted:
+            try:
+                value(
+                    self._connection, "SELECT pg_create_physical_replication_slot(%s, true, true)::text", [self._name]
+                )
+            except psycopg2.Error as exc:
+                self._wanted = False
+                words = str(exc).splitlines()[0]
+                self._doubts.append(f"No slot keeps the WAL while it is copied ({words}); wal_keep_size has to.")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        import psycopg2
+
+        if self._wanted:
+            with contextlib.suppress(psycopg2.Error):  # it is gone with the connection at the latest
+                value(self._connection, "SELECT pg_drop_replication_slot(%s)::text", [self._name])

@@ -11,40 +11,10 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError, ToolError
-
-
-def as_user(name: Optional[str]) -> dict[str, Any]:
-    """Arguments of ``subprocess`` that run a program as a user; none when that is who we are.
-
-    Raises:
-        BadOption: there is no such user, or we are not root and may not become it.
-    """
-    if name is None:
-        return {}
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError as exc:
-        raise BadOption("owner", name, "is no user of this host", "Name the one who owns the data directory.") from exc
-    if entry.pw_uid == os.geteuid():
-        return {}
-    if os.geteuid() != 0:
-        raise BadOption(
-            "owner", name, "is not who runs this module", f"Use become: true with become_user: {name}, or root."
-        )
-    groups = os.getgrouplist(name, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
-
-
-def owner_of(path: str) -> str:
-    """The name of the user who owns a file (its number where it has none)."""
-    uid = os.stat(path).st_uid
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 
 
 def run_as(

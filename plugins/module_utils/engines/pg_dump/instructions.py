@@ -9,29 +9,18 @@ import shlex
 from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-
-_UNPACK = {".zst": "zstd -q -d -c", ".gz": "gzip -d -c", ".lz4": "lz4 -q -d -c"}
-_DECRYPT = {
-    "aes256": 'gpg --batch --quiet --pinentry-mode loopback --passphrase-file "$PASSPHRASE_FILE" --decrypt',
-    "pgp": "gpg --batch --quiet --decrypt",
-}
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.by_hand import (
+    DECRYPT,
+    UNPACK,
+    checksums,
+    read,
+    secrets,
+)
 
 
 def _conninfo(database: str) -> str:
     escaped = database.replace("\\", "\\\\").replace("'", "\\'")
     return shlex.quote(f"dbname='{escaped}'")
-
-
-def _read(key: str, encryption: str) -> str:
-    """A shell pipeline that prints an artifact's content; file names are our own and safe (engines.options.file_name)."""
-    words, name = [f"cat ./{key}"], key
-    if name.endswith(".gpg"):
-        words.append(_DECRYPT[encryption])
-        name = name[: -len(".gpg")]
-    for suffix, command in _UNPACK.items():
-        if name.endswith(suffix):
-            words.append(command)
-    return " | ".join(words)
 
 
 def _directory(entry: dict[str, Any], keys: list[str], encryption: str, native: bool) -> tuple[list[str], str]:
@@ -43,10 +32,10 @@ def _directory(entry: dict[str, Any], keys: list[str], encryption: str, native: 
         if name.endswith(".gpg"):
             name = name[: -len(".gpg")]
         if native:
-            command = f"cat ./{key}" + (f" | {_DECRYPT[encryption]}" if key.endswith(".gpg") else "")
+            command = f"cat ./{key}" + (f" | {DECRYPT[encryption]}" if key.endswith(".gpg") else "")
         else:
-            command = _read(key, encryption)
-            name = next((name[: -len(suffix)] for suffix in _UNPACK if name.endswith(suffix)), name)
+            command = read(key, encryption)
+            name = next((name[: -len(suffix)] for suffix in UNPACK if name.endswith(suffix)), name)
         lines.append(f'{command} > "$UNPACKED/{name}"')
     return lines, '"$UNPACKED"'
 
@@ -62,30 +51,26 @@ def write(record: Record) -> str:
         "# Where the server is, and who you are there (a superuser; a password goes into ~/.pgpass):",
         "#   export PGHOST=... PGPORT=5432 PGUSER=postgres",
     ]
-    if method == "aes256":
-        lines += ["# A file with the passphrase, mode 0600:", "#   export PASSPHRASE_FILE=/root/passphrase"]
-    if method == "pgp":
-        lines += [f"# gpg must hold a secret key of: {', '.join(record.encryption['recipients'])}"]
+    lines += secrets(record)
     lines += [
         "export PGOPTIONS='-c default_transaction_read_only=off'",  # a database may be read-only by default
         "set -o pipefail",
         "",
         "# 1. Is everything still as it was written?",
-        "sha256sum --quiet --check <<'SUMS'",
+        *checksums(record),
+        "",
     ]
-    lines += [f"{artifact.sha256}  ./{artifact.key}" for artifact in record.artifacts]
-    lines += ["SUMS", ""]
     for artifact in record.artifacts:
         if artifact.role == "globals":
             lines += [
                 "# 2. Roles and tablespaces. 'already exists' is no harm; the directories of tablespaces must be there.",
-                f"{_read(artifact.key, method)} | psql -X -q -d postgres",
+                f"{read(artifact.key, method)} | psql -X -q -d postgres",
                 "",
             ]
         if artifact.role == "cluster":
             lines += [
                 "# Settings, pg_hba rules, extensions, slots and row counts, to read:",
-                f"#   {_read(artifact.key, method)}",
+                f"#   {read(artifact.key, method)}",
                 "",
             ]
     for entry in record.databases:
@@ -98,7 +83,7 @@ def write(record: Record) -> str:
             )
             if name != "postgres":
                 lines.append(_createdb(entry))
-            lines.append(f"{_read(keys[0], method)} | psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -d {quoted}")
+            lines.append(f"{read(keys[0], method)} | psql -X -q -v ON_ERROR_STOP=1 -o /dev/null -d {quoted}")
         else:
             target = f"--dbname={quoted}" if name == "postgres" else "--create --dbname=postgres"
             if entry["format"] == "directory":
@@ -107,7 +92,7 @@ def write(record: Record) -> str:
                 lines.append(f"pg_restore --exit-on-error {target} {path}")
                 lines.append('rm -r "$UNPACKED"')
             else:
-                lines.append(f"{_read(keys[0], method)} | pg_restore --exit-on-error {target}")
+                lines.append(f"{read(keys[0], method)} | pg_restore --exit-on-error {target}")
         lines.append("")
     return "\n".join(lines)
 

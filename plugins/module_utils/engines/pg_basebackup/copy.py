@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of pg_basebackup, whose archives are read while they are written.
+
+It writes each tablespace as a file into a directory that must be empty when it starts; only a server without tablespaces can
+be copied to a pipe, and then without its manifest beside it. So the archives' names are made as named pipes in the moment in
+which it says that the copy begins: it opens them, and nothing is staged on the disk. One that it should have opened first,
+as the server answered faster than we did, is a file, and is stored at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+
+_BEGINS = "initiating base backup"
+
+
+def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callable[[str, str], None]) -> str:
+    """Run pg_basebackup into ``directory``, which must not be there yet. ``keep(name, path)`` stores one file; for ``names`` it
+    is called in threads, with pipes, for others (the manifest) at the end. Returns the messages.
+
+    Raises:
+        ToolError: pg_basebackup failed; what ``keep`` raised, when that is why.
+    """
+    os.mkdir(directory, 0o700)
+    try:
+        process = subprocess.Popen(
+            [*argv, f"--pgdata={directory}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C"},
+            text=True,
+            errors="replace",
+        )
+    except OSError as exc:
+        raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
+    said: list[str] = []
+    readers: dict[str, Background[None]] = {}
+
+    def read(name: str, path: str) -> None:
+        try:
+            keep(name, path)
+        except BaseException:
+            process.terminate()  # else it would wait for ever for somebody to read
+            raise
+
+    try:
+        for line in process.stderr or ():
+            said.append(line)
+            if _BEGINS in line and not readers:
+                readers = _pipes(directory, names, read)
+        code = process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        if process.stderr:
+            process.stderr.close()
+        _release(directory, readers)
+    for reader in readers.values():
+        reader.wait()
+    # When a reader failed, the store or a full disk is why: pg_basebackup only found its pipe broken.
+    if code:
+        for reader in readers.values():
+            reader.result()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+        raise ToolError(f"pg_basebackup {how}: {_words(said)}{_way_out(''.join(said))}")
+    for reader in readers.values():
+        reader.result()
+    for name in sorted(os.listdir(directory)):
+        if name not in readers:
+            keep(name, os.path.join(directory, name))
+    return "".join(said)
+
+
+def _pipes(directory: str, names: Sequence[str], keep: Callable[[str, str], None]) -> dict[str, Background[None]]:
+    made = {}
+    for name in names:
+        path = os.path.join(directory, name)
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(path, 0o600)
+            made[name] = path
+    return {name: Background(lambda name=name, path=path: keep(name, path)) for name, path in made.items()}  # type: ignore[misc]
+
+
+def _release(directory: str, readers: dict[str, Background[None]]) -> None:
+    """A reader whose pipe nobody ever opened would wait for ever: open it, and close it."""
+    for name, reader in readers.items():
+        while not reader.done():
+            with contextlib.suppress(OSError):  # nobody reads it yet, or no more
+                os.close(os.open(os.path.join(directory, name), os.O_WRONLY | os.O_NONBLOCK))
+            reader.wait(0.2)
+
+
+def _words(said: Sequence[str]) -> str:
+    telling = [
+        line.strip() for line in said if "error" in line or "FATAL" in line or "DETAIL" in line or "HINT" in line
+    ]
+    return " / ".join(telling[-6:] or [line.strip() for line in said[-6:]])
+
+
+def _way_out(text: str) -> str:
+    for part, hint in (
+        ("promoted during", " The standby was promoted while it was copied: run the backup again."),
+        ("no pg_hba.conf entry for replication", " Allow replication for this role in pg_hba.conf."),
+        ("must be superuser or replication role", " Give the role REPLICATION (the role setup does)."),
+        ("permission denied to start WAL sender", " Give the role REPLICATION (the role setup does)."),
+        ("number of requested standby connections exceeds", " Raise max_wal_senders."),
+        ("WAL summar", " Set summarize_wal = on before the full backup, and take a full one."),
+        ("has already been removed", " Keep more of it: wal_keep_size, or a slot (max_replication_slots)."),
+        ("was generated for system identifier", " Take a full backup."),
+    ):
+        if part in text:
+            return hint
+    return ""

@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What pg_basebackup copies, and how: options to arguments, and what it says while it works. Pure.
+
+Source: https://www.postgresql.org/docs/current/app-pgbasebackup.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES
+
+# Every server's directory is one tar archive, and each tablespace's another one, named by its oid.
+BASE = "base.tar"
+MANIFEST = "backup_manifest"
+CONFIGURATION = "configuration.tar"
+
+
+@dataclass(frozen=True)
+class BaseOptions:
+    """The options of ``pg_backup`` that belong to this engine. ``max_rate`` is bytes per second."""
+
+    kind: str
+    include_wal: bool
+    checkpoint: str
+    max_rate: Optional[int]
+    compression_at: str
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> BaseOptions:
+        """Raises BadOption for what makes no sense."""
+        kind = params["kind"] or "full"
+        if kind not in ("full", "incremental"):
+            raise BadOption("kind", kind, "is no kind of backup that pg_basebackup makes", "Use full or incremental.")
+        options = cls(kind, params["include_wal"], params["checkpoint"], params["max_rate"], params["compression_at"])
+        # The server takes 32 kB to 1 GB a second.
+        if options.max_rate is not None and not 32 * 1024 <= options.max_rate <= 1024**3:
+            raise BadOption(
+                "max_rate", options.max_rate, "is out of range", "Use 32768 to 1073741824 bytes per second."
+            )
+        if options.compression_at == "server" and params["compression"] == "none":
+            raise BadOption("compression_at", "server", "means nothing without compression", "Leave it out.")
+        return options
+
+    def scope(self) -> dict[str, Any]:
+        """The whole server, always: backups of this engine stand in for each other, whatever their kind."""
+        return {"cluster": True}
+
+    def enough(self) -> Sequence[str]:
+        """The kinds of a fresh backup that make another one needless."""
+        return ("full",) if self.kind == "full" else ("full", "incremental")
+
+    def arguments(self, method: str, level: Optional[int]) -> list[str]:
+        """Arguments of pg_basebackup, apart from where and from whom. Nothing is flushed to the disk: the archives are
+        pipes, and the repository does that."""
+        words = ["--format=tar", "--no-sync", "--verbose", "--no-password", f"--checkpoint={self.checkpoint}"]
+        words.append("--wal-method=" + ("fetch" if self.include_wal else "none"))
+        words += [f"--max-rate={self.max_rate // 1024}"] if self.max_rate else []
+        if self.compression_at == "server":
+            # zstd's negative levels are its program's; the server takes 1 and up.
+            chosen = max(level or 1, 1)
+            words.append(f"--compress=server-{method}:{chosen}")
+        return words
+
+    def suffix(self, method: str) -> str:
+        """What pg_basebackup itself adds to the archives' names."""
+        return SUFFIXES[method] if self.compression_at == "server" else ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What pg_basebackup told of a copy."""
+
+    start_lsn: Optional[str]
+    timeline: Optional[int]
+    stop_lsn: Optional[str]
+
+
+def understand(messages: str) -> Said:
+    """Read its messages, which are in English."""
+    start = re.search(r"write-ahead log start point: ([0-9A-F]+/[0-9A-F]+) on timeline (\d+)", messages)
+    stop = re.search(r"write-ahead log end point: ([0-9A-F]+/[0-9A-F]+)", messages)
+    return Said(
+        start.group(1) if start else None,
+        int(start.group(2)) if start else None,
+        stop.group(1) if stop else None,
+    )

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read back: bytes from a repository through the programs that undo what was done to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command, OnBytes, pump, run
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES, Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Bytes to read, and the programs that decrypt and decompress them."""
+
+    open: Callable[[], BinaryIO]
+    filters: list[Command]
+
+    def read(self) -> bytes:
+        """All of it; for what is small."""
+        with self.open() as source:
+            return run(self.filters, source) if self.filters else source.read()
+
+    def head(self, most: int) -> bytes:
+        """Its beginning; the programs are stopped then."""
+        with self.open() as source:
+            if not self.filters:
+                return source.read(most)
+            with Chain(self.filters, source) as chain:
+                data = chain.output.read(most)
+                if not data:
+                    chain.finish()  # it says why
+                return data
+
+    def save(self, path: str, on_bytes: OnBytes) -> None:
+        """Into a file of mode 0600."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "wb") as target, self.open() as source:
+            pump(self.filters or [Command(["cat"])], source, target, on_bytes)
+
+
+def stream_of(opener: Callable[[], BinaryIO], name: str, encryption: Encryption, unpack: bool = True) -> Stream:
+    """An artifact, whose name says what was done to it. ``unpack``: what the engine itself did not compress."""
+    filters: list[Command] = []
+    if name.endswith(".gpg"):
+        filters += encryption.decrypt()
+        name = name[: -len(".gpg")]
+    for method, suffix in SUFFIXES.items():
+        if unpack and suffix and name.endswith(suffix):
+            compression = Compression(method)
+            compression.check()
+            filters += compression.decompress()
+    return Stream(opener, filters)
