@@ -13,10 +13,11 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test lint sanity unit integration matrix bench clean
+.PHONY: help setup demo test lint sanity unit integration matrix test-stores bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
+	@echo "make test-stores  the same through Ceph's S3, where it is installed"
 	@echo "make bench  ours and the guides' pipelines, side by side"
 
 setup: $(STAMP) $(HERE)
@@ -61,6 +62,10 @@ unit: setup
 integration: setup matrix
 	@tests/tools/install_stores.sh
 	$(PY) -m pytest -q tests/integration
+
+# Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.
+test-stores: setup
+	$(PY) -m pytest -q -rs tests/stores
 
 # The other controllers that are supported, each in an environment of its own.
 matrix: .work/venv-2.17/.installed .work/venv-2.18/.installed

@@ -79,14 +79,17 @@ mon data avail warn = 1
 mon data avail crit = 0
 osd data = {directory}/osd
 osd objectstore = memstore
-memstore device bytes = 1073741824
+memstore device bytes = {capacity}
 osd memory target = 939524096
 ms bind ipv6 = false
-rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw frontends = beast {endpoint}
 rgw crypt require ssl = false
 rgw enable usage log = false
 rgw run sync thread = false
 rgw thread pool size = 32
+# Memory is short: what was deleted goes soon, and not in two hours.
+rgw gc obj min wait = 2
+rgw gc processor period = 2
 """
 
 
@@ -438,8 +441,9 @@ class CephServer(_S3):
     name = "Ceph"
     checksums = "when_required"  # version 16 refuses boto3's default ones
 
-    def __init__(self) -> None:
-        super().__init__(tls=False)
+    def __init__(self, *, tls: bool = False, capacity: int = 1024**3) -> None:
+        self._capacity = capacity  # bytes, taken from the machine's memory as they are written
+        super().__init__(tls=tls)
 
     def __enter__(self) -> CephServer:
         return self
@@ -464,9 +468,17 @@ class CephServer(_S3):
 
     def _start(self) -> None:
         self._conf = self.directory / "ceph.conf"
+        mon_port, tls = free_port(), self.certificate
+        endpoint = f"endpoint=127.0.0.1:{self.port}"
+        if tls:
+            endpoint = f"ssl_{endpoint} ssl_certificate={tls.cert} ssl_private_key={tls.key}"
         self._conf.write_text(
             CEPH_CONFIGURATION.format(
-                fsid=uuid.uuid4(), directory=self.directory, port=self.port, mon_port=(mon_port := free_port())
+                fsid=uuid.uuid4(),
+                directory=self.directory,
+                endpoint=endpoint,
+                mon_port=mon_port,
+                capacity=self._capacity,
             )
         )
         keyring = str(self.directory / "keyring")
