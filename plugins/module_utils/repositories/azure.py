@@ -9,6 +9,7 @@ import base64
 import contextlib
 import datetime
 import os
+import re
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
@@ -27,6 +28,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.obj
     Store,
     Transfer,
     Upload,
+    ca_file,
     missing_library,
     skew,
     transport,
@@ -143,8 +145,8 @@ class Azure(Store):
 
     def unfinished(self, prefix: str) -> Sequence[str]:
         blobs = self.client.list_blobs(name_starts_with=prefix, include=["uncommittedblobs"], results_per_page=5000)
-        # An uncommitted blob has no ETag and no size of its own.
-        return [blob.name for blob in blobs if not blob.etag or blob.creation_time is None]
+        # An uncommitted blob is listed as an empty one, and is not there when it is asked for.
+        return [blob.name for blob in blobs if not blob.size and self._properties(blob.name) is None]
 
     def forget_unfinished(self, prefix: str) -> int:
         found = self.unfinished(prefix)
@@ -187,7 +189,7 @@ class Azure(Store):
         return format_time(until) if until and until > utcnow() else None
 
     def inspect(self, retention: int) -> list[Finding]:
-        found = [transport(self.client.url), *inspect_sas(self._options)]
+        found = [transport(self.client.url.partition("?")[0]), *inspect_sas(self._options)]  # the rest is the token
         dates: list[Optional[str]] = []
         properties = None
         with contextlib.suppress(Exception):  # a SAS token of the container may not ask for its properties
@@ -302,7 +304,7 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
     given = [name for name in ("connection_string", "account_key", "sas_token") if options.get(name)]
     if len(given) > 1:
         raise BadOption(f"repository.{given[0]}", "(hidden)", f"is given together with {given[1]}", "Give one of them.")
-    verify: Any = options.get("ca_file") or bool(options.get("validate_certs", True))
+    verify: Any = ca_file(options) or bool(options.get("validate_certs", True))
     common: dict[str, Any] = {
         "connection_verify": verify,
         "connection_timeout": 10,
@@ -397,12 +399,16 @@ def _part(connection_string: Optional[str], name: str) -> Optional[str]:
 
 def _code(exc: Exception) -> str:
     """The store's error code; empty where it did not answer."""
-    return str(getattr(exc, "error_code", None) or "")
+    code = getattr(exc, "error_code", None)
+    return str(getattr(code, "value", code) or "")
 
 
 def _said(exc: Exception) -> str:
     code = _code(exc) or type(exc).__name__
-    return f"{code}: {str(exc).splitlines()[0].rstrip('.') if str(exc) else ''}"
+    words = str(exc).splitlines()[0].rstrip(".") if str(exc) else ""
+    # Where a connection fails, the library names the whole address, with the token's signature.
+    hidden = re.sub(r"sig=[^&\s)]+", "sig=(hidden)", words)
+    return f"{code}: {hidden}"
 
 
 def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastError:
@@ -412,7 +418,9 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastE
     advice = _ADVICE.get(code, "")
     if code in _LOCKED:
         return ObjectLocked(f"Cannot {doing}: {_said(exc)}.")
-    if "CERTIFICATE_VERIFY_FAILED" in words:
+    if "failed to authenticate" in words:  # whatever the code: it is not the same everywhere
+        advice = _ADVICE["AuthenticationFailed"]
+    elif "CERTIFICATE_VERIFY_FAILED" in words:
         advice = "Nobody here trusts the store's certificate: name the CA's file by repository.ca_file."
     elif "ClientAuthenticationError" in type(exc).__name__ and not code:
         advice = "No credentials were found: give account_key, sas_token or connection_string, or run where there is an identity."

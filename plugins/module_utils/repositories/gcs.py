@@ -27,6 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.obj
     Store,
     Transfer,
     Upload,
+    ca_file,
     missing_library,
     transport,
 )
@@ -235,7 +236,7 @@ def make_client(options: Mapping[str, Any]) -> Any:
             )
         else:
             client = storage.Client(project=options.get("project"), **given)
-    except (OSError, ValueError, KeyError) as exc:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as exc:  # any JSON may be in the file
         words = getattr(exc, "strerror", None) or f"{type(exc).__name__}: {exc}"
         raise BadOption(
             "repository.credentials_file",
@@ -248,8 +249,9 @@ def make_client(options: Mapping[str, Any]) -> Any:
             "There are no credentials for Google Cloud Storage: give repository.credentials_file, or run where there is a "
             f"workload identity. ({' '.join(str(exc).split())})"
         ) from exc
-    if options.get("ca_file") or not options.get("validate_certs", True):
-        client._http.verify = options.get("ca_file") or False
+    trusted = ca_file(options)
+    if trusted or not options.get("validate_certs", True):
+        client._http.verify = trusted or False
     return client
 
 

@@ -16,17 +16,19 @@ import io
 import itertools
 import os
 import random
+import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import BinaryIO, NoReturn, Optional, TypeVar, cast
+from typing import Any, BinaryIO, NoReturn, Optional, TypeVar, cast
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
     HoldfastError,
     ObjectMissing,
     RepositoryError,
@@ -470,6 +472,23 @@ def _ranges(size: int, part: int) -> Iterator[tuple[int, int]]:
     """Starts and sizes that make up an object."""
     for start in range(0, size, part):
         yield start, min(part, size - start)
+
+
+def ca_file(options: Mapping[str, Any]) -> Optional[str]:
+    """The file of the authorities that the store's certificate is checked by; None: the system's.
+
+    Raises:
+        BadOption: it cannot be read, or has no certificate.
+    """
+    path: Optional[str] = options.get("ca_file")
+    if path:
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as exc:  # ssl.SSLError is one
+            raise BadOption(
+                "repository.ca_file", path, f"cannot be used ({exc})", "Name a file of certificates in PEM."
+            ) from exc
+    return path
 
 
 def missing_library(package: str, store: str, cause: ImportError) -> NoReturn:

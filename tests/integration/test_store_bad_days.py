@@ -1,0 +1,862 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad days of object stores: each gives one clear error, and loses nothing. The servers are real; what fails is between."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import fault
+from lab.http_fault import (
+    CORRUPT,
+    FALSIFY,
+    FALSIFY_UP,
+    HOLD,
+    RESET,
+    SWALLOW,
+    Answer,
+    HttpProxy,
+    Request,
+    is_part,
+)
+from lab.playbooks import ModuleResult, RunningModule, collections_path, run_adhoc, run_module, start_module
+from lab.servers import Server
+from lab.stores import AzureServer, GcsServer, S3Server
+
+Options = dict[str, Any]
+PART = 5 * 1024 * 1024
+PREFIX = "back ups/ü/one"
+# Some rows, and twelve megabytes which, not compressed, go up in three parts.
+FILL = """
+CREATE TABLE items (id serial PRIMARY KEY, name text NOT NULL UNIQUE);
+INSERT INTO items (name) SELECT 'item ' || n FROM generate_series(1, 500) AS n;
+CREATE TABLE noise AS
+SELECT n, (SELECT string_agg(md5((n * 1000 + m)::text), '') FROM generate_series(1, 400) AS m) AS text
+FROM generate_series(1, 950) AS n;
+"""
+SMALL: Options = {"exclude_tables": ["noise"]}
+
+
+# Servers
+
+
+@pytest.fixture(scope="module")
+def shop(server_factory: Callable[..., Server]) -> Server:
+    server = server_factory(16)
+    server.psql("CREATE DATABASE shop;")
+    server.psql(FILL, "shop")
+    return server
+
+
+def started(kind: Any, **options: Any) -> Iterator[Any]:
+    reason = kind.missing()
+    if reason:
+        pytest.skip(reason)
+    with kind(**options) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    yield from started(S3Server, tls=False)
+
+
+@pytest.fixture(scope="module")
+def s3_tls() -> Iterator[S3Server]:
+    yield from started(S3Server, tls=True)
+
+
+@pytest.fixture(scope="module")
+def azure() -> Iterator[AzureServer]:
+    yield from started(AzureServer, tls=False)
+
+
+@pytest.fixture(scope="module")
+def gcs() -> Iterator[GcsServer]:
+    yield from started(GcsServer)
+
+
+@pytest.fixture(scope="module")
+def way(s3: S3Server) -> Iterator[HttpProxy]:
+    """The way to the S3 server, on which things happen."""
+    with HttpProxy(s3.port) as proxy:
+        yield proxy
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of the S3 server, as its operator sees it."""
+
+    server: S3Server
+    name: str
+
+    @property
+    def client(self) -> Any:
+        return self.server.client()
+
+    def options(self, way: HttpProxy | None = None, **options: Any) -> Options:
+        """For ``repository``; over a way on which things happen."""
+        where = {"type": "s3", "bucket": self.name, "endpoint_url": way.url if way else self.server.endpoint_url}
+        keys = {"access_key": self.server.access_key, "secret_key": self.server.secret_key}
+        return {**where, **keys, "prefix": PREFIX, "part_size": PART, "concurrency": 2, **options}
+
+    def all_keys(self, prefix: str = "") -> list[str]:
+        found = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix).get("Contents", [])
+        return [entry["Key"] for entry in found]
+
+    def unfinished(self) -> list[str]:
+        """The keys of uploads that were begun, and neither finished nor aborted."""
+        return [entry["Key"] for entry in self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])]
+
+    def contents(self) -> bytes:
+        """All that is in the bucket, in one."""
+        return b"".join(self.client.get_object(Bucket=self.name, Key=key)["Body"].read() for key in self.all_keys())
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> Bucket:
+    """An empty one."""
+    return Bucket(s3, s3.make_bucket(f"test-{secrets.token_hex(6)}"))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A bucket with a backup that must outlive everything."""
+
+    bucket: Bucket
+    id: str
+
+    def stands(self, shop: Server, *others: str) -> None:
+        """The backup is listed and can be restored; nothing else looks like one, no upload was left, nobody has the lock."""
+        whole(self.bucket, self.id, *others)
+        readable(shop, self.bucket.options(), self.id)
+
+
+@pytest.fixture(scope="module")
+def original(shop: Server, s3: S3Server) -> Kept:
+    bucket = Bucket(s3, s3.make_bucket("original"))
+    return Kept(bucket, made(shop, bucket.options(), **SMALL)["backup"]["id"])
+
+
+@pytest.fixture
+def kept(original: Kept, bucket: Bucket) -> Kept:
+    for key in original.bucket.all_keys():
+        source = {"Bucket": original.bucket.name, "Key": key}
+        bucket.client.copy_object(Bucket=bucket.name, Key=key, CopySource=source)
+    return Kept(bucket, original.id)
+
+
+@pytest.fixture
+def running() -> Iterator[list[RunningModule]]:
+    """Modules that a test started; none of them outlives it."""
+    modules: list[RunningModule] = []
+    yield modules
+    for module in modules:
+        module.kill()
+
+
+# Runs
+
+
+def login(server: Server) -> Options:
+    return {**server.login(), "bin_dir": str(server.bindir)}
+
+
+def arguments(server: Server, repository: Options | list[Options], **options: Any) -> Options:
+    where = {"repositories": repository} if isinstance(repository, list) else {"repository": repository}
+    return {**login(server), **where, "databases": ["shop"], "globals": False, "compression": "none", **options}
+
+
+def back_up(server: Server, repository: Options | list[Options], **options: Any) -> ModuleResult:
+    return run_module("pg_backup", arguments(server, repository, **options))
+
+
+def made(server: Server, repository: Options | list[Options], **options: Any) -> Options:
+    done = back_up(server, repository, **options)
+    assert done.changed and not done.failed, done.msg
+    assert done.result["backup"]["verified_at"]
+    return done.result
+
+
+def facts(repository: Options | list[Options], **options: Any) -> Options:
+    where = {"repositories": repository} if isinstance(repository, list) else {"repository": repository}
+    done = run_module("backup_facts", {**where, **options})
+    assert not done.failed, done.msg
+    found: Options = done.result["ansible_facts"]["holdfast_backups"]
+    return found
+
+
+def ids(found: Options) -> list[str]:
+    return [entry["id"] for entry in found["backups"]]
+
+
+def restore(server: Server, repository: Options, backup: str, check: bool = False) -> ModuleResult:
+    chosen = {"databases": ["shop"], "target_db": "restored", "backup_id": backup}
+    return run_module("pg_restore", {**login(server), "repository": repository, **chosen}, check=check)
+
+
+def readable(server: Server, repository: Options, backup: str) -> None:
+    """A restore would be done: its check reads the whole backup back, and compares."""
+    done = restore(server, repository, backup, check=True)
+    assert done.changed and not done.failed, done.msg
+
+
+def whole(bucket: Bucket, *backups: str) -> None:
+    """The bucket has these backups, and nothing that a run left."""
+    found = facts(bucket.options())
+    assert ids(found) == list(backups)
+    assert (found["leftovers"], found["lock"], found["problems"]) == ([], None, [])
+    assert bucket.unfinished() == []
+    folders = {key.removeprefix(f"{PREFIX}/main/").split("/")[0] for key in bucket.all_keys(f"{PREFIX}/main/")}
+    assert folders - {"_index.jsonl.gz", "_restores"} == set(backups)
+
+
+def refused(done: ModuleResult, *words: str) -> None:
+    """One clear error with all these words, no traceback, and no change."""
+    assert done.failed, done.result or done.stderr
+    assert not done.changed
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    assert "exception" not in done.result, done.result["exception"]
+    for word in words:
+        assert word in done.msg, done.msg
+
+
+def warned(done: ModuleResult) -> str:
+    """All warnings. (Texts, or from ansible-core 2.19 on objects with texts.)"""
+    return json.dumps(done.result.get("warnings", []), ensure_ascii=False)
+
+
+def silent(done: ModuleResult, *words: str) -> None:
+    """None of these words is in anything that a run said."""
+    for word in words:
+        assert word not in done.stdout + done.stderr
+
+
+def allow(bucket: Bucket, *actions: str) -> Options:
+    """The keys of a user who may do these things in a bucket."""
+    where = [f"arn:aws:s3:::{bucket.name}", f"arn:aws:s3:::{bucket.name}/*"]
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": where}]}
+    access, secret = bucket.server.user(policy)
+    return {"access_key": access, "secret_key": secret}
+
+
+def to_artifact(request: Request) -> bool:
+    """Whether a request is about the dump: the only large object of a backup."""
+    return "/databases/" in request.path or "shop" in request.path
+
+
+# Several repositories
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Options:
+    path = tmp_path / "disk"
+    path.mkdir()
+    return {"name": "disk", "path": str(path)}
+
+
+def test_two_repositories_get_one_dump(shop: Server, disk: Options, bucket: Bucket) -> None:
+    both = [disk, {"name": "cloud", **bucket.options()}]
+    result = made(shop, both)
+    backup = result["backup"]["id"]
+    assert [(tier["name"], tier["backup"], tier["error"]) for tier in result["tiers"]] == [
+        ("disk", backup, None),
+        ("cloud", backup, None),
+    ]
+    found = facts(both)
+    assert ids(found) == [backup]
+    assert found["backups"][0]["tiers"] == ["disk", "cloud"]
+    assert [tier["count"] for tier in found["tiers"]] == [1, 1]
+    # The very same bytes, not two dumps.
+    one, other = (facts(each)["backups"][0] for each in ({"path": disk["path"]}, bucket.options()))
+    assert one["artifacts"] == other["artifacts"]
+    whole(bucket, backup)
+    readable(shop, {"path": disk["path"]}, backup)
+    readable(shop, bucket.options(), backup)
+    assert not back_up(shop, both, max_age="1h").changed
+
+
+def test_one_of_two_repositories_is_down_and_comes_back(shop: Server, disk: Options, bucket: Bucket) -> None:
+    with fault.refusing_port() as port:
+        down = {"name": "cloud", **bucket.options(endpoint_url=f"http://127.0.0.1:{port}")}
+        done = back_up(shop, [disk, down], max_age="1h")
+        assert done.failed
+        found = facts([disk, down])
+    backup = found["newest"]
+    assert found["count"] == 1 and found["backups"][0]["verified_at"]
+    assert f"disk has the backup {backup}, verified" in done.msg
+    assert "1 of 2 repositories failed" in done.msg and "cloud failed" in done.msg and str(port) in done.msg
+    assert "Nothing answers there" in done.msg and "Traceback" not in done.stdout + done.stderr
+    assert "cloud" not in found["backups"][0]["tiers"] and str(port) in found["tiers"][1]["error"]
+    readable(shop, {"path": disk["path"]}, backup)
+
+    healed = [disk, {"name": "cloud", **bucket.options()}]
+    planned = run_module("pg_backup", arguments(shop, healed, max_age="1h"), check=True)
+    assert planned.changed and planned.result["plan"] == [f"copy {backup} from disk to cloud, verified"]
+    # No second dump: there is no server to make it of.
+    done = back_up(shop, healed, max_age="1h", login_port=port)
+    assert done.changed and not done.failed, done.msg
+    assert done.result["backup"]["id"] == backup
+    assert facts(healed)["backups"][0]["tiers"] == ["disk", "cloud"]
+    whole(bucket, backup)
+    readable(shop, bucket.options(), backup)
+    again = back_up(shop, healed, max_age="1h")
+    assert not again.changed and not again.failed
+
+
+def test_one_of_two_repositories_fails_half_way(shop: Server, disk: Options, kept: Kept, way: HttpProxy) -> None:
+    both = [disk, {"name": "cloud", **kept.bucket.options(way)}]
+    denied = Answer(403, "AccessDenied", "Access Denied")
+    with way.rule(lambda request: denied if is_part(request) and request.query["partNumber"] == "2" else None):
+        done = back_up(shop, both)
+    assert done.failed
+    backup = facts({"path": disk["path"]})["newest"]
+    assert f"disk has the backup {backup}, verified" in done.msg
+    assert "cloud failed" in done.msg and "UploadPart" in done.msg
+    readable(shop, {"path": disk["path"]}, backup)
+    kept.stands(shop)
+
+
+def test_all_repositories_are_down(shop: Server, tmp_path: Path, bucket: Bucket) -> None:
+    with fault.refusing_port() as port:
+        down = {"name": "cloud", **bucket.options(endpoint_url=f"http://127.0.0.1:{port}")}
+        done = back_up(shop, [{"name": "disk", "path": str(tmp_path / "not mounted")}, down])
+    refused(done, "2 of 2 repositories failed", "disk failed", "not mounted", "cloud failed", str(port))
+
+
+def test_each_repository_has_a_retention_of_its_own(shop: Server, disk: Options, bucket: Bucket) -> None:
+    both = [
+        {**disk, "retention": {"keep_last": 1}},
+        {"name": "cloud", **bucket.options(), "retention": {"keep_last": 2}},
+    ]
+    backups = [made(shop, both, **SMALL)["backup"]["id"] for _number in range(2)]
+    last = made(shop, both, **SMALL, id="third")
+    assert [[entry["id"] for entry in tier["pruned"]] for tier in last["tiers"]] == [backups[1:], backups[:1]]
+    found = {entry["id"]: entry["tiers"] for entry in facts(both)["backups"]}
+    assert found == {backups[1]: ["cloud"], "third": ["disk", "cloud"]}
+
+
+# S3: who we are, and what we may
+
+
+def test_a_wrong_access_key(shop: Server, kept: Kept) -> None:
+    for name, words in {
+        "access_key": ["InvalidAccessKeyId", "repository.access_key"],
+        "secret_key": ["SignatureDoesNotMatch", "repository.secret_key"],
+    }.items():
+        wrong = kept.bucket.options(**{name: "notTheRightOne"})
+        done = back_up(shop, wrong, **SMALL)
+        refused(done, kept.bucket.name, *words)
+        silent(done, kept.bucket.server.secret_key)
+        refused(run_module("backup_facts", {"repository": wrong}), *words)
+        refused(restore(shop, wrong, "latest"), *words)
+    kept.stands(shop)
+
+
+def test_half_of_the_keys(shop: Server, bucket: Bucket) -> None:
+    done = back_up(shop, bucket.options(secret_key=None))
+    refused(done, "repository.access_key", "repository.secret_key", "belong together")
+
+
+def test_no_such_bucket(shop: Server, bucket: Bucket) -> None:
+    done = back_up(shop, bucket.options(bucket="nobody-made-it"))
+    refused(done, "nobody-made-it", "NoSuchBucket", "Create the bucket", "holdfast.postgres.setup", "repository.bucket")
+
+
+def test_an_authority_that_nobody_trusts(shop: Server, s3_tls: S3Server) -> None:
+    bucket = Bucket(s3_tls, s3_tls.make_bucket("trust"))
+    refused(back_up(shop, bucket.options()), "trust", "certificate", "repository.ca_file")
+    made(shop, bucket.options(ca_file=str(s3_tls.ca_file)), **SMALL)
+    # A file that is no certificate is the file's fault, not the store's.
+    for path in ("/nowhere/ca.pem", "/etc/hostname"):
+        refused(back_up(shop, bucket.options(ca_file=path)), "repository.ca_file", path, "PEM")
+
+
+READ = ("s3:ListBucket", "s3:GetObject", "s3:ListBucketMultipartUploads", "s3:GetObjectVersion")
+WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
+
+
+def test_a_user_who_may_not_write(shop: Server, kept: Kept) -> None:
+    reader = kept.bucket.options(**allow(kept.bucket, *READ))
+    refused(back_up(shop, reader, **SMALL), "AccessDenied", "may not PutObject", "holdfast_setup_policy_file")
+    kept.stands(shop)
+    readable(shop, reader, kept.id)
+
+
+def test_a_user_who_may_not_list(shop: Server, kept: Kept) -> None:
+    blind = kept.bucket.options(**allow(kept.bucket, "s3:GetObject", "s3:DeleteObject", *WRITE))
+    refused(back_up(shop, blind, **SMALL), "AccessDenied", "may not ListObjectsV2", "holdfast_setup_policy_file")
+    kept.stands(shop)
+
+
+def test_a_user_who_may_not_delete(shop: Server, kept: Kept) -> None:
+    careful = kept.bucket.options(**allow(kept.bucket, *READ, *WRITE))
+    done = back_up(shop, careful, **SMALL, retention={"keep_last": 1})
+    # The lock could not be given back: that has to be said, with who may not do what.
+    assert "may not DeleteObject" in done.msg + warned(done), done.result
+    assert "Traceback" not in done.stdout + done.stderr
+    found = facts(kept.bucket.options())
+    assert kept.id in ids(found) and found["count"] == 2 and found["problems"] == []
+    assert found["lock"]["dead"]
+    for backup in ids(found):
+        readable(shop, kept.bucket.options(), backup)
+    # Whoever may delete goes on from there.
+    after = back_up(shop, kept.bucket.options(), **SMALL)
+    assert after.changed and not after.failed and "taken over" in warned(after)
+
+
+# S3: what stores say
+
+SAID = {
+    "expired": (Answer(400, "ExpiredToken", "The provided token has expired."), ["ExpiredToken", "session token"]),
+    "clock": (
+        Answer(
+            403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."
+        ),
+        ["RequestTimeTooSkewed", "clock", "chrony"],
+    ),
+    "region": (
+        Answer(
+            400,
+            "AuthorizationHeaderMalformed",
+            "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-central-1'",
+            {"Region": "eu-central-1"},
+        ),
+        ["eu-central-1", "repository.region"],
+    ),
+    "checksum": (
+        Answer(400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' does not match"),
+        ["request_checksum_calculation: when_required"],
+    ),
+    "quota": (Answer(403, "QuotaExceeded", "The quota is used up"), ["QuotaExceeded", "quota", "prune"]),
+}
+
+
+@pytest.mark.parametrize("since", ["GET", "HEAD", "PUT"])
+@pytest.mark.parametrize("what", SAID)
+def test_the_store_says_no(shop: Server, kept: Kept, way: HttpProxy, what: str, since: str) -> None:
+    """To the first listing, to the first look (whose answer has no words), or to the first write; and to all from then on."""
+    answer, words = SAID[what]
+    with way.rule(lambda request: answer if request.count or request.method == since else None):
+        done = back_up(shop, kept.bucket.options(way), **SMALL)
+    refused(done, kept.bucket.name, *words)
+    silent(done, kept.bucket.server.secret_key)
+    whole(kept.bucket, kept.id)
+
+
+def test_a_token_that_expires_half_way(shop: Server, kept: Kept, way: HttpProxy) -> None:
+    answer, words = SAID["expired"]
+
+    def late(request: Request) -> bool:
+        return request.count > 0 or is_part(request) and request.query["partNumber"] == "2"
+
+    with way.rule(lambda request: answer if late(request) else None):
+        done = back_up(shop, kept.bucket.options(way))
+    refused(done, kept.bucket.name, *words)
+    # Nothing could be taken back: that waits for the next run.
+    found = facts(kept.bucket.options())
+    assert ids(found) == [kept.id] and len(found["leftovers"]) == 1 and found["lock"]["dead"]
+    after = made(shop, kept.bucket.options(), **SMALL)
+    kept.stands(shop, after["backup"]["id"])
+
+
+def test_a_store_that_is_busy_for_a_moment(shop: Server, kept: Kept, way: HttpProxy) -> None:
+    with way.rule(lambda request: Answer() if is_part(request) and request.count < 2 else None):
+        result = made(shop, kept.bucket.options(way))
+        assert way.struck == 2
+    kept.stands(shop, result["backup"]["id"])
+    readable(shop, kept.bucket.options(), result["backup"]["id"])
+
+
+def test_a_store_that_is_busy_for_ever(shop: Server, kept: Kept, way: HttpProxy) -> None:
+    began = time.monotonic()
+    with way.rule(lambda request: Answer() if is_part(request) else None):
+        done = back_up(shop, kept.bucket.options(way))
+    refused(done, "SlowDown", "repository.concurrency", "repository.bandwidth_limit")
+    assert time.monotonic() - began < 60
+    kept.stands(shop)
+
+
+# S3: the way there and back
+
+
+def test_a_connection_that_breaks_off(shop: Server, kept: Kept, way: HttpProxy) -> None:
+    """Once half-way up, once half-way down: both are done again."""
+    with way.rule(lambda request: RESET if is_part(request) and request.count < 1 else None):
+        first = made(shop, kept.bucket.options(way))
+        assert way.struck == 1
+
+    def down(request: Request) -> bool:
+        return request.method == "GET" and "list-type" not in request.query and to_artifact(request)
+
+    with way.rule(lambda request: RESET if down(request) and request.count < 1 else None):
+        second = made(shop, kept.bucket.options(way))
+        assert way.struck == 1
+    kept.stands(shop, first["backup"]["id"], second["backup"]["id"])
+
+
+@pytest.mark.parametrize("checksums", ["when_supported", "when_required", None])
+def test_a_part_that_arrives_with_another_byte(shop: Server, kept: Kept, way: HttpProxy, checksums: str | None) -> None:
+    """The store is sent a checksum, whichever the setting, and refuses."""
+    chosen = {"request_checksum_calculation": checksums} if checksums else {}
+    options = kept.bucket.options(way, **chosen)
+    with way.rule(lambda request: CORRUPT if is_part(request) and request.count < 1 else None):
+        done = back_up(shop, options)
+        assert way.struck == 1
+    if done.failed:
+        refused(done, "BadDigest")
+        kept.stands(shop)
+    else:
+        backup = done.result["backup"]["id"]
+        kept.stands(shop, backup)
+        readable(shop, kept.bucket.options(), backup)
+
+
+@pytest.mark.parametrize("size", ["parts", "small"])
+def test_a_store_that_compares_no_checksums(shop: Server, kept: Kept, way: HttpProxy, size: str) -> None:
+    """What was read back tells."""
+
+    def hit(request: Request) -> bool:
+        return is_part(request) if size == "parts" else request.method == "PUT" and to_artifact(request)
+
+    with way.rule(lambda request: FALSIFY_UP if hit(request) and request.count < 1 else None):
+        done = back_up(shop, kept.bucket.options(way), **(SMALL if size == "small" else {}))
+        assert way.struck == 1
+    refused(done, "another content than was written", "cannot be trusted")
+    kept.stands(shop)
+
+
+@pytest.mark.parametrize("what", ["part", "end", "artifact", "manifest", "instructions"])
+def test_a_store_that_accepts_and_loses(shop: Server, kept: Kept, way: HttpProxy, what: str) -> None:
+    def hit(request: Request) -> bool:
+        return {
+            "part": is_part(request) and request.query["partNumber"] == "2",
+            "end": request.method == "POST" and "uploadId" in request.query,
+            "artifact": request.method == "PUT" and to_artifact(request),
+            "manifest": request.method == "PUT" and request.path.endswith("/manifest.json"),
+            "instructions": request.method == "PUT" and request.path.endswith("/RESTORE.txt"),
+        }[what]
+
+    with way.rule(lambda request: SWALLOW if hit(request) else None):
+        done = back_up(shop, kept.bucket.options(way), **({} if what in ("part", "end") else SMALL))
+        assert way.struck >= 1
+    refused(done, kept.bucket.name)
+    if what != "part":
+        refused(done, "has nothing of it", "cannot be trusted")
+    kept.stands(shop)
+
+
+def test_an_object_that_goes_between_writing_and_reading(shop: Server, kept: Kept, way: HttpProxy) -> None:
+    gone = Answer(404, "NoSuchKey", "The specified key does not exist.")
+
+    def down(request: Request) -> bool:
+        return request.method == "GET" and "list-type" not in request.query and to_artifact(request)
+
+    with way.rule(lambda request: gone if down(request) else None):
+        refused(back_up(shop, kept.bucket.options(way), **SMALL), "is missing", "cannot be trusted")
+    kept.stands(shop)
+
+
+def test_another_byte_on_the_way_down(shop: Server, kept: Kept, way: HttpProxy) -> None:
+    def down(request: Request) -> bool:
+        return request.method == "GET" and "list-type" not in request.query and to_artifact(request)
+
+    with way.rule(lambda request: FALSIFY if down(request) else None):
+        refused(back_up(shop, kept.bucket.options(way)), "another content than was written")
+        refused(restore(shop, kept.bucket.options(way), kept.id), "another content than was written")
+    kept.stands(shop)
+
+
+# S3: behind our back
+
+
+@pytest.mark.parametrize("what", ["removed", "changed", "cut"])
+def test_an_object_is_not_what_it_was(shop: Server, kept: Kept, what: str) -> None:
+    bucket = kept.bucket
+    (key,) = [key for key in bucket.all_keys() if f"/{kept.id}/" in key and "shop" in key]
+    data = bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read()
+    if what == "removed":
+        bucket.client.delete_object(Bucket=bucket.name, Key=key)
+    else:
+        new = data[:-1] if what == "cut" else data[:-100] + bytes([data[-100] ^ 1]) + data[-99:]
+        bucket.client.put_object(Bucket=bucket.name, Key=key, Body=new)
+    words = {"removed": "is missing", "changed": "sha256", "cut": "bytes instead of"}[what]
+    for backup in (kept.id, "latest"):
+        refused(restore(shop, bucket.options(), backup), words, key.rpartition("/")[2], "use another one")
+    assert shop.query("SELECT count(*) FROM pg_database WHERE datname LIKE 'restored%'") == [(0,)]
+
+
+def begin_and_kill(shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]) -> None:
+    """A run that is killed while its second part goes up."""
+
+    def hit(request: Request) -> bool:
+        return is_part(request) and request.query["partNumber"] == "2"
+
+    with way.rule(lambda request: HOLD if hit(request) else None):
+        module = start_module("pg_backup", arguments(shop, kept.bucket.options(way)))
+        running.append(module)
+        way.wait_for(1)
+        module.kill()
+        assert len(kept.bucket.unfinished()) == 1
+
+
+def test_a_run_that_was_killed(shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]) -> None:
+    begin_and_kill(shop, kept, way, running)
+    found = facts(kept.bucket.options())
+    assert ids(found) == [kept.id] and len(found["leftovers"]) == 1 and found["lock"]["dead"]
+    done = back_up(shop, kept.bucket.options())
+    assert done.changed and not done.failed, done.msg
+    assert "taken over" in warned(done)
+    assert done.result["plan"][0].startswith(f"remove what the interrupted run {found['leftovers'][0]} left")
+    kept.stands(shop, done.result["backup"]["id"])
+
+
+def test_a_prune_removes_what_a_killed_run_left(
+    shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]
+) -> None:
+    begin_and_kill(shop, kept, way, running)
+    done = run_module("backup_prune", {"repository": kept.bucket.options(), "retention": {"keep_last": 1}})
+    assert done.changed and not done.failed, done.msg
+    kept.stands(shop)
+
+
+def test_a_run_that_is_told_to_stop(shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]) -> None:
+    with way.rule(lambda request: HOLD if is_part(request) else None):
+        module = start_module("pg_backup", arguments(shop, kept.bucket.options(way)))
+        running.append(module)
+        way.wait_for(1)
+        module.process.terminate()
+        time.sleep(0.3)
+        way.release()
+        refused(module.result(30), "SIGTERM")
+    kept.stands(shop)
+
+
+def test_two_runs_at_once(shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]) -> None:
+    with way.rule(lambda request: HOLD if is_part(request) else None):
+        module = start_module("pg_backup", arguments(shop, kept.bucket.options(way)))
+        running.append(module)
+        way.wait_for(1)
+        second = back_up(shop, kept.bucket.options())
+        refused(second, "Another run works on these backups", str(module.process.pid), "lock.json", "lock_wait")
+        prune = run_module("backup_prune", {"repository": kept.bucket.options(), "retention": {"keep_last": 1}})
+        refused(prune, "Another run works on these backups")
+        way.release()
+        first = module.result(60)
+    assert first.changed and not first.failed, first.msg
+    kept.stands(shop, first.result["backup"]["id"])
+
+
+def test_backups_that_the_store_has_locked(shop: Server, s3: S3Server) -> None:
+    bucket = Bucket(s3, s3.make_bucket(f"locked-{secrets.token_hex(4)}", ObjectLockEnabledForBucket=True))
+    options = bucket.options(object_lock="compliance", object_lock_for="1d")
+    first = made(shop, options)["backup"]["id"]
+    done = back_up(shop, options, **SMALL, retention={"keep_last": 1}, databases=["shop"])
+    again = back_up(shop, options, retention={"keep_last": 1})
+    assert not done.failed and not again.failed, done.msg + again.msg
+    assert again.changed and again.result["pruned"] == []
+    assert first in warned(again) and "locked" in warned(again) and "stays" in warned(again)
+    found = facts(options)
+    assert first in ids(found) and found["count"] == 3 and found["leftovers"] == [] and found["lock"] is None
+    readable(shop, options, first)
+    # A backup that is asked to go says why it stays.
+    refused(run_module("pg_backup", {"repository": options, "state": "absent", "id": first, **login(shop)}), "locked")
+    assert first in ids(facts(options))
+
+
+def test_others_in_the_bucket_keep_what_is_theirs(shop: Server, kept: Kept) -> None:
+    bucket, client = kept.bucket, kept.bucket.client
+    # Others' names begin like ours, and like our server's and our backup's.
+    others = [
+        f"{PREFIX} two/main/x/manifest.json",
+        f"{PREFIX}/main2/{kept.id}/manifest.json",
+        f"{PREFIX}/main/{kept.id}-not/file",
+        "back ups/ü/file",
+        "main/file",
+    ]
+    for key in others:
+        client.put_object(Bucket=bucket.name, Key=key, Body=b"theirs")
+    theirs = [f"{PREFIX} two/main/x/big", f"{PREFIX}/main2/{kept.id}/big"]
+    for key in theirs:
+        client.create_multipart_upload(Bucket=bucket.name, Key=key)
+    others.pop(2)  # is a leftover of ours, as it looks
+    last = made(shop, bucket.options(), **SMALL, retention={"keep_last": 1})
+    assert [entry["id"] for entry in last["pruned"]] == [kept.id]
+    run_module("backup_prune", {"repository": bucket.options(), "retention": {"keep_last": 1}})
+    assert ids(facts(bucket.options())) == [last["backup"]["id"]]
+    assert set(others) <= set(bucket.all_keys())
+    assert sorted(bucket.unfinished()) == sorted(theirs)
+    assert not [key for key in bucket.all_keys() if f"/main/{kept.id}" in key]
+
+
+# Libraries and secrets
+
+
+@pytest.mark.parametrize("package", ["boto3", "azure.storage.blob", "google.cloud"])
+def test_a_library_that_is_missing(shop: Server, bucket: Bucket, tmp_path: Path, package: str) -> None:
+    folder = tmp_path.joinpath(*package.split("."))
+    folder.mkdir(parents=True)
+    for part in package.split("."):  # google and azure are many distributions' packages
+        if part != package.split(".")[-1] and package.startswith("azure"):
+            (tmp_path / "azure/__init__.py").touch()
+            (tmp_path / "azure/storage/__init__.py").touch()
+        elif package.startswith("google"):
+            (tmp_path / "google/__init__.py").touch()
+    (folder / "__init__.py").write_text("raise ImportError('there is none')\n")
+    store, name = {
+        "boto3": (bucket.options(), "boto3"),
+        "azure.storage.blob": (
+            {"type": "azure", "account": "a", "container": "c", "account_key": "c2VjcmV0"},
+            "azure-storage-blob",
+        ),
+        "google.cloud": ({"type": "gcs", "bucket": "b"}, "google-cloud-storage"),
+    }[package]
+    env = {"PYTHONPATH": f"{tmp_path}:{collections_path()}"}
+    done = run_module("pg_backup", arguments(shop, store), env=env)
+    refused(done, name, sys.executable, "pip install", "ansible_python_interpreter")
+
+
+def test_secrets_are_said_to_nobody(shop: Server, bucket: Bucket, azure: AzureServer, disk: Options) -> None:
+    key = bucket.server.secret_key
+    both = [disk, {"name": "cloud", **bucket.options()}]
+    for given in (bucket.options(), both):
+        said = run_adhoc("holdfast.postgres.pg_backup", arguments(shop, given), "-vvv")
+        assert said.returncode == 0, said.stdout + said.stderr
+        assert key not in said.stdout + said.stderr + repr(said.tasks)
+    assert key.encode() not in bucket.contents()
+    for path in Path(disk["path"]).rglob("*"):
+        assert not path.is_file() or key.encode() not in path.read_bytes()
+
+    container = azure.make_container(f"secrets-{secrets.token_hex(4)}")
+    token = azure.sas(container, "rwdlc", datetime.now(timezone.utc) + timedelta(hours=1))
+    signature = token.split("sig=")[1].split("&")[0]
+    for credentials in ({"account_key": azure.account_key}, {"sas_token": token}):
+        options = azure_options(azure, container, **credentials)
+        done = back_up(shop, options, **SMALL)
+        assert not done.failed, done.msg
+        silent(done, azure.account_key, signature, token)
+        wrong = back_up(shop, {**options, "container": "nobody-made-it"}, **SMALL)
+        assert wrong.failed
+        silent(wrong, azure.account_key, signature, token)
+    with azure.client() as client:
+        blobs = client.get_container_client(container)
+        for blob in blobs.list_blobs():
+            data = blobs.download_blob(blob.name).readall()
+            assert azure.account_key.encode() not in data and signature.encode() not in data
+
+
+# Azure
+
+
+def azure_options(server: AzureServer, container: str, way: HttpProxy | None = None, **credentials: Any) -> Options:
+    url = f"{way.url}/{server.account}" if way else server.endpoint_url
+    where = {"type": "azure", "account": server.account, "container": container, "endpoint_url": url}
+    chosen = credentials or {"account_key": server.account_key}
+    return {**where, "prefix": PREFIX, "part_size": PART, "concurrency": 2, **chosen}
+
+
+@pytest.fixture
+def container(azure: AzureServer) -> str:
+    return azure.make_container(f"test-{secrets.token_hex(6)}")
+
+
+def test_azure_wrong_key(shop: Server, azure: AzureServer, container: str) -> None:
+    good = made(shop, azure_options(azure, container), **SMALL)["backup"]["id"]
+    wrong = "bm90IHRoZSBrZXkgb2YgdGhpcyBhY2NvdW50"
+    done = back_up(shop, azure_options(azure, container, account_key=wrong), **SMALL)
+    refused(done, container, "repository.account_key", "clock")
+    silent(done, wrong)
+    # What is no key at all is said before anything is sent.
+    done = back_up(shop, azure_options(azure, container, account_key="no base64"), **SMALL)
+    refused(done, "account_key")
+    silent(done, "no base64")
+    found = facts(azure_options(azure, container))
+    assert (ids(found), found["leftovers"], found["lock"]) == ([good], [], None)
+
+
+def test_azure_token_has_expired(shop: Server, azure: AzureServer, container: str) -> None:
+    token = azure.sas(container, "rwdlc", datetime.now(timezone.utc) - timedelta(hours=1))
+    done = back_up(shop, azure_options(azure, container, sas_token=token), **SMALL)
+    refused(done, "repository.sas_token", "expired", "holdfast.postgres.rotate_credentials")
+    silent(done, token)
+
+
+def test_azure_token_may_not_write(shop: Server, azure: AzureServer, container: str) -> None:
+    good = made(shop, azure_options(azure, container), **SMALL)["backup"]["id"]
+    token = azure.sas(container, "rl", datetime.now(timezone.utc) + timedelta(hours=1))
+    reader = azure_options(azure, container, sas_token=token)
+    refused(back_up(shop, reader, **SMALL), container, "AuthorizationPermissionMismatch", "rwdlc")
+    assert ids(facts(reader)) == [good]
+    readable(shop, reader, good)
+
+
+def test_azure_no_such_container(shop: Server, azure: AzureServer) -> None:
+    done = back_up(shop, azure_options(azure, "nobody-made-it"), **SMALL)
+    refused(done, "nobody-made-it", "ContainerNotFound", "Create the container", "repository.container")
+
+
+#: what the first block of a blob is called, twice in base64: by us, and by the library on its way
+FIRST_BLOCK = b64encode(b64encode(b"%08d" % 0)).decode()
+
+
+def test_azure_run_that_was_killed(
+    shop: Server, azure: AzureServer, container: str, running: list[RunningModule]
+) -> None:
+    options = azure_options(azure, container)
+    good = made(shop, options, **SMALL)["backup"]["id"]
+
+    def uncommitted() -> list[str]:
+        with azure.client() as client:
+            blobs = client.get_container_client(container).list_blobs(include=["uncommittedblobs"])
+            listed = {blob.name for blob in client.get_container_client(container).list_blobs()}
+            return [blob.name for blob in blobs if blob.name not in listed]
+
+    def hit(request: Request) -> bool:
+        return is_part(request) and request.query["blockid"] != FIRST_BLOCK
+
+    with HttpProxy(azure.port) as way:
+        with way.rule(lambda request: HOLD if hit(request) else None):
+            module = start_module("pg_backup", arguments(shop, azure_options(azure, container, way)))
+            running.append(module)
+            way.wait_for(1)
+            deadline = time.monotonic() + 20  # the first block may still be on its way
+            while not uncommitted() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            module.kill()
+            assert len(uncommitted()) == 1
+        found = facts(options)
+        assert ids(found) == [good] and len(found["leftovers"]) == 1 and found["lock"]["dead"]
+    done = back_up(shop, options)
+    assert done.changed and not done.failed, done.msg
+    assert "taken over" in warned(done)
+    assert uncommitted() == []
+    found = facts(options)
+    assert (ids(found), found["leftovers"], found["lock"]) == ([good, done.result["backup"]["id"]], [], None)
+
+
+# Google
+
+
+def test_gcs_no_such_bucket(shop: Server, gcs: GcsServer) -> None:
+    store = {"type": "gcs", "bucket": "nobody-made-it", "endpoint_url": gcs.endpoint_url}
+    refused(back_up(shop, store, **SMALL), "nobody-made-it", "NotFound", "Create the bucket", "repository.bucket")
+
+
+@pytest.mark.parametrize("text", ["this is no JSON", "{}", "[]", '{"type": "service_account"}', None])
+def test_gcs_credentials_that_are_none(shop: Server, tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "key.json"
+    if text is not None:
+        path.write_text(text)
+    store = {"type": "gcs", "bucket": "any", "credentials_file": str(path)}
+    refused(back_up(shop, store, **SMALL), "repository.credentials_file", str(path), "service account")
