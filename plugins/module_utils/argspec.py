@@ -141,3 +141,13 @@ ENGINE_OPTIONS: dict[str, Spec] = {
         "compression_at": {"type": "str", "choices": ["client", "server"], "default": "client"},
     },
 }
+
+ENGINES = ["pg_basebackup", "pgbackrest", "barman_cloud", "wal_g"]
+
+# What an engine of physical backups is told; the fragment is archiver.py.
+ARCHIVER: Spec = {
+    "config_dir": {"type": "path", "default": "/etc/holdfast"},
+    "engine_program": {"type": "path"},
+    "engine_options": {"type": "dict", "default": {}},
+    "accept_new_server": {"type": "bool", "default": False},
+}

@@ -113,12 +113,10 @@ class WalArchive(abc.ABC):
         raise NotImplementedError(f"{self.description} is kept by its engine")
 
 
-class Keeper(abc.ABC):
-    """An engine with a repository, a catalogue and a WAL archive of its own."""
+class Archiver(abc.ABC):
+    """What a server's continuous archiving needs on its host and in the repository."""
 
     name: str
-    #: version of its program
-    version: str
     wal: WalArchive
 
     @abc.abstractmethod
@@ -142,6 +140,13 @@ class Keeper(abc.ABC):
     @abc.abstractmethod
     def check(self) -> None:
         """The engine's own check, where it has one. Raises ToolError in its words and ours."""
+
+
+class Keeper(Archiver):
+    """An engine with a repository, a catalogue and a WAL archive of its own."""
+
+    #: version of its program
+    version: str
 
     @abc.abstractmethod
     def backups(self, problems: list[str]) -> Iterator[Record]:

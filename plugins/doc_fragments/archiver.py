@@ -1,0 +1,29 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of every module that has to do with an engine of physical backups."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  config_dir:
+    description: Directory of the engine's configuration and secrets, readable for the server's owner alone.
+    type: path
+    default: /etc/holdfast
+  engine_program:
+    description: The engine's program, when it is not in C(PATH).
+    type: path
+  engine_options:
+    description: The engine's own options, by its own words. What this collection sets itself is refused.
+    type: dict
+    default: {}
+  accept_new_server:
+    description:
+      - What lies under this O(server_name) is another server's (by its system identifier), and that is right, since this
+        server replaces it.
+    type: bool
+    default: false
+"""

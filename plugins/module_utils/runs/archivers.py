@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which engine archives the WAL: its name and its options to what a run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import check_name
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import (
+    Archiver,
+    Host,
+    Keeper,
+    KeeperOptions,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import FileArchiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import check_store, named_repositories
+
+
+def engine_name(params: Mapping[str, Any]) -> str:
+    """The engine that the options name, or that goes best with the repository: a shell command into a directory of this
+    host, pgBackRest into a store."""
+    if params["engine"]:
+        return str(params["engine"])
+    stores = [options for _name, options, _where in named_repositories(params)]
+    return "pg_basebackup" if len(stores) == 1 and stores[0]["type"] == "file" else "pgbackrest"
+
+
+def open_archiver(params: Mapping[str, Any], host: Host) -> Archiver:
+    """The archiver that the options describe.
+
+    Raises:
+        BadOption: the engine cannot do what they ask.
+    """
+    name = engine_name(params)
+    if name != "pg_basebackup":
+        return open_keeper(name, params, host)
+    stores = named_repositories(params)
+    options = stores[0][1]
+    if len(stores) > 1 or options["type"] != "file":
+        raise BadOption(
+            "engine",
+            name,
+            "archives WAL into one directory only",
+            "Use engine: pgbackrest for stores and several places.",
+        )
+    encryption = params.get("encryption") or {}
+    if encryption.get("method", "none") != "none":
+        raise BadOption(
+            "encryption.method", encryption["method"], "cannot be had for WAL that a shell command archives",
+            "Use engine: pgbackrest, which encrypts it, or an encrypted file system.",
+        )  # fmt: skip
+    check_store(options, stores[0][2])
+    compression = Compression(params["compression"], params["compression_level"])
+    server = check_name("server_name", params["server_name"])
+    return FileArchiver(options["path"], server, host, compression, params["accept_new_server"])
+
+
+def open_keeper(name: str, params: Mapping[str, Any], host: Host) -> Keeper:
+    """An engine with a repository of its own. Raises BadOption."""
+    stores: Sequence[Mapping[str, Any]] = [options for _name, options, _where in named_repositories(params)]
+    options = KeeperOptions(
+        server_name=check_name("server_name", params["server_name"]),
+        repositories=stores,
+        encryption=params.get("encryption"),
+        compression=params["compression"],
+        level=params["compression_level"],
+        jobs=params.get("jobs") or 1,
+        config_dir=params["config_dir"],
+        program=params["engine_program"],
+        extra={str(key): str(value) for key, value in (params["engine_options"] or {}).items()},
+    )
+    raise BadOption("engine", name, f"is not here yet ({host.port}, {options.jobs})", "")

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The server as seen from beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+
+def look(connection: Connection, params: Mapping[str, Any]) -> Host:
+    """What an engine must know of the running server, which has to be on this host.
+
+    Raises:
+        ServerError: its data directory is not here, or may not be seen.
+    """
+    identity = facts.identify(connection)
+    directory = facts.setting(connection, "data_directory")
+    if not directory:
+        raise ServerError(
+            f"The role {identity.role!r} may not see where the server's data directory is. Use a superuser, or grant it "
+            "pg_read_all_settings."
+        )
+    if not os.path.isdir(directory):
+        raise ServerError(
+            f"The server's data directory {directory} is not on this host, or may not be seen by who runs this module. "
+            "Run it on the database host, as root or as the user who owns the directory (become_user)."
+        )
+    sockets = (facts.setting(connection, "unix_socket_directories") or "").split(",")[0].strip()
+    return Host(
+        data_directory=directory,
+        owner=owner_of(directory),
+        port=int(facts.setting(connection, "port") or 5432),
+        socket_directory=sockets,
+        user=params.get("login_user") or identity.role,
+        bin_dir=find_tools(identity.version_num, params.get("bin_dir")).directory,
+        host=params.get("login_host"),
+        passfile=f"{params['config_dir']}/{params['server_name']}.pgpass" if params.get("login_password") else None,
+        version_num=identity.version_num,
+        system_id=identity.system_id,
+        wal_segment_size=facts.wal_segment_size(connection),
+    )

@@ -1,0 +1,268 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wal_archive
+short_description: Set up, check or take down continuous archiving of a PostgreSQL server
+version_added: 0.1.0
+description:
+  - Continuous archiving keeps each segment of the write-ahead log (WAL). With a backup of the whole server
+    (M(holdfast.postgres.pg_backup) with a physical engine) it brings the server back to any later moment.
+  - Compares the server's effective settings, changes what differs by C(ALTER SYSTEM), and reloads. It never restarts the
+    server; RV(restart_required) says when that has to be done.
+  - Runs on the database host, as root or the owner of the data directory, and connects as a superuser.
+author:
+  - holdfast.postgres contributors (@holdfast)
+extends_documentation_fragment:
+  - holdfast.postgres.attributes
+  - holdfast.postgres.connection
+  - holdfast.postgres.repository.several
+  - holdfast.postgres.repository.encryption
+  - holdfast.postgres.archiver
+attributes:
+  check_mode:
+    support: full
+    details: V(state=verified) only says what it would do, as it writes into the log.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details: V(state=verified) makes a restore point each time, and reports no change.
+options:
+  state:
+    description:
+      - V(present) sets archiving up. V(absent) turns it off with the next restart, and leaves the archive as it is.
+      - V(verified) proves it. It makes a restore point, switches the segment, and waits until that very segment is in the
+        archive and, read back, has the restore point.
+    type: str
+    choices: [present, absent, verified]
+    default: present
+  engine:
+    description:
+      - What archives. V(pg_basebackup) is PostgreSQL's own way, a shell command that puts segments into a directory of this
+        host (O(repository.type=file)); the others are programs that have to be installed.
+      - By default V(pg_basebackup) for one directory, and V(pgbackrest) for stores and several places.
+    type: str
+    choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
+  archive_timeout:
+    description:
+      - How long a segment may wait to be full before it is archived, as PostgreSQL writes it. What was committed later is lost
+        with the server's disk.
+    type: str
+    default: 1min
+  max_slot_wal_keep_size:
+    description: How much WAL a replication slot may hold back, such as V(20GB). By default it is left as it is.
+    type: str
+  summarize_wal:
+    description: Whether the server summarizes WAL, which incremental backups need (PostgreSQL 17 and newer). By default as it is.
+    type: bool
+  archive_command:
+    description: A command of your own instead of the engine's. It is refused when it loses data, as far as that can be seen.
+    type: str
+  accept_unsafe:
+    description: Take O(archive_command) although it is refused.
+    type: bool
+    default: false
+  replace:
+    description: Replace what archives already, by another engine or a command of somebody's own.
+    type: bool
+    default: false
+  compression:
+    description: How segments are compressed.
+    type: str
+    choices: [zstd, gzip, lz4, none]
+    default: zstd
+  compression_level:
+    description: Level of the compression. By default the lowest.
+    type: int
+  jobs:
+    description: Processes that archive at the same time, where the engine does that.
+    type: int
+    default: 1
+  timeout:
+    description: Seconds to wait for the segment (V(state=verified)).
+    type: float
+    default: 60
+seealso:
+  - module: holdfast.postgres.pg_backup
+  - module: holdfast.postgres.pg_restore
+  - name: Continuous archiving
+    description: PostgreSQL's own words.
+    link: https://www.postgresql.org/docs/current/continuous-archiving.html
+"""
+
+EXAMPLES = r"""
+- name: Archive into a directory
+  holdfast.postgres.wal_archive:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      path: /backups
+  register: archiving
+
+- name: Prove that segments arrive
+  holdfast.postgres.wal_archive:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      path: /backups
+    state: verified
+  when: not archiving.restart_required
+
+- name: Archive into a bucket by pgBackRest
+  holdfast.postgres.wal_archive:
+    login_unix_socket: /var/run/postgresql
+    server_name: shop
+    engine: pgbackrest
+    repository:
+      type: s3
+      bucket: backups
+      region: eu-central-1
+      access_key: "{{ vault_access_key }}"
+      secret_key: "{{ vault_secret_key }}"
+    archive_timeout: 1min
+"""
+
+RETURN = r"""
+plan:
+  description: What was, or in check mode would be, done.
+  returned: always
+  type: list
+  elements: str
+engine:
+  description: What archives.
+  returned: success
+  type: str
+restart_required:
+  description: Whether settings wait for a restart of the server.
+  returned: success
+  type: bool
+waiting:
+  description: Settings that wait for it.
+  returned: success
+  type: list
+  elements: str
+settings:
+  description: Settings that differ, with RV(settings.*.before) and RV(settings.*.after).
+  returned: when O(state) is V(present) or V(absent)
+  type: dict
+archive:
+  description: Where the segments go.
+  returned: success
+  type: str
+archive_command:
+  description: The command.
+  returned: success
+  type: str
+restore_command:
+  description: What a server that recovers from the archive needs.
+  returned: success
+  type: str
+canary:
+  description: The segment that was seen to arrive (RV(canary.segment), RV(canary.restore_point), RV(canary.lsn)), and its latency in seconds.
+  returned: when O(state=verified)
+  type: dict
+  sample:
+    segment: 000000010000000000000003
+    restore_point: holdfast_canary_1234_1
+    lsn: 0/3000090
+    seconds: 0.12
+    bytes: 16777216
+elapsed:
+  description: Seconds that the module took.
+  returned: success
+  type: float
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import open_archiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archiving import (
+    Outcome,
+    Wanted,
+    set_up,
+    take_down,
+    verify,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import look
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import waiting_for_restart
+
+
+def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """Whatever ``state`` asks for."""
+    params = module.params
+    with workspace() as space:
+        connection = Address(params, space).connect()
+        host = look(connection, params)
+        archiver = open_archiver(params, host)
+        result: dict[str, Any] = {"engine": archiver.name, "archive": archiver.wal.description}
+        outcome = Outcome()
+        if params["state"] == "present":
+            wanted = Wanted(
+                params["archive_timeout"],
+                params["max_slot_wal_keep_size"],
+                params["summarize_wal"],
+                params["archive_command"],
+                params["accept_unsafe"],
+                params["replace"],
+            )
+            outcome = set_up(connection, archiver, wanted, module.check_mode)
+        elif params["state"] == "absent":
+            outcome = take_down(connection, module.check_mode)
+        else:
+            outcome.plan = ["make a restore point, switch the segment, and wait for it in the archive"]
+            outcome.waiting = waiting_for_restart(connection)
+            outcome.restart_required = bool(outcome.waiting)
+            if not module.check_mode:
+                archiver.check()
+                result["canary"] = asdict(verify(connection, archiver.wal, params["timeout"], space))
+        warnings.extend(outcome.warnings)
+        result["archive_command"] = params["archive_command"] or archiver.wal.archive_command()
+        result["restore_command"] = archiver.wal.restore_command()
+    result.update({name: getattr(outcome, name) for name in ("changed", "plan", "restart_required", "waiting")})
+    if params["state"] != "verified":
+        result["settings"] = outcome.settings
+    if module._diff:
+        result["diff"] = {
+            "before": "".join(f"{name} = {values['before']!r}\n" for name, values in outcome.settings.items()),
+            "after": "".join(f"{name} = {values['after']!r}\n" for name, values in outcome.settings.items()),
+        }
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **argspec.CONNECTION,
+            **argspec.REPOSITORIES,
+            **argspec.ENCRYPTION,
+            **argspec.ARCHIVER,
+            "state": {"type": "str", "choices": ["present", "absent", "verified"], "default": "present"},
+            "engine": {"type": "str", "choices": argspec.ENGINES},
+            "archive_timeout": {"type": "str", "default": "1min"},
+            "max_slot_wal_keep_size": {"type": "str"},
+            "summarize_wal": {"type": "bool"},
+            "archive_command": {"type": "str"},
+            "accept_unsafe": {"type": "bool", "default": False},
+            "replace": {"type": "bool", "default": False},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
+            "compression_level": {"type": "int"},
+            "jobs": {"type": "int", "default": 1},
+            "timeout": {"type": "float", "default": 60},
+        },
+        required_one_of=[("repository", "repositories")],
+        mutually_exclusive=[("repository", "repositories")],
+        supports_check_mode=True,
+    )
+    execute(module, work, psycopg2=True)
+
+
+if __name__ == "__main__":
+    main()
