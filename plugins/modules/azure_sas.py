@@ -91,7 +91,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.durations import
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import check_store, open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import account_of, sas, sas_expiry
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import (
+    account_of,
+    make_client,
+    sas,
+    sas_expiry,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.preflight import probe
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -158,8 +163,10 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     end = now + datetime.timedelta(seconds=valid)
     new = make_sas(options, params["permissions"], now - datetime.timedelta(minutes=15), end)
     secret = ("account_key", "connection_string", "client_id", "sas_token_file")
-    account = account_of(options)
-    tried = {**options, **dict.fromkeys(secret), "account": account, "sas_token": new}
+    # A connection string says where the account is, which need not be Azure's public cloud.
+    service = options["endpoint_url"] or make_client(options, 1).url.partition("?")[0].rpartition("/")[0]
+    where = {"account": account_of(options), "endpoint_url": service}
+    tried = {**options, **dict.fromkeys(secret), **where, "sas_token": new}
     if set("rwdlc") <= set(params["permissions"]):
         probe(open_repository(tried))
     else:

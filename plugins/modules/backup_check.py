@@ -46,14 +46,35 @@ EXAMPLES = r"""
       bucket: backups
       region: eu-central-1
     retention: 30d
+
+- name: Fail when there is any doubt about one of the tiers
+  holdfast.postgres.backup_check:
+    repositories:
+      - name: disk
+        path: /backups
+      - name: azure
+        type: azure
+        account: acmebackups
+        container: postgres
+        sas_token_file: /etc/holdfast/sas_token
+    strict: true
 """
 
 RETURN = r"""
 repositories:
   description: For each repository what is wrong (C(errors)), doubtful (C(warnings)), and C(fine).
-  returned: always
+  returned: success
   type: list
   elements: dict
+  sample:
+    - name: the repository
+      repository: the repository s3://backups
+      errors: []
+      warnings:
+        - "versioning is off: who has the keys can delete every backup for good"
+      fine:
+        - it can be listed
+        - an object can be written
 elapsed:
   description: Seconds that the module took.
   returned: success

@@ -53,6 +53,21 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: not ansible_facts.holdfast_backups.overdue
     fail_msg: "The last backup is of {{ ansible_facts.holdfast_backups.last_success | default('never', true) }}"
+
+- name: Which backup lies where?
+  holdfast.postgres.backup_facts:
+    repositories:
+      - name: disk
+        path: /backups
+      - name: bucket
+        type: s3
+        bucket: acme-backups
+        region: eu-central-1
+    details: false
+
+- name: Say it
+  ansible.builtin.debug:
+    msg: "{{ ansible_facts.holdfast_backups.backups | items2dict(key_name='id', value_name='tiers') }}"
 """
 
 RETURN = r"""

@@ -52,6 +52,20 @@ EXAMPLES = r"""
     retention:
       count: 10
       max_age: 30d
+
+- name: Each tier by its own policy
+  holdfast.postgres.backup_prune:
+    repositories:
+      - name: disk
+        path: /backups
+        retention:
+          keep_within: 7d
+      - name: bucket
+        type: gcs
+        bucket: acme-backups
+        retention:
+          keep_within: 30d
+          keep_monthly: 12
 """
 
 RETURN = r"""

@@ -204,6 +204,33 @@ EXAMPLES = r"""
       keep_monthly: 12
     max_age: 20h
 
+- name: Straight into a bucket, without touching the host's disk
+  holdfast.postgres.pg_backup:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      type: s3
+      bucket: acme-backups
+      prefix: postgres
+      region: eu-central-1
+      access_key: "{{ vault_access_key }}"
+      secret_key: "{{ vault_secret_key }}"
+
+- name: A week on the disk, a month elsewhere, and the server read once
+  holdfast.postgres.pg_backup:
+    login_unix_socket: /var/run/postgresql
+    repositories:
+      - name: disk
+        path: /backups
+        retention:
+          keep_within: 7d
+      - name: azure
+        type: azure
+        container: postgres
+        connection_string: "{{ vault_connection_string }}"
+        retention:
+          keep_within: 30d
+    max_age: 20h
+
 - name: A pinned backup of one database before a risky change
   holdfast.postgres.pg_backup:
     login_unix_socket: /var/run/postgresql
@@ -246,9 +273,15 @@ retention:
   elements: dict
 tiers:
   description: Each repository of the run, with the id of the backup that it has now, and what was pruned there.
-  returned: always
+  returned: unless state is absent
   type: list
   elements: dict
+  sample:
+    - name: disk
+      repository: the repository /backups
+      backup: 20261121T014512Z-3f9a1c
+      error: null
+      pruned: []
 pruned:
   description: Backups that were deleted, each with its reasons.
   returned: always

@@ -192,6 +192,13 @@ EXAMPLES = r"""
     databases: [shop]
     target_db: shop_yesterday
 
+- name: Everything from a bucket, into an empty server
+  holdfast.postgres.pg_restore:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      type: gcs
+      bucket: acme-backups
+
 - name: A dump that a cron job made
   holdfast.postgres.pg_restore:
     login_unix_socket: /var/run/postgresql
