@@ -9,6 +9,8 @@ that the stores are elsewhere, libraries hear from their own environment variabl
 
 from __future__ import annotations
 
+import ast
+import datetime
 import json
 import os
 import re
@@ -22,6 +24,8 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
+from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from lab.playbooks import CHECKOUT, collections_path
@@ -276,9 +280,7 @@ def test_every_way_to_authenticate(desk: Desk, s3: S3Server, azure: AzureServer,
     assert said.count("it comes back as it was written") == len(ways)
 
 
-def _next_year() -> Any:
-    import datetime
-
+def _next_year() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=365)
 
 
@@ -309,3 +311,87 @@ def _service_account(path: Path, token_uri: str) -> None:
     ).decode()
     account = {"type": "service_account", "project_id": "lab", "private_key": pem, "token_uri": token_uri}
     path.write_text(json.dumps({**account, "client_email": "backup@lab.example", "private_key_id": "1"}))
+
+
+# What the pages say of the product, held against the product
+
+
+def _said(tree: ast.AST) -> list[str]:
+    """Every text in a program, with an ellipsis for what is put into it."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            parts = [str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values]
+            found.append("".join(parts))
+    return found
+
+
+def _programs(folder: str = "plugins") -> list[ast.Module]:
+    return [ast.parse(path.read_text(encoding="utf-8")) for path in sorted((CHECKOUT / folder).rglob("*.py"))]
+
+
+def _quoted(page: Path, after: str) -> list[str]:
+    """What the first cells of a page's tables quote."""
+    text = page.read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (.*?) \|", text[text.index(after) :], re.MULTILINE)
+    return [words for cell in cells for words in re.findall(r"`([^`]+)`", cell)]
+
+
+def _matches(words: str, text: str) -> bool:
+    return re.search(".*".join(re.escape(part.strip()) for part in words.split("…")), text, re.DOTALL) is not None
+
+
+@pytest.mark.parametrize(
+    ("page", "after"),
+    [(TROUBLESHOOTING, "## Stores"), (STORES, "## What the preflight says")],
+    ids=["errors", "findings"],
+)
+def test_what_a_page_quotes_is_what_the_product_prints(page: Path, after: str) -> None:
+    said = [text for program in _programs() for text in _said(program)]
+    quoted = _quoted(page, after)
+    assert len(quoted) > 20
+    assert [words for words in quoted if not any(_matches(words, text) for text in said)] == []
+
+
+def test_every_finding_and_every_code_has_its_place() -> None:
+    findings, codes = _quoted(STORES, "## What the preflight says"), _quoted(TROUBLESHOOTING, "## Stores")
+    for program in _programs("plugins/module_utils/repositories"):
+        for node in ast.walk(program):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding":
+                level, words = node.args
+                if isinstance(level, ast.Constant) and level.value != "fine" and not isinstance(words, ast.Name):
+                    said = _said(words)
+                    assert any(_matches(quote, text) for text in said for quote in findings), said
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_ADVICE":
+                assert set(ast.literal_eval(node.value)) <= set(codes)
+
+
+def test_repositories_in_examples_have_only_options_that_exist() -> None:
+    pages = [yaml.safe_load(text) for page in (README, STORES) for text in files(page).values()]
+    examples = [task for program in _programs() for task in _examples(program)]
+    found = [store for part in (*pages, *examples) for store in _stores(part)]
+    assert len(found) > 30
+    known = {*STORE, "name", "retention"}
+    assert [store for store in found if not set(store) <= known] == []
+
+
+def _examples(program: ast.Module) -> list[Any]:
+    for node in program.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "EXAMPLES":
+            tasks: list[Any] = yaml.safe_load(ast.literal_eval(node.value))
+            return tasks
+    return []
+
+
+def _stores(part: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary in an example that describes a repository."""
+    for key, value in part.items() if isinstance(part, dict) else ():
+        name = key.removeprefix("holdfast_").removeprefix("copy_").removeprefix("credentials_")
+        if name == "repositories":
+            yield from value
+        elif name in ("repository", "target") or (name == "source" and isinstance(value, dict)):
+            yield value
+        else:
+            yield from _stores(value)
