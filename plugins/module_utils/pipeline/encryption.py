@@ -32,7 +32,7 @@ class Encryption:
         self.recipients: list[str] = options.get("recipients") or []
         self._home = home
         self._user_home: Optional[str] = options.get("gpg_home")
-        self._secret = self._passphrase(options)
+        self._secret = self.passphrase(options)
         if self.method == "pgp" and not self.recipients:
             raise BadOption(
                 "encryption.recipients", [], "names nobody who could decrypt", "Name key ids or public-key files."
@@ -47,7 +47,8 @@ class Encryption:
             )
 
     @staticmethod
-    def _passphrase(options: Mapping[str, Any]) -> Optional[bytes]:
+    def passphrase(options: Mapping[str, Any]) -> Optional[bytes]:
+        """The secret that the options name, from wherever it is; None when they name none. Raises BadOption."""
         path = options.get("passphrase_file")
         if path and options.get("passphrase"):
             raise BadOption("encryption.passphrase_file", path, "is given together with a passphrase", "Give one.")

@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The WAL that WAL-G keeps: ``<path or prefix>/<server_name>/wal-g/wal_005/<name>[.zst|.lz4|.br|.lzma]``."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import commands
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import WAL
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.program import Program
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError, WalError
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
+
+
+class WalGArchive(WalArchive):
+    """``folder`` is WAL-G's in the repository, ``directory`` the same as a path, where the store is a directory."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        folder: str,
+        directory: Optional[str],
+        owner: str,
+        program: Callable[[], Program],
+    ) -> None:
+        self._repository, self._folder = repository, f"{folder}/{WAL}"
+        self._directory = None if directory is None else os.path.join(directory, WAL)
+        self._owner, self._program = owner, program
+        self.description = f"the WAL archive {self._folder} in {repository.description}"
+
+    def archive_command(self) -> str:
+        program = self._program()
+        return commands.archive_command(program.path, program.configuration, self._directory)
+
+    def restore_command(self) -> str:
+        program = self._program()
+        return commands.restore_command(program.path, program.configuration)
+
+    def names(self, after: Optional[str] = None) -> Iterator[str]:
+        self._repository.check(write=False)
+        found = (info.key[len(self._folder) + 1 :] for info in self._repository.list(self._folder))
+        # Object stores list in order; a directory does not.
+        for name in found if self._repository.remote else sorted(found):
+            if "/" not in name and (after is None or name > after or ".history" in name):
+                yield name
+
+    def fetch(self, name: str, path: str) -> bool:
+        entry = pwd.getpwnam(self._owner)
+        # WAL-G runs as the owner, who may not be allowed to write where the caller wants the file.
+        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
+            if entry.pw_uid != os.geteuid():
+                os.chown(scratch, entry.pw_uid, entry.pw_gid)
+            fetched = os.path.join(scratch, "fetched")
+            try:
+                # One at a time: else it leaves a process behind that fetches the next ones too.
+                alone = {"WALG_DOWNLOAD_CONCURRENCY": "1"}
+                said = self._program().run("wal-fetch", name, fetched, ok=(0, commands.MISSING), environment=alone)
+            except ToolError as exc:
+                raise WalError(
+                    f"{name} could not be fetched from {self.description}. {exc} Is the key the right one?"
+                ) from exc
+            if said.code == commands.MISSING:
+                return False
+            shutil.copyfile(fetched, path)
+            return True

@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What WAL-G says, in our words: its listing of backups as records, its dry runs as names, the sentinel of a backup. Pure.
+
+Fields: ``wal-g backup-list --detail --json``. A backup's name is ``base_`` and the segment that it starts in; one that needs
+another has ``_D_`` and that one's segment behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import (
+    BACKUP,
+    NOTE,
+    PARTIAL,
+    SEGMENT,
+    classify,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
+
+_LABEL = re.compile("base_([0-9A-F]{24})(?:_D_([0-9A-F]{24}))?(?:_[0-9A-F]{8,16})?")
+_DOOMED = re.compile(r"will be deleted:\s*(\S+)")
+_LONG_HEADER = 0x0002  # XLP_LONG_HEADER: the page begins a segment
+
+
+def records(output: str, server_name: str, problems: list[str]) -> list[Record]:
+    """The backups of a listing, oldest first. What cannot be read of them goes to ``problems``, and they are left out.
+
+    Raises:
+        CatalogError: it is no listing.
+    """
+    try:
+        # Versions before 3 write nothing at all when there are none.
+        entries = json.loads(output.strip() or "[]") or []
+        found = {str(entry["backup_name"]): entry for entry in entries}
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CatalogError(f"WAL-G's list of backups cannot be read ({exc.__class__.__name__}: {exc}).") from exc
+    by_segment = {match[1]: label for label in found if (match := _LABEL.fullmatch(label))}
+    made = []
+    for label, entry in found.items():
+        try:
+            made.append(_record(label, entry, server_name, by_segment))
+        except (KeyError, ValueError, TypeError, BadOption) as exc:
+            problems.append(f"WAL-G's backup {label} cannot be read ({exc.__class__.__name__}: {exc}).")
+    return sorted(made, key=lambda record: (record.started_at, record.id))
+
+
+def _record(label: str, entry: Mapping[str, Any], server_name: str, by_segment: Mapping[str, str]) -> Record:
+    name = _LABEL.fullmatch(label)
+    if name is None:
+        raise ValueError("its name says neither where it begins nor what it needs")
+    needs = name[2]
+    ours = _notes(entry.get("user_data"))
+    begun, ended = (parse_time(str(entry[field]), field) for field in ("start_time", "finish_time"))
+    # Rounded up: a moment before the copy's end cannot be reached from it.
+    reached = ended + timedelta(microseconds=-ended.microsecond % 1_000_000)
+    version, system_id = int(entry["pg_version"]), entry.get("system_identifier")
+    return Record(
+        id=label,
+        engine="wal_g",
+        kind=(ours.get("kind") or "incremental") if needs else "full",
+        engine_version="",  # WAL-G does not tell which version made it
+        server={
+            "name": server_name,
+            "system_id": None if system_id is None else str(system_id),
+            "version": f"{version // 10000}.{version % 10000}",
+            "version_num": version,
+            "timeline": int(name[1][:8], 16),
+            "in_recovery": None,
+            "data_directory": entry.get("data_dir"),
+        },
+        started_at=format_time(begun),
+        stopped_at=format_time(ended),
+        start_lsn=str(Lsn(int(entry["start_lsn"]))),
+        stop_lsn=str(Lsn(int(entry["finish_lsn"]))),
+        # Of one upon another WAL-G counts what changed, which is not the size of the database.
+        scope={
+            "cluster": True,
+            "size": None if needs else entry.get("uncompressed_size"),
+            "stored": entry.get("compressed_size"),
+        },
+        consistency={
+            "within_database": "physical",
+            "across_databases": "same moment",
+            "reached_at": format_time(reached),
+            "self_contained": False,
+        },
+        databases=[],
+        compression={"method": None, "level": None},
+        encryption={"method": None, "recipients": []},
+        artifacts=[],
+        created_by=str(entry.get("hostname") or ""),
+        parent=by_segment.get(needs, f"base_{needs}") if needs else None,
+        pinned=bool(entry.get("is_permanent")),
+        annotations={str(key): str(value) for key, value in (ours.get("annotations") or {}).items()},
+    )
+
+
+def notes(kind: str, annotations: Mapping[str, str]) -> str:
+    """What we have WAL-G keep with a backup (its user data): the kind, as a differential one looks like an incremental one
+    there, and the annotations."""
+    return json.dumps({"holdfast": {"kind": kind, "annotations": dict(annotations)}}, ensure_ascii=False)
+
+
+def _notes(user_data: Any) -> Mapping[str, Any]:
+    ours = user_data.get("holdfast") if isinstance(user_data, dict) else None
+    return ours if isinstance(ours, dict) else {}
+
+
+def with_dependants(found: Iterable[Record], labels: Sequence[str]) -> list[str]:
+    """The labels and all that need one of them, oldest first. Raises CatalogError: one is not there."""
+    listed = list(found)
+    strange = sorted(set(labels) - {record.id for record in listed})
+    if strange:
+        raise CatalogError(f"WAL-G has no backup {', '.join(strange)}. Nothing was deleted.")
+    going = set(labels)
+    while more := {record.id for record in listed if record.parent in going} - going:
+        going |= more
+    return [record.id for record in listed if record.id in going]
+
+
+def doomed_backups(said: str) -> set[str]:
+    """The backups whose objects a dry run of ``delete target`` lists."""
+    return {match[0] for path in _DOOMED.findall(said) if (match := _LABEL.search(path))}
+
+
+def doomed_wal(said: str) -> list[str]:
+    """The names of files that a dry run of ``delete garbage`` lists."""
+    return [path.rpartition("/")[2] for path in _DOOMED.findall(said)]
+
+
+def needed(name: str, kept: Iterable[Record], size: SegmentSize) -> bool:
+    """Whether a file of the archive can be needed to restore one of the backups: its own timeline or a later one, which may
+    come of it, from its first segment on. What is no segment counts as needed."""
+    file = classify(name, size)
+    if file.kind not in (SEGMENT, PARTIAL, BACKUP, NOTE):
+        return True
+    starts = (first_segment(record, size) for record in kept)
+    return any(first.timeline <= file.timeline and first.number <= file.number for first in starts)
+
+
+def first_segment(record: Record, size: SegmentSize) -> Segment:
+    """The segment that a backup starts in."""
+    return size.parse(record.id[5:29], "backup")
+
+
+def system_id(segment: bytes) -> Optional[str]:
+    """The system identifier in a WAL segment's first page; None where that is none.
+
+    Source: src/include/access/xlog_internal.h (XLogLongPageHeaderData); in the byte order of the host, as the data is.
+    """
+    if len(segment) < 40:
+        return None
+    _magic, info, _timeline, _position, _rest, identifier = struct.unpack_from("=HHIQI4xQ", segment)
+    return str(identifier) if info & _LONG_HEADER else None
+
+
+def restore_spec(
+    sentinel: Mapping[str, Any], directory: str, tablespaces: Mapping[str, str]
+) -> Optional[dict[str, Any]]:
+    """Where the tablespaces of a backup go (``backup-fetch --restore-spec``); None when it has none. Without one WAL-G would
+    link them in the data directory that they came from.
+
+    Raises:
+        BadOption: an old location is none of the backup's.
+    """
+    spec = sentinel.get("Spec") or {}
+    names = spec.get("tablespaces") or []
+    there = [spec[name]["loc"] for name in names]
+    for old in tablespaces:
+        if old.rstrip("/") not in there:
+            known = f"It has: {', '.join(there)}." if there else "It has none."
+            raise BadOption("tablespaces", old, "is no location of a tablespace of the backup", known)
+    if not names:
+        return None
+    chosen = {old.rstrip("/"): new for old, new in tablespaces.items()}
+    links = {
+        name: {"loc": chosen.get(spec[name]["loc"], spec[name]["loc"]), "link": spec[name]["link"]} for name in names
+    }
+    return {"base_prefix": directory, "tablespaces": names, **links}
