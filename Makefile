@@ -35,8 +35,14 @@ $(HERE):
 demo: setup
 	@$(PY) tests/demo/demo.py
 
-bench: setup
-	@$(PY) tests/bench/bench.py
+# BENCH="--only stores --small", for instance: tests/bench/bench.py --help says what there is.
+bench: setup .work/venv-awscli/.installed
+	@$(PY) tests/bench/bench.py $(BENCH)
+
+.work/venv-awscli/.installed: tests/requirements/awscli.txt $(STAMP)
+	@python=$$(tests/tools/find_python.sh) && "$$python" -m venv .work/venv-awscli
+	@.work/venv-awscli/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements/awscli.txt
+	@touch $@
 
 test: lint sanity unit integration
 
