@@ -58,9 +58,13 @@ class Archive:
         return max((self.timelines.latest, *self.coverage.timelines))
 
     def leads_to(self, target: int, backup: Backup) -> bool:
-        """Whether a recovery to the target timeline can begin with a backup, if the WAL is there."""
+        """Whether a recovery to the target timeline can begin with a backup, as far as forks are concerned."""
         stop = backup.stop_lsn
         return self.timelines.leads_to(target, backup.timeline, backup.start_lsn, stop, backup.stop_timeline)
+
+    def can_follow(self, target: int, backup: Backup) -> bool:
+        """The same, and PostgreSQL would take the timeline: it wants a history file, unless the backup itself is of it."""
+        return self.leads_to(target, backup) and (target == backup.timeline or self.timelines.has_history(target))
 
     def route(self, target: int, start: int) -> tuple[Leg, ...]:
         """The segments on the way from a position to the end of the target timeline.

@@ -139,12 +139,6 @@ class Timelines:
         """Where the way to the target leaves a timeline; None when it does not lead over it, or ends on it."""
         return next((stage.end for stage in self.ancestry(target) if stage.timeline == timeline), None)
 
-    def descendants(self, timeline: int) -> tuple[int, ...]:
-        """All timelines that came of it."""
-        return tuple(
-            other for other in self.known if any(switch.timeline == timeline for switch in self.switches(other))
-        )
-
     def conflicts(self) -> tuple[tuple[int, int], ...]:
         """Pairs of timelines (ancestor, descendant) whose files contradict each other about the past that they share: two
         servers were promoted to the same number, or two archive into one place."""

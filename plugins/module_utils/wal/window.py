@@ -108,7 +108,7 @@ def windows(backups: Iterable[Backup], archive: Archive) -> tuple[Window, ...]:
     timelines = {*archive.timelines.known, *archive.coverage.timelines, *(backup.ended_on for backup in ordered)}
     found = []
     for timeline in sorted(timelines):
-        leading = [backup for backup in ordered if archive.leads_to(timeline, backup)]
+        leading = [backup for backup in ordered if archive.can_follow(timeline, backup)]
         if leading:
             found.append(window(timeline, leading, archive))
     return tuple(found)
