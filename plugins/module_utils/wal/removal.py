@@ -54,10 +54,13 @@ class Needs:
         self._archive = archive
         self._islands: list[tuple[Run, str]] = []
         for backup in backups:
-            first = self.size.containing(backup.timeline, backup.start_lsn).number
-            last = self.size.before(backup.ended_on, max(backup.stop_lsn, backup.start_lsn + 1)).number
-            for timeline in sorted({backup.timeline, backup.ended_on}):
-                self._islands.append((Run(timeline, first, last), f"the backup {backup.id} itself needs it"))
+            if backup.alone:
+                last = self.size.before(backup.ended_on, backup.stop_lsn).number
+                needed = {
+                    *archive.needed(backup.ended_on, backup.start_lsn, last),
+                    Run(backup.timeline, self._start(backup), last),
+                }
+                self._islands += [(run, f"the backup {backup.id} itself needs it") for run in needed]
         self._islands.sort()
         self._inside = Coverage(run for run, _why in self._islands)
         self._open = [backup for backup in backups if not backup.alone]
@@ -79,7 +82,7 @@ class Needs:
         using = [
             backup
             for backup in self._open
-            if timeline in (backup.timeline, backup.ended_on) or self._archive.leads_to(timeline, backup)
+            if timeline in self._within(backup) or self._archive.leads_to(timeline, backup)
         ]
         if not using:
             return self._oldest("it is the oldest of all")
@@ -91,6 +94,10 @@ class Needs:
     def _oldest(self, why: str) -> Floor:
         number, oldest = min((self._start(backup), backup.id) for backup in self._open)
         return Floor(number, f"the backup {oldest} begins there, and {why}")
+
+    def _within(self, backup: Backup) -> set[int]:
+        """The timelines on which a backup ran: more than one on a standby whose primary changed."""
+        return {backup.timeline, *(leg.timeline for leg in self._archive.route(backup.ended_on, backup.start_lsn))}
 
     def _start(self, backup: Backup) -> int:
         return self.size.containing(backup.timeline, backup.start_lsn).number
