@@ -151,3 +151,30 @@ ARCHIVER: Spec = {
     "engine_options": {"type": "dict", "default": {}},
     "accept_new_server": {"type": "bool", "default": False},
 }
+
+# A server brought back to a moment; what belongs to databases is refused with it (runs/recovery_options.py).
+RECOVERY: Spec = {
+    "data_directory": {"type": "path"},
+    "engine": {"type": "str", "choices": ENGINES},
+    "recovery_target": {
+        "type": "dict",
+        "options": {
+            "time": {"type": "str"},
+            "lsn": {"type": "str"},
+            "xid": {"type": "str"},
+            "name": {"type": "str"},
+            "immediate": {"type": "bool"},
+            "latest": {"type": "bool"},
+            "inclusive": {"type": "bool"},
+            "timeline": {"type": "str"},
+            "action": {"type": "str", "choices": ["promote", "pause", "shutdown"], "default": "promote"},
+        },
+    },
+    "owner": {"type": "str"},
+    "config_file": {"type": "path"},
+    "settings": {"type": "dict", "default": {}},
+    "start": {"type": "bool", "default": True},
+    "service": {"type": "str"},
+    "stop_server": {"type": "bool", "default": False},
+    "keep_archiving": {"type": "bool", "default": False},
+}

@@ -145,7 +145,7 @@ waiting:
   type: list
   elements: str
 settings:
-  description: Settings that differ, with RV(settings.*.before) and RV(settings.*.after).
+  description: Settings that differ, each with C(before) and C(after).
   returned: when O(state) is V(present) or V(absent)
   type: dict
 archive:
@@ -161,7 +161,7 @@ restore_command:
   returned: success
   type: str
 canary:
-  description: The segment that was seen to arrive (RV(canary.segment), RV(canary.restore_point), RV(canary.lsn)), and its latency in seconds.
+  description: The segment that was seen to arrive, the restore point in it, and the latency in seconds.
   returned: when O(state=verified)
   type: dict
   sample:

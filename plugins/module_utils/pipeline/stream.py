@@ -45,15 +45,20 @@ class Stream:
             pump(self.filters or [Command(["cat"])], source, target, on_bytes)
 
 
-def stream_of(opener: Callable[[], BinaryIO], name: str, encryption: Encryption, unpack: bool = True) -> Stream:
-    """An artifact, whose name says what was done to it. ``unpack``: what the engine itself did not compress."""
-    filters: list[Command] = []
+def filters(name: str, encryption: Encryption, unpack: bool = True) -> list[Command]:
+    """The programs that undo what an artifact's name says was done to it. ``unpack`` False: its compression is the engine's."""
+    words: list[Command] = []
     if name.endswith(".gpg"):
-        filters += encryption.decrypt()
+        words += encryption.decrypt()
         name = name[: -len(".gpg")]
     for method, suffix in SUFFIXES.items():
         if unpack and suffix and name.endswith(suffix):
             compression = Compression(method)
             compression.check()
-            filters += compression.decompress()
-    return Stream(opener, filters)
+            words += compression.decompress()
+    return words
+
+
+def stream_of(opener: Callable[[], BinaryIO], name: str, encryption: Encryption, unpack: bool = True) -> Stream:
+    """An artifact, whose name says what was done to it."""
+    return Stream(opener, filters(name, encryption, unpack))

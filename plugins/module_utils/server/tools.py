@@ -81,3 +81,27 @@ def _look(directory: str) -> Optional[Tools]:
         return None
     match = re.search(r"(\d+(?:\.\d+)*)", output)
     return Tools(directory, match.group(1)) if match else None
+
+
+def server_programs(version_num: int, bin_dir: Optional[str]) -> str:
+    """The directory of the server's own programs, of exactly that major version: another one's cannot read its files.
+
+    Raises:
+        ToolError: there is none; the package is named.
+    """
+    major = version_num // 10000
+    places = [bin_dir] if bin_dir else [path for pattern in _PLACES for path in sorted(glob.glob(pattern))]
+    if not bin_dir:
+        places += [path for path in os.environ.get("PATH", "").split(os.pathsep) if path]
+    for place in places:
+        if os.access(os.path.join(place, "postgres"), os.X_OK):
+            output = subprocess.run(
+                [os.path.join(place, "postgres"), "--version"], check=False, capture_output=True, text=True
+            ).stdout
+            found = re.search(r"(\d+)", output)
+            if found and int(found.group(1)) == major:
+                return place
+    raise ToolError(
+        f"The programs of the server, PostgreSQL {major}, are not in {bin_dir or 'PATH and the usual places'}. Install the "
+        f"package postgresql-{major} (Debian) or postgresql{major}-server (Red Hat), or name the directory by bin_dir."
+    )

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server that is to recover is told. Pure.
+
+Source: https://www.postgresql.org/docs/current/runtime-config-wal.html#RUNTIME-CONFIG-WAL-ARCHIVE-RECOVERY
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Optional
+
+SIGNAL = "recovery.signal"
+AUTO = "postgresql.auto.conf"
+
+# All that may be left in a backup's own configuration and would steer this recovery elsewhere.
+STEERING = (
+    "restore_command",
+    "recovery_target",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_xid",
+    "recovery_target_lsn",
+    "recovery_target_inclusive",
+    "recovery_target_timeline",
+    "recovery_target_action",
+    "archive_cleanup_command",
+    "recovery_end_command",
+    "primary_conninfo",
+    "primary_slot_name",
+    "recovery_min_apply_delay",
+)
+
+
+def quoted(value: str) -> str:
+    """A value as a configuration file has it."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def rewrite(text: str, wanted: Mapping[str, Optional[str]]) -> str:
+    """A postgresql.auto.conf in which what steers a recovery is gone, and ``wanted`` stands (None: taken out)."""
+    gone = {*STEERING, *wanted}
+    kept = [line for line in text.splitlines() if _name(line) not in gone]
+    kept += [f"{name} = {quoted(value)}" for name, value in wanted.items() if value is not None]
+    return "\n".join(kept) + "\n"
+
+
+def _name(line: str) -> str:
+    found = re.match(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?", line)
+    return found.group(1).lower() if found else ""
+
+
+def private_settings(socket_directory: str, hba_file: str) -> dict[str, str]:
+    """What keeps a server to itself while it recovers: nobody reaches it, and it reaches nobody: it archives nothing, and
+    no subscription of it fetches anything. Its log goes to where it is read."""
+    return {
+        "listen_addresses": "",
+        "unix_socket_directories": socket_directory,
+        "unix_socket_permissions": "0700",
+        "hba_file": hba_file,
+        "archive_mode": "off",
+        "max_logical_replication_workers": "0",
+        "logging_collector": "off",
+        "log_destination": "stderr",
+        "log_min_messages": "log",
+        "lc_messages": "C",
+        "log_line_prefix": "%m [%p] ",
+        "log_timezone": "UTC",
+        "external_pid_file": "",
+        "hot_standby": "on",
+        "ssl": "off",
+    }

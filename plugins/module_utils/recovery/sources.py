@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a server's files come from: a backup of pg_basebackup in our repository, or one that an engine keeps."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Keeper, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout, make_directory
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+
+
+class PhysicalSource(abc.ABC):
+    """Copies of a server, and the WAL that goes with them (None: only what the copies themselves hold)."""
+
+    name: str
+    wal: Optional[WalArchive]
+
+    @abc.abstractmethod
+    def records(self, problems: list[str]) -> list[Record]:
+        """The copies that can be restored, oldest first."""
+
+    @abc.abstractmethod
+    def lay_out(
+        self,
+        record: Record,
+        directory: str,
+        tablespaces: Mapping[str, str],
+        owner: str,
+        programs: str,
+        progress: Progress,
+    ) -> None:
+        """Make ``directory``, which is not there yet, the data directory of the copy; ``tablespaces`` maps each one's oid to its
+        place, and files are checked. Raises HoldfastError."""
+
+    def configuration(self, record: Record, directory: str, owner: str, programs: str) -> list[str]:
+        """Unpack configuration files from outside the data directory, where the copy has them. Returns their paths."""
+        return []
+
+
+class ShelfSource(PhysicalSource):
+    """Our own repository."""
+
+    def __init__(self, shelf: Shelf, encryption: Encryption, wal: Optional[WalArchive]) -> None:
+        self.name = f"{shelf.name} in {shelf.repository.description}"
+        self.wal, self._shelf, self._encryption = wal, shelf, encryption
+        self._known: dict[str, Record] = {}
+
+    def records(self, problems: list[str]) -> list[Record]:
+        self._known = {
+            record.id: record
+            for record in self._shelf.records(problems)
+            if record.engine == "pg_basebackup" and record.verified_at
+        }
+        return [record for record in self._known.values() if self._chain(record)]
+
+    def _chain(self, record: Record) -> list[Record]:
+        """A backup and all that it needs, the full one first; nothing when one is missing."""
+        chain = [record]
+        while chain[0].parent:
+            parent = self._known.get(chain[0].parent)
+            if parent is None:
+                return []
+            chain.insert(0, parent)
+        return chain
+
+    def lay_out(
+        self,
+        record: Record,
+        directory: str,
+        tablespaces: Mapping[str, str],
+        owner: str,
+        programs: str,
+        progress: Progress,
+    ) -> None:
+        chain = self._chain(record)
+        if not chain:
+            raise CatalogError(f"The backup {record.id} needs {record.parent}, which is not there.")
+        layout = Layout(self._shelf, self._encryption, owner, programs)
+        layout.lay_out(chain, directory, tablespaces, progress)
+        progress.step("checking the files")
+        layout.check_files(directory)
+
+    def configuration(self, record: Record, directory: str, owner: str, programs: str) -> list[str]:
+        return Layout(self._shelf, self._encryption, owner, programs).configuration(record, directory)
+
+
+class KeeperSource(PhysicalSource):
+    """An engine with a repository of its own."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.name = f"{keeper.name} ({keeper.wal.description})"
+        self.wal, self._keeper = keeper.wal, keeper
+
+    def records(self, problems: list[str]) -> list[Record]:
+        return list(self._keeper.backups(problems))
+
+    def lay_out(
+        self,
+        record: Record,
+        directory: str,
+        tablespaces: Mapping[str, str],
+        owner: str,
+        programs: str,
+        progress: Progress,
+    ) -> None:
+        old = {str(row["oid"]): row["location"] for row in record.server.get("tablespaces") or ()}
+        progress.step(f"restoring {record.id} by {self._keeper.name}", record.scope.get("size"))
+        places = {old[oid]: place for oid, place in tablespaces.items() if oid in old}
+        for path in (directory, *places.values()):
+            make_directory(path, owner)
+        self._keeper.restore(record, directory, places, progress)
+
+
+def as_backup(record: Record) -> Optional[Backup]:
+    """A record as the planning of a recovery sees it; None where it lacks positions."""
+    if not record.start_lsn or not record.stop_lsn:
+        return None
+    return Backup(
+        id=record.id,
+        timeline=int(record.server.get("timeline") or 1),
+        start_lsn=Lsn.parse(record.start_lsn, "start_lsn"),
+        stop_lsn=Lsn.parse(record.stop_lsn, "stop_lsn"),
+        stop_time=parse_time(str(record.consistency.get("reached_at") or record.stopped_at), "stopped_at"),
+        has_wal=bool(record.consistency.get("self_contained")),
+    )
