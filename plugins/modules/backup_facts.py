@@ -12,12 +12,16 @@ version_added: 0.1.0
 description:
   - Returns, as facts, every backup of a server in a repository, with the newest, the oldest, their total size, the lock,
     what interrupted runs left, what is wrong, and whether a scheduled run was missed.
+  - Where WAL is archived too, it tells from when to when the server can be brought back, and what is missing; and with
+    O(archiving) what the server itself says of its archiving, and of slots that hold WAL back.
 author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.attributes.facts
+  - holdfast.postgres.connection
   - holdfast.postgres.repository.several
+  - holdfast.postgres.archiver
 attributes:
   check_mode:
     support: full
@@ -38,8 +42,49 @@ options:
       - A backup is expected at least this often, such as V(25h). When the newest verified one is older,
         C(overdue) is true.
     type: str
+  archiving:
+    description: Whether the server is asked too, by the C(login_*) options.
+    type: bool
+    default: false
+  engine:
+    description:
+      - The engine whose own repository is looked into as well, such as V(pgbackrest). Nothing is changed there. By default none is.
+    type: str
+    choices: [pgbackrest, barman_cloud, wal_g]
+  encryption:
+    description: How the engine encrypts, where that is needed to list its repository. As in M(holdfast.postgres.pg_backup).
+    type: dict
+    suboptions:
+      method:
+        description: V(aes256) by a passphrase, V(pgp) by keys.
+        type: str
+        choices: [none, aes256, pgp]
+        default: none
+      passphrase:
+        description: The passphrase.
+        type: str
+      passphrase_file:
+        description: File of mode 0600 whose first line is the passphrase.
+        type: path
+      recipients:
+        description: Keys.
+        type: list
+        elements: str
+        default: []
+      gpg_home:
+        description: C(GNUPGHOME).
+        type: path
+  compression:
+    description: How the engine compresses, where it has to know (V(barman_cloud)).
+    type: str
+    choices: [zstd, gzip, lz4, none]
+    default: zstd
+  compression_level:
+    description: Its level.
+    type: int
 seealso:
   - module: holdfast.postgres.pg_backup
+  - module: holdfast.postgres.wal_archive
 """
 
 EXAMPLES = r"""
@@ -135,23 +180,47 @@ ansible_facts:
           returned: always
           type: list
           elements: dict
+        wal:
+          description:
+            - What the WAL archive lets be reached. C(archive) names it; C(windows) has for each timeline from when to when the server
+              can be brought back, in C(stretches) without a gap; C(last_segment), its C(last_segment_age) in seconds; C(findings)
+              of the audit. Null without an archive.
+          returned: always
+          type: dict
+        archiver:
+          description:
+            - What the server says, with O(archiving). C(failing), C(failing_since), C(last_archived), C(last_archived_age), C(ready)
+              segments that wait, C(lag_bytes); C(slots) with the bytes that each holds back. Null when it was not asked.
+          returned: always
+          type: dict
 elapsed:
   description: Seconds that the module took.
   returned: success
   type: float
 """
 
+import contextlib
+import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import holder, is_dead
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import FOLDER, FileWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ObjectMissing
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import open_to_read
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archiving import archiver_state
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.upkeep import describe, inspect
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import slots
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
 
 CLOCKS_DIFFER = 60  # seconds
@@ -181,7 +250,9 @@ class Tier:
     error: Optional[str] = None
 
 
-def look(tier: Tier, shelf: Shelf, details: bool, found: dict[str, dict[str, Any]]) -> None:
+def look(
+    tier: Tier, shelf: Shelf, details: bool, found: dict[str, dict[str, Any]], physical: dict[str, Record]
+) -> None:
     """Add a repository's backups to those that were ``found``, by id. Raises HoldfastError."""
     shelf.repository.check(write=False)
     for record in shelf.records(tier.problems, tier.leftovers):
@@ -195,8 +266,43 @@ def look(tier: Tier, shelf: Shelf, details: bool, found: dict[str, dict[str, Any
             if not details:
                 del shown["artifacts"], shown["databases"]
         shown["tiers"].append(tier.name)
+        if record.kind != "logical":
+            physical[record.id] = record
         shown["verified_at"] = shown["verified_at"] or record.verified_at
     tier.lock = lock_state(shelf)
+
+
+def look_at_wal(params: dict[str, Any], physical: dict[str, Record], space: str) -> Optional[dict[str, Any]]:
+    """What the archive lets be reached; the engine's own backups are added to ``physical``. Raises HoldfastError."""
+    wal: Optional[WalArchive] = None
+    problems: list[str] = []
+    if params["engine"]:
+        keeper = open_to_read(params["engine"], params, space)
+        wal = keeper.wal
+        physical.update((record.id, record) for record in keeper.backups(problems))
+    else:
+        for _name, options, _where in named_repositories(params):
+            directory = os.path.join(options.get("path") or "", params["server_name"], FOLDER)
+            if options["type"] == "file" and os.path.isdir(directory):
+                wal = FileWal(directory, Compression("none"))
+                break
+    if wal is None:
+        return None
+    report = inspect(wal, physical.values(), space)
+    return {
+        "archive": wal.description,
+        "windows": [window.to_dict() for window in report.windows],
+        "last_segment": report.last_segment(),
+        "last_segment_age": wal.age(report.last_segment()),
+        "findings": [describe(finding) for finding in report.findings],
+        "problems": problems,
+    }
+
+
+def ask_server(params: dict[str, Any], space: str) -> dict[str, Any]:
+    """What the server says of its archiving. Raises ServerError."""
+    with contextlib.closing(Address(params, space).connect()) as connection:
+        return {**archiver_state(connection), "slots": slots(connection)}
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -204,18 +310,26 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     params = module.params
     every = parse_duration(params["expected_every"], "expected_every") if params["expected_every"] else None
     found: dict[str, dict[str, Any]] = {}
+    physical: dict[str, Record] = {}
     tiers = []
     errors: list[HoldfastError] = []
     for name, options, where in named_repositories(params):
         shelf = Shelf(open_repository(options, where), params["server_name"])
         tiers.append(Tier(name, shelf.repository.description))
         try:
-            look(tiers[-1], shelf, params["details"], found)
+            look(tiers[-1], shelf, params["details"], found, physical)
         except HoldfastError as exc:
             tiers[-1].error = str(exc)
             errors.append(exc)
     if len(errors) == len(tiers):
         raise errors[0]
+    with workspace() as space:
+        archiver = ask_server(params, space) if params["archiving"] else None
+        wal = look_at_wal(params, physical, space)
+    for record in physical.values():
+        # Those of an engine's own repository are in no tier of ours.
+        if record.id not in found:
+            found[record.id] = {**record.to_dict(), "tiers": [record.engine]}
     backups = sorted(found.values(), key=lambda entry: (entry["stopped_at"], entry["id"]))
     good = [entry["stopped_at"] for entry in backups if entry["verified_at"]]
     overdue = None
@@ -237,6 +351,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         "leftovers": [leftover for tier in tiers for leftover in tier.leftovers],
         "problems": [words for tier in tiers for words in (*tier.problems, *([tier.error] if tier.error else []))],
         "tiers": [asdict(tier) for tier in tiers],
+        "wal": wal,
+        "archiver": archiver,
     }
     return {"changed": False, "ansible_facts": {"holdfast_backups": facts}}
 
@@ -244,7 +360,14 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **argspec.CONNECTION,
             **argspec.REPOSITORIES,
+            **argspec.ENCRYPTION,
+            **argspec.ARCHIVER,
+            "archiving": {"type": "bool", "default": False},
+            "engine": {"type": "str", "choices": argspec.ENGINES[1:]},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
+            "compression_level": {"type": "int"},
             "details": {"type": "bool", "default": True},
             "limit": {"type": "int"},
             "expected_every": {"type": "str"},
@@ -253,7 +376,7 @@ def main() -> None:
         mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )
-    execute(module, work, psycopg2=False)
+    execute(module, work, psycopg2=module.params["archiving"])
 
 
 if __name__ == "__main__":

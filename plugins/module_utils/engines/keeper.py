@@ -104,6 +104,10 @@ class WalArchive(abc.ABC):
             HoldfastError: it could not be looked for.
         """
 
+    def age(self, name: Optional[str]) -> Optional[float]:
+        """Seconds since a segment was archived; None where that is not known."""
+        return None
+
     def remove(self, names: Sequence[str]) -> None:
         """Delete files. Only the stock archive's are ours to delete: an engine's expire does it otherwise.
 

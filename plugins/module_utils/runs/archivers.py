@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,3 +77,19 @@ def open_keeper(name: str, params: Mapping[str, Any], host: Host) -> Keeper:
         extra={str(key): str(value) for key, value in (params["engine_options"] or {}).items()},
     )
     raise BadOption("engine", name, f"is not here yet ({host.port}, {options.jobs})", "")
+
+
+def open_to_read(name: str, params: Mapping[str, Any], space: str) -> Keeper:
+    """An engine's repository, to look into it from wherever we are. Its configuration is written into the private directory
+    ``space``, so that nothing else is touched. Raises HoldfastError."""
+    host = Host(
+        data_directory=space,
+        owner=pwd.getpwuid(os.geteuid()).pw_name,
+        port=5432,
+        socket_directory="",
+        user=params.get("login_user") or "postgres",
+        bin_dir=params.get("bin_dir") or "",
+    )
+    keeper = open_keeper(name, {**params, "config_dir": space}, host)
+    keeper.configure(False)
+    return keeper

@@ -261,3 +261,15 @@ class Slot:
         if self._wanted:
             with contextlib.suppress(psycopg2.Error):  # it is gone with the connection at the latest
                 value(self._connection, "SELECT pg_drop_replication_slot(%s)::text", [self._name])
+
+
+def slots(connection: Connection) -> list[dict[str, Any]]:
+    """Replication slots and the bytes of WAL that each holds back. ``wal_status`` is PostgreSQL's word (lost: what reads from the
+    slot has to begin anew); ``safe_wal_size`` the bytes until it is (None: no limit is set)."""
+    return rows(
+        connection,
+        "SELECT slot_name AS name, slot_type AS kind, active, wal_status, safe_wal_size::bigint AS safe_wal_size,"
+        " pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,"
+        "  restart_lsn)::bigint AS held_bytes"
+        " FROM pg_replication_slots ORDER BY slot_name",
+    )

@@ -9,12 +9,14 @@ generally be designed to refuse to overwrite any pre-existing archive file").
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from typing import Optional
 
@@ -105,6 +107,12 @@ class FileWal(WalArchive):
                 raise RepositoryError(f"{source} cannot be unpacked: {words}. It is damaged.")
             return True
         return False
+
+    def age(self, name: Optional[str]) -> Optional[float]:
+        for suffix in ("", *_PROGRAMS) if name else ():
+            with contextlib.suppress(FileNotFoundError):
+                return round(time.time() - os.stat(os.path.join(self.directory, f"{name}{suffix}")).st_mtime, 1)
+        return None
 
     def remove(self, names: Sequence[str]) -> None:
         for name in names:
