@@ -71,7 +71,7 @@ class Archive:
 
         The segment in which a timeline forks off exists on both. Only the younger one will do: it begins with a copy of the
         other up to the fork. Where it is missing PostgreSQL takes the elder one instead, and without a word replays what
-        happened there *after* the fork, up to the end of the wrong timeline (seen with PostgreSQL 16).
+        happened there *after* the fork, up to the end of the wrong timeline (seen with PostgreSQL 15, 16 and 18).
         """
         legs = []
         for stage in self.timelines.ancestry(target):

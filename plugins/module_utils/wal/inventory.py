@@ -38,16 +38,16 @@ class Range(NamedTuple):
 class Inventory:
     """What was seen in an archive so far.
 
-    ``coverage``: the segments. ``histories``: the timelines that have a history file. ``partials``, ``foreign``: names of
-    partial segments, and of what is no WAL. ``duplicates``: by the name of a segment, all the names that it has when it has more
-    than one, as seen next to each other in a listing. Of the last three at most REMEMBERED are kept, and what is put right
-    is forgotten only by an audit that begins anew.
+    ``coverage``: the segments. ``histories``: by timeline, its history file, as it is called there. ``partials``, ``foreign``:
+    names of partial segments, and of what is no WAL. ``duplicates``: by the name of a segment, all the names that it has when it
+    has more than one, as seen next to each other in a listing. Of the last three at most REMEMBERED are kept, and what is
+    put right is forgotten only by an audit that begins anew; so is what was deleted.
     """
 
     def __init__(self, size: SegmentSize) -> None:
         self.size = size
         self.coverage = Coverage()
-        self.histories: set[int] = set()
+        self.histories: dict[int, str] = {}
         self.partials: dict[str, Segment] = {}
         self.duplicates: dict[str, list[str]] = {}
         self.foreign: set[str] = set()
@@ -68,7 +68,7 @@ class Inventory:
                     held.append(name)
                     self._duplicate(Segment(timeline, number), held)
             elif kind == HISTORY:
-                self.histories.add(timeline)
+                self.histories[timeline] = name
             elif kind == PARTIAL and len(self.partials) < REMEMBERED:
                 self.partials[name] = Segment(timeline, number)
             elif kind == FOREIGN and len(self.foreign) < REMEMBERED:
@@ -99,7 +99,7 @@ class Inventory:
                 [self.size.name(Segment(run.timeline, number)) for number in (run.first, run.last)]
                 for run in self.coverage.runs()
             ],
-            "histories": sorted(self.histories),
+            "histories": [self.histories[timeline] for timeline in sorted(self.histories)],
             "partials": sorted(self.partials),
             "duplicates": self.duplicates,
             "foreign": sorted(self.foreign),
@@ -113,7 +113,7 @@ class Inventory:
                 raise ValueError(f"its format is {state['format']!r}, and this version reads {FORMAT}")
             inventory = cls(SegmentSize(state["segment_size"]))
             inventory.coverage = Coverage(_run(inventory.size, *pair) for pair in state["runs"])
-            inventory.histories = {int(timeline) for timeline in state["histories"]}
+            inventory.histories = {classify(name, inventory.size).timeline: name for name in state["histories"]}
             inventory.partials = {name: classify(name, inventory.size).segment for name in state["partials"]}
             inventory.duplicates = {name: list(names) for name, names in state["duplicates"].items()}
             inventory.foreign = set(state["foreign"])

@@ -141,7 +141,7 @@ def _position_of_time(
         raise Refused(
             f"the last archived commit is of {_exact(newest)}, and a recovery needs one after the target to stop at"
         )
-    return None, (f"Whether the archive reaches to the target is not proven: {known} in it.",)
+    return None, (f"Whether the archive reaches to the target is not proven: {known}.",)
 
 
 def _branches(backup: Backup, timeline: int, position: Optional[Lsn], archive: Archive) -> Iterator[str]:

@@ -68,12 +68,12 @@ class Window:
         """As users get it: times in ISO 8601, positions and segments as PostgreSQL writes them."""
         return {
             "timeline": self.timeline,
-            "start": _moment(self.start),
+            "start": _start(self.start),
             "end": _moment(self.end),
             "last_segment": None if self.last is None else self.size.name(self.last),
             "stretches": [
                 {
-                    "start": _moment(stretch.start),
+                    "start": _start(stretch.start),
                     "start_lsn": str(stretch.start_lsn),
                     "end": _moment(stretch.end),
                     "end_lsn": str(stretch.end_lsn),
@@ -93,7 +93,7 @@ class Window:
         return " ".join(self._words(stretch) for stretch in self.stretches)
 
     def _words(self, stretch: Stretch) -> str:
-        begin = f"{_moment(stretch.start)} ({stretch.start_lsn}, the end of the backup {stretch.backups[0]})"
+        begin = f"{_start(stretch.start)} ({stretch.start_lsn}, the end of the backup {stretch.backups[0]})"
         then = "" if stretch.gap is None else f"; then {stretch.gap.words(self.size)} missing"
         if stretch.last is None:
             return f"On timeline {self.timeline}: {begin} alone{then}."
@@ -153,6 +153,13 @@ def _stretch(timeline: int, members: Sequence[Backup], reach: Reach, archive: Ar
 
 def _moment(moment: Optional[datetime.datetime]) -> Optional[str]:
     return None if moment is None else format_time(moment)
+
+
+def _start(moment: Optional[datetime.datetime]) -> Optional[str]:
+    """Whole seconds, rounded up: a target that is copied from here must not lie before the moment."""
+    if moment is not None and moment.microsecond:
+        moment += datetime.timedelta(seconds=1)
+    return _moment(moment)
 
 
 def _gap(gap: Run, size: SegmentSize) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def test_everything_that_an_archive_may_hold() -> None:
         ]
     )
     assert runs(inventory) == [(1, 1, 3), (1, 5, 5), (2, 6, 8)]
-    assert inventory.histories == {2}
+    assert inventory.histories == {2: "00000002.history.gz"}
     assert inventory.partials == {f"{name(6)}.partial": Segment(1, 6)}
     assert inventory.duplicates == {name(3): [f"{name(3)}.gz", f"{name(3)}.zst"]}
     assert inventory.foreign == {"0000000100000000/", "README"}
@@ -159,7 +159,7 @@ def test_state_is_readable() -> None:
         "format": 1,
         "segment_size": 16 * MEGABYTE,
         "runs": [[name(1), name(3)], [name(5), name(5)]],
-        "histories": [2],
+        "histories": ["00000002.history"],
         "partials": [],
         "duplicates": {},
         "foreign": ["x"],
@@ -178,7 +178,7 @@ def test_state_is_readable() -> None:
         {"runs": [["000000010000000000000FFF", name(1)]]},
         {"segment_size": 5},
         {"segment_size": "16MB"},
-        {"histories": ["two"]},
+        {"histories": [2]},
         {"duplicates": []},
     ],
 )
@@ -227,7 +227,7 @@ def test_a_million_names_take_no_memory() -> None:
     assert count == 1_000_022
     assert runs(inventory) == [(1, 1, 999), (1, 1001, 599_999), (2, 599_999, 699_999), (2, 700_001, 1_000_001)]
     assert list(inventory.duplicates) == [name(500_000)]
-    assert inventory.histories == {2}
+    assert inventory.histories == {2: "archive/main/15-1/00000002.history"}
     assert len(inventory.foreign) == 10
     assert peak < 64 * 1024
     assert len(json.dumps(inventory.to_json())) < 3000
