@@ -116,6 +116,8 @@ ENCRYPTION: Spec = {
     },
 }
 
+ENGINES = ["pg_basebackup", "pgbackrest", "barman_cloud", "wal_g"]
+
 # What only one engine knows; runs/engines.py refuses them with another.
 ENGINE_OPTIONS: dict[str, Spec] = {
     "pg_dump": {
@@ -133,6 +135,7 @@ ENGINE_OPTIONS: dict[str, Spec] = {
         "role_passwords": {"type": "bool", "no_log": False},
         "row_counts": {"type": "bool", "default": True},
     },
+    **{engine: {"kind": {"type": "str", "choices": ["full", "differential", "incremental"]}} for engine in ENGINES[1:]},
     "pg_basebackup": {
         "kind": {"type": "str", "choices": ["full", "differential", "incremental"]},
         "include_wal": {"type": "bool", "default": True},
@@ -141,8 +144,6 @@ ENGINE_OPTIONS: dict[str, Spec] = {
         "compression_at": {"type": "str", "choices": ["client", "server"], "default": "client"},
     },
 }
-
-ENGINES = ["pg_basebackup", "pgbackrest", "barman_cloud", "wal_g"]
 
 # What an engine of physical backups is told; the fragment is archiver.py.
 ARCHIVER: Spec = {

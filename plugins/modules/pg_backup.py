@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - holdfast.postgres.repository.several
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.repository.retention
+  - holdfast.postgres.archiver
 attributes:
   check_mode:
     support: full
@@ -45,8 +46,10 @@ options:
     description:
       - The program that copies. V(pg_dump) dumps databases; V(pg_basebackup) copies the whole server, file by file, from
         which any later moment can be reached where its WAL is archived (M(holdfast.postgres.wal_archive)).
+      - V(pgbackrest), V(barman_cloud) and V(wal_g) copy it too, into a repository of their own format, which their own programs
+        read. They have to be installed, and this is run on the database host.
     type: str
-    choices: [pg_dump, pg_basebackup]
+    choices: [pg_dump, pg_basebackup, pgbackrest, barman_cloud, wal_g]
     default: pg_dump
   id:
     description:
@@ -67,12 +70,6 @@ options:
     description: Seconds to wait for another run on the same backups.
     type: int
     default: 0
-  accept_new_server:
-    description:
-      - Backups of another server (by its system identifier) lie under this O(server_name), and that is right, since this
-        server replaces it.
-    type: bool
-    default: false
   databases:
     description: Names of the databases. By default all but templates.
     type: list
@@ -140,9 +137,9 @@ options:
   kind:
     description:
       - V(full) copies everything, which is the default; V(incremental) what has changed since the last backup (V(pg_basebackup)
-        of PostgreSQL 17 and newer, with C(summarize_wal) on). Where there is none to build upon, a full one is made, with a
+        of PostgreSQL 17 and newer, with C(summarize_wal) on, V(pgbackrest), V(wal_g)). Where there is none to build upon, a full one is made, with a
         warning.
-      - V(differential) is for engines that know it.
+      - V(differential) copies what has changed since the last full one (V(pgbackrest)).
     type: str
     choices: [full, differential, incremental]
   include_wal:
@@ -293,6 +290,7 @@ elapsed:
   type: float
 """
 
+import contextlib
 from dataclasses import asdict
 from typing import Any
 
@@ -307,10 +305,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import open_keeper
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.backup import BackupRun, Tier, Wish
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.engines import choose
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.engines import check_options, choose
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.keep import KeepRun, delete_one as delete_one_kept
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import delete_one
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import look
 
 
 def open_tiers(params: dict[str, Any]) -> list[Tier]:
@@ -343,6 +344,39 @@ def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         "plan": plan,
         "pruned": [{"id": backup_id, "reasons": ["asked for"]}] if changed else [],
     }
+
+
+def keep(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """An engine with a repository of its own."""
+    params, check = module.params, module.check_mode
+    check_options(params["engine"], params)
+    progress = Progress(None if check else params["progress_file"])
+    with workspace() as space, contextlib.closing(Address(params, space).connect()) as connection:
+        keeper = open_keeper(params["engine"], params, look(connection, params))
+        if params["state"] == "absent":
+            labels = delete_one_kept(keeper, params["id"], check)
+            gone = [{"id": label, "reasons": ["asked for"]} for label in labels]
+            return {"changed": bool(gone), "plan": [f"delete {label}" for label in labels], "pruned": gone}
+        for name in ("id", "pinned"):
+            if params[name]:
+                raise BadOption(name, params[name], f"cannot be given to {keeper.name}, which names its backups itself",
+                                "Pin one by its own label: retention.pins.")  # fmt: skip
+        max_age = parse_duration(params["max_age"], "max_age") if params["max_age"] else None
+        policy = Policy.from_option(params["retention"])
+        run = KeepRun(keeper, params["kind"] or "full", max_age, policy, params["annotations"] or {}, progress)
+        try:
+            outcome = run.run(check)
+        finally:
+            warnings.extend(run.outcome.warnings)
+            progress.finish()
+    result: dict[str, Any] = {"changed": outcome.changed, "plan": outcome.plan, "pruned": outcome.pruned, "tiers": []}
+    if outcome.record:
+        result["backup"] = outcome.record.to_dict()
+    if outcome.decisions:
+        result["retention"] = [asdict(decision) for decision in outcome.decisions]
+    if module._diff:
+        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
+    return result
 
 
 def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -394,14 +428,14 @@ def main() -> None:
             **argspec.REPOSITORIES,
             **argspec.ENCRYPTION,
             **argspec.RETENTION,
+            **argspec.ARCHIVER,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "engine": {"type": "str", "choices": ["pg_dump", "pg_basebackup"], "default": "pg_dump"},
+            "engine": {"type": "str", "choices": ["pg_dump", *argspec.ENGINES], "default": "pg_dump"},
             "id": {"type": "str"},
             "max_age": {"type": "str"},
             "annotations": {"type": "dict"},
             "pinned": {"type": "bool"},
             "lock_wait": {"type": "int", "default": 0},
-            "accept_new_server": {"type": "bool", "default": False},
             **argspec.ENGINE_OPTIONS["pg_dump"],
             **argspec.ENGINE_OPTIONS["pg_basebackup"],
             "jobs": {"type": "int", "default": 1},
@@ -414,6 +448,8 @@ def main() -> None:
         mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )
+    if module.params["engine"] not in ("pg_dump", "pg_basebackup"):
+        execute(module, keep, psycopg2=True)
     if module.params["state"] == "absent":
         execute(module, delete, psycopg2=False)
     execute(module, back_up, psycopg2=True)

@@ -18,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper i
     KeeperOptions,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import FileArchiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.keeper import WalG
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import check_store, named_repositories
@@ -76,7 +77,9 @@ def open_keeper(name: str, params: Mapping[str, Any], host: Host) -> Keeper:
         program=params["engine_program"],
         extra={str(key): str(value) for key, value in (params["engine_options"] or {}).items()},
     )
-    raise BadOption("engine", name, f"is not here yet ({host.port}, {options.jobs})", "")
+    if name == "wal_g":
+        return WalG(host, options)
+    raise BadOption("engine", name, "is not here yet", "")
 
 
 def open_to_read(name: str, params: Mapping[str, Any], space: str) -> Keeper:
