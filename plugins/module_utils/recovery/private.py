@@ -136,7 +136,7 @@ class PrivateServer:
             time.sleep(0.1)
             if process.poll() is not None:
                 words = self.words()
-                if action == "shutdown" and any("shutting down at recovery target" in line for line in words):
+                if action == "shutdown" and any("shutdown at recovery target" in line for line in words):
                     return Landing("shut down", None, *self._told(words), round(time.monotonic() - began, 3), words)
                 raise ServerError(f"The recovery failed. {last_words(self.log)}{_way_out(self.log)}")
             reached = self._position(size)
