@@ -13,7 +13,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test lint sanity unit integration matrix test-stores bench clean
+.PHONY: help setup demo test lint sanity unit integration matrix test-stores wal-g bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
@@ -72,6 +72,10 @@ integration: setup matrix
 # Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.
 test-stores: setup
 	$(PY) -m pytest -q -rs tests/stores
+
+# Not a part of `make test`: it takes minutes, and the tests that need it skip without.
+wal-g:
+	@tests/tools/install_wal_g.sh
 
 # The other controllers that are supported, each in an environment of its own.
 matrix: .work/venv-2.17/.installed .work/venv-2.18/.installed
