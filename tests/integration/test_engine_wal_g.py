@@ -220,16 +220,7 @@ def test_a_segment_that_is_not_there_after_the_push_stays_with_the_server(copied
         archiving(server, good)
 
 
-# The program itself
-
-
-@pytest.fixture(scope="module")
-def program() -> str:
-    built = CHECKOUT / ".work" / "wal-g" / "wal-g"
-    found = str(built) if built.exists() else shutil.which("wal-g")
-    if found is None:
-        pytest.skip("not installed: wal-g (make wal-g, which needs Go and the Go module proxy; or put one into PATH)")
-    return found
+# What needs no program: its layout in a store
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +234,51 @@ def s3() -> Iterator[S3Server]:
 
 def options_of(**given: Any) -> Options:
     return {**{name: spec.get("default") for name, spec in STORE.items()}, **given}
+
+
+def file_store(server: Server) -> Options:
+    return options_of(type="file", path=str(server.server_directory(f"store-{secrets.token_hex(3)}")))
+
+
+def s3_store(s3: S3Server) -> Options:
+    return options_of(
+        type="s3", bucket=s3.make_bucket(f"b-{secrets.token_hex(4)}"), prefix="back ups/one", region=s3.region,
+        access_key=s3.access_key, secret_key=s3.secret_key, endpoint_url=s3.endpoint_url, addressing_style="path",
+    )  # fmt: skip
+
+
+def test_names_and_an_owner_in_a_bucket(s3: S3Server) -> None:
+    """Listed and read by our own means: before it is configured, and with public keys alone, WAL-G could not tell."""
+    store = s3_store(s3)
+    host = Host("/data", OWNER, 5432, "/run", "postgres", "/usr/bin", system_id="7507672962298572862")
+    keeper = WalG(host, KeeperOptions("main", [store]))
+    assert list(keeper.wal.names()) == [] and keeper.prepare(check=True) == []
+    place, bucket = "back ups/one/main/wal-g", s3.client()
+    names = [f"{1:08X}{0:08X}{number:08X}.zst" for number in range(1, 1104)]
+    for key in ("00000002.history.zst", "sub/x", *names):
+        bucket.put_object(Bucket=store["bucket"], Key=f"{place}/wal_005/{key}", Body=b"x")
+    bucket.put_object(Bucket=store["bucket"], Key="back ups/one/main2/wal-g/wal_005/other", Body=b"x")
+    # 1103 segments are more than one page of a listing; the digits of the last ones are not decimal.
+    assert list(keeper.wal.names()) == sorted(names) + ["00000002.history.zst"]
+    assert list(keeper.wal.names(names[-2])) == [names[-1], "00000002.history.zst"]
+    metadata = b'{"system_identifier": 7507672962298572862}'
+    key = f"{place}/basebackups_005/base_000000010000000000000002/metadata.json"
+    bucket.put_object(Bucket=store["bucket"], Key=key, Body=metadata)
+    assert keeper.prepare(check=True) == []
+    with pytest.raises(CatalogError, match="its system identifier is 7507672962298572862, this server's is 1"):
+        WalG(replace(host, system_id="1"), KeeperOptions("main", [store])).prepare(check=True)
+
+
+# The program itself
+
+
+@pytest.fixture(scope="module")
+def program() -> str:
+    built = CHECKOUT / ".work" / "wal-g" / "wal-g"
+    found = str(built) if built.exists() else shutil.which("wal-g")
+    if found is None:
+        pytest.skip("not installed: wal-g (make wal-g, which needs Go and the Go module proxy; or put one into PATH)")
+    return found
 
 
 class Kept:
@@ -270,17 +306,6 @@ class Kept:
 
     def back_up(self, kind: str, **annotations: str) -> Any:
         return self.keeper.back_up(kind, annotations, Progress(None))
-
-
-def file_store(server: Server) -> Options:
-    return options_of(type="file", path=str(server.server_directory(f"store-{secrets.token_hex(3)}")))
-
-
-def s3_store(s3: S3Server) -> Options:
-    return options_of(
-        type="s3", bucket=s3.make_bucket(f"b-{secrets.token_hex(4)}"), prefix="back ups/one", region=s3.region,
-        access_key=s3.access_key, secret_key=s3.secret_key, endpoint_url=s3.endpoint_url, addressing_style="path",
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["file", "s3"])
