@@ -56,6 +56,10 @@ def test_a_server_over_tcp_with_a_passfile_and_large_segments() -> None:
     assert (found["PGHOST"], found["PGPASSFILE"], found["WALG_PG_WAL_SIZE"]) == ("127.0.0.1", "/etc/passfile", "64")
 
 
+def test_what_is_not_known_is_left_out() -> None:
+    assert "PGHOST" not in made(FILE, host=Host("/d", "postgres", 1, "", "u", ""))
+
+
 COMMON = set(made(FILE)) - {"WALG_FILE_PREFIX"}
 
 

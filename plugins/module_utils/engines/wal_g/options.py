@@ -77,7 +77,8 @@ def settings(host: Host, options: KeeperOptions, store: Mapping[str, Any], secre
                 "engine_options", name, "is what other options say", "Leave it out, and use those of the module."
             )
         found[name] = value
-    return found
+    # WAL-G takes an empty setting for one that is set.
+    return _given(found)
 
 
 def public_key_alone(armored: str) -> bool:
