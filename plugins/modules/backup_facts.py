@@ -206,7 +206,7 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import holder, is_dead
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import holder, is_dead, is_released
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
@@ -232,7 +232,7 @@ def lock_state(shelf: Shelf) -> Optional[dict[str, Any]]:
         data = shelf.repository.read(f"{shelf.name}/lock.json")
     except ObjectMissing:
         return None
-    return {**holder(data), "dead": is_dead(data)}
+    return None if is_released(data) else {**holder(data), "dead": is_dead(data)}
 
 
 @dataclass

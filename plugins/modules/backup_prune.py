@@ -102,7 +102,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.module import ex
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Decision
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import plan_prune, prune
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import clean, plan_prune, prune
 
 
 @dataclass
@@ -117,10 +117,9 @@ class Pruned:
 def prune_one(shelf: Shelf, policy: Policy, module: AnsibleModule, warnings: list[str]) -> Pruned:
     """Decide for one repository, and unless in check mode delete."""
     shelf.repository.check(write=not module.check_mode)
-    with shelf.lock("a prune") as lock:
+    with shelf.lock("a prune", warnings) as lock:
         if not module.check_mode:
-            warning = lock.acquire(module.params["lock_wait"])
-            warnings.extend([warning] if warning else [])
+            lock.acquire(module.params["lock_wait"])
         decisions = plan_prune(shelf, policy, warnings)
         leftovers: list[str] = []
         for _record in shelf.records([], leftovers):
@@ -129,8 +128,7 @@ def prune_one(shelf: Shelf, policy: Policy, module: AnsibleModule, warnings: lis
         if not module.check_mode:
             gone = prune(shelf, decisions, warnings)
             refresh(shelf.repository, shelf.name, NAME)
-            for leftover in leftovers:
-                shelf.remove(leftover)
+            leftovers = clean(shelf, leftovers, warnings)
     plan = [f"remove what the interrupted run {leftover} left" for leftover in leftovers]
     plan += [f"delete {entry['id']}: {'; '.join(entry['reasons'])}" for entry in gone]
     return Pruned(plan, gone, decisions)

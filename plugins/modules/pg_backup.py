@@ -333,10 +333,9 @@ def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     shelf = Shelf(open_repository(module.params["repository"]), module.params["server_name"])
     shelf.repository.check(write=True)
     backup_id = check_name("id", module.params["id"])
-    with shelf.lock("a deletion") as lock:
+    with shelf.lock("a deletion", warnings) as lock:
         if not module.check_mode:
-            warning = lock.acquire(module.params["lock_wait"])
-            warnings.extend([warning] if warning else [])
+            lock.acquire(module.params["lock_wait"])
         changed = delete_one(shelf, backup_id, module.check_mode)
     plan = [f"delete {backup_id}"] if changed else []
     return {

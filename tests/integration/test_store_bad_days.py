@@ -402,18 +402,39 @@ def test_a_user_who_may_not_list(shop: Server, kept: Kept) -> None:
 
 def test_a_user_who_may_not_delete(shop: Server, kept: Kept) -> None:
     careful = kept.bucket.options(**allow(kept.bucket, *READ, *WRITE))
-    done = back_up(shop, careful, **SMALL, retention={"keep_last": 1})
-    # The lock could not be given back: that has to be said, with who may not do what.
-    assert "may not DeleteObject" in done.msg + warned(done), done.result
-    assert "Traceback" not in done.stdout + done.stderr
-    found = facts(kept.bucket.options())
-    assert kept.id in ids(found) and found["count"] == 2 and found["problems"] == []
-    assert found["lock"]["dead"]
+    for number in (2, 3):
+        done = back_up(shop, careful, **SMALL, retention={"keep_last": 1})
+        assert done.changed and not done.failed, done.msg
+        assert done.result["pruned"] == []
+        # What retention could not do is said, with who may not do what. The lock was given back all the same.
+        assert "may not DeleteObject" in warned(done) and f"{kept.id} is to be deleted" in warned(done)
+        assert "lock.json" not in warned(done) and "taken over" not in warned(done)
+        found = facts(kept.bucket.options())
+        assert kept.id in ids(found) and found["count"] == number and found["problems"] == []
+        assert found["lock"] is None
     for backup in ids(found):
         readable(shop, kept.bucket.options(), backup)
     # Whoever may delete goes on from there.
-    after = back_up(shop, kept.bucket.options(), **SMALL)
-    assert after.changed and not after.failed and "taken over" in warned(after)
+    after = back_up(shop, kept.bucket.options(), **SMALL, retention={"keep_last": 1})
+    assert after.changed and not after.failed and "taken over" not in warned(after)
+    whole(kept.bucket, after.result["backup"]["id"])
+
+
+def test_a_run_that_was_killed_by_one_who_may_not_delete(
+    shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]
+) -> None:
+    begin_and_kill(shop, kept, way, running)
+    (left,) = facts(kept.bucket.options())["leftovers"]
+    careful = kept.bucket.options(**allow(kept.bucket, *READ, *WRITE))
+    for _number in range(2):
+        done = back_up(shop, careful, **SMALL)
+        assert done.changed and not done.failed, done.msg
+        assert f"the interrupted run {left} left stays" in warned(done)
+    # A prune is there to delete; what it may not, it says, and changes nothing.
+    pruned = run_module("backup_prune", {"repository": careful, "retention": {"keep_last": 5}})
+    assert not pruned.failed and not pruned.changed and f"{left} left stays" in warned(pruned), pruned.result
+    made(shop, kept.bucket.options(), **SMALL)
+    assert facts(kept.bucket.options())["leftovers"] == []
 
 
 # S3: what stores say
@@ -799,6 +820,20 @@ def test_azure_token_may_not_write(shop: Server, azure: AzureServer, container: 
     refused(back_up(shop, reader, **SMALL), container, "AuthorizationPermissionMismatch", "rwdlc")
     assert ids(facts(reader)) == [good]
     readable(shop, reader, good)
+
+
+def test_azure_token_may_not_delete(shop: Server, azure: AzureServer, container: str) -> None:
+    token = azure.sas(container, "rwlc", datetime.now(timezone.utc) + timedelta(hours=1))
+    careful = azure_options(azure, container, sas_token=token)
+    backups = []
+    for _number in range(2):
+        done = back_up(shop, careful, **SMALL, retention={"keep_last": 1})
+        assert done.changed and not done.failed, done.msg
+        backups.append(done.result["backup"]["id"])
+        assert "taken over" not in warned(done) and "lock.json" not in warned(done)
+    assert f"{backups[0]} is to be deleted by the retention, and stays" in warned(done)
+    found = facts(careful)
+    assert (ids(found), found["lock"]) == (backups, None)
 
 
 def test_azure_no_such_container(shop: Server, azure: AzureServer) -> None:

@@ -11,7 +11,12 @@ import socket
 import time
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import LockHeld, ObjectMissing
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    LockHeld,
+    ObjectLocked,
+    ObjectMissing,
+    RepositoryError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
 
@@ -38,10 +43,10 @@ def _started(pid: int) -> Optional[str]:
 
 
 class Lock:
-    """The lock object of a server in a repository. Use as a context manager."""
+    """The lock object of a server in a repository. Use as a context manager. What is to be said goes to ``warnings``."""
 
-    def __init__(self, repository: Repository, key: str, purpose: str) -> None:
-        self._repository, self._key = repository, key
+    def __init__(self, repository: Repository, key: str, purpose: str, warnings: list[str]) -> None:
+        self._repository, self._key, self._warnings = repository, key, warnings
         self._content: Optional[bytes] = None
         self._beat = 0.0
         self._holder = {
@@ -53,8 +58,8 @@ class Lock:
             "since": format_time(utcnow()),
         }
 
-    def acquire(self, wait: int) -> Optional[str]:
-        """Take the lock, waiting for at most ``wait`` seconds. Returns a warning when a dead holder's was taken over.
+    def acquire(self, wait: int) -> None:
+        """Take the lock, waiting for at most ``wait`` seconds. That a dead holder's was taken over is a warning.
 
         Raises:
             LockHeld: someone living holds it.
@@ -62,13 +67,14 @@ class Lock:
         deadline = time.monotonic() + wait
         while True:
             current = self._read()
-            if current is None or is_dead(current):
+            if current is None or is_released(current) or is_dead(current):
                 new = self._encode()
                 if self._repository.swap(self._key, current, new):
                     self._content = new
-                    if current is None:
-                        return None
-                    return f"A lock was left behind by {describe(current)}, which is dead; it was taken over."
+                    if current is not None and not is_released(current):
+                        words = f"A lock was left behind by {describe(current)}, which is dead; it was taken over."
+                        self._warnings.append(words)
+                    return
                 continue
             if time.monotonic() >= deadline:
                 raise LockHeld(
@@ -92,10 +98,24 @@ class Lock:
         self._content = new
 
     def release(self) -> None:
-        """Give the lock back, if it still is ours."""
-        if self._content is not None:
-            self._repository.swap(self._key, self._content, None)
-            self._content = None
+        """Give the lock back, if it still is ours. What was done under it stands, so that this fails is but a warning."""
+        content, self._content = self._content, None
+        if content is None:
+            return
+        try:
+            self._give_back(content)
+        except RepositoryError as exc:
+            minutes = 3 * HEARTBEAT // 60
+            self._warnings.append(
+                f"The lock {self._key} stays behind: {exc} Runs of this host take it over at once, others in {minutes} minutes."
+            )
+
+    def _give_back(self, content: bytes) -> None:
+        try:
+            self._repository.swap(self._key, content, None)
+        except ObjectLocked:
+            # Who may write and not delete, which is a guard against ransom, says in the lock that nobody has it.
+            self._repository.swap(self._key, content, self._encode(released_at=format_time(utcnow())))
 
     def __enter__(self) -> Lock:
         return self
@@ -103,9 +123,9 @@ class Lock:
     def __exit__(self, *exc: object) -> None:
         self.release()
 
-    def _encode(self) -> bytes:
+    def _encode(self, **extra: str) -> bytes:
         self._beat = time.monotonic()
-        return json.dumps({**self._holder, "alive_at": format_time(utcnow())}).encode()
+        return json.dumps({**self._holder, "alive_at": format_time(utcnow()), **extra}).encode()
 
     def _read(self) -> Optional[bytes]:
         try:
@@ -121,6 +141,11 @@ def holder(data: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def is_released(data: bytes) -> bool:
+    """Whether a lock was given back by one who may not delete it."""
+    return "released_at" in holder(data)
 
 
 def is_dead(data: bytes) -> bool:

@@ -50,9 +50,9 @@ class Shelf:
         """Where an object of a backup lies."""
         return f"{self.name}/{backup_id}/{name}"
 
-    def lock(self, purpose: str) -> Lock:
+    def lock(self, purpose: str, warnings: list[str]) -> Lock:
         """The server's lock, not yet taken."""
-        return Lock(self.repository, f"{self.name}/lock.json", purpose)
+        return Lock(self.repository, f"{self.name}/lock.json", purpose, warnings)
 
     def ids(self) -> list[str]:
         """Every folder that could be a backup, finished or not, in order."""

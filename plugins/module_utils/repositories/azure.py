@@ -166,7 +166,7 @@ class Azure(Store):
                 if _code(exc) == "ContainerNotFound":
                     raise
             except HttpResponseError as exc:
-                if _code(exc) in _LOCKED or (exc.status_code == 403 and "Permission" in _code(exc)):
+                if _kept(exc):
                     raise ObjectLocked(f"Cannot delete {key} from {self.description}: {_said(exc)}.") from exc
                 raise
 
@@ -375,7 +375,7 @@ def inspect_sas(options: Mapping[str, Any]) -> list[Finding]:
     found = []
     lacking = {letter: word for letter, word in _PERMISSIONS.items() if letter not in fields.get("sp", "rwdlc")}
     if "d" in lacking:
-        found.append(Finding("warning", "the SAS token may not delete: retention cannot either, and locks stay behind"))
+        found.append(Finding("warning", "the SAS token may not delete, so retention cannot either"))
         del lacking["d"]
     if lacking:
         found.append(Finding("error", f"the SAS token may not {', '.join(lacking.values())}: make one with rwdlc"))
@@ -403,6 +403,11 @@ def _code(exc: Exception) -> str:
     return str(getattr(code, "value", code) or "")
 
 
+def _kept(exc: Exception) -> bool:
+    """Whether a deletion was refused: the blob is locked, or the credentials may not."""
+    return _code(exc) in _LOCKED or (getattr(exc, "status_code", 0) == 403 and "Permission" in _code(exc))
+
+
 def _said(exc: Exception) -> str:
     code = _code(exc) or type(exc).__name__
     words = str(exc).splitlines()[0].rstrip(".") if str(exc) else ""
@@ -416,7 +421,7 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastE
     code = _code(exc)
     words = str(exc)
     advice = _ADVICE.get(code, "")
-    if code in _LOCKED:
+    if doing.startswith("delete") and _kept(exc):
         return ObjectLocked(f"Cannot {doing}: {_said(exc)}.")
     if "failed to authenticate" in words:  # whatever the code: it is not the same everywhere
         advice = _ADVICE["AuthenticationFailed"]

@@ -51,9 +51,7 @@ def _delete(repository: Repository, key: str) -> Finding:
     try:
         repository.delete(key)
     except ObjectLocked as exc:
-        return Finding(
-            "warning", f"objects cannot be deleted, so retention cannot either, and locks stay behind: {exc}"
-        )
+        return Finding("warning", f"objects cannot be deleted, so retention cannot either: {exc}")
     return Finding("fine", "an object can be deleted")
 
 

@@ -32,6 +32,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.copy import copy_backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import (
     candidate,
+    clean,
     plan_prune,
     prune,
     scope_group,
@@ -218,7 +219,7 @@ class BackupRun:
         self.outcome.plan.append(f"change pin and annotations of {record.id}" + self._in(tier))
         if check:
             return
-        with tier.shelf.lock("a change of a manifest") as lock:
+        with tier.shelf.lock("a change of a manifest", self.outcome.warnings) as lock:
             lock.acquire(self._wish.lock_wait)
             record.pinned, record.annotations = pinned, annotations
             tier.shelf.write(record)
@@ -237,10 +238,9 @@ class BackupRun:
 
         def copy(tier: Tier) -> None:
             self._progress.step(f"copying to {tier.name}", record.size)
-            with tier.shelf.lock("a copy") as lock:
-                self._acquire(lock)
-                for leftover in tier.leftovers:
-                    tier.shelf.remove(leftover)
+            with tier.shelf.lock("a copy", self.outcome.warnings) as lock:
+                lock.acquire(self._wish.lock_wait)
+                self._clean(tier)
                 for needed in self._chain(record, donor, tier):
                     tier.record, _by_store = copy_backup(
                         needed, donor.shelf, tier.shelf, on_bytes=lambda done: self._progress.tell(done, None)
@@ -299,13 +299,9 @@ class BackupRun:
             self._each(due, self._prune)
 
     def _hold(self, tier: Tier, held: contextlib.ExitStack) -> None:
-        lock = held.enter_context(tier.shelf.lock("a backup"))
-        self._acquire(lock)
+        lock = held.enter_context(tier.shelf.lock("a backup", self.outcome.warnings))
+        lock.acquire(self._wish.lock_wait)
         self._locks.append((tier, lock))
-
-    def _acquire(self, lock: Lock) -> None:
-        warning = lock.acquire(self._wish.lock_wait)
-        self.outcome.warnings += [warning] if warning else []
 
     def _beat(self) -> None:
         """Say that we live. A lock that was lost takes its tier out; the only tier's is the run's end."""
@@ -318,10 +314,8 @@ class BackupRun:
                         raise
                     tier.error = exc
 
-    @staticmethod
-    def _clean(tier: Tier) -> None:
-        for leftover in tier.leftovers:
-            tier.shelf.remove(leftover)
+    def _clean(self, tier: Tier) -> None:
+        clean(tier.shelf, tier.leftovers, self.outcome.warnings)
 
     def _check_same_server(self, tier: Tier, plan: Plan) -> None:
         newest = max(tier.known, key=lambda record: record.stopped_at, default=None)

@@ -197,8 +197,7 @@ class CopyRun:
             return moved
         with ExitStack() as held:
             for shelf in [self._target] + ([self._source] if self._delete else []):
-                warning = held.enter_context(shelf.lock("a copy")).acquire(self._lock_wait)
-                moved.warnings += [warning] if warning else []
+                held.enter_context(shelf.lock("a copy", moved.warnings)).acquire(self._lock_wait)
             for record in due:
                 moved.by_store += copy_backup(record, self._source, self._target, self._threads)[1]
             refresh(self._target.repository, self._target.name, NAME)

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ObjectLocked
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    CatalogError,
+    ObjectLocked,
+    RepositoryError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
@@ -63,6 +68,19 @@ def prune(shelf: Shelf, decisions: list[Decision], warnings: list[str]) -> list[
             warnings.append(f"The backup {decision.id} is to be deleted by the retention, and stays: {exc}")
         else:
             gone.append(asdict(decision))
+    return gone
+
+
+def clean(shelf: Shelf, leftovers: Sequence[str], warnings: list[str]) -> list[str]:
+    """Delete what interrupted runs left; what the store does not let go stays, with a warning. Returns what went."""
+    gone = []
+    for leftover in leftovers:
+        try:
+            shelf.remove(leftover)
+        except RepositoryError as exc:
+            warnings.append(f"What the interrupted run {leftover} left stays: {exc}")
+        else:
+            gone.append(leftover)
     return gone
 
 
