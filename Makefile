@@ -67,6 +67,7 @@ unit: setup
 
 integration: setup matrix
 	@tests/tools/install_stores.sh
+	@tests/tools/install_barman.sh
 	$(PY) -m pytest -q tests/integration
 
 # Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.

@@ -1,0 +1,262 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What barman-cloud says and keeps, in our words: its listing as records, its dry run as names, its log as steps. Pure.
+
+Fields: ``barman-cloud-backup-list --format json`` from version 3.12 on, and Barman's backup.info. The objects of a backup are
+``<server>/base/<id>/``: ``backup.info``, ``data.tar`` and ``<oid>.tar`` of each tablespace with ``_0001`` and so on for further
+parts and ``.gz``, ``.bz2``, ``.snappy`` or ``.lz4``, and ``annotations/keep`` of one that is to be kept.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import (
+    BACKUP,
+    PARTIAL,
+    SEGMENT,
+    classify,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+
+_LOG = re.compile(r"\S+ \S+ \[\d+\] (?P<level>[A-Z]+): (?P<words>.*)")
+_ARCHIVE = re.compile(r"(?P<name>data|\d+)(?:_\d+)?\.tar(?:\.(?P<suffix>\w+))?")
+_METHODS = {None: "none", "gz": "gzip", "bz2": "bzip2", "lz4": "lz4", "snappy": "snappy"}
+#: of a Barman server's backups, copied here by its hook, too
+_WHOLE = ("DONE", "WAITING_FOR_WALS")
+_LONG_HEADER = 0x0002  # XLP_LONG_HEADER: the page begins a segment
+
+
+@dataclass
+class Kept:
+    """What lies in the store for a backup: bytes, compression, which archives, and whether Barman is to keep it."""
+
+    stored: int = 0
+    method: Optional[str] = None
+    archives: frozenset[str] = frozenset()
+    pinned: bool = False
+
+
+def kept(objects: Iterable[tuple[str, int]]) -> dict[str, Kept]:
+    """By backup, from keys (from ``<id>/`` on) and sizes."""
+    found: dict[str, Kept] = {}
+    for key, size in objects:
+        label, _slash, rest = key.partition("/")
+        entry = found.setdefault(label, Kept())
+        entry.stored += size
+        entry.pinned = entry.pinned or rest == "annotations/keep"
+        archive = _ARCHIVE.fullmatch(rest)
+        if archive:
+            entry.archives |= {archive["name"]}
+            entry.method = _METHODS.get(archive["suffix"])
+    return found
+
+
+def records(output: str, server_name: str, objects: Optional[Mapping[str, Kept]], problems: list[str]) -> list[Record]:
+    """The backups of a listing, oldest first. Those that are not finished, failed or cannot be read go to ``problems``, and
+    are left out. ``objects`` None: what lies in the store is not known.
+
+    Raises:
+        CatalogError: it is no listing.
+    """
+    try:
+        entries = [dict(entry) for entry in json.loads(output)["backups_list"]]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CatalogError(f"barman-cloud's list of backups cannot be read ({exc.__class__.__name__}: {exc}).") from exc
+    made = []
+    for entry in entries:
+        label = str(entry.get("backup_id"))
+        lies = Kept() if objects is None else objects.get(label, Kept())
+        problem = _problem(entry, lies, objects is not None)
+        if problem:
+            problems.append(f"Barman's backup {label} {problem}")
+            continue
+        try:
+            made.append(_record(label, entry, server_name, lies, objects is not None))
+        except (KeyError, ValueError, TypeError, BadOption) as exc:
+            problems.append(f"Barman's backup {label} cannot be read ({exc.__class__.__name__}: {exc}).")
+    return sorted(made, key=lambda record: (record.started_at, record.id))
+
+
+def _problem(entry: Mapping[str, Any], lies: Kept, known: bool) -> Optional[str]:
+    """Why it is none that can be restored from."""
+    status = entry.get("status")
+    if status == "FAILED":
+        return f"failed: {entry.get('error') or 'it does not say why'}."
+    if status not in _WHOLE:
+        return f"is not finished (its status is {status}): it is being made, or was interrupted."
+    if entry.get("snapshots_info"):
+        return "is made of snapshots of disks: restore it by its provider's means."
+    wanted = {"data", *(str(oid) for _name, oid, _location in entry.get("tablespaces") or ())}
+    if known and wanted - lies.archives:
+        return f"cannot be restored: {', '.join(sorted(wanted - lies.archives))} (.tar) of it is not in the store."
+    return None
+
+
+def _record(label: str, entry: Mapping[str, Any], server_name: str, lies: Kept, known: bool) -> Record:
+    begun, ended = (parse_time(str(entry[field]), field) for field in ("begin_time_iso", "end_time_iso"))
+    # Rounded up: a moment before the copy's end cannot be reached from it.
+    reached = ended + timedelta(microseconds=-ended.microsecond % 1_000_000)
+    version, system_id, parent = int(entry["version"]), entry.get("systemid"), entry.get("parent_backup_id")
+    source = re.search(r"BACKUP FROM: (\w+)", str(entry.get("backup_label")))
+    size = entry.get("cluster_size") or entry.get("size")
+    name = entry.get("backup_name")
+    return Record(
+        id=label,
+        engine="barman_cloud",
+        kind="incremental" if parent else "full",
+        engine_version="",  # Barman does not tell which version made it
+        server={
+            "name": server_name,
+            "system_id": None if system_id is None else str(system_id),
+            "version": f"{version // 10000}.{version % 10000}",
+            "version_num": version,
+            "timeline": int(entry["timeline"]),
+            "in_recovery": None if source is None else source[1] != "primary",
+            "wal_segment_size": int(entry["xlog_segment_size"]),
+            "data_directory": entry.get("pgdata"),
+            "tablespaces": [
+                {"oid": int(oid), "name": str(space), "location": str(location)}
+                for space, oid, location in entry.get("tablespaces") or ()
+            ],
+        },
+        started_at=format_time(begun),
+        stopped_at=format_time(ended),
+        start_lsn=str(Lsn.parse(str(entry["begin_xlog"]), "begin_xlog")),
+        stop_lsn=str(Lsn.parse(str(entry["end_xlog"]), "end_xlog")),
+        scope={
+            "cluster": True,
+            "size": None if size is None else int(size),
+            "stored": lies.stored if known else None,
+        },
+        consistency={
+            "within_database": "physical",
+            "across_databases": "same moment",
+            "reached_at": format_time(reached),
+            "self_contained": False,
+        },
+        databases=[],
+        compression={"method": lies.method, "level": None},
+        encryption={"method": "none", "recipients": []},
+        artifacts=[],
+        created_by="",
+        parent=None if parent is None else str(parent),
+        pinned=lies.pinned,
+        annotations={"name": str(name)} if name else {},
+    )
+
+
+def told(messages: str, *levels: str) -> list[str]:
+    """The lines of its log that have one of the levels (``ERROR``, ``WARNING``, ``INFO``), without time and process."""
+    found = (_LOG.fullmatch(line) for line in messages.splitlines())
+    return [match["words"] for match in found if match and match["level"] in levels]
+
+
+def started(messages: str) -> Optional[str]:
+    """The backup that a run of barman-cloud-backup began, by its log; None when it did not come so far."""
+    found = re.search(r"Starting backup '(\w+)'", messages)
+    return found[1] if found else None
+
+
+def activity(messages: str) -> Optional[str]:
+    """What barman-cloud-backup does, by its log; it does not say how far it is."""
+    if "Marking all the uploaded archives" in messages:
+        return "waiting for the uploads by barman-cloud"
+    if "Stopping backup" in messages:
+        return "waiting for the WAL of the backup to be archived"
+    found = re.findall(r"Uploading '([^']+)' directory ", messages)
+    return f"backing up {found[-1]} by barman-cloud" if found else None
+
+
+def doomed(said: str) -> tuple[list[str], list[str]]:
+    """The keys of objects and the prefixes that a dry run of barman-cloud-backup-delete names.
+
+    Raises:
+        CatalogError: it names them otherwise than known.
+    """
+    keys: list[str] = []
+    prefixes = []
+    for line in said.splitlines():
+        listed = re.fullmatch(r"Skipping deletion of objects (\[.*\]) due to --dry-run option", line)
+        under = re.fullmatch(r"Skipping deletion of all objects under prefix (.*) due to --dry-run option", line)
+        if listed:
+            keys += [str(key) for key in ast.literal_eval(listed[1])]
+        elif under:
+            prefixes.append(under[1])
+        elif line.strip():
+            raise CatalogError(
+                f"What barman-cloud-backup-delete would do cannot be read: {line!r}. Nothing was deleted."
+            )
+    return keys, prefixes
+
+
+def wrongly(said: str, folder: str, label: str, staying: Sequence[Record], size: SegmentSize) -> list[str]:
+    """What a dry run of deleting a backup names that is not that backup's, and that one of those which stay can need.
+    ``folder``: of the server in the store, its prefix included. Raises CatalogError."""
+    base, wals = f"{folder}/base/{label}/", f"{folder}/wals/"
+    keys, prefixes = doomed(said)
+    # Of a prefix (the first 16 digits of names) the last segment that it can hold counts.
+    ends = [f"{prefix}{prefix.rstrip('/').rpartition('/')[2]}{size.per_half - 1:08X}" for prefix in prefixes]
+    return [
+        key
+        for key in (*keys, *ends)
+        if not key.startswith(base) and (not key.startswith(wals) or needed(key, staying, size))
+    ]
+
+
+def needed(name: str, staying: Iterable[Record], size: SegmentSize) -> bool:
+    """Whether a file of the archive can be needed to restore one of the backups: its own timeline or a later one, which may
+    come of it, from its first segment on. What is no segment counts as needed."""
+    file = classify(name, size)
+    if file.kind not in (SEGMENT, PARTIAL, BACKUP):
+        return True
+    return any(
+        record.server["timeline"] <= file.timeline
+        and Lsn.parse(str(record.start_lsn), "start_lsn") // size.bytes <= file.number
+        for record in staying
+    )
+
+
+def locations(record: Record, tablespaces: Mapping[str, str]) -> list[str]:
+    """The words of barman-cloud-restore that lay tablespaces elsewhere. Barman knows them by name, we by their old location.
+
+    Raises:
+        BadOption: an old location is none of the backup's, or a name has a colon, which Barman takes for its end.
+    """
+    spaces = {str(space["location"]): str(space["name"]) for space in record.server.get("tablespaces") or ()}
+    words = []
+    for old, new in tablespaces.items():
+        name = spaces.get(old.rstrip("/"))
+        if name is None:
+            known = f"It has: {', '.join(spaces)}." if spaces else "It has none."
+            raise BadOption("tablespaces", old, "is no location of a tablespace of the backup", known)
+        if ":" in name:
+            raise BadOption(
+                "tablespaces", old, f"is of the tablespace {name!r}, and barman-cloud cannot move one with a colon in its name",
+                "Restore it where it was, on a host where that directory is empty.",
+            )  # fmt: skip
+        words += ["--tablespace", f"{name}:{new}"]
+    return words
+
+
+def system_id(segment: bytes) -> Optional[str]:
+    """The system identifier in the first page of a WAL segment; None where that is none.
+
+    Source: src/include/access/xlog_internal.h (XLogLongPageHeaderData), in the byte order of the server's host.
+    """
+    if len(segment) < 40:
+        return None
+    _magic, info, _timeline, _position, _rest, identifier = struct.unpack_from("=HHIQI4xQ", segment)
+    return str(identifier) if info & _LONG_HEADER else None
