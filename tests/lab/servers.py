@@ -172,6 +172,11 @@ class Server:
         self.stop()
         self.start()
 
+    def restart_command(self) -> list[str]:
+        """A command that restarts it, for those who may become its user."""
+        words = [self.program("pg_ctl"), "-D", str(self.data), "-l", str(self.log), "-w", "-m", "fast", "restart"]
+        return words if os.geteuid() else ["runuser", "-u", self._user.pw_name, "--", *words]
+
     def kill(self) -> None:
         """SIGKILL to the postmaster, as the kernel does when memory runs out; returns when all its processes are gone."""
         pid = self.pid
