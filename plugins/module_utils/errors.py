@@ -42,6 +42,10 @@ class ObjectMissing(RepositoryError):
     """An object is not in the repository."""
 
 
+class ObjectUnreadable(RepositoryError):
+    """An object is in the repository, and the store does not hand it out: archived, or not for these credentials."""
+
+
 class CatalogError(HoldfastError):
     """A manifest is missing, damaged, too new, or not what it says."""
 

@@ -42,7 +42,10 @@ options:
     type: bool
     default: false
   transitions:
-    description: After which age objects move to which storage class (V(s3), V(gcs)).
+    description:
+      - After which age objects move to which storage class (V(s3), V(gcs)).
+      - Where the store knows rules by size, as Amazon does, objects up to 1 MiB stay where they are, so that manifests can always
+        be read.
     type: list
     elements: dict
     default: []
@@ -145,7 +148,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     if not module.check_mode:
         for step in steps:
             try:
-                step.do()
+                said = step.do()
+                warnings.extend([said] if isinstance(said, str) else [])
             except HoldfastError:
                 raise
             except Exception as exc:

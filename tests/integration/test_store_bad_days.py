@@ -618,6 +618,49 @@ def test_an_object_is_not_what_it_was(shop: Server, kept: Kept, what: str) -> No
     assert shop.query("SELECT count(*) FROM pg_database WHERE datname LIKE 'restored%'") == [(0,)]
 
 
+def archive(bucket: Bucket, *keys: str) -> None:
+    """What a lifecycle rule does to objects in time: they lie in Glacier."""
+    for key in keys:
+        source = {"Bucket": bucket.name, "Key": key}
+        bucket.client.copy_object(Bucket=bucket.name, Key=key, CopySource=source, StorageClass="GLACIER")
+
+
+def test_manifests_in_an_archive(shop: Server, kept: Kept, disk: Options) -> None:
+    bucket, options = kept.bucket, kept.bucket.options()
+    second = made(shop, options, **SMALL)["backup"]["id"]
+    archive(bucket, f"{PREFIX}/main/{kept.id}/manifest.json")
+    found = facts(options)
+    assert (ids(found), found["leftovers"], found["lock"]) == ([second], [], None)
+    assert len(found["problems"]) == 1
+    for words in (kept.id, "InvalidObjectState", "archive tier"):
+        assert words in found["problems"][0]
+    # Retention does not touch what it cannot read, and the next backup is made.
+    done = back_up(shop, options, **SMALL, retention={"keep_last": 1})
+    assert done.changed and not done.failed, done.msg
+    assert kept.id in warned(done) and "InvalidObjectState" in warned(done)
+    assert [entry["id"] for entry in done.result["pruned"]] == [second]
+    pruned = run_module("backup_prune", {"repository": options, "retention": {"keep_last": 1}})
+    assert not pruned.failed and not pruned.changed and kept.id in warned(pruned), pruned.msg
+    copied = run_module("backup_copy", {"source": options, "target": {"path": disk["path"]}})
+    assert copied.result["copied"] == [done.result["backup"]["id"]] and kept.id in warned(copied), copied.msg
+    # Who wants that very one is told what to do.
+    refused(restore(shop, options, kept.id), kept.id, "InvalidObjectState", "restore it there first")
+    assert [key for key in bucket.all_keys(f"{PREFIX}/main/{kept.id}/") if "shop" in key]
+
+
+def test_a_manifest_that_another_account_wrote(shop: Server, kept: Kept) -> None:
+    bucket = kept.bucket
+    second = made(shop, bucket.options(), **SMALL)["backup"]["id"]
+    others = f"arn:aws:s3:::{bucket.name}/{PREFIX}/main/{kept.id}/*"
+    where = [f"arn:aws:s3:::{bucket.name}", f"arn:aws:s3:::{bucket.name}/*"]
+    rights = [("Allow", "s3:*", where), ("Deny", "s3:GetObject", [others])]
+    statements = [{"Effect": effect, "Action": action, "Resource": on} for effect, action, on in rights]
+    access, secret = bucket.server.user({"Version": "2012-10-17", "Statement": statements})
+    found = facts(bucket.options(access_key=access, secret_key=secret))
+    assert ids(found) == [second] and len(found["problems"]) == 1
+    assert kept.id in found["problems"][0] and "AccessDenied" in found["problems"][0]
+
+
 def begin_and_kill(shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]) -> None:
     """A run that is killed while its second part goes up."""
 

@@ -99,25 +99,26 @@ def test_a_bucket_of_s3(s3: S3Server) -> None:
     done = three_times("backup_bucket", wish)
     client = s3.client()
     assert client.get_bucket_versioning(Bucket="made-here")["Status"] == "Enabled"
-    rule = client.get_bucket_lifecycle_configuration(Bucket="made-here")["Rules"][0]
-    assert rule["NoncurrentVersionExpiration"]["NoncurrentDays"] == 7
-    # Somebody else's rule stays.
-    client.put_bucket_lifecycle_configuration(
-        Bucket="made-here",
-        LifecycleConfiguration={
-            "Rules": [
-                rule,
-                {"ID": "theirs", "Filter": {"Prefix": "x/"}, "Status": "Enabled", "Expiration": {"Days": 5}},
-            ]
-        },
-    )
+    rules = client.get_bucket_lifecycle_configuration(Bucket="made-here")["Rules"]
+    assert rules[0]["NoncurrentVersionExpiration"]["NoncurrentDays"] == 7
+    # moto forgets the size from which on objects move: that is said.
+    assert [entry["StorageClass"] for entry in rules[1]["Transitions"]] == ["STANDARD_IA", "GLACIER"]
+    assert "moves manifests" in str(done["warnings"])
+    # Somebody else's rule stays, and ours for another prefix.
+    theirs = {"ID": "theirs", "Filter": {"Prefix": "x/"}, "Status": "Enabled", "Expiration": {"Days": 5}}
+    client.put_bucket_lifecycle_configuration(Bucket="made-here", LifecycleConfiguration={"Rules": [*rules, theirs]})
     assert not module("backup_bucket", wish)["changed"]
+    other = {**wish, "repository": {**wish["repository"], "prefix": "three"}, "transitions": []}
+    assert module("backup_bucket", other)["changed"]
     assert module("backup_bucket", {**wish, "abort_uploads": "4d"})["changed"]
     rules = client.get_bucket_lifecycle_configuration(Bucket="made-here")["Rules"]
-    assert {entry["ID"] for entry in rules} == {"theirs", "holdfast-one/two"}
-    # The preflight sees it all.
-    report = module("backup_check", {"repository": wish["repository"]})["repositories"][0]
+    ours = {"holdfast-one/two", "holdfast_classes-one/two", "holdfast-three"}
+    assert {entry["ID"] for entry in rules} == {"theirs", *ours}
+    # The preflight sees it all, and what does not concern it leaves it alone.
+    report = module("backup_check", {"repository": wish["repository"], "retention": "30d"})["repositories"][0]
     assert report["errors"] == report["warnings"] == []
+    elsewhere = {**wish["repository"], "prefix": "x"}
+    refused("backup_check", {"repository": elsewhere, "retention": "30d"}, "'theirs' deletes objects after 5 days")
     # The policy of least privilege is enough for a preflight, and for nothing else.
     key, secret = s3.user(done["policy"])
     own = {**wish["repository"], "credentials": None, "access_key": key, "secret_key": secret}

@@ -25,7 +25,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Step:
-    """One change: what it is, in words, and how it is made."""
+    """One change: what it is, in words, and how it is made. Words that ``do`` returns are a warning."""
 
     words: str
     do: Callable[[], object]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.buckets import Step, Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.buckets import Step, Wish, lifecycle
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import (
     code_of,
@@ -17,7 +17,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 
     make_client,
 )
 
-_RULE = "holdfast"  # our lifecycle rules' ids begin so; others' stay as they are
+# What stores answer to a rule with sizes who know none.
+_NO_SIZES = ("MalformedXML", "NotImplemented", "InvalidRequest", "InvalidArgument")
 _BLOCK = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
@@ -79,13 +80,13 @@ def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
                 )
             )
     rules = (ask("get_bucket_lifecycle_configuration") if exists else {}).get("Rules", [])
-    others = [rule for rule in rules if not str(rule.get("ID", "")).startswith(_RULE)]
-    own = _rules(options["prefix"], wish)
-    if _plain(own) != _plain([rule for rule in rules if rule not in others]):
+    others = [rule for rule in rules if rule.get("ID") not in lifecycle.names(options["prefix"])]
+    own = lifecycle.rules(options["prefix"], wish)
+    if lifecycle.plain(own) != lifecycle.plain([rule for rule in rules if rule not in others]):
         steps.append(
             Step(
-                f"lifecycle rules of {bucket}: {'; '.join(_words(wish)) or 'none of ours'}",
-                lambda: _put_rules(client, bucket, [*others, *own]),
+                f"lifecycle rules of {bucket}: {'; '.join(lifecycle.words(wish)) or 'none of ours'}",
+                lambda: _put_rules(client, bucket, others, own),
             )
         )
     return steps
@@ -98,11 +99,29 @@ def _make(client: Any, options: Mapping[str, Any], wish: Wish) -> None:
     client.create_bucket(Bucket=options["bucket"], **where, **lock)
 
 
-def _put_rules(client: Any, bucket: str, rules: list[dict[str, Any]]) -> None:
-    if rules:
-        client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
-    else:
+def _put_rules(client: Any, bucket: str, others: list[lifecycle.Rule], own: list[lifecycle.Rule]) -> Optional[str]:
+    """Lay down all rules. Returns a warning where the store moves small objects too."""
+    if not others and not own:
         client.delete_bucket_lifecycle(Bucket=bucket)
+        return None
+
+    def put(wanted: list[lifecycle.Rule]) -> None:
+        client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [*others, *wanted]})
+
+    sized = [rule["ID"] for rule in own if lifecycle.sized(rule)]
+    try:
+        put(own)
+    except Exception as exc:
+        if code_of(exc) not in _NO_SIZES or not sized:
+            raise
+        put([lifecycle.unsized(rule) for rule in own])
+    stored = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    if all(lifecycle.sized(rule) for rule in stored if rule.get("ID") in sized):
+        return None
+    return (
+        f"The bucket {bucket} moves manifests to another class too, as its store knows no rules by size. A backup whose "
+        "manifest cannot be read at once is not listed: let transitions name classes alone that can."
+    )
 
 
 def _encryption(answer: Mapping[str, Any]) -> Optional[str]:
@@ -110,38 +129,6 @@ def _encryption(answer: Mapping[str, Any]) -> Optional[str]:
         algorithm: Optional[str] = rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm")
         return algorithm
     return None
-
-
-def _rules(prefix: str, wish: Wish) -> list[dict[str, Any]]:
-    where = {"Filter": {"Prefix": f"{prefix.strip('/')}/" if prefix.strip("/") else ""}, "Status": "Enabled"}
-    rule: dict[str, Any] = {"ID": f"{_RULE}-{prefix.strip('/') or 'all'}", **where}
-    if wish.transitions:
-        rule["Transitions"] = [{"Days": days, "StorageClass": kind} for days, kind in wish.transitions]
-    if wish.expire_old_versions:
-        rule["NoncurrentVersionExpiration"] = {"NoncurrentDays": wish.expire_old_versions}
-    if wish.abort_uploads:
-        rule["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": wish.abort_uploads}
-    return [rule] if len(rule) > 3 else []
-
-
-def _plain(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rules as they can be compared: stores answer with more than they were given."""
-    kept = ("ID", "Status", "Transitions", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
-    return [
-        {
-            **{key: rule[key] for key in kept if rule.get(key)},
-            "prefix": rule.get("Filter", {}).get("Prefix") or rule.get("Prefix") or "",
-        }
-        for rule in rules
-    ]
-
-
-def _words(wish: Wish) -> list[str]:
-    words = [f"to {kind} after {days} days" for days, kind in wish.transitions]
-    words += [f"old versions expire after {wish.expire_old_versions} days"] if wish.expire_old_versions else []
-    return words + (
-        [f"uploads that nobody finished are dropped after {wish.abort_uploads} days"] if wish.abort_uploads else []
-    )
 
 
 def policy(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Optional
+from typing import Optional, Union
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing, ObjectUnreadable
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 
 MANIFEST = "manifest.json"
@@ -27,10 +27,21 @@ INDEX = "_index.jsonl.gz"  # no backup's id: that begins with a letter or digit
 STALE = 32  # manifests that the index lacks, from which on it is written anew
 _THREADS = 16
 
-Entry = tuple[str, Optional[bytes]]
+#: a manifest, or why the store does not hand it out; None: there is none
+Found = Union[bytes, ObjectUnreadable, None]
 
 
-def read_all(repository: Repository, server: str, name: re.Pattern[str]) -> Iterator[Entry]:
+def read_one(repository: Repository, server: str, backup_id: str) -> Found:
+    """The manifest of one backup. Raises RepositoryError: the store cannot be used."""
+    try:
+        return repository.read(f"{server}/{backup_id}/{MANIFEST}")
+    except ObjectMissing:
+        return None
+    except ObjectUnreadable as exc:
+        return exc
+
+
+def read_all(repository: Repository, server: str, name: re.Pattern[str]) -> Iterator[tuple[str, Found]]:
     """Each backup's id and manifest (None: an interrupted one has none), in the order of the ids."""
     there = _manifests(repository, server, name)
     known = [
@@ -53,7 +64,7 @@ def refresh(repository: Repository, server: str, name: re.Pattern[str]) -> None:
     rows = (
         json.dumps([backup_id, there[backup_id], data.decode()]) + "\n"
         for backup_id, data in read_all(repository, server, name)
-        if data is not None and backup_id in there
+        if isinstance(data, bytes) and backup_id in there
     )
     repository.write(f"{server}/{INDEX}", gzip.compress("".join(rows).encode(), 1, mtime=0))
 
@@ -76,20 +87,15 @@ def _lines(repository: Repository, server: str) -> Iterator[tuple[str, str, str]
         for row in gzip.decompress(data).splitlines():
             backup_id, mark, text = json.loads(row)
             yield backup_id, mark, text
-    except (ObjectMissing, OSError, EOFError, ValueError, TypeError):
+    except (ObjectMissing, ObjectUnreadable, OSError, EOFError, ValueError, TypeError):
         return
 
 
 def _fetch(
     repository: Repository, server: str, wanted: list[str], there: Mapping[str, Optional[str]]
-) -> Iterator[Entry]:
-    def one(backup_id: str) -> Entry:
-        if there[backup_id] is None:
-            return backup_id, None
-        try:
-            return backup_id, repository.read(f"{server}/{backup_id}/{MANIFEST}")
-        except ObjectMissing:
-            return backup_id, None
+) -> Iterator[tuple[str, Found]]:
+    def one(backup_id: str) -> tuple[str, Found]:
+        return backup_id, None if there[backup_id] is None else read_one(repository, server, backup_id)
 
     if not wanted:
         return

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, read_all
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, Found, read_all, read_one
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, decode, encode
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
@@ -22,6 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectLocked,
     ObjectMissing,
+    ObjectUnreadable,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 
@@ -90,17 +91,17 @@ class Shelf:
                 if leftovers is not None:
                     leftovers.append(backup_id)
                 continue
+            if isinstance(data, ObjectUnreadable):
+                problems.append(str(data))
+                continue
             try:
                 yield self.decode(backup_id, data)
             except CatalogError as exc:
                 problems.append(str(exc))
 
-    def _read_each(self) -> Iterator[tuple[str, Optional[bytes]]]:
+    def _read_each(self) -> Iterator[tuple[str, Found]]:
         for backup_id in self.ids():
-            try:
-                yield backup_id, self.repository.read(self.key(backup_id, MANIFEST))
-            except ObjectMissing:
-                yield backup_id, None
+            yield backup_id, read_one(self.repository, self.name, backup_id)
 
     def get(self, backup_id: str) -> Record:
         """One backup. Raises CatalogError when there is none of that id."""

@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectLocked,
     ObjectMissing,
+    ObjectUnreadable,
     RepositoryError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding, ObjectInfo
@@ -435,4 +436,5 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastE
         )
     elif getattr(exc, "status_code", 0) == 403 and not advice:
         advice = "The credentials may not do that there: check the SAS token's permissions, or the identity's role."
-    return RepositoryError(f"Cannot {doing}: {_said(exc)}. {advice or 'What was there before is as it was.'}")
+    kind = ObjectUnreadable if code == "BlobArchived" else RepositoryError
+    return kind(f"Cannot {doing}: {_said(exc)}. {advice or 'What was there before is as it was.'}")

@@ -15,7 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NoReturn, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing, RepositoryError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    ObjectMissing,
+    ObjectUnreadable,
+    RepositoryError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import (
     Finding,
     ObjectInfo,
@@ -132,6 +136,10 @@ class FileRepository(Repository):
             return open(self._path(key), "rb")
         except FileNotFoundError:
             raise ObjectMissing(f"{key} is not in {self.description}.") from None
+        except PermissionError as exc:
+            raise ObjectUnreadable(
+                f"{key} in {self.description} cannot be read by {self._user()}. Change its owner or its mode."
+            ) from exc
         except OSError as exc:
             self.fail(f"read {key} from", exc)
 

@@ -17,6 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectLocked,
     ObjectMissing,
+    ObjectUnreadable,
     RepositoryError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding, ObjectInfo
@@ -339,7 +340,11 @@ class S3(Store):
                     "old versions never expire (no lifecycle rule), so what retention deletes still costs space",
                 )
             )
+        ours = f"{self._options['prefix'].strip('/')}/".lstrip("/")
         for rule in rules:
+            theirs = prefix_of(rule)
+            if not ours.startswith(theirs) and not theirs.startswith(ours):
+                continue
             days = rule.get("Expiration", {}).get("Days")
             if rule.get("Status") == "Enabled" and days and retention > days * 86400:
                 found.append(
@@ -511,6 +516,13 @@ def _customer_key(text: str) -> bytes:
     return key
 
 
+def prefix_of(rule: Mapping[str, Any]) -> str:
+    """What a lifecycle rule concerns: the keys that begin so."""
+    where = rule.get("Filter") or {}
+    found: str = where.get("Prefix") or where.get("And", {}).get("Prefix") or rule.get("Prefix") or ""
+    return found
+
+
 def code_of(exc: Exception) -> str:
     """The store's error code; empty where it did not answer."""
     response = getattr(exc, "response", None) or {}
@@ -570,4 +582,7 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any], description:
         )
     elif not advice:
         advice = "What was there before is as it was."
-    return RepositoryError(f"Cannot {doing}: {code or type(exc).__name__}: {said}. {advice}")
+    # Others may still be read: archived, encrypted with a key that is gone, or written by another account.
+    denied = code == "AccessDenied" and getattr(exc, "operation_name", "") == "GetObject"
+    kind = ObjectUnreadable if denied or code == "InvalidObjectState" or code.startswith("KMS.") else RepositoryError
+    return kind(f"Cannot {doing}: {code or type(exc).__name__}: {said}. {advice}")
