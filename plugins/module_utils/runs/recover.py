@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import socket
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
@@ -35,7 +34,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.settings import AUTO, SIGNAL, quoted, rewrite
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource, as_backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.survey import survey, with_commits
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import give, put
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
+    Instance,
+    configuration_of,
+    service,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
@@ -217,7 +221,9 @@ class RecoverRun:
                 f"[{self._directory}]. Or name an empty directory.",
             )
         places.check()
-        instance = Instance(self._directory, programs, owner, self._wish.config_file or _configuration(self._directory))
+        instance = Instance(
+            self._directory, programs, owner, self._wish.config_file or configuration_of(self._directory)
+        )
         version = os.path.join(self._directory, "PG_VERSION")
         if not os.path.exists(version):
             raise BadOption("data_directory", self._directory, "holds files, and no server", "Name another directory.")
@@ -347,7 +353,7 @@ class RecoverRun:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(staged, name))
         if self._source.wal is not None:
-            _put(os.path.join(staged, SIGNAL), "", owner)
+            put(os.path.join(staged, SIGNAL), "", owner)
         return outside
 
     def _bring_configuration(self, record: Record, staged: str, owner: str, programs: str) -> None:
@@ -359,9 +365,9 @@ class RecoverRun:
             self.outcome.warnings.append(
                 "The backup has no postgresql.conf: the server starts with defaults, and lets in who is local. Name config_file."
             )
-            _put(os.path.join(staged, "postgresql.conf"), "", owner)
-            _put(os.path.join(staged, "pg_hba.conf"), "local all all peer\n", owner)
-            _put(os.path.join(staged, "pg_ident.conf"), "", owner)
+            put(os.path.join(staged, "postgresql.conf"), "", owner)
+            put(os.path.join(staged, "pg_hba.conf"), "local all all peer\n", owner)
+            put(os.path.join(staged, "pg_ident.conf"), "", owner)
             return
         for path in found:
             if os.path.dirname(path).startswith(os.path.dirname(main)):
@@ -369,8 +375,8 @@ class RecoverRun:
                 target = os.path.join(staged, inner)
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 shutil.copyfile(path, target)
-                _give(target, owner)
-                _give(os.path.dirname(target), owner)
+                give(target, owner)
+                give(os.path.dirname(target), owner)
         shutil.rmtree(place, ignore_errors=True)
         with open(os.path.join(staged, "postgresql.conf"), "a", encoding="utf-8") as stream:
             stream.write("\n# Brought here by a restore: the files lie in the data directory now.\n")
@@ -387,7 +393,7 @@ class RecoverRun:
         text = ""
         with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as stream:
             text = stream.read()
-        _put(path, rewrite(text, wanted), owner)
+        put(path, rewrite(text, wanted), owner)
 
     def _recover(self, choice: Choice, instance: Instance) -> Landing:
         action = "promote" if self._target.kind == LATEST else self._wish.action
@@ -411,14 +417,14 @@ class RecoverRun:
 
     def _stop(self, instance: Instance) -> None:
         if self._wish.service:
-            _service("stop", self._wish.service)
+            service("stop", self._wish.service)
         if instance.pid() is not None:
             instance.stop()
 
     def _start_again(self, old: Instance) -> str:
         try:
             if self._wish.service:
-                _service("start", self._wish.service)
+                service("start", self._wish.service)
             else:
                 old.start(os.path.join(old.directory, "holdfast-start.log"))
         except HoldfastError as exc:
@@ -429,7 +435,7 @@ class RecoverRun:
         self._progress.step("starting the server")
         try:
             if self._wish.service:
-                _service("start", self._wish.service)
+                service("start", self._wish.service)
             else:
                 instance.start(os.path.join(instance.directory, "holdfast-start.log"))
         except HoldfastError as exc:
@@ -439,42 +445,8 @@ class RecoverRun:
             raise ServerError(f"The restored server recovered, and could not be started: {exc} {words}") from exc
 
 
-def _configuration(directory: str) -> Optional[str]:
-    """The configuration file that a server was last started with, when it is not in its directory (Debian)."""
-    try:
-        with open(os.path.join(directory, "postmaster.opts"), encoding="utf-8") as stream:
-            text = stream.read()
-    except OSError:
-        return None
-    for word in text.replace('"', " ").split():
-        if word.startswith("config_file="):
-            return word[len("config_file=") :]
-    return None
-
-
 def _free_port() -> int:
     """A number for the private socket's name, which nobody else has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _put(path: str, text: str, owner: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    _give(path, owner)
-
-
-def _give(path: str, owner: str) -> None:
-    entry = pwd.getpwnam(owner)
-    os.chown(path, entry.pw_uid, entry.pw_gid)
-
-
-def _service(what: str, name: str) -> None:
-    done = run_as(None, ["systemctl", what, name], timeout=600)
-    if done.returncode:
-        raise ServerError(f"systemctl {what} {name} failed: {' '.join(done.stdout.split())}")
-    time.sleep(0.2)

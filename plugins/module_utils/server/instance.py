@@ -10,6 +10,7 @@ import pwd
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
@@ -118,3 +119,24 @@ def last_words(log: str, lines: int = 12) -> str:
         return "It wrote no log."
     telling = [line for line in text if re.search(r"FATAL|PANIC|ERROR|HINT|DETAIL", line)] or text
     return "Its log says: " + " / ".join(line.strip() for line in telling[-lines:])
+
+
+def configuration_of(directory: str) -> Optional[str]:
+    """The configuration file that a server was last started with, when it is not in its directory (Debian)."""
+    try:
+        with open(os.path.join(directory, "postmaster.opts"), encoding="utf-8") as stream:
+            text = stream.read()
+    except OSError:
+        return None
+    for word in text.replace('"', " ").split():
+        if word.startswith("config_file="):
+            return word[len("config_file=") :]
+    return None
+
+
+def service(what: str, name: str) -> None:
+    """Let systemd start or stop a unit. Raises ServerError when it does not."""
+    done = run_as(None, ["systemctl", what, name], timeout=600)
+    if done.returncode:
+        raise ServerError(f"systemctl {what} {name} failed: {' '.join(done.stdout.split())}")
+    time.sleep(0.2)
