@@ -931,6 +931,23 @@ def test_gcs_no_such_bucket(shop: Server, gcs: GcsServer) -> None:
     refused(back_up(shop, store, **SMALL), "nobody-made-it", "NotFound", "Create the bucket", "repository.bucket")
 
 
+def test_gcs_an_object_admin_may_not_look_at_the_bucket(shop: Server, gcs: GcsServer) -> None:
+    name = gcs.make_bucket(f"test-{secrets.token_hex(6)}")
+    denied = Answer(403, "AccessDenied", "does not have storage.buckets.get access to the Google Cloud Storage bucket.")
+    with HttpProxy(gcs.port) as way:
+        store = {"type": "gcs", "bucket": name, "endpoint_url": way.url, "prefix": "one"}
+        with way.rule(lambda request: denied if request.path == f"/storage/v1/b/{name}" else None):
+            report = run_module("backup_check", {"repository": store})
+            assert not report.failed, report.msg
+            assert "an object can be deleted" in str(report.result["repositories"][0]["fine"])
+            # What a run left has no manifest. To delete none is no error, though nobody says whether the bucket is there.
+            gcs.client().bucket(name).blob("one/main/left/databases/x").upload_from_string(b"cut")
+            good = made(shop, store, **SMALL)["backup"]["id"]
+            assert any("?fields=name" in seen for seen in way.seen)
+    found = facts({**store, "endpoint_url": gcs.endpoint_url})
+    assert (ids(found), found["leftovers"], found["lock"]) == ([good], [], None)
+
+
 @pytest.mark.parametrize("text", ["this is no JSON", "{}", "[]", '{"type": "service_account"}', None])
 def test_gcs_credentials_that_are_none(shop: Server, tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "key.json"

@@ -120,10 +120,19 @@ class Gcs(Store):
             try:
                 self.bucket.delete_blob(key, timeout=_TIMEOUT)
             except NotFound:
-                if len(keys) == 1 and not self.bucket.exists(timeout=_TIMEOUT):
+                if len(keys) == 1 and not self._exists():
                     raise
             except Forbidden as exc:
                 raise ObjectLocked(f"Cannot delete {key} from {self.description}: {exc.message}.") from exc
+
+    def _exists(self) -> bool:
+        """Whether the bucket is there, as far as the credentials may ask."""
+        from google.api_core.exceptions import Forbidden
+
+        try:
+            return bool(self.bucket.exists(timeout=_TIMEOUT))
+        except Forbidden:
+            return True
 
     def copy_from(self, source: Store, source_key: str, key: str, size: int) -> bool:
         if not isinstance(source, Gcs) or source._options.get("endpoint_url") != self._options.get("endpoint_url"):
@@ -145,7 +154,16 @@ class Gcs(Store):
 
     def inspect(self, retention: int) -> list[Finding]:
         found = [transport(self._options.get("endpoint_url") or "https://storage.googleapis.com")]
-        self.bucket.reload(timeout=_TIMEOUT)
+        return found + self._inspect_bucket(retention)
+
+    def _inspect_bucket(self, retention: int) -> list[Finding]:
+        from google.api_core.exceptions import Forbidden
+
+        try:
+            self.bucket.reload(timeout=_TIMEOUT)
+        except Forbidden:  # storage.buckets.get is not among an object admin's rights
+            return []
+        found = []
         versioned = bool(self.bucket.versioning_enabled)
         words = "versions are kept: what is deleted or overwritten can be brought back"
         bare = "versioning is off: who has the keys can delete every backup for good"
