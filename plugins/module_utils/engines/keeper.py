@@ -158,6 +158,11 @@ class Keeper(Archiver):
         incremental, ``parent`` the label it needs, ``artifacts`` empty, ``server.timeline`` the one at its start, sizes in
         ``scope``: {"cluster": True, "size": bytes of the database, "stored": bytes in the repository}. Unknown is None."""
 
+    def detail(self, record: Record) -> Record:
+        """The same record with what a listing leaves out, as it takes another look at the repository: ``server.tablespaces``.
+        Asked for of the one that is to be restored. Raises HoldfastError."""
+        return record
+
     @abc.abstractmethod
     def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress) -> Record:
         """Make one: full, differential or incremental. An incremental without a full one before it is a full one, and the

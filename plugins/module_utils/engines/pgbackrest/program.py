@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running pgBackRest as the user who owns the server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import Version
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
+
+_GET = "Install the package pgbackrest, or name where it is by engine_program."
+
+
+def find(program: Optional[str]) -> str:
+    """The program's path, absolute. Raises ToolError: it is not there."""
+    found = shutil.which(program or "pgbackrest")
+    if found is None:
+        raise ToolError(f"There is no {program or 'pgbackrest in PATH'}. {_GET}")
+    return os.path.abspath(found)
+
+
+def version(path: str, owner: str) -> Version:
+    """The program's version. Raises ToolError: it is no pgBackRest."""
+    done = run_as(owner, [path, "version"], timeout=60)
+    found = re.search(r"pgBackRest (\d+(?:\.\d+)+)", done.stdout)
+    if done.returncode or found is None:
+        words = " ".join(done.stdout.split())[:300]
+        raise ToolError(f"{path} is no pgBackRest: asked for its version, it said {words!r}. {_GET}")
+    return tuple(int(part) for part in found[1].split("."))
+
+
+class Failed(ToolError):
+    """It failed: ``code`` is what it exited with, ``said`` all that it said."""
+
+    def __init__(self, command: str, code: int, said: str) -> None:
+        how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+        super().__init__(f"pgbackrest {command} {how}. {explain(said)}")
+        self.code, self.said = code, said
+
+
+class Program:
+    """pgBackRest with one configuration and one stanza.
+
+    ``place`` are its options that say where the configuration is (none: where it looks by itself); ``patience`` seconds are
+    what it may take for a short answer.
+    """
+
+    def __init__(
+        self, path: str, owner: str, place: Sequence[str], stanza: str, env: Mapping[str, str], patience: float
+    ) -> None:
+        self.path, self.place, self.stanza = path, tuple(place), stanza
+        self._owner, self._patience = owner, patience
+        self._env = {**env, "HOME": pwd.getpwnam(owner).pw_dir, "LC_ALL": "C"}
+
+    def line(self, *words: str) -> str:
+        """The beginning of a command line for the shell."""
+        return " ".join(shlex.quote(word) for word in (self.path, *self.place, f"--stanza={self.stanza}", *words))
+
+    def ask(
+        self, command: str, *words: str, ok: Sequence[int] = (0,), detail: str = "error", patience: float = 0
+    ) -> str:
+        """Run what answers soon, and return what it said. ``detail`` is the level of its messages.
+
+        Raises:
+            Failed: it exited with a code that is not in ``ok``.
+            ToolError: it took longer than ``patience`` seconds, besides what an answer may take.
+        """
+        done = run_as(self._owner, self._argv(command, words, detail), self._env, timeout=self._patience + patience)
+        if done.returncode not in ok:
+            raise Failed(command, done.returncode, done.stdout)
+        return done.stdout
+
+    def follow(self, command: str, *words: str, on_line: Callable[[str], None], detail: str = "detail") -> None:
+        """Run what takes long. ``on_line`` gets each line that it says, twice a second. Raises Failed."""
+        last: list[str] = []
+        with tempfile.TemporaryFile() as output, Chain([self._command(command, words, detail)], stdout=output) as chain:
+            process, lines = chain.processes[0], _Lines(output)
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+                for line in lines.more():
+                    on_line(line)
+                    # What follows an error explains it.
+                    if last or " ERROR: " in line:
+                        last.append(line)
+            if process.returncode:
+                raise Failed(command, process.returncode, "\n".join(last) or chain.messages(0))
+
+    def stream(self, command: str, *words: str) -> Command:
+        """What writes data, for a chain."""
+        return self._command(command, words, "off")
+
+    def _command(self, command: str, words: Sequence[str], detail: str) -> Command:
+        return Command(self._argv(command, words, detail), self._env, user=self._owner)
+
+    def _argv(self, command: str, words: Sequence[str], detail: str) -> list[str]:
+        # The server's archive_command does not have our environment either.
+        strange = [word for name in os.environ if name.startswith("PGBACKREST_") for word in ("-u", name)]
+        options = [*self.place, f"--stanza={self.stanza}", f"--log-level-console={detail}", "--log-level-stderr=off"]
+        return [*(["env", *strange] if strange else []), self.path, *options, command, *words]
+
+
+class _Lines:
+    """What a program has written to a file, line by line, while it goes on writing."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._fd, self._position, self._rest = stream.fileno(), 0, b""
+
+    def more(self) -> list[str]:
+        """The lines that are new, whole ones."""
+        found: list[str] = []
+        # At its own position: the program's is the file's.
+        while data := os.pread(self._fd, 1024 * 1024, self._position):
+            self._position += len(data)
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            found += [line.decode("utf-8", "replace") for line in lines]
+        return found

@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be read of pgBackRest's repositories: its backups and WAL, whoever configured it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host, Keeper
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import program
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.archive import QUEUE, PgBackRestWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.configuration import check_version
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
+    Listing,
+    archive_is_sound,
+    verdicts,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import Version
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    CatalogError,
+    RepositoryError,
+    ToolError,
+    WalError,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+
+_VERIFIES_ONE: Version = (2, 55)  # older ones verify all that is in a repository
+_PERCENT = re.compile(r" DETAIL: .* \([^()]*?([0-9.]+)%\)")
+
+
+class Reader(Keeper):
+    """One stanza. ``place`` are the program's options that say where its configuration is."""
+
+    name = "pgbackrest"
+
+    def __init__(
+        self, host: Host, stanza: str, given: Optional[str], place: tuple[str, ...], patience: float, description: str
+    ) -> None:
+        self._host, self._stanza, self._given = host, stanza, given
+        self._place, self._patience = place, patience
+        self._size = SegmentSize(host.wal_segment_size)
+        self._wal = PgBackRestWal(lambda: self._program, host.owner, description)
+        self.wal = self._wal
+
+    @cached_property
+    def _path(self) -> str:
+        return program.find(self._given)
+
+    @cached_property
+    def _number(self) -> Version:
+        return program.version(self._path, self._host.owner)
+
+    @cached_property
+    def version(self) -> str:  # type: ignore[override]
+        return ".".join(map(str, self._number))
+
+    @cached_property
+    def _program(self) -> Program:
+        return self._program_at(self._place)
+
+    def _program_at(self, place: tuple[str, ...]) -> Program:
+        # Where it is not told of a socket libpq asks its environment for the host.
+        known = {"PGHOST": self._host.host, "PGPASSFILE": self._host.passfile}
+        env = {name: value for name, value in known.items() if value}
+        return Program(self._path, self._host.owner, place, self._stanza, env, self._patience)
+
+    def _check_version(self) -> None:
+        check_version(self._number, self._host.version_num)
+
+    def _listing(self, *words: str) -> Listing:
+        return Listing(self._program.ask("info", "--output=json", *words), self._stanza)
+
+    def check(self) -> None:
+        try:
+            self._program.ask("check", patience=120)
+        except ToolError as exc:
+            raise ToolError(
+                f"pgBackRest does not work for {self._stanza}. {exc} As long as that is so, WAL may pile up in "
+                f"{self._host.data_directory}/pg_wal."
+            ) from exc
+
+    # Backups
+
+    def backups(self, problems: list[str]) -> Iterator[Record]:
+        listing = self._listing()
+        unread = [
+            f"repository {state.number} of pgBackRest's {self._stanza} cannot be read: {explain(state.message)}"
+            for state in listing.states
+            if not state.readable
+        ]
+        if len(unread) == len(listing.states):
+            raise RepositoryError(" ".join(unread))
+        problems += unread
+        yield from listing.records(self._stanza)
+
+    def detail(self, record: Record) -> Record:
+        words = [f"--set={record.id}", f"--repo={record.scope['repositories'][0]}"]
+        record.server["tablespaces"] = self._listing(*words).tablespaces(record.id)
+        return record
+
+    def verify(self, record: Record) -> None:
+        missing = self._missing_wal(record)
+        if missing:
+            raise CatalogError(
+                f"pgBackRest's backup {record.id} cannot be restored: {len(missing)} segments of WAL that it needs are not in the "
+                f"archive, {missing[0]} first. (pgBackRest's own verify does not see that.)"
+            )
+        one = [f"--set={record.id}"] if self._number >= _VERIFIES_ONE else []
+        for repository in record.scope["repositories"]:
+            said: list[str] = []
+            words = [f"--repo={repository}", "--output=text", "--verbose", *one]
+            try:
+                self._program.follow("verify", *words, on_line=said.append, detail="error")
+            except Failed as exc:
+                raise CatalogError(
+                    f"pgBackRest could not verify {record.id} in repository {repository}. {exc}"
+                ) from exc
+            report = "\n".join(said) + "\n"
+            verdict = verdicts(report).get(record.id, "not looked at")
+            if verdict != "valid":
+                raise CatalogError(
+                    f"pgBackRest's backup {record.id} in repository {repository} is {verdict}. Do not rely on it."
+                )
+            if not archive_is_sound(report):
+                self._read_wal(record)
+
+    def _segments(self, record: Record) -> list[str]:
+        """The segments that make a backup consistent."""
+        if not record.start_lsn or not record.stop_lsn or record.server["timeline"] is None:
+            return []
+        timeline = record.server["timeline"]
+        first = self._size.containing(timeline, Lsn.parse(record.start_lsn, "start_lsn"))
+        last = self._size.before(timeline, Lsn.parse(record.stop_lsn, "stop_lsn"))
+        return [self._size.name(first._replace(number=number)) for number in range(first.number, last.number + 1)]
+
+    def _missing_wal(self, record: Record) -> list[str]:
+        needed = self._segments(record)
+        if not needed:
+            return []
+        found = set()
+        for name in self.wal.names(needed[0]):
+            if name[:24] > needed[-1]:
+                break
+            if classify(name, self._size).kind == SEGMENT:
+                found.add(name[:24])
+        return [name for name in needed if name not in found]
+
+    def _read_wal(self, record: Record) -> None:
+        """Something in the archive is damaged: is it what this backup needs?"""
+        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
+            for name in self._segments(record):
+                try:
+                    self.wal.fetch(name, os.path.join(scratch, "segment"))
+                except WalError as exc:
+                    raise CatalogError(f"pgBackRest's backup {record.id} cannot be restored. {exc}") from exc
+
+    # Restoring
+
+    def restore(self, record: Record, directory: str, tablespaces: Mapping[str, str], progress: Progress) -> None:
+        repository = record.scope["repositories"][0]
+        known = {str(row["location"]): row["oid"] for row in self.detail(record).server["tablespaces"]}
+        for old in tablespaces:
+            if old not in known:
+                raise BadOption(
+                    "tablespaces",
+                    old,
+                    f"is no location of a tablespace of {record.id}",
+                    f"It has: {', '.join(known) or 'none'}.",
+                )
+        words = [
+            f"--repo={repository}",
+            f"--set={record.id}",
+            f"--pg1-path={directory}",
+            # No recovery is configured; what the server's own settings said of one is commented out.
+            "--type=none",
+            # It empties the queue of segments: not that of the server which may run beside.
+            f"--spool-path={os.path.join(directory, QUEUE)}",
+            *(f"--tablespace-map={known[old]}={new}" for old, new in tablespaces.items()),
+        ]
+        total = record.scope.get("size")
+        progress.step(f"restoring {record.id} by pgBackRest", total)
+        try:
+            self._program.follow("restore", *words, on_line=lambda line: tell(line, total, progress))
+        except Failed as exc:
+            raise ToolError(
+                f"pgBackRest could not restore {record.id} into {directory}. {exc} What is there cannot be started."
+            ) from exc
+        # Before 2.47 it was written even so.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, "recovery.signal"))
+        for name in ("PG_VERSION", "backup_label", "global/pg_control"):
+            if not os.path.isfile(os.path.join(directory, name)):
+                raise ToolError(
+                    f"pgBackRest restored {record.id} into {directory} without {name}: it cannot be started."
+                )
+
+
+def tell(line: str, total: Optional[int], progress: Progress) -> None:
+    """Tell how far it is, by the per cent that it says of each file."""
+    found = _PERCENT.search(line)
+    if found and total:
+        progress.tell(int(total * float(found[1]) / 100), None)
