@@ -41,7 +41,7 @@ def blocks(page: Path, language: str) -> list[str]:
     """The fenced blocks of a page, in order; of the README those about stores."""
     text = page.read_text(encoding="utf-8")
     if page == README:
-        text = text[text.index("\n## Into an object store\n") : text.index("\n## What is in it\n")]
+        text = text[text.index("\n## Into an object store\n") : text.index("\n## To any moment\n")]
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 

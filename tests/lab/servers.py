@@ -172,6 +172,11 @@ class Server:
         self.stop()
         self.start()
 
+    @property
+    def owner(self) -> str:
+        """The operating system's user who owns it."""
+        return self._user.pw_name
+
     def restart_command(self) -> list[str]:
         """A command that restarts it, for those who may become its user."""
         words = [self.program("pg_ctl"), "-D", str(self.data), "-l", str(self.log), "-w", "-m", "fast", "restart"]

@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole servers by the playbooks: from nothing to continuous archiving, and back to any moment."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab.playbooks import CHECKOUT, PlaybookResult, run_module, run_playbook
+from lab.servers import Server
+
+NOW = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
+
+def play(name: str, given: dict[str, Any], *options: str) -> PlaybookResult:
+    run = run_playbook(CHECKOUT / "playbooks" / f"{name}.yml", given, *options)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run
+
+
+def changes(run: PlaybookResult) -> list[str]:
+    # The restart by a command is a task of its own in check mode, which cannot run commands.
+    return [task.task.replace("Plan to restart", "Restart") for task in run.changed]
+
+
+def test_from_nothing_to_any_moment(server_factory: Callable[..., Server]) -> None:
+    server = server_factory(15)
+    archive = server.server_directory("archive")
+    common = {
+        **{f"holdfast_{key}": value for key, value in server.login().items()},
+        "holdfast_bin_dir": str(server.bindir),
+        "holdfast_server_name": "db1",
+        "holdfast_repository": {"path": str(archive)},
+    }
+    setup = {
+        **common,
+        "holdfast_setup_archiving": True,
+        "holdfast_archive_restart": True,
+        "holdfast_archive_restart_command": server.restart_command(),
+        "holdfast_retention": {"keep_last": 3},
+    }
+    planned = play("setup", setup, "--check", "--diff")
+    assert server.query("SHOW archive_mode") == [("off",)]
+    assert not list(archive.iterdir())
+    done = play("setup", setup)
+    assert changes(planned) == changes(done)
+    assert len(changes(done)) >= 3, "settings, restart, first backup"
+    assert server.query("SHOW archive_mode") == [("on",)]
+    again = play("setup", setup)
+    assert changes(again) == []
+    assert done.of("holdfast.postgres.wal_archive")[1]["canary"]["segment"]
+
+    # A point to come back to, and what happens after it.
+    server.query("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
+    play("restore_point", {**common, "holdfast_restore_point": "before the release"})
+    server.query("INSERT INTO t SELECT generate_series(1001, 2000)")
+    time.sleep(1.1)
+    moment = server.query(NOW)[0][0]
+    time.sleep(1.1)
+    server.query("DROP TABLE t")
+
+    audit = play("audit", {**common, "holdfast_audit_remove": True})
+    findings = audit.of("holdfast.postgres.wal_audit")[0]["findings"]
+    assert [finding["level"] for finding in findings] == ["fine"]
+    assert changes(play("audit", common)) == []
+    facts = run_module(
+        "backup_facts",
+        {**server.login(), "repository": {"path": str(archive)}, "server_name": "db1", "archiving": True},
+    ).result["ansible_facts"]["holdfast_backups"]
+    (window,) = facts["wal"]["windows"]
+    assert window["timeline"] == 1
+    assert not window["stretches"][0]["missing"]
+    assert not facts["archiver"]["failing"]
+
+    # Beside the old server, by the point, without touching it.
+    beside = {
+        **common,
+        "holdfast_restore_data_directory": str(server.directory / "look"),
+        "holdfast_restore_owner": server.owner,
+        "holdfast_restore_target": {"name": "before the release"},
+        "holdfast_restore_start": False,
+    }
+    planned = play("pitr", beside, "--check", "--diff")
+    assert not (server.directory / "look").exists()
+    looked = play("pitr", beside)
+    assert changes(planned) == changes(looked) == ["holdfast.postgres.restore : Recover"]
+    assert looked.of("holdfast.postgres.pg_restore")[0]["recovery"]["state"] == "promoted"
+    assert planned.of("holdfast.postgres.pg_restore")[0]["plan"] == looked.of("holdfast.postgres.pg_restore")[0]["plan"]
+
+    # In place, by the time.
+    pitr = {
+        **common,
+        "holdfast_restore_data_directory": str(server.data),
+        "holdfast_restore_target": {"time": moment},
+        "holdfast_restore_stop_server": True,
+        "holdfast_restore_force": True,
+        "holdfast_restore_confirm": [str(server.data)],
+    }
+    result = play("pitr", pitr).of("holdfast.postgres.pg_restore")[0]
+    assert server.query("SELECT count(*), max(n) FROM t") == [(2000, 2000)]
+    assert server.query("SHOW archive_mode") == [("off",)]
+    assert [Path(path).is_dir() for path in result["recovery"]["kept"]] == [True]
+    assert changes(play("pitr", pitr)) == []
+
+    # And archiving begins again, on the new timeline, in the same archive.
+    play("setup", {**setup, "holdfast_archive_backup_max_age": "1s"})
+    facts = run_module("backup_facts", {"repository": {"path": str(archive)}, "server_name": "db1"}).result
+    assert [window["timeline"] for window in facts["ansible_facts"]["holdfast_backups"]["wal"]["windows"]] == [1, 2]
+
+
+def test_several_schedules(tmp_path: Path) -> None:
+    given = {
+        "holdfast_schedule_manager": "cron",
+        "holdfast_schedule_cron_dir": str(tmp_path),
+        "holdfast_schedule_unit_dir": str(tmp_path),
+        "holdfast_schedule_config_dir": str(tmp_path / "config"),
+        "holdfast_schedule_enable": False,
+        "holdfast_schedule_variables": {"holdfast_repository": {"path": "/b"}},
+        "holdfast_schedules": [
+            {"name": "full", "cron": "30 1 * * 0", "variables": {"holdfast_engine": "pg_basebackup"}},
+            {"name": "audit", "cron": "7 * * * *", "playbook": "holdfast.postgres.audit"},
+        ],
+    }
+    assert changes(play("schedule", given, "--check")) == changes(play("schedule", given))
+    assert changes(play("schedule", given)) == []
+    assert "30 1 * * 0 root" in (tmp_path / "full").read_text()
+    assert "holdfast.postgres.audit" in (tmp_path / "audit").read_text()
+    full = json.loads((tmp_path / "config" / "full.json").read_text())
+    assert full["holdfast_engine"] == "pg_basebackup"
+    assert full["holdfast_repository"] == {"path": "/b"}
+    assert "holdfast_engine" not in json.loads((tmp_path / "config" / "audit.json").read_text())
+    play("schedule", {**given, "holdfast_schedule_state": "absent"})
+    assert not (tmp_path / "full").exists()
