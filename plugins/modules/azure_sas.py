@@ -34,7 +34,9 @@ options:
     type: str
     default: rwdlc
   valid_for:
-    description: How long a new token is valid.
+    description:
+      - How long a new token is valid. One that an identity signs, and not the account's key, V(7d) at most; say then
+        O(renew_before=3d) too.
     type: str
     default: 90d
   renew_before:
@@ -86,7 +88,7 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.buckets.azure import make_sas
+from ansible_collections.holdfast.postgres.plugins.module_utils.buckets.azure import check_validity, make_sas
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
@@ -138,6 +140,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     if options["type"] != "azure":
         raise BadOption("repository.type", options["type"], "has no SAS tokens", "They are Azure's.")
     valid, before = (parse_duration(params[name], name) for name in ("valid_for", "renew_before"))
+    check_validity(options, params["valid_for"], valid)
     if valid <= before:
         raise BadOption(
             "valid_for", params["valid_for"], "is not longer than renew_before", "A token would be due at once."

@@ -31,7 +31,10 @@ def three_times(name: str, given: dict[str, Any]) -> PlaybookResult:
     return done
 
 
-def test_setup_backup_disaster_and_restore_with_two_tiers(pg16: Server, tmp_path: Path) -> None:
+def test_setup_backup_disaster_and_restore_with_two_tiers(
+    pg16: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     if S3Server.missing():
         pytest.skip(str(S3Server.missing()))
     pg16.wipe()
@@ -50,7 +53,6 @@ def test_setup_backup_disaster_and_restore_with_two_tiers(pg16: Server, tmp_path
                 {"name": "elsewhere", **bucket, **keys, "retention": {"keep_last": 1}},
             ],
         }
-        policy = tmp_path / "policy.json"
         settings = {
             "versioning": True,
             "default_encryption": "AES256",
@@ -58,10 +60,11 @@ def test_setup_backup_disaster_and_restore_with_two_tiers(pg16: Server, tmp_path
             "expire_old_versions": "7d",
         }
         ready = three_times(
-            "setup", {**given, "holdfast_setup_bucket": settings, "holdfast_setup_policy_file": str(policy)}
+            "setup", {**given, "holdfast_setup_bucket": settings, "holdfast_setup_policy_file": "~/policy.json"}
         )
         assert s3.secret_key not in ready.stdout
-        assert json.loads(policy.read_text())["Statement"]
+        # On the controller ~ is whose HOME it is, whatever the play's user.
+        assert json.loads((tmp_path / "policy.json").read_text())["Statement"]
         play("check", {**given, "holdfast_check_retention": "30d"})
 
         three_times("backup", given)

@@ -173,6 +173,25 @@ def test_a_token_that_is_made_anew(azure: AzureServer, tmp_path: Path) -> None:
     refused("backup_check", {"repository": with_token}, "sas_token", "expired", "2026-01-01")
 
 
+def test_a_token_that_an_identity_is_to_sign_for_too_long(azure: AzureServer, tmp_path: Path) -> None:
+    # Nobody listens there: it is said before anything is asked.
+    where = on_azure(azure, "tokens", account_key=None, endpoint_url="https://127.0.0.1:1/account")
+    given = {"repository": where, "path": str(tmp_path / "token")}
+    for check in (True, False):
+        done = run_module("azure_sas", given, check=check)
+        assert done.failed and "Traceback" not in done.stderr
+        for word in ("valid_for", "'90d'", "identity", "7d", "renew_before: 3d", "account_key"):
+            assert word in done.msg, done.msg
+    # A key in a connection string, or in the environment, signs for as long as one likes.
+    by_string = {**given, "repository": {**where, "account": None, "connection_string": azure.connection_string}}
+    by_string["repository"]["endpoint_url"] = None
+    assert run_module("azure_sas", by_string, check=True).changed
+    assert run_module("azure_sas", given, check=True, env={"AZURE_STORAGE_KEY": azure.account_key}).changed
+    # Seven days pass, and then the identity is asked.
+    week = run_module("azure_sas", {**given, "valid_for": "7d", "renew_before": "3d"}, check=True)
+    assert week.changed and not week.failed, week.msg
+
+
 def backed_up(server: Server, repository: Options, **options: Any) -> str:
     given = {**server.login(), "bin_dir": str(server.bindir), "databases": ["shop"], "repository": repository}
     found: str = module("pg_backup", {**given, **options})["backup"]["id"]

@@ -14,8 +14,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import (
     account_of,
     explain,
+    has_key,
     make_client,
 )
+
+DELEGATED = 7 * 86400  # seconds that what an identity signs is valid at most
 
 
 def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
@@ -51,6 +54,23 @@ def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
     return steps
 
 
+def check_validity(options: Mapping[str, Any], valid_for: str, seconds: int) -> None:
+    """Whether a token can be signed for so long: by an identity it cannot.
+
+    Source: https://learn.microsoft.com/rest/api/storageservices/get-user-delegation-key
+
+    Raises:
+        BadOption: it cannot.
+    """
+    if seconds > DELEGATED and not has_key(options):
+        raise BadOption(
+            "valid_for",
+            valid_for,
+            "is longer than Azure lets an identity sign a token for, which is seven days",
+            "Use valid_for: 7d with renew_before: 3d, and run it daily; or sign with the account's key (repository.account_key).",
+        )
+
+
 def make_sas(options: Mapping[str, Any], permissions: str, start: datetime.datetime, end: datetime.datetime) -> str:
     """A SAS token of the container, signed with the account's key, or with one that the identity may ask for.
 
@@ -68,6 +88,7 @@ def make_sas(options: Mapping[str, Any], permissions: str, start: datetime.datet
     signer: dict[str, Any] = {"account_key": getattr(client.credential, "account_key", None)}
     if not signer["account_key"]:
         try:
+            start = max(start, end - datetime.timedelta(seconds=DELEGATED))
             service = BlobServiceClient(client.url.rpartition("/")[0], credential=client.credential)
             signer = {"user_delegation_key": service.get_user_delegation_key(start, end)}
         except Exception as exc:

@@ -284,6 +284,12 @@ def account_of(options: Mapping[str, Any]) -> str:
     return options.get("account") or _part(options.get("connection_string"), "AccountName") or ""
 
 
+def has_key(options: Mapping[str, Any]) -> bool:
+    """Whether the account's key is among the options, or in the environment."""
+    options = completed(options)
+    return bool(options.get("account_key") or _part(options.get("connection_string"), "AccountKey"))
+
+
 def describe(options: Mapping[str, Any]) -> str:
     """What messages call the store."""
     endpoint = options.get("endpoint_url")
