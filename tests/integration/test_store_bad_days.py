@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import secrets
+import shutil
 import sys
+import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -26,7 +32,9 @@ from lab.http_fault import (
     RESET,
     SWALLOW,
     Answer,
+    ConnectProxy,
     HttpProxy,
+    OtherTime,
     Request,
     is_part,
 )
@@ -111,9 +119,13 @@ class Bucket:
         keys = {"access_key": self.server.access_key, "secret_key": self.server.secret_key}
         return {**where, **keys, "prefix": PREFIX, "part_size": PART, "concurrency": 2, **options}
 
-    def all_keys(self, prefix: str = "") -> list[str]:
+    def marks(self, prefix: str = "") -> dict[str, str]:
+        """Each object's key, and the mark (ETag) of its content."""
         found = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix).get("Contents", [])
-        return [entry["Key"] for entry in found]
+        return {entry["Key"]: entry["ETag"] for entry in found}
+
+    def all_keys(self, prefix: str = "") -> list[str]:
+        return list(self.marks(prefix))
 
     def unfinished(self) -> list[str]:
         """The keys of uploads that were begun, and neither finished nor aborted."""
@@ -136,17 +148,21 @@ class Kept:
 
     bucket: Bucket
     id: str
+    #: its objects' keys, and the marks of their contents
+    marks: Mapping[str, str]
 
-    def stands(self, shop: Server, *others: str) -> None:
-        """The backup is listed and can be restored; nothing else looks like one, no upload was left, nobody has the lock."""
+    def stands(self, *others: str) -> None:
+        """The backup is what it was, and with the others it is all there is: no upload was left, nobody has the lock."""
         whole(self.bucket, self.id, *others)
-        readable(shop, self.bucket.options(), self.id)
+        assert self.bucket.marks(f"{PREFIX}/main/{self.id}/") == self.marks
 
 
 @pytest.fixture(scope="module")
 def original(shop: Server, s3: S3Server) -> Kept:
     bucket = Bucket(s3, s3.make_bucket("original"))
-    return Kept(bucket, made(shop, bucket.options(), **SMALL)["backup"]["id"])
+    backup = made(shop, bucket.options(), **SMALL)["backup"]["id"]
+    readable(shop, bucket.options(), backup)
+    return Kept(bucket, backup, bucket.marks(f"{PREFIX}/main/{backup}/"))
 
 
 @pytest.fixture
@@ -154,7 +170,7 @@ def kept(original: Kept, bucket: Bucket) -> Kept:
     for key in original.bucket.all_keys():
         source = {"Bucket": original.bucket.name, "Key": key}
         bucket.client.copy_object(Bucket=bucket.name, Key=key, CopySource=source)
-    return Kept(bucket, original.id)
+    return Kept(bucket, original.id, original.marks)
 
 
 @pytest.fixture
@@ -219,7 +235,7 @@ def whole(bucket: Bucket, *backups: str) -> None:
     assert (found["leftovers"], found["lock"], found["problems"]) == ([], None, [])
     assert bucket.unfinished() == []
     folders = {key.removeprefix(f"{PREFIX}/main/").split("/")[0] for key in bucket.all_keys(f"{PREFIX}/main/")}
-    assert folders - {"_index.jsonl.gz", "_restores"} == set(backups)
+    assert folders - {"_index.jsonl.gz", "_restores", "lock.json"} == set(backups)
 
 
 def refused(done: ModuleResult, *words: str) -> None:
@@ -325,7 +341,7 @@ def test_one_of_two_repositories_fails_half_way(shop: Server, disk: Options, kep
     assert f"disk has the backup {backup}, verified" in done.msg
     assert "cloud failed" in done.msg and "UploadPart" in done.msg
     readable(shop, {"path": disk["path"]}, backup)
-    kept.stands(shop)
+    kept.stands()
 
 
 def test_all_repositories_are_down(shop: Server, tmp_path: Path, bucket: Bucket) -> None:
@@ -361,7 +377,7 @@ def test_a_wrong_access_key(shop: Server, kept: Kept) -> None:
         silent(done, kept.bucket.server.secret_key)
         refused(run_module("backup_facts", {"repository": wrong}), *words)
         refused(restore(shop, wrong, "latest"), *words)
-    kept.stands(shop)
+    kept.stands()
 
 
 def test_half_of_the_keys(shop: Server, bucket: Bucket) -> None:
@@ -390,14 +406,14 @@ WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
 def test_a_user_who_may_not_write(shop: Server, kept: Kept) -> None:
     reader = kept.bucket.options(**allow(kept.bucket, *READ))
     refused(back_up(shop, reader, **SMALL), "AccessDenied", "may not PutObject", "holdfast_setup_policy_file")
-    kept.stands(shop)
+    kept.stands()
     readable(shop, reader, kept.id)
 
 
 def test_a_user_who_may_not_list(shop: Server, kept: Kept) -> None:
     blind = kept.bucket.options(**allow(kept.bucket, "s3:GetObject", "s3:DeleteObject", *WRITE))
     refused(back_up(shop, blind, **SMALL), "AccessDenied", "may not ListObjectsV2", "holdfast_setup_policy_file")
-    kept.stands(shop)
+    kept.stands()
 
 
 def test_a_user_who_may_not_delete(shop: Server, kept: Kept) -> None:
@@ -464,8 +480,18 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("since", ["GET", "HEAD", "PUT"])
-@pytest.mark.parametrize("what", SAID)
+@pytest.mark.parametrize(
+    ("what", "since"),
+    [
+        ("expired", "GET"),
+        ("expired", "HEAD"),
+        ("clock", "HEAD"),
+        ("region", "GET"),
+        ("region", "HEAD"),
+        ("checksum", "PUT"),
+        ("quota", "PUT"),
+    ],
+)
 def test_the_store_says_no(shop: Server, kept: Kept, way: HttpProxy, what: str, since: str) -> None:
     """To the first listing, to the first look (whose answer has no words), or to the first write; and to all from then on."""
     answer, words = SAID[what]
@@ -489,14 +515,14 @@ def test_a_token_that_expires_half_way(shop: Server, kept: Kept, way: HttpProxy)
     found = facts(kept.bucket.options())
     assert ids(found) == [kept.id] and len(found["leftovers"]) == 1 and found["lock"]["dead"]
     after = made(shop, kept.bucket.options(), **SMALL)
-    kept.stands(shop, after["backup"]["id"])
+    kept.stands(after["backup"]["id"])
 
 
 def test_a_store_that_is_busy_for_a_moment(shop: Server, kept: Kept, way: HttpProxy) -> None:
     with way.rule(lambda request: Answer() if is_part(request) and request.count < 2 else None):
         result = made(shop, kept.bucket.options(way))
         assert way.struck == 2
-    kept.stands(shop, result["backup"]["id"])
+    kept.stands(result["backup"]["id"])
     readable(shop, kept.bucket.options(), result["backup"]["id"])
 
 
@@ -506,56 +532,124 @@ def test_a_store_that_is_busy_for_ever(shop: Server, kept: Kept, way: HttpProxy)
         done = back_up(shop, kept.bucket.options(way))
     refused(done, "SlowDown", "repository.concurrency", "repository.bandwidth_limit")
     assert time.monotonic() - began < 60
-    kept.stands(shop)
+    kept.stands()
+
+
+def test_a_clock_that_is_off(shop: Server, kept: Kept, way: HttpProxy) -> None:
+    """What a store still takes may be wrong already: the preflight says so."""
+    for seconds, failed, words in ((1230, True, "clock is 20 min"), (-150, False, "clock is 2 min")):
+        with way.rule(lambda request: OtherTime(seconds=seconds)):  # noqa: B023 (it is asked in this round)
+            done = run_module("backup_check", {"repository": kept.bucket.options(way)})
+        assert done.failed == failed
+        said = done.msg if failed else " ".join(done.result["repositories"][0]["warnings"])
+        assert words in said and "chrony" in said, said
+    with way.rule(lambda request: OtherTime(seconds=1200)):
+        done = back_up(shop, kept.bucket.options(way), **SMALL)
+    assert not done.failed and "chrony" in warned(done)
 
 
 # S3: the way there and back
 
 
+def test_a_proxy(shop: Server, s3_tls: S3Server) -> None:
+    bucket = Bucket(s3_tls, s3_tls.make_bucket("proxy"))
+    given = arguments(shop, bucket.options(ca_file=str(s3_tls.ca_file)))
+    with ConnectProxy("user:geheim") as proxy:
+        through = {"HTTPS_PROXY": f"http://user:geheim@127.0.0.1:{proxy.port}"}
+        done = run_module("pg_backup", given, env=through)
+        assert done.changed and not done.failed, done.msg
+        assert set(proxy.asked) == {f"localhost:{s3_tls.port}"}
+        proxy.asked.clear()
+        # And past it, where that is wished.
+        done = run_module("backup_facts", {"repository": given["repository"]}, env={**through, "NO_PROXY": "localhost"})
+        assert not done.failed and proxy.asked == []
+        wrong = {"HTTPS_PROXY": f"http://user:verkehrt@127.0.0.1:{proxy.port}"}
+        done = run_module("pg_backup", given, env=wrong)
+        refused(done, "HTTPS_PROXY", "407")
+        silent(done, "verkehrt")
+    with fault.refusing_port() as port:
+        done = run_module("pg_backup", given, env={"HTTPS_PROXY": f"http://user:geheim@127.0.0.1:{port}"})
+        refused(done, "HTTPS_PROXY", str(port))
+        silent(done, "geheim")
+
+
+@pytest.mark.skipif(not fault.has_ipv6(), reason="there is no IPv6 here")
+def test_addresses_of_ipv6(shop: Server, s3: S3Server, azure: AzureServer, gcs: GcsServer) -> None:
+    name = f"test-{secrets.token_hex(6)}"
+    bucket, container = Bucket(s3, s3.make_bucket(name)), azure.make_container(name)
+    with HttpProxy(s3.port, "::1") as one, HttpProxy(azure.port, "::1") as two, HttpProxy(gcs.port, "::1") as three:
+        for store in (
+            bucket.options(one),
+            azure_options(azure, container, two),
+            {"type": "gcs", "bucket": gcs.make_bucket(name), "endpoint_url": three.url},
+        ):
+            assert "//[::1]:" in store["endpoint_url"]
+            backup = made(shop, store)["backup"]["id"]
+            assert ids(facts(store)) == [backup]
+
+
+@pytest.mark.skipif(not fault.can_mount(), reason="needs to mount a file system")
+def test_a_disk_too_small_for_staging(shop: Server, kept: Kept) -> None:
+    place = Path(tempfile.mkdtemp(prefix="lab-"))
+    try:
+        with fault.small_filesystem(place, "4m"):
+            given = arguments(shop, kept.bucket.options(), format="directory")
+            refused(
+                run_module("pg_backup", given, env={"TMPDIR": str(place)}),
+                str(place),
+                "is full",
+                "TMPDIR",
+                "another format",
+            )
+            assert list(place.iterdir()) == []
+            # The other formats need no such place.
+            done = run_module("pg_backup", {**given, "format": "custom"}, env={"TMPDIR": str(place)})
+            assert not done.failed, done.msg
+    finally:
+        shutil.rmtree(place)
+    kept.stands(done.result["backup"]["id"])
+
+
 def test_a_connection_that_breaks_off(shop: Server, kept: Kept, way: HttpProxy) -> None:
     """Once half-way up, once half-way down: both are done again."""
-    with way.rule(lambda request: RESET if is_part(request) and request.count < 1 else None):
-        first = made(shop, kept.bucket.options(way))
-        assert way.struck == 1
 
-    def down(request: Request) -> bool:
-        return request.method == "GET" and "list-type" not in request.query and to_artifact(request)
+    def hit(request: Request) -> bool:
+        down = request.method == "GET" and "list-type" not in request.query and to_artifact(request)
+        return is_part(request) if request.count == 0 else down and request.count == 1
 
-    with way.rule(lambda request: RESET if down(request) and request.count < 1 else None):
-        second = made(shop, kept.bucket.options(way))
-        assert way.struck == 1
-    kept.stands(shop, first["backup"]["id"], second["backup"]["id"])
+    with way.rule(lambda request: RESET if hit(request) else None):
+        done = made(shop, kept.bucket.options(way))
+        assert way.struck == 2
+    kept.stands(done["backup"]["id"])
 
 
-@pytest.mark.parametrize("checksums", ["when_supported", "when_required", None])
+@pytest.mark.parametrize("checksums", ["when_required", None])
 def test_a_part_that_arrives_with_another_byte(shop: Server, kept: Kept, way: HttpProxy, checksums: str | None) -> None:
-    """The store is sent a checksum, whichever the setting, and refuses."""
+    """The store is sent a checksum, whichever the setting, and refuses; then the part is sent again."""
     chosen = {"request_checksum_calculation": checksums} if checksums else {}
     options = kept.bucket.options(way, **chosen)
     with way.rule(lambda request: CORRUPT if is_part(request) and request.count < 1 else None):
-        done = back_up(shop, options)
+        backup = made(shop, options)["backup"]["id"]
         assert way.struck == 1
-    if done.failed:
-        refused(done, "BadDigest")
-        kept.stands(shop)
-    else:
-        backup = done.result["backup"]["id"]
-        kept.stands(shop, backup)
-        readable(shop, kept.bucket.options(), backup)
+    kept.stands(backup)
 
 
-@pytest.mark.parametrize("size", ["parts", "small"])
-def test_a_store_that_compares_no_checksums(shop: Server, kept: Kept, way: HttpProxy, size: str) -> None:
+@pytest.mark.parametrize("what", ["part", "artifact", "manifest"])
+def test_a_store_that_compares_no_checksums(shop: Server, kept: Kept, way: HttpProxy, what: str) -> None:
     """What was read back tells."""
 
     def hit(request: Request) -> bool:
-        return is_part(request) if size == "parts" else request.method == "PUT" and to_artifact(request)
+        return {
+            "part": is_part(request),
+            "artifact": request.method == "PUT" and to_artifact(request),
+            "manifest": request.method == "PUT" and request.path.endswith("/manifest.json"),
+        }[what]
 
     with way.rule(lambda request: FALSIFY_UP if hit(request) and request.count < 1 else None):
-        done = back_up(shop, kept.bucket.options(way), **(SMALL if size == "small" else {}))
+        done = back_up(shop, kept.bucket.options(way), **({} if what == "part" else SMALL))
         assert way.struck == 1
-    refused(done, "another content than was written", "cannot be trusted")
-    kept.stands(shop)
+    refused(done, "another content than was written", kept.bucket.name)
+    kept.stands()
 
 
 @pytest.mark.parametrize("what", ["part", "end", "artifact", "manifest", "instructions"])
@@ -575,7 +669,7 @@ def test_a_store_that_accepts_and_loses(shop: Server, kept: Kept, way: HttpProxy
     refused(done, kept.bucket.name)
     if what != "part":
         refused(done, "has nothing of it", "cannot be trusted")
-    kept.stands(shop)
+    kept.stands()
 
 
 def test_an_object_that_goes_between_writing_and_reading(shop: Server, kept: Kept, way: HttpProxy) -> None:
@@ -586,7 +680,7 @@ def test_an_object_that_goes_between_writing_and_reading(shop: Server, kept: Kep
 
     with way.rule(lambda request: gone if down(request) else None):
         refused(back_up(shop, kept.bucket.options(way), **SMALL), "is missing", "cannot be trusted")
-    kept.stands(shop)
+    kept.stands()
 
 
 def test_another_byte_on_the_way_down(shop: Server, kept: Kept, way: HttpProxy) -> None:
@@ -596,7 +690,7 @@ def test_another_byte_on_the_way_down(shop: Server, kept: Kept, way: HttpProxy) 
     with way.rule(lambda request: FALSIFY if down(request) else None):
         refused(back_up(shop, kept.bucket.options(way)), "another content than was written")
         refused(restore(shop, kept.bucket.options(way), kept.id), "another content than was written")
-    kept.stands(shop)
+    kept.stands()
 
 
 # S3: behind our back
@@ -661,29 +755,64 @@ def test_a_manifest_that_another_account_wrote(shop: Server, kept: Kept) -> None
     assert kept.id in found["problems"][0] and "AccessDenied" in found["problems"][0]
 
 
+def test_an_object_that_is_replaced_while_it_is_read(
+    shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]
+) -> None:
+    (key,) = [key for key in kept.marks if "shop" in key]
+
+    def hit(request: Request) -> bool:
+        return request.method == "GET" and request.path.endswith(key)
+
+    with way.rule(lambda request: HOLD if hit(request) else None):
+        chosen = {"databases": ["shop"], "target_db": "restored", "backup_id": kept.id}
+        arguments = {**login(shop), "repository": kept.bucket.options(way), **chosen}
+        module = start_module("pg_restore", arguments)
+        running.append(module)
+        way.wait_for(1)
+        kept.bucket.client.put_object(Bucket=kept.bucket.name, Key=key, Body=b"another one")
+        way.release()
+        refused(module.result(60), "was replaced while it was being read", key.rpartition("/")[2])
+    assert "restored" not in shop.databases()
+
+
+@pytest.mark.parametrize(
+    "index", [b"", b"no index", gzip.compress(b"[1]\n"), gzip.compress(b"x" * 5000)[:-20] + bytes(20)]
+)
+def test_an_index_that_is_damaged(kept: Kept, index: bytes) -> None:
+    """It is only a cache."""
+    kept.bucket.client.put_object(Bucket=kept.bucket.name, Key=f"{PREFIX}/main/_index.jsonl.gz", Body=index)
+    kept.stands()
+
+
 def begin_and_kill(shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]) -> None:
     """A run that is killed while its second part goes up."""
 
     def hit(request: Request) -> bool:
         return is_part(request) and request.query["partNumber"] == "2"
 
+    others = kept.bucket.unfinished()
     with way.rule(lambda request: HOLD if hit(request) else None):
         module = start_module("pg_backup", arguments(shop, kept.bucket.options(way)))
         running.append(module)
         way.wait_for(1)
         module.kill()
-        assert len(kept.bucket.unfinished()) == 1
+        assert len(kept.bucket.unfinished()) == len(others) + 1
 
 
 def test_a_run_that_was_killed(shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]) -> None:
+    # Somebody else's upload, which has not come to its end either, below a prefix that begins like ours.
+    theirs = {"Bucket": kept.bucket.name, "Key": f"{PREFIX} two/main/x/big"}
+    upload = kept.bucket.client.create_multipart_upload(**theirs)["UploadId"]
     begin_and_kill(shop, kept, way, running)
     found = facts(kept.bucket.options())
     assert ids(found) == [kept.id] and len(found["leftovers"]) == 1 and found["lock"]["dead"]
-    done = back_up(shop, kept.bucket.options())
+    done = back_up(shop, kept.bucket.options(), **SMALL)
     assert done.changed and not done.failed, done.msg
     assert "taken over" in warned(done)
     assert done.result["plan"][0].startswith(f"remove what the interrupted run {found['leftovers'][0]} left")
-    kept.stands(shop, done.result["backup"]["id"])
+    assert kept.bucket.unfinished() == [theirs["Key"]]
+    kept.bucket.client.abort_multipart_upload(**theirs, UploadId=upload)
+    kept.stands(done.result["backup"]["id"])
 
 
 def test_a_prune_removes_what_a_killed_run_left(
@@ -692,7 +821,7 @@ def test_a_prune_removes_what_a_killed_run_left(
     begin_and_kill(shop, kept, way, running)
     done = run_module("backup_prune", {"repository": kept.bucket.options(), "retention": {"keep_last": 1}})
     assert done.changed and not done.failed, done.msg
-    kept.stands(shop)
+    kept.stands()
 
 
 def test_a_run_that_is_told_to_stop(shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]) -> None:
@@ -704,7 +833,7 @@ def test_a_run_that_is_told_to_stop(shop: Server, kept: Kept, way: HttpProxy, ru
         time.sleep(0.3)
         way.release()
         refused(module.result(30), "SIGTERM")
-    kept.stands(shop)
+    kept.stands()
 
 
 def test_two_runs_at_once(shop: Server, kept: Kept, way: HttpProxy, running: list[RunningModule]) -> None:
@@ -719,7 +848,7 @@ def test_two_runs_at_once(shop: Server, kept: Kept, way: HttpProxy, running: lis
         way.release()
         first = module.result(60)
     assert first.changed and not first.failed, first.msg
-    kept.stands(shop, first.result["backup"]["id"])
+    kept.stands(first.result["backup"]["id"])
 
 
 def test_backups_that_the_store_has_locked(shop: Server, s3: S3Server) -> None:
@@ -764,6 +893,36 @@ def test_others_in_the_bucket_keep_what_is_theirs(shop: Server, kept: Kept) -> N
     assert not [key for key in bucket.all_keys() if f"/main/{kept.id}" in key]
 
 
+# Many
+
+
+def test_ten_thousand_backups(kept: Kept) -> None:
+    client, folder = kept.bucket.client, f"{PREFIX}/main"
+    body = client.get_object(Bucket=kept.bucket.name, Key=f"{folder}/{kept.id}/manifest.json")["Body"].read()
+    written = json.loads(body)
+    size = facts(kept.bucket.options())["total_size"]
+
+    def put(number: int) -> tuple[str, str, str]:
+        own = f"old-{number:05}"
+        day = f"20{number // 400:02}-{number % 12 + 1:02}-{number % 28 + 1:02}T00:00:00Z"
+        text = json.dumps({**written, "id": own, "stopped_at": day})
+        client.put_object(Bucket=kept.bucket.name, Key=f"{folder}/{own}/manifest.json", Body=text.encode())
+        return own, f'"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"', text
+
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(put, range(9_999)))
+    # The index as backups write it, before the last hundred came and ten others were changed.
+    rows[:10] = [(own, '"another"', "rubbish") for own, _mark, _text in rows[:10]]
+    index = "".join(json.dumps(row) + "\n" for row in rows[:-100])
+    client.put_object(Bucket=kept.bucket.name, Key=f"{folder}/_index.jsonl.gz", Body=gzip.compress(index.encode()))
+    began = time.monotonic()
+    found = facts(kept.bucket.options(), limit=100)
+    assert time.monotonic() - began < 60
+    assert (found["count"], len(found["backups"]), found["newest"]) == (10_000, 100, kept.id)
+    assert found["total_size"] == 10_000 * size
+    assert found["problems"] == found["leftovers"] == []
+
+
 # Libraries and secrets
 
 
@@ -791,13 +950,24 @@ def test_a_library_that_is_missing(shop: Server, bucket: Bucket, tmp_path: Path,
     refused(done, name, sys.executable, "pip install", "ansible_python_interpreter")
 
 
-def test_secrets_are_said_to_nobody(shop: Server, bucket: Bucket, azure: AzureServer, disk: Options) -> None:
+def test_secrets_are_said_to_nobody(
+    shop: Server, bucket: Bucket, azure: AzureServer, disk: Options, way: HttpProxy, running: list[RunningModule]
+) -> None:
     key = bucket.server.secret_key
     both = [disk, {"name": "cloud", **bucket.options()}]
     for given in (bucket.options(), both):
         said = run_adhoc("holdfast.postgres.pg_backup", arguments(shop, given), "-vvv")
         assert said.returncode == 0, said.stdout + said.stderr
         assert key not in said.stdout + said.stderr + repr(said.tasks)
+    with way.rule(lambda request: HOLD if is_part(request) else None):
+        module = start_module("pg_backup", arguments(shop, bucket.options(way)))
+        running.append(module)
+        way.wait_for(1)
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended meanwhile
+                assert key.encode() not in (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        way.release()
+        assert not module.result(60).failed
     assert key.encode() not in bucket.contents()
     for path in Path(disk["path"]).rglob("*"):
         assert not path.is_file() or key.encode() not in path.read_bytes()
@@ -879,6 +1049,26 @@ def test_azure_token_may_not_delete(shop: Server, azure: AzureServer, container:
     assert (ids(found), found["lock"]) == (backups, None)
 
 
+def test_azure_is_busy_breaks_off_and_gets_another_byte(shop: Server, azure: AzureServer, container: str) -> None:
+    faults = [Answer(503, "ServerBusy"), RESET, FALSIFY_UP]  # Azurite compares checksums
+    with HttpProxy(azure.port) as way:
+        with way.rule(lambda request: faults[request.count] if is_part(request) and request.count < 3 else None):
+            backup = made(shop, azure_options(azure, container, way))["backup"]["id"]
+            assert way.struck == 3
+        with way.rule(lambda request: FALSIFY if request.method == "GET" and to_artifact(request) else None):
+            refused(restore(shop, azure_options(azure, container, way), backup), "another content than was written")
+    readable(shop, azure_options(azure, container), backup)
+
+
+def test_azure_does_not_answer(shop: Server, azure: AzureServer) -> None:
+    token = azure.sas("any", "rwdlc", datetime.now(timezone.utc) + timedelta(hours=1))
+    with fault.refusing_port() as port:
+        store = {**azure_options(azure, "any", sas_token=token), "endpoint_url": f"http://127.0.0.1:{port}/any"}
+        done = run_module("backup_facts", {"repository": store})
+    refused(done, str(port), "Nothing answers there", "repository.account", "endpoint_url", "HTTPS_PROXY")
+    silent(done, token.split("sig=")[1].split("&")[0])
+
+
 def test_azure_no_such_container(shop: Server, azure: AzureServer) -> None:
     done = back_up(shop, azure_options(azure, "nobody-made-it"), **SMALL)
     refused(done, "nobody-made-it", "ContainerNotFound", "Create the container", "repository.container")
@@ -946,6 +1136,58 @@ def test_gcs_an_object_admin_may_not_look_at_the_bucket(shop: Server, gcs: GcsSe
             assert any("?fields=name" in seen for seen in way.seen)
     found = facts({**store, "endpoint_url": gcs.endpoint_url})
     assert (ids(found), found["leftovers"], found["lock"]) == ([good], [], None)
+
+
+def test_gcs_is_busy_breaks_off_and_lies(shop: Server, gcs: GcsServer) -> None:
+    store = {
+        "type": "gcs",
+        "bucket": gcs.make_bucket(f"test-{secrets.token_hex(6)}"),
+        "prefix": PREFIX,
+        "part_size": PART,
+    }
+    faults = [Answer(503, "backendError"), RESET]
+    with HttpProxy(gcs.port) as way:
+        over = {**store, "endpoint_url": way.url}
+
+        def up(request: Request) -> bool:
+            return request.method in ("POST", "PUT") and "upload" in request.path
+
+        with way.rule(lambda request: faults[request.count] if up(request) and request.count < 2 else None):
+            backup = made(shop, over)["backup"]["id"]
+            assert way.struck == 2
+
+        def down(request: Request) -> bool:
+            return request.method == "GET" and to_artifact(request) and request.query.get("alt") == "media"
+
+        with way.rule(lambda request: FALSIFY if down(request) else None):
+            refused(restore(shop, over, backup), "another content than was written")
+    readable(shop, {**store, "endpoint_url": gcs.endpoint_url}, backup)
+
+
+def test_gcs_run_that_was_killed(shop: Server, gcs: GcsServer, running: list[RunningModule]) -> None:
+    name = gcs.make_bucket(f"test-{secrets.token_hex(6)}")
+    store = {"type": "gcs", "bucket": name, "endpoint_url": gcs.endpoint_url, "prefix": PREFIX}
+    good = made(shop, store, **SMALL)["backup"]["id"]
+    with HttpProxy(gcs.port) as way:
+
+        def hit(request: Request) -> bool:
+            return request.method != "GET" and "upload" in request.path and way.struck == 0 and is_late()
+
+        def is_late() -> bool:
+            with gcs.client() as client:
+                return any("/databases/" in blob.name and good not in blob.name for blob in client.list_blobs(name))
+
+        with way.rule(lambda request: HOLD if hit(request) else None):
+            module = start_module("pg_backup", arguments(shop, {**store, "endpoint_url": way.url}, **SMALL))
+            running.append(module)
+            way.wait_for(1)
+            module.kill()
+    found = facts(store)
+    assert ids(found) == [good] and len(found["leftovers"]) == 1 and found["lock"]["dead"]
+    done = back_up(shop, store, **SMALL)
+    assert done.changed and not done.failed and "taken over" in warned(done), done.msg
+    found = facts(store)
+    assert (ids(found), found["leftovers"], found["lock"]) == ([good, done.result["backup"]["id"]], [], None)
 
 
 @pytest.mark.parametrize("text", ["this is no JSON", "{}", "[]", '{"type": "service_account"}', None])

@@ -36,6 +36,14 @@ def refusing_port() -> Iterator[int]:
         yield int(holder.getsockname()[1])
 
 
+def has_ipv6() -> bool:
+    """Can a server listen on ::1 here?"""
+    with suppress(OSError), closing(socket.socket(socket.AF_INET6)) as listener:
+        listener.bind(("::1", 0))
+        return True
+    return False
+
+
 class Proxy:
     """A port before a real server, whose line can be slow, hang or break, so that things happen half-way.
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 __all__ = [
@@ -31,10 +32,11 @@ __all__ = [
     "RESET",
     "SWALLOW",
     "Answer",
+    "ConnectProxy",
     "Fault",
     "HttpProxy",
     "Request",
-    "Slow",
+    "OtherTime",
     "is_part",
 ]
 
@@ -74,11 +76,11 @@ class Answer(Fault):
 
 
 @dataclass(frozen=True)
-class Slow(Fault):
-    """It takes so many seconds longer."""
+class OtherTime(Fault):
+    """The store's clock is so many seconds ahead of ours."""
 
-    name: str = field(default="slow", init=False)
-    seconds: float = 1.0
+    name: str = field(default="other time", init=False)
+    seconds: float = 0.0
 
 
 #: The connection is reset when half of the body has come; where there is none, half of the answer has gone.
@@ -106,15 +108,16 @@ class HttpProxy:
     """A port before a store. Without a rule all passes as it is: method, path, query, headers (Host too, so that
     signatures hold) and body. Use it as a context manager."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, host: str = "127.0.0.1") -> None:
         self.target_port = target_port
+        self._host = f"[{host}]" if ":" in host else host
         self._rule: Rule | None = None
         self._guard = threading.Lock()
         self._released = threading.Event()
         self._struck = 0
         #: what came since the rule was made: method and path with query
         self.seen: list[str] = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = (_Server6 if ":" in host else _Server)((host, 0), _Handler)
         self._server.proxy = self
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -130,7 +133,7 @@ class HttpProxy:
     @property
     def url(self) -> str:
         """Where clients go instead."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     @property
     def struck(self) -> int:
@@ -189,6 +192,10 @@ class _Server(ThreadingHTTPServer):
         """Clients that are killed break their connections: that is what they are for."""
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
@@ -203,9 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         body = self._body()
-        if isinstance(fault, Slow):
-            time.sleep(fault.seconds)
-        elif fault is HOLD:
+        if fault is HOLD:
             self.server.proxy.hold()
         elif isinstance(fault, Answer):
             self._error(fault)
@@ -261,6 +266,8 @@ class _Handler(BaseHTTPRequestHandler):
             data = _flip(data)
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.getheaders():
+            if name.lower() == "date" and isinstance(fault, OtherTime):
+                value = formatdate(time.time() + fault.seconds, usegmt=True)
             if name.lower() not in HOP | {"content-length"}:
                 self.send_header(name, value)
         # The answer to a HEAD tells a length, and has none.
@@ -305,6 +312,66 @@ class _Handler(BaseHTTPRequestHandler):
         # The files share the socket, which is closed, and so reset, with the last of them.
         self.rfile.close()
         self.connection.close()
+
+
+# A proxy as companies have it
+
+
+class ConnectProxy:
+    """A forward proxy that knows nothing but CONNECT, and wants a user's name and password ("user:password") if told so. All
+    hosts are this one. Use it as a context manager."""
+
+    def __init__(self, credentials: str | None = None) -> None:
+        self.credentials = credentials
+        #: which hosts and ports it was asked for
+        self.asked: list[str] = []
+        self._server = _ConnectServer(("127.0.0.1", 0), _Connect)
+        self._server.proxy = self
+        self.port = int(self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def __enter__(self) -> ConnectProxy:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _ConnectServer(ThreadingHTTPServer):
+    daemon_threads = True
+    proxy: ConnectProxy
+
+
+class _Connect(BaseHTTPRequestHandler):
+    server: _ConnectServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nobody reads it."""
+
+    def do_CONNECT(self) -> None:
+        wanted = self.server.proxy.credentials
+        given = self.headers.get("Proxy-Authorization")
+        if wanted and given != f"Basic {b64encode(wanted.encode()).decode()}":
+            self.send_error(407)
+            return
+        self.server.proxy.asked.append(self.path)
+        with socket.create_connection(("127.0.0.1", int(self.path.rpartition(":")[2]))) as store:
+            self.send_response_only(200)
+            self.end_headers()
+            back = threading.Thread(target=_pour, args=(store, self.connection), daemon=True)
+            back.start()
+            _pour(self.connection, store)
+            back.join()
+        self.close_connection = True
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 def _flip(data: bytes) -> bytes:

@@ -15,6 +15,7 @@ import heapq
 import itertools
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Optional, Union
@@ -87,7 +88,7 @@ def _lines(repository: Repository, server: str) -> Iterator[tuple[str, str, str]
         for row in gzip.decompress(data).splitlines():
             backup_id, mark, text = json.loads(row)
             yield backup_id, mark, text
-    except (ObjectMissing, ObjectUnreadable, OSError, EOFError, ValueError, TypeError):
+    except (ObjectMissing, ObjectUnreadable, OSError, EOFError, ValueError, TypeError, zlib.error):
         return
 
 

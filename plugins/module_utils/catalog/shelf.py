@@ -114,8 +114,18 @@ class Shelf:
         return record
 
     def write(self, record: Record) -> None:
-        """Write a manifest: from here on the backup exists."""
-        self.repository.write(self.key(record.id, MANIFEST), encode(record), lasting=True)
+        """Write a manifest: from here on the backup exists.
+
+        Raises:
+            CatalogError: another one is read back.
+        """
+        key, data = self.key(record.id, MANIFEST), encode(record)
+        self.repository.write(key, data, lasting=True)
+        if self.repository.read(key) != data:
+            raise CatalogError(
+                f"The manifest {key} in {self.repository.description} is read back with another content than was written. "
+                "Without it the backup cannot be restored: look at the store's health, and make another one."
+            )
 
     def remove(self, backup_id: str) -> None:
         """Delete a backup, its manifest first: from then on it does not exist, however far the rest gets.

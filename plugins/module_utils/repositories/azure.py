@@ -87,7 +87,8 @@ class Azure(Store):
                 **({"overwrite": False} if tag is None else condition),
             )
         except HttpResponseError as exc:
-            if exc.status_code in (409, 412, 404):
+            # (409 is said of what an immutability policy protects, too.)
+            if exc.status_code in (412, 404) or _code(exc) == "BlobAlreadyExists":
                 return False
             raise
         return True
@@ -214,13 +215,13 @@ class Azure(Store):
         return found
 
     def transient(self, exc: Exception) -> bool:
-        from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+        from azure.core.exceptions import HttpResponseError, ServiceResponseError
 
         if isinstance(exc, HttpResponseError):
-            return exc.status_code in (408, 429) or (exc.status_code or 0) >= 500 or "incomplete" in str(exc).lower()
-        certificate = "CERTIFICATE_VERIFY_FAILED" in str(exc)
-        kinds = (ServiceRequestError, ServiceResponseError, ShortRead, ConnectionError)
-        return isinstance(exc, kinds) and not certificate
+            again = exc.status_code in (408, 429) or (exc.status_code or 0) >= 500
+            return again or "md5" in str(exc).lower() or "incomplete" in str(exc).lower()
+        # (Where nobody answers at all, ServiceRequestError, the library has tried again already.)
+        return isinstance(exc, (ServiceResponseError, ShortRead, ConnectionError))
 
     def explain(self, doing: str, exc: Exception) -> HoldfastError:
         return explain(doing, exc, self._options)
@@ -316,7 +317,11 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
         "connection_verify": verify,
         "connection_timeout": 10,
         "read_timeout": 60,
+        # The library would wait 15 seconds and more, for a certificate that nobody trusts as well; and there is ``attempt``.
         "retry_total": 2,
+        "initial_backoff": 1,
+        "increment_base": 2,
+        "random_jitter_range": 1,
         "max_single_put_size": 256 * 1024 * 1024,
         "max_single_get_size": 256 * 1024 * 1024,
         "max_chunk_get_size": 256 * 1024 * 1024,
@@ -335,9 +340,10 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
                 "repository.sas_token", "(hidden)", f"expired at {format_time(expiry)}",
                 "Make a new one (playbook holdfast.postgres.rotate_credentials).",
             )  # fmt: skip
-        credential: Any = (
-            options.get("account_key") or (options.get("sas_token") or "").lstrip("?") or _identity(options)
-        )
+        # With the account's name: out of an address (IPv6, or one without it in the path) the library cannot tell it.
+        key = options.get("account_key")
+        named = {"account_name": options["account"], "account_key": key} if key else None
+        credential: Any = named or (options.get("sas_token") or "").lstrip("?") or _identity(options)
         return ContainerClient(url, options["container"], credential=credential, **common)
     except ValueError as exc:
         shown = given[0] if given else "account"

@@ -35,6 +35,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import for
 
 _STEP = 256 * 1024  # a chunk of a resumable upload has a multiple of this many bytes
 _TIMEOUT = (10, 60)  # seconds: to connect, to read
+_PATIENCE = 15.0  # seconds in which the library tries again by itself; its own are 120, and there is ``attempt``
 
 
 class Gcs(Store):
@@ -46,6 +47,9 @@ class Gcs(Store):
         self._options, self._part_size = options, transfer.part_size
         self.description = describe(options)
         self.client = make_client(options)
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        self._calmly = {"timeout": _TIMEOUT, "retry": DEFAULT_RETRY.with_timeout(_PATIENCE)}
         self.bucket = self.client.bucket(options["bucket"])
 
     def _blob(self, key: str, lasting: bool = False) -> Any:
@@ -56,7 +60,7 @@ class Gcs(Store):
 
     def put(self, key: str, data: bytes, lasting: bool) -> None:
         self._blob(key, lasting).upload_from_string(
-            data, content_type="application/octet-stream", checksum="crc32c", timeout=_TIMEOUT
+            data, content_type="application/octet-stream", checksum="crc32c", **self._calmly
         )
 
     def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
@@ -64,7 +68,7 @@ class Gcs(Store):
 
         try:
             self._blob(key).upload_from_string(
-                data, checksum="crc32c", timeout=_TIMEOUT, if_generation_match=0 if tag is None else int(tag)
+                data, checksum="crc32c", **self._calmly, if_generation_match=0 if tag is None else int(tag)
             )
         except PreconditionFailed:
             return False
@@ -74,7 +78,7 @@ class Gcs(Store):
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
         try:
-            self.bucket.delete_blob(key, if_generation_match=int(tag), timeout=_TIMEOUT)
+            self.bucket.delete_blob(key, if_generation_match=int(tag), **self._calmly)
         except (PreconditionFailed, NotFound):
             return False
         return True
@@ -90,7 +94,7 @@ class Gcs(Store):
         condition = {"if_generation_match": int(tag)} if tag else {}
         try:
             data: bytes = self._blob(key).download_as_bytes(
-                start=start, end=start + size - 1, raw_download=True, checksum=None, timeout=_TIMEOUT, **condition
+                start=start, end=start + size - 1, raw_download=True, checksum=None, **self._calmly, **condition
             )
             return data
         except NotFound as exc:
@@ -99,10 +103,10 @@ class Gcs(Store):
             raise RepositoryError(f"{key} in {self.description} was replaced while it was being read.") from exc
 
     def head(self, key: str) -> Optional[ObjectInfo]:
-        return _info(self.bucket.get_blob(key, timeout=_TIMEOUT))
+        return _info(self.bucket.get_blob(key, **self._calmly))
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        for blob in self.client.list_blobs(self.bucket, prefix=prefix, timeout=_TIMEOUT):
+        for blob in self.client.list_blobs(self.bucket, prefix=prefix, **self._calmly):
             info = _info(blob)
             if info:
                 yield info
@@ -118,7 +122,7 @@ class Gcs(Store):
 
         for key in keys:
             try:
-                self.bucket.delete_blob(key, timeout=_TIMEOUT)
+                self.bucket.delete_blob(key, **self._calmly)
             except NotFound:
                 if len(keys) == 1 and not self._exists():
                     raise
@@ -130,7 +134,7 @@ class Gcs(Store):
         from google.api_core.exceptions import Forbidden
 
         try:
-            return bool(self.bucket.exists(timeout=_TIMEOUT))
+            return bool(self.bucket.exists(**self._calmly))
         except Forbidden:
             return True
 
@@ -139,12 +143,12 @@ class Gcs(Store):
             return False
         token, target = None, self._blob(key, True)
         while True:
-            token, _done, _total = target.rewrite(source.bucket.blob(source_key), token=token, timeout=_TIMEOUT)
+            token, _done, _total = target.rewrite(source.bucket.blob(source_key), token=token, **self._calmly)
             if token is None:
                 return True
 
     def locked_until(self, key: str) -> Optional[str]:
-        blob = self.bucket.get_blob(key, timeout=_TIMEOUT)
+        blob = self.bucket.get_blob(key, **self._calmly)
         if blob is None:
             return None
         if blob.temporary_hold or blob.event_based_hold:
@@ -160,7 +164,7 @@ class Gcs(Store):
         from google.api_core.exceptions import Forbidden
 
         try:
-            self.bucket.reload(timeout=_TIMEOUT)
+            self.bucket.reload(**self._calmly)
         except Forbidden:  # storage.buckets.get is not among an object admin's rights
             return []
         found = []
@@ -174,7 +178,7 @@ class Gcs(Store):
                 Finding("warning", "the bucket keeps objects longer than the retention: what should go stays that long")
             )
         with contextlib.suppress(Exception):  # not everybody may ask, and emulators have none
-            policy = self.bucket.get_iam_policy(requested_policy_version=3, timeout=_TIMEOUT)
+            policy = self.bucket.get_iam_policy(requested_policy_version=3, **self._calmly)
             public = [
                 role["role"] for role in policy.bindings if {"allUsers", "allAuthenticatedUsers"} & set(role["members"])
             ]
@@ -275,6 +279,7 @@ def make_client(options: Mapping[str, Any]) -> Any:
 
 def explain(doing: str, exc: Exception) -> HoldfastError:
     """What the library raised, in words for the user."""
+    exc = getattr(exc, "cause", None) or exc  # of a RetryError: what went wrong each time
     said, kind = " ".join(str(exc).split()), type(exc).__name__
     advice = {
         "Unauthorized": "Check the credentials, and this host's clock.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from typing import TYPE_CHECKING, Any, Optional
@@ -168,12 +169,21 @@ class PgDump(Engine):
         with tempfile.TemporaryDirectory(prefix="dump-", dir=self._staging) as staging:
             target = os.path.join(staging, "dump")
             # It says each table that it finishes: with nobody left to hear it, it would end, as it should.
-            pump(
-                [Command([*argv, f"--file={target}", f"--jobs={self._options.jobs}"])],
-                subprocess.DEVNULL,
-                subprocess.DEVNULL,
-                on_bytes=lambda made, out: folder.progress.tell(made, None),
-            )
+            try:
+                pump(
+                    [Command([*argv, f"--file={target}", f"--jobs={self._options.jobs}"])],
+                    subprocess.DEVNULL,
+                    subprocess.DEVNULL,
+                    on_bytes=lambda made, out: folder.progress.tell(made, None),
+                )
+            except ToolError as exc:
+                # Its own words have no room either.
+                if shutil.disk_usage(staging).free < 1024 * 1024:
+                    raise ToolError(
+                        f"{self._staging} is full: the directory format is written there before it goes to the repository. "
+                        "Name a larger place by TMPDIR (environment of the task), or use another format, which needs none."
+                    ) from exc
+                raise
             for file in sorted(os.listdir(target)):
                 path = os.path.join(target, file)
                 with open(path, "rb") as stream:
