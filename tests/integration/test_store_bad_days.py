@@ -473,7 +473,7 @@ SAID = {
         ["eu-central-1", "repository.region"],
     ),
     "checksum": (
-        Answer(400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' does not match"),
+        Answer(411, "MissingContentLength", "You must provide the Content-Length HTTP header"),  # Ceph 16
         ["request_checksum_calculation: when_required"],
     ),
     "quota": (Answer(403, "QuotaExceeded", "The quota is used up"), ["QuotaExceeded", "quota", "prune"]),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -380,13 +381,13 @@ def _flip(data: bytes) -> bytes:
 
 
 def _sums_match(headers: Message, body: bytes) -> bool:
-    """Whether a body has the checksums that its headers say, so far as there are any.
-
-    (Not x-amz-content-sha256, which is the signature's: with TLS boto3 does not send it.)
-    """
+    """Whether a body has the checksums that its headers say, so far as there are any."""
     sums = {
         "content-md5": hashlib.md5(body, usedforsecurity=False).digest(),
         "x-amz-checksum-crc32": zlib.crc32(body).to_bytes(4, "big"),
         "x-amz-checksum-sha256": hashlib.sha256(body).digest(),
     }
-    return all(headers.get(name) in (None, b64encode(value).decode()) for name, value in sums.items())
+    signed = headers.get("x-amz-content-sha256", "")
+    return (not re.fullmatch("[0-9a-f]{64}", signed) or signed == hashlib.sha256(body).hexdigest()) and all(
+        headers.get(name) in (None, b64encode(value).decode()) for name, value in sums.items()
+    )
