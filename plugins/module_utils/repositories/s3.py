@@ -63,6 +63,9 @@ _TRANSIENT = (
     "503",
     "504",
     "InternalError",
+    # Another byte on its way up.
+    "BadDigest",
+    "XAmzContentSHA256Mismatch",
     "ServiceUnavailable",
     "SlowDown",
     "RequestTimeout",
@@ -576,7 +579,11 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any], description:
         advice = "Nobody here trusts the store's certificate: name the CA's file by repository.ca_file."
     elif isinstance(exc, errors.ProfileNotFound):
         advice = "Check repository.profile, and ~/.aws of the user that runs this module."
-    elif isinstance(exc, (errors.EndpointConnectionError, errors.ConnectTimeoutError, errors.ProxyConnectionError)):
+    elif isinstance(exc, errors.ProxyConnectionError):
+        advice = (
+            f"The proxy (HTTPS_PROXY) cannot be used: {exc.kwargs.get('error')}. Check it, or go past it by NO_PROXY."
+        )
+    elif isinstance(exc, (errors.EndpointConnectionError, errors.ConnectTimeoutError)):
         advice = (
             "Nothing answers there: check repository.endpoint_url, the network, and the proxy (HTTPS_PROXY, NO_PROXY)."
         )
