@@ -51,9 +51,17 @@ options:
     type: bool
     default: false
   threads:
-    description: Objects copied at the same time.
+    description: Objects copied at the same time, as far as O(memory_limit) lets them.
     type: int
     default: 16
+  memory_limit:
+    description:
+      - Bytes of memory that objects take at most which pass through this host, all together. By default 256 MiB.
+      - An object takes its size, and of a store C(part_size) times C(concurrency) + 2 at most (96 MiB by default), to be read and
+        once more to be written. So small ones go O(threads) at a time, large ones few, and one that needs more than all goes alone.
+      - What a store copies by itself takes none.
+    type: int
+    default: 268435456
   lock_wait:
     description: Seconds to wait for another run on the same backups.
     type: int
@@ -124,6 +132,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import MIB
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.budget import MEMORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.copy import CopyRun, Moved, PrefixRun
 
 
@@ -132,6 +142,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     params = module.params
     if params["threads"] < 1:
         raise BadOption("threads", params["threads"], "is not a number of objects", "Use 1 or more.")
+    if params["memory_limit"] < MIB:
+        raise BadOption("memory_limit", params["memory_limit"], "is too little", "Use 1 MiB or more (in bytes).")
     source = open_repository(params["source"], "source")
     target = open_repository(params["target"], "target")
     server, other = params["server_name"], params["target_server_name"] or params["server_name"]
@@ -141,10 +153,11 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     target.check(write=True)
     run: Union[CopyRun, PrefixRun]
     if params["what"] == "prefix":
-        run = PrefixRun(source, target, params["threads"], params["delete_source"])
+        run = PrefixRun(source, target, params["threads"], params["memory_limit"], params["delete_source"])
     else:
         shelves = Shelf(source, server), Shelf(target, other)
-        run = CopyRun(*shelves, params["backup_ids"], params["threads"], params["delete_source"], params["lock_wait"])
+        how = params["threads"], params["memory_limit"], params["delete_source"], params["lock_wait"]
+        run = CopyRun(*shelves, params["backup_ids"], *how)
     moved: Moved = run.run(module.check_mode)
     warnings.extend(moved.warnings)
     result: dict[str, Any] = {
@@ -171,6 +184,7 @@ def main() -> None:
             "backup_ids": {"type": "list", "elements": "str", "default": []},
             "delete_source": {"type": "bool", "default": False},
             "threads": {"type": "int", "default": 16},
+            "memory_limit": {"type": "int", "default": MEMORY},
             "lock_wait": {"type": "int", "default": 0},
         },
         supports_check_mode=True,

@@ -18,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo, Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import ObjectRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.budget import MEMORY, Budget, needed
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 #: called with bytes that have been copied
@@ -34,10 +35,14 @@ class Step:
 
 
 class Copier:
-    """Copies objects from ``source`` to ``target``; within one store the store does it by itself."""
+    """Copies objects from ``source`` to ``target``; within one store the store does it by itself. What passes through here takes
+    at most ``memory`` bytes, all threads together."""
 
-    def __init__(self, source: Repository, target: Repository, on_bytes: OnBytes, read_back: bool = True) -> None:
+    def __init__(
+        self, source: Repository, target: Repository, on_bytes: OnBytes, memory: int, read_back: bool = True
+    ) -> None:
         self._source, self._target, self._on_bytes, self._read_back = source, target, on_bytes, read_back
+        self._budget = Budget(memory)
         self._done = 0
 
     def run(self, steps: Sequence[Step], threads: int) -> int:
@@ -57,18 +62,11 @@ class Copier:
 
     def _one(self, step: Step) -> bool:
         by_store = self._within_store(step)
-        digest = None if by_store else self._through_here(step)
-        info = self._target.stat(step.target)
-        if info is None or info.size != step.size:
-            raise RepositoryError(
-                f"{step.target} in {self._target.description} has {info.size if info else 'no'} bytes after the copy instead of "
-                f"{step.size}. The source was not touched: run it again."
-            )
-        if digest is not None and self._read_back and digest != sha256(self._target, step.target):
-            raise RepositoryError(
-                f"{step.target} in {self._target.description} was read back with another content than was copied. The source was "
-                "not touched: run it again, and look at the store's health."
-            )
+        if by_store:
+            self._check_size(step)
+        else:
+            with self._budget.hold(needed(self._source, step.size) + needed(self._target, step.size)):
+                self._through_here(step)
         self._done += step.size
         self._on_bytes(self._done)
         return by_store
@@ -80,7 +78,15 @@ class Copier:
         from_key, to_key = source.key(step.source), target.key(step.target)
         return target.attempt("copy within", lambda: target.store.copy_from(source.store, from_key, to_key, step.size))
 
-    def _through_here(self, step: Step) -> str:
+    def _check_size(self, step: Step) -> None:
+        info = self._target.stat(step.target)
+        if info is None or info.size != step.size:
+            raise RepositoryError(
+                f"{step.target} in {self._target.description} has {info.size if info else 'no'} bytes after the copy instead of "
+                f"{step.size}. The source was not touched: run it again."
+            )
+
+    def _through_here(self, step: Step) -> None:
         digest = hashlib.sha256()
         sink = self._target.sink(step.target, lasting=True)
         try:
@@ -91,7 +97,12 @@ class Copier:
             sink.abort()
             raise
         sink.commit()
-        return digest.hexdigest()
+        self._check_size(step)
+        if self._read_back and digest.hexdigest() != sha256(self._target, step.target):
+            raise RepositoryError(
+                f"{step.target} in {self._target.description} was read back with another content than was copied. The source was "
+                "not touched: run it again, and look at the store's health."
+            )
 
 
 def sha256(repository: Repository, key: str) -> str:
@@ -149,7 +160,12 @@ def same(there: Optional[Record], record: Record, target: Shelf) -> bool:
 
 
 def copy_backup(
-    record: Record, source: Shelf, target: Shelf, threads: int = 4, on_bytes: OnBytes = lambda done: None
+    record: Record,
+    source: Shelf,
+    target: Shelf,
+    threads: int = 4,
+    memory: int = MEMORY,
+    on_bytes: OnBytes = lambda done: None,
 ) -> tuple[Record, int]:
     """Copy one backup, verify it in the target by its manifest's sums, and write the manifest last. Returns its record there,
     and how many objects the store copied by itself.
@@ -157,7 +173,7 @@ def copy_backup(
     Raises:
         CatalogError: what was copied differs from the manifest.
     """
-    copier = Copier(source.repository, target.repository, on_bytes, read_back=False)
+    copier = Copier(source.repository, target.repository, on_bytes, memory, read_back=False)
     by_store = copier.run(missing_steps(record, source, target), threads)
     copied = Record(**{**vars(record), "server": {**record.server, "name": target.name}})
     target.verify(copied, on_bytes)
@@ -170,10 +186,17 @@ class CopyRun:
     """Backups of one server, oldest first."""
 
     def __init__(
-        self, source: Shelf, target: Shelf, ids: Sequence[str], threads: int, delete_source: bool, lock_wait: int
+        self,
+        source: Shelf,
+        target: Shelf,
+        ids: Sequence[str],
+        threads: int,
+        memory: int,
+        delete_source: bool,
+        lock_wait: int,
     ) -> None:
         self._source, self._target, self._ids = source, target, ids
-        self._threads, self._delete, self._lock_wait = threads, delete_source, lock_wait
+        self._threads, self._memory, self._delete, self._lock_wait = threads, memory, delete_source, lock_wait
 
     def run(self, check: bool) -> Moved:
         """Plan, and unless ``check``, copy.
@@ -199,7 +222,7 @@ class CopyRun:
             for shelf in [self._target] + ([self._source] if self._delete else []):
                 held.enter_context(shelf.lock("a copy", moved.warnings)).acquire(self._lock_wait)
             for record in due:
-                moved.by_store += copy_backup(record, self._source, self._target, self._threads)[1]
+                moved.by_store += copy_backup(record, self._source, self._target, self._threads, self._memory)[1]
             refresh(self._target.repository, self._target.name, NAME)
             for record in doomed:
                 if record.id not in moved.names:  # copied by an earlier run: who knows what happened to it since
@@ -227,8 +250,9 @@ class CopyRun:
 class PrefixRun:
     """All objects below a prefix, whoever wrote them."""
 
-    def __init__(self, source: Repository, target: Repository, threads: int, delete_source: bool) -> None:
-        self._source, self._target, self._threads, self._delete = source, target, threads, delete_source
+    def __init__(self, source: Repository, target: Repository, threads: int, memory: int, delete_source: bool) -> None:
+        self._source, self._target = source, target
+        self._threads, self._memory, self._delete = threads, memory, delete_source
 
     def run(self, check: bool) -> Moved:
         """Plan, and unless ``check``, copy.
@@ -248,7 +272,7 @@ class PrefixRun:
         moved.plan += [f"delete {len(wanted)} objects in {self._source.description}"] if self._delete else []
         if check or not moved.plan:
             return moved
-        copier = Copier(self._source, self._target, lambda done: None)
+        copier = Copier(self._source, self._target, lambda done: None, self._memory)
         # Manifests come last: what is not complete looks like nothing.
         ends = [step for step in steps if step.source.endswith(f"/{MANIFEST}")]
         moved.by_store = copier.run([step for step in steps if step not in set(ends)], self._threads)
