@@ -51,6 +51,11 @@ options:
       - The engine whose own repository is looked into as well, such as V(pgbackrest). Nothing is changed there. By default none is.
     type: str
     choices: [pgbackrest, barman_cloud, wal_g]
+  engine_config:
+    description:
+      - The configuration file of a V(pgbackrest) that somebody else set up, which is looked into as it is; O(server_name) is its stanza.
+        No repository is needed then.
+    type: path
   encryption:
     description: How the engine encrypts, where that is needed to list its repository. As in M(holdfast.postgres.pg_backup).
     type: dict
@@ -93,6 +98,12 @@ EXAMPLES = r"""
     repository:
       path: /backups
     expected_every: 25h
+
+- name: What has a pgBackRest that somebody else set up?
+  holdfast.postgres.backup_facts:
+    engine: pgbackrest
+    engine_config: /etc/pgbackrest.conf
+    server_name: main
 
 - name: Fail when last night's backup did not happen
   ansible.builtin.assert:
@@ -313,7 +324,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     physical: dict[str, Record] = {}
     tiers = []
     errors: list[HoldfastError] = []
-    for name, options, where in named_repositories(params):
+    ours = named_repositories(params) if params["repository"] or params["repositories"] else []
+    for name, options, where in ours:
         shelf = Shelf(open_repository(options, where), params["server_name"])
         tiers.append(Tier(name, shelf.repository.description))
         try:
@@ -321,7 +333,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         except HoldfastError as exc:
             tiers[-1].error = str(exc)
             errors.append(exc)
-    if len(errors) == len(tiers):
+    if errors and len(errors) == len(tiers):
         raise errors[0]
     with workspace() as space:
         archiver = ask_server(params, space) if params["archiving"] else None
@@ -331,7 +343,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         if record.id not in found:
             found[record.id] = {**record.to_dict(), "tiers": [record.engine]}
     backups = sorted(found.values(), key=lambda entry: (entry["stopped_at"], entry["id"]))
-    good = [entry["stopped_at"] for entry in backups if entry["verified_at"]]
+    # An engine with a repository of its own checks what it copies, and lists only what succeeded.
+    good = [entry["stopped_at"] for entry in backups if entry["verified_at"] or entry["engine"] in argspec.ENGINES[1:]]
     overdue = None
     if every is not None:
         # One from the future, taken while a clock was wrong, says nothing about last night.
@@ -344,7 +357,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         "count": len(backups),
         "newest": backups[-1]["id"] if backups else None,
         "oldest": backups[0]["id"] if backups else None,
-        "total_size": sum(tier.total_size for tier in tiers),
+        "total_size": sum(tier.total_size for tier in tiers)
+        + sum(entry["scope"].get("stored") or 0 for entry in found.values() if entry["engine"] in argspec.ENGINES[1:]),
         "last_success": good[-1] if good else None,
         "overdue": overdue,
         "lock": next((tier.lock for tier in tiers if tier.lock), None),
@@ -366,13 +380,15 @@ def main() -> None:
             **argspec.ARCHIVER,
             "archiving": {"type": "bool", "default": False},
             "engine": {"type": "str", "choices": argspec.ENGINES[1:]},
+            "engine_config": {"type": "path"},
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
             "compression_level": {"type": "int"},
             "details": {"type": "bool", "default": True},
             "limit": {"type": "int"},
             "expected_every": {"type": "str"},
         },
-        required_one_of=[("repository", "repositories")],
+        required_one_of=[("repository", "repositories", "engine_config")],
+        required_by={"engine_config": "engine"},
         mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )

@@ -305,7 +305,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import open_keeper
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import keep_password, open_keeper
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.backup import BackupRun, Tier, Wish
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.engines import check_options, choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.keep import KeepRun, delete_one as delete_one_kept
@@ -351,7 +351,8 @@ def keep(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     check_options(params["engine"], params)
     progress = Progress(None if check else params["progress_file"])
     with workspace() as space, contextlib.closing(Address(params, space).connect()) as connection:
-        keeper = open_keeper(params["engine"], params, look(connection, params))
+        host = look(connection, params)
+        keeper = open_keeper(params["engine"], params, host)
         if params["state"] == "absent":
             labels = delete_one_kept(keeper, params["id"], check)
             gone = [{"id": label, "reasons": ["asked for"]} for label in labels]
@@ -362,7 +363,15 @@ def keep(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                                 "Pin one by its own label: retention.pins.")  # fmt: skip
         max_age = parse_duration(params["max_age"], "max_age") if params["max_age"] else None
         policy = Policy.from_option(params["retention"])
-        run = KeepRun(keeper, params["kind"] or "full", max_age, policy, params["annotations"] or {}, progress)
+        run = KeepRun(
+            keeper,
+            params["kind"] or "full",
+            max_age,
+            policy,
+            params["annotations"] or {},
+            progress,
+            lambda check: keep_password(params, host, check),
+        )
         try:
             outcome = run.run(check)
         finally:

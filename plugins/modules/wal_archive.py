@@ -181,8 +181,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Archiver, Host, Keeper, Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import open_archiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import keep_password, open_archiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archiving import (
     Outcome,
     Wanted,
@@ -193,6 +194,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archiving i
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import waiting_for_restart
+
+
+def _password(archiver: Archiver, params: dict[str, Any], host: Host, check: bool) -> list[Step]:
+    # The stock engine's shell command connects to nothing.
+    return keep_password(params, host, check) if isinstance(archiver, Keeper) else []
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -213,7 +219,13 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 params["accept_unsafe"],
                 params["replace"],
             )
-            outcome = set_up(connection, archiver, wanted, module.check_mode)
+            outcome = set_up(
+                connection,
+                archiver,
+                wanted,
+                module.check_mode,
+                lambda: _password(archiver, params, host, module.check_mode),
+            )
         elif params["state"] == "absent":
             outcome = take_down(connection, module.check_mode)
         else:

@@ -5,23 +5,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import check_name
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.keeper import BarmanCloud
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import (
     Archiver,
     Host,
     Keeper,
     KeeperOptions,
+    Step,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import FileArchiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.adopt import adopt
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.keeper import PgBackRest
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.keeper import WalG
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import check_store, named_repositories
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import put
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 
 
 def engine_name(params: Mapping[str, Any]) -> str:
@@ -77,14 +84,17 @@ def open_keeper(name: str, params: Mapping[str, Any], host: Host) -> Keeper:
         program=params["engine_program"],
         extra={str(key): str(value) for key, value in (params["engine_options"] or {}).items()},
     )
-    if name == "wal_g":
-        return WalG(host, options)
-    raise BadOption("engine", name, "is not here yet", "")
+    makers: dict[str, Callable[[Host, KeeperOptions], Keeper]] = {
+        "pgbackrest": PgBackRest,
+        "barman_cloud": BarmanCloud,
+        "wal_g": WalG,
+    }
+    return makers[name](host, options)
 
 
 def open_to_read(name: str, params: Mapping[str, Any], space: str) -> Keeper:
-    """An engine's repository, to look into it from wherever we are. Its configuration is written into the private directory
-    ``space``, so that nothing else is touched. Raises HoldfastError."""
+    """An engine's repository, to look into it from wherever we are: by the configuration that somebody else wrote, or by one
+    in the private directory ``space``, so that nothing else is touched. Raises HoldfastError."""
     host = Host(
         data_directory=space,
         owner=pwd.getpwuid(os.geteuid()).pw_name,
@@ -93,6 +103,30 @@ def open_to_read(name: str, params: Mapping[str, Any], space: str) -> Keeper:
         user=params.get("login_user") or "postgres",
         bin_dir=params.get("bin_dir") or "",
     )
+    if params.get("engine_config"):
+        if name != "pgbackrest":
+            raise BadOption(
+                "engine_config", params["engine_config"], f"is not read for {name}", "Name its repository instead."
+            )
+        server = check_name("server_name", params["server_name"])
+        return adopt(host, server, params["engine_config"], params["engine_program"])
     keeper = open_keeper(name, {**params, "config_dir": space}, host)
     keeper.configure(False)
     return keeper
+
+
+def keep_password(params: Mapping[str, Any], host: Host, check: bool) -> list[Step]:
+    """Write the password, by which the engine connects, into the passfile of the server's owner, unless ``check``. Returns what
+    changes."""
+    if host.passfile is None:
+        return []
+    secret = str(params["login_password"]).replace("\\", "\\\\").replace(":", "\\:")
+    text = f"*:*:*:*:{secret}\n"
+    with contextlib.suppress(OSError), open(host.passfile, encoding="utf-8") as stream:
+        mode = os.stat(host.passfile).st_mode & 0o777
+        if stream.read() == text and mode == 0o600 and owner_of(host.passfile) == host.owner:
+            return []
+    if not check:
+        os.makedirs(os.path.dirname(host.passfile), mode=0o755, exist_ok=True)
+        put(host.passfile, text, host.owner)
+    return [Step(f"write {host.passfile}, by which {host.owner} connects, with mode 0600")]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Archiver, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import engine_of, judge
@@ -51,8 +52,11 @@ class Outcome:
     settings: dict[str, dict[str, Optional[str]]] = field(default_factory=dict)
 
 
-def set_up(connection: Connection, archiver: Archiver, wanted: Wanted, check: bool) -> Outcome:
-    """Make the server archive its WAL, unless ``check``. Nothing is restarted.
+def set_up(
+    connection: Connection, archiver: Archiver, wanted: Wanted, check: bool, before: Callable[[], list[Step]] = list
+) -> Outcome:
+    """Make the server archive its WAL, unless ``check``. Nothing is restarted. ``before`` does what the archiver needs first, once
+    nothing forbids it.
 
     Raises:
         HoldfastError: the server cannot be set up so, or archives already elsewhere.
@@ -68,7 +72,7 @@ def set_up(connection: Connection, archiver: Archiver, wanted: Wanted, check: bo
     current = facts.setting(connection, "archive_command") or ""
     mode = facts.setting(connection, "archive_mode")
     _refuse_takeover(current if mode != "off" else "", command, wanted, outcome)
-    steps = archiver.configure(check)
+    steps = before() + archiver.configure(check)
     with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
         # What prepares the repository may need the configuration that check mode did not write.
         steps += archiver.prepare(check)

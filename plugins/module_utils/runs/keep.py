@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Keeper
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Keeper, Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
@@ -38,7 +38,8 @@ class Outcome:
 
 
 class KeepRun:
-    """A backup of one server by ``keeper``. ``max_age`` is seconds."""
+    """A backup of one server by ``keeper``. ``max_age`` is seconds; ``before`` does what
+    the engine needs first."""
 
     def __init__(
         self,
@@ -48,7 +49,9 @@ class KeepRun:
         policy: Policy,
         annotations: Mapping[str, str],
         progress: Progress,
+        before: Callable[[bool], list[Step]] = lambda check: [],
     ) -> None:
+        self._before = before
         self._keeper, self._kind, self._max_age, self._policy = keeper, kind, max_age, policy
         self._annotations, self._progress = annotations, progress
         self.outcome = Outcome()
@@ -60,7 +63,7 @@ class KeepRun:
             HoldfastError: in words for the user; nothing that was there before is lost.
         """
         outcome = self.outcome
-        steps = self._keeper.configure(check)
+        steps = self._before(check) + self._keeper.configure(check)
         fresh = bool(steps) and check  # then the engine cannot be asked yet
         steps += [] if fresh else self._keeper.prepare(check)
         outcome.plan += [step.words for step in steps]
