@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import keeper as module
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.keeper import BarmanCloud
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host, KeeperOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
@@ -121,6 +123,7 @@ class Site:
     programs: str
     store: Options
     server: Server | None = None
+    by_password: bool = False
     config: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,10 +137,17 @@ class Site:
         if self.server is None:
             return Host(str(self.directory), OWNER, 1, str(self.directory), "postgres", "/nowhere", system_id="1")
         identifier = self.server.query("SELECT system_identifier FROM pg_control_system()")[0][0]
-        return Host(
+        host = Host(
             str(self.server.data), OWNER, self.server.port, str(self.server.socket_directory), "postgres",
             str(self.server.bindir), version_num=self.server.major * 10000, system_id=str(identifier),
         )  # fmt: skip
+        if not self.by_password:
+            return host
+        passfile = self.config / "shop.pgpass"
+        passfile.touch(mode=0o600)
+        passfile.write_text(f"127.0.0.1:{self.server.port}:*:postgres:{self.server.password}\n")
+        os.chown(passfile, system_user().pw_uid, system_user().pw_gid)
+        return replace(host, host="127.0.0.1", passfile=str(passfile))
 
     def keeper(self, host: Host | None = None, store: Options | None = None, **options: Any) -> BarmanCloud:
         wanted = {"config_dir": str(self.config), "program": self.programs, "compression": "gzip", **options}
@@ -209,7 +219,7 @@ def nobody_sees(*secrets: str) -> Iterator[None]:
     ended, seen = threading.Event(), list[str]()
 
     def look() -> None:
-        while not ended.wait(0.01):
+        while not ended.wait(0.05):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with suppress(OSError):
                     words = path.read_bytes().decode(errors="replace")
@@ -281,9 +291,10 @@ def fetched_as_written(site: Site, keeper: BarmanCloud, segment: str) -> None:
 
 @pytest.fixture
 def place(barman: str, server_factory: Callable[..., Server], tmp_path: Path) -> Where:
-    def make(major: int, store: Options) -> Site:
-        server = server_factory(major, settings={**ARCHIVING, "wal_keep_size": "512MB"}, local_auth="trust")
-        return Site(server.directory, barman, store, server)
+    def make(major: int, store: Options, by_password: bool = False) -> Site:
+        auth = "scram-sha-256" if by_password else "trust"
+        server = server_factory(major, settings={**ARCHIVING, "wal_keep_size": "512MB"}, local_auth=auth)
+        return Site(server.directory, barman, store, server, by_password)
 
     return make
 
@@ -361,17 +372,18 @@ def kept(site: Site, keeper: BarmanCloud, record: Record) -> None:
 
 @pytest.mark.parametrize("kind", ["azure", "gcs"])
 def test_other_stores(place: Where, request: pytest.FixtureRequest, kind: str) -> None:
-    site = place(18, options_of(request.getfixturevalue(kind), "other-stores"))
+    site = place(18, options_of(request.getfixturevalue(kind), "other-stores"), by_password=kind == "gcs")
     server, keeper = site.server, site.keeper(compression="lz4", extra={"wal_compression": "zstd"}, jobs=2)
     assert server is not None
     set_up(site, keeper)
     server.query("CREATE TABLE t (n int, words text)")
     secret = site.store.get("account_key") or "no secret at all"
-    with load(server), nobody_sees(secret):
+    with load(server), nobody_sees(secret, server.password):
         record = keeper.back_up("full", {}, Progress(None))
     segment = switched(server)
     expected = server.query(ROWS)
-    assert f"{segment}.zst" in list(keeper.wal.names())
+    names = list(keeper.wal.names())
+    assert f"{segment}.zst" in names and names == sorted(names)
     assert record.compression["method"] == "lz4"
     fetched_as_written(site, keeper, segment)
     assert recovered(site, keeper, record, {}) == expected
@@ -569,6 +581,31 @@ def test_a_backup_that_fails_leaves_nothing(place: Where, s3: S3Server) -> None:
     problems: list[str] = []
     assert (list(keeper.backups(problems)), problems) == ([], [])
     assert in_store(keeper, "shop/base") == []
+
+
+def test_archiving_that_fails_meanwhile(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backup is given up, rather than waiting for ever. What a killed one leaves is told of, and deleted when named."""
+    monkeypatch.setattr(module, "_STUCK", 1.0)
+    monkeypatch.setattr(module, "_LOOK", 0.3)
+    site = place(15, options_of(s3, "stuck"))
+    assert site.server is not None
+    keeper = site.keeper(compression="none")
+    set_up(site, keeper)
+    switched(site.server)
+    names = list(keeper.wal.names())
+    archiving(site.server, "/bin/false")
+    problems: list[str] = []
+    with monkeypatch.context() as killed:
+        killed.setattr(keeper, "_forget", lambda label: "")
+        with pytest.raises(ToolError, match="failed to archive for 1 seconds"):
+            keeper.back_up("full", {}, Progress(None))
+    assert list(keeper.backups(problems)) == []
+    (problem,) = problems
+    (label,) = re.findall(r"backup (\w+) (?:is not finished|failed)", problem)
+    assert keeper.delete([label], check=True) == [label]
+    assert keeper.delete([label], check=False) == [label]
+    assert in_store(keeper, "shop/base") == []
+    assert list(keeper.wal.names()) == names
 
 
 def test_a_server_that_does_not_archive(barman: str, s3: S3Server, server_factory: Callable[..., Server]) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Shell:
             program.chmod(0o755)
         self.settings = directory / "a % b's" / "main.barman.env"
         settings(place(KeeperOptions("main", [STORE]), STORE), self.settings, directory / "bin")
+        self.program = directory / "sh"
         self.calls = directory / "calls"
         self.calls.touch()
 
@@ -66,7 +68,7 @@ class Shell:
         text = command.replace("%%", "\0").replace("%p", path).replace("%f", name).replace("\0", "%")
         env = {"PATH": os.environ["PATH"], "CALLS": str(self.calls), "ARCHIVE": str(self.directory / "archive")}
         done = subprocess.run(
-            ["/bin/sh", "-c", text],
+            [str(self.program), "-c", text],
             cwd=self.directory,
             env={**env, "CODE": str(code), "SAYS": says},
             capture_output=True,
@@ -82,9 +84,15 @@ class Shell:
         return self.run(commands.restore_command(str(self.settings), "main"), name, code, says)
 
 
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+# What /bin/sh is on Debian, on Red Hat, and on Alpine; those that are here.
+SHELLS = [path for path in map(shutil.which, ("dash", "bash", "busybox")) if path]
+
+
+@pytest.fixture(params=SHELLS, ids=os.path.basename)
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
+    found = Shell(tmp_path)
+    found.program.symlink_to(request.param)
+    return found
 
 
 def test_a_new_segment(shell: Shell) -> None:

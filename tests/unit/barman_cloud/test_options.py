@@ -53,11 +53,16 @@ def place(store: dict[str, Any], **wanted: Any) -> options.Place:
             "--cloud-provider aws-s3 --endpoint-url https://[::1]:9000 --addressing-style path",
             {
                 "AWS_PROFILE": "backup",
-                "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_CA_BUNDLE": "/etc/ca.pem",
                 "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
                 "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
             },
+        ),
+        (
+            {**S3, "endpoint_url": "http://127.0.0.1:1"},
+            "s3://backups",
+            "--cloud-provider aws-s3 --endpoint-url http://127.0.0.1:1",
+            {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "a secret", "AWS_DEFAULT_REGION": "us-east-1"},
         ),
         (
             {**AZURE, "account_key": "key==", "prefix": "pg"},

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Optional
@@ -48,6 +49,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment impo
 # A check is to say soon that nobody answers; boto3 would ask five times.
 _SOON = {"AWS_MAX_ATTEMPTS": "2"}
 _PATIENCE = 120.0  # seconds for what asks the store one thing
+_STUCK = 60.0  # seconds that a backup waits for its WAL while the archiver fails
+_LOOK = 5.0  # seconds between looks at the archiver
 
 
 class BarmanCloud(Keeper):
@@ -174,10 +177,16 @@ class BarmanCloud(Keeper):
     # Backups
 
     def backups(self, problems: list[str]) -> Iterator[Record]:
+        yield from self._read(self._list(problems), problems)
+
+    def _list(self, problems: list[str]) -> str:
         said = self._barman.run("backup-list", "--format", "json", *self._where())
         # Backups whose backup.info it could not read.
         problems += listing.told(said.messages, "WARNING", "ERROR")
-        yield from listing.records(said.output, self._options.server_name, self._kept(problems), problems)
+        return said.output
+
+    def _read(self, listed: str, problems: list[str]) -> list[Record]:
+        return listing.records(listed, self._options.server_name, self._kept(problems), problems)
 
     def _kept(self, problems: list[str]) -> Optional[Mapping[str, listing.Kept]]:
         """What lies in the store; None where only barman-cloud gets there, as the library is missing here."""
@@ -226,25 +235,35 @@ class BarmanCloud(Keeper):
         Raises:
             ServerError: the server does not archive, or cannot be asked.
         """
-        query = (
+        mode, command, standby = self._ask(
             "SELECT current_setting('archive_mode'), current_setting('archive_command') <> ''"
             " OR coalesce(current_setting('archive_library', true), '') <> '', pg_is_in_recovery()"
         )
-        psql = os.path.join(self._host.bin_dir, "psql")
-        argv = [psql, "-X", "-A", "-t", "-w", "-d", "postgres", "-c", query]
-        done = run_as(self._host.owner, argv, _libpq(self._host), timeout=_PATIENCE)
-        if done.returncode:
-            raise ServerError(f"The server cannot be asked, as {self._host.owner}: {' '.join(done.stdout.split())}")
-        mode, command, standby = done.stdout.strip().split("|")
         if standby == "f" and (mode == "off" or command == "f"):
             raise ServerError(
                 "The server does not archive its WAL, and barman-cloud puts none into a backup: it could not be restored. Set "
                 "archiving up first (wal_archive, playbook setup.yml)."
             )
 
+    def _failing(self) -> bool:
+        """Whether the archiver's last attempt failed."""
+        query = (
+            "SELECT coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) FROM pg_stat_archiver"
+        )
+        return self._ask(query) == ["t"]
+
+    def _ask(self, query: str) -> list[str]:
+        """The fields of a query's one row. Raises ServerError."""
+        psql = os.path.join(self._host.bin_dir, "psql")
+        argv = [psql, "-X", "-A", "-t", "-w", "-d", "postgres", "-c", query]
+        done = run_as(self._host.owner, argv, _libpq(self._host), timeout=_PATIENCE)
+        if done.returncode:
+            raise ServerError(f"The server cannot be asked, as {self._host.owner}: {' '.join(done.stdout.split())}")
+        return done.stdout.strip().split("|")
+
     def _copy(self, extra: Sequence[str], progress: Progress) -> str:
         """Run barman-cloud-backup, and return the label of what it made. What it leaves when it fails is removed."""
-        seen = _Seen(progress)
+        seen = _Seen(progress, self._failing)
         argv = ["--verbose", "--immediate-checkpoint", *extra, *self._place.backup, *self._place.upload]
         try:
             said = self._barman.run("backup", *argv, *self._where(), watch=seen)
@@ -258,14 +277,18 @@ class BarmanCloud(Keeper):
             raise ToolError("barman-cloud-backup said nothing of a backup that it made. Do not rely on it.")
         return label
 
+    def _base(self, label: str) -> str:
+        """The folder of a backup in the repository."""
+        return f"{self._options.server_name}/base/{label}"
+
     def _forget(self, label: Optional[str]) -> str:
         """Remove the objects of a backup that failed. Not by barman-cloud-backup-delete, which may delete WAL with it."""
         if label is None:
             return ""
         try:
-            self._repository.delete_folder(f"{self._options.server_name}/base/{label}")
+            self._repository.delete_folder(self._base(label))
         except HoldfastError:
-            return f" What it left, base/{label}, could not be removed; it is marked as failed or unfinished."
+            return f" What it left could not be removed: {label}, which is listed as failed or unfinished."
         return ""
 
     def verify(self, record: Record) -> None:
@@ -276,18 +299,22 @@ class BarmanCloud(Keeper):
         )
 
     def delete(self, labels: Sequence[str], check: bool) -> list[str]:
-        problems: list[str] = []
-        found = list(self.backups(problems))
-        strange = sorted(set(labels) - {record.id for record in found})
+        """Those that failed or were not finished are deleted too, when they are named: their objects, and no WAL."""
+        listed = self._list([])
+        found = self._read(listed, [])
+        leftovers = sorted(listing.unusable(listed, found) & set(labels))
+        strange = sorted(set(labels) - {record.id for record in found} - set(leftovers))
         if strange:
-            raise CatalogError(
-                f"Barman has no backup {', '.join(strange)}. Nothing was deleted. {' '.join(problems)}".rstrip()
-            )
+            raise CatalogError(f"Barman has no backup {', '.join(strange)}. Nothing was deleted.")
         going = set(labels)
         while more := {record.id for record in found if record.parent in going} - going:
             going |= more
         staying = [record for record in found if record.id not in going]
         gone: list[str] = []
+        for label in leftovers:
+            if not check:
+                self._repository.delete_folder(self._base(label))
+            gone.append(label)
         for record in found:
             if record.id in going:
                 self._delete(record.id, staying, check, gone)
@@ -335,19 +362,31 @@ class BarmanCloud(Keeper):
 
 
 class _Seen:
-    """Follows the log of barman-cloud-backup: shows what it does, and keeps it for when it fails."""
+    """Follows the log of barman-cloud-backup: shows what it does, and keeps it for when it fails. PostgreSQL waits for a
+    backup's WAL without an end: where the archiver ``failing`` does so for long, it is given up."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._shown = progress, ""
+    def __init__(self, progress: Progress, failing: Callable[[], bool]) -> None:
+        self._progress, self._failing = progress, failing
+        self._shown, self._looked, self._well = "", 0.0, 0.0
         self.messages = ""
 
     def __call__(self, messages: str) -> None:
         self.messages = messages
-        doing = listing.activity(messages)
+        now, doing = time.monotonic(), listing.activity(messages)
         if doing and doing != self._shown:
-            self._shown = doing
+            self._shown, self._well = doing, now
             self._progress.step(doing)
         self._progress.tell(None, None)
+        if doing != listing.WAITING or now - self._looked < _LOOK:
+            return
+        self._looked = now
+        if not self._failing():
+            self._well = now
+        elif now - self._well >= _STUCK:
+            raise ToolError(
+                f"The server has failed to archive for {_STUCK:g} seconds, and a backup without its WAL cannot be restored: see "
+                "the server's log. Nothing is lost while pg_wal has room."
+            )
 
 
 def _libpq(host: Host) -> dict[str, str]:

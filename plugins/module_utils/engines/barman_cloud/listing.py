@@ -36,6 +36,7 @@ _ARCHIVE = re.compile(r"(?P<name>data|\d+)(?:_\d+)?\.tar(?:\.(?P<suffix>\w+))?")
 _METHODS = {None: "none", "gz": "gzip", "bz2": "bzip2", "lz4": "lz4", "snappy": "snappy"}
 #: of a Barman server's backups, copied here by its hook, too
 _WHOLE = ("DONE", "WAITING_FOR_WALS")
+WAITING = "waiting for the WAL of the backup to be archived"
 _LONG_HEADER = 0x0002  # XLP_LONG_HEADER: the page begins a segment
 
 
@@ -71,10 +72,7 @@ def records(output: str, server_name: str, objects: Optional[Mapping[str, Kept]]
     Raises:
         CatalogError: it is no listing.
     """
-    try:
-        entries = [dict(entry) for entry in json.loads(output)["backups_list"]]
-    except (ValueError, KeyError, TypeError) as exc:
-        raise CatalogError(f"barman-cloud's list of backups cannot be read ({exc.__class__.__name__}: {exc}).") from exc
+    entries = _entries(output)
     made = []
     for entry in entries:
         label = str(entry.get("backup_id"))
@@ -88,6 +86,18 @@ def records(output: str, server_name: str, objects: Optional[Mapping[str, Kept]]
         except (KeyError, ValueError, TypeError, BadOption) as exc:
             problems.append(f"Barman's backup {label} cannot be read ({exc.__class__.__name__}: {exc}).")
     return sorted(made, key=lambda record: (record.started_at, record.id))
+
+
+def unusable(output: str, found: Iterable[Record]) -> set[str]:
+    """The labels of a listing that are none of the records made of it. Raises CatalogError."""
+    return {str(entry.get("backup_id")) for entry in _entries(output)} - {record.id for record in found}
+
+
+def _entries(output: str) -> list[dict[str, Any]]:
+    try:
+        return [dict(entry) for entry in json.loads(output)["backups_list"]]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CatalogError(f"barman-cloud's list of backups cannot be read ({exc.__class__.__name__}: {exc}).") from exc
 
 
 def _problem(entry: Mapping[str, Any], lies: Kept, known: bool) -> Optional[str]:
@@ -175,7 +185,7 @@ def activity(messages: str) -> Optional[str]:
     if "Marking all the uploaded archives" in messages:
         return "waiting for the uploads by barman-cloud"
     if "Stopping backup" in messages:
-        return "waiting for the WAL of the backup to be archived"
+        return WAITING
     found = re.findall(r"Uploading '([^']+)' directory ", messages)
     return f"backing up {found[-1]} by barman-cloud" if found else None
 

@@ -198,8 +198,9 @@ def _s3(store: Store) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": store.get("secret_key"),
         "AWS_SESSION_TOKEN": store.get("session_token"),
         "AWS_PROFILE": store.get("profile"),
-        # A region has to be named even to stores that have none.
-        "AWS_DEFAULT_REGION": store.get("region") or ("us-east-1" if store.get("endpoint_url") else None),
+        # A region has to be named even to stores that have none; a profile may name one.
+        "AWS_DEFAULT_REGION": store.get("region")
+        or ("us-east-1" if store.get("endpoint_url") and not store.get("profile") else None),
         "AWS_REQUEST_CHECKSUM_CALCULATION": checksums,
         "AWS_RESPONSE_CHECKSUM_VALIDATION": checksums,
     }

@@ -28,7 +28,7 @@ _GET = "Install barman-cli-cloud (Debian, Red Hat: from PostgreSQL's own reposit
     ".".join(map(str, OLDEST))
 )
 _PAUSE = 0.5  # seconds between looks at a running program
-_GRACE = 15.0  # seconds to mark a backup as failed
+_GRACE = 5.0  # seconds to mark a backup as failed
 
 
 @dataclass(frozen=True)
