@@ -12,7 +12,7 @@ import pwd
 def put(path: str, text: str, owner: str) -> None:
     """Write a file of mode 0600 for the owner, durably."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as stream:
+    with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A standby made by what PostgreSQL has for it: a new copy of the primary, or the old files rewound."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import make_directory
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.settings import AUTO
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import put
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
+
+# pg_rewind brings the primary's, as a copy has them.
+_CONFIGURATION = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf", AUTO)
+
+
+class Maker:
+    """Makes a standby's files. ``conninfo`` has no password; ``password`` goes to the programs by their environment."""
+
+    def __init__(self, owner: str, programs: str, conninfo: str, password: Optional[str]) -> None:
+        self._owner, self._programs, self._conninfo = owner, programs, conninfo
+        self._env = {"PGPASSWORD": password} if password else {}
+
+    def copy(
+        self, directory: str, tablespaces: Mapping[str, str], slot: Optional[str], max_rate: Optional[int]
+    ) -> None:
+        """Copy the running server into ``directory``, which is made. ``tablespaces`` maps their places there to those here.
+
+        Raises:
+            ToolError: in pg_basebackup's words.
+        """
+        make_directory(directory, self._owner)
+        words = [f"--pgdata={directory}", f"--dbname={self._conninfo}", "--no-password", "--wal-method=stream"]
+        words += ["--checkpoint=fast", "--label=holdfast.postgres standby"]
+        words += [f"--slot={slot}"] if slot else []
+        words += [f"--max-rate={max_rate}"] if max_rate else []
+        for old, new in tablespaces.items():
+            make_directory(new, self._owner)
+            pair = "=".join(place.replace("=", "\\=") for place in (old, new))
+            words.append(f"--tablespace-mapping={pair}")
+        self._run("pg_basebackup", words, "The primary could not be copied")
+
+    def rewind(self, instance: Instance, restore: bool) -> None:
+        """Take back what the primary never had, and bring what it has. The server does not run; its configuration stays.
+        ``restore``: WAL that is missing here is fetched by its restore_command.
+
+        Raises:
+            ToolError: in pg_rewind's words; the directory may be of no use any more.
+        """
+        words = [f"--target-pgdata={instance.directory}", f"--source-server={self._conninfo}", "--no-sync"]
+        words += ["--restore-target-wal"] if restore else []
+        words += [f"--config-file={instance.configuration}"] if instance.configuration else []
+        with _kept(instance):
+            self._run("pg_rewind", words, f"{instance.directory} could not be rewound")
+
+    def _run(self, program: str, words: Sequence[str], failed: str) -> None:
+        path = os.path.join(self._programs, program)
+        if not os.access(path, os.X_OK):
+            raise ToolError(
+                f"There is no {program} in {self._programs}. Install the server's package, or name bin_dir."
+            )
+        done = run_as(self._owner, [path, *words], self._env)
+        if done.returncode:
+            raise ToolError(f"{failed}: {' / '.join(done.stdout.strip().splitlines()[-6:])}")
+
+
+@contextlib.contextmanager
+def _kept(instance: Instance) -> Iterator[None]:
+    """The configuration in the data directory is afterwards what it was."""
+    before = {}
+    for name in _CONFIGURATION:
+        path = os.path.join(instance.directory, name)
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            before[path] = stream.read()
+    try:
+        yield
+    finally:
+        for path, text in before.items():
+            put(path, text, instance.owner)

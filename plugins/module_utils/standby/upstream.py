@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The primary, as its standbys see it: over an ordinary connection, and over one that replicates."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.divergence import Position
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
+
+if TYPE_CHECKING:
+    pass
+
+_TABLESPACES = (
+    "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location FROM pg_tablespace"
+    " WHERE pg_tablespace_location(oid) <> '' ORDER BY oid"
+)
+# What pg_rewind calls. Source: https://www.postgresql.org/docs/current/app-pgrewind.html ("Notes")
+_REWINDS = (
+    "SELECT bool_and(has_function_privilege(f, 'EXECUTE')) FROM unnest(ARRAY['pg_ls_dir(text, boolean, boolean)',"
+    " 'pg_stat_file(text, boolean)', 'pg_read_binary_file(text)',"
+    " 'pg_read_binary_file(text, bigint, bigint, boolean)']) f"
+)
+
+
+class Upstream:
+    """A running server that others follow. ``address`` is for questions, ``replication`` for what standbys do.
+
+    Raises:
+        ServerError: it does not answer, or does not let ``replication`` replicate.
+    """
+
+    def __init__(self, address: Address, replication: Address) -> None:
+        self.address, self._replication = address, replication
+        self.connection = address.connect()
+        self.identity = facts.identify(self.connection)
+        self.system_id = str(self._replicating("IDENTIFY_SYSTEM")[0])
+
+    def __str__(self) -> str:
+        return f"the {'standby' if self.identity.in_recovery else 'primary'} {self.address}"
+
+    def _replicating(self, command: str) -> tuple[Any, ...]:
+        import psycopg2
+        from psycopg2.extras import PhysicalReplicationConnection
+
+        try:
+            connection = psycopg2.connect(
+                self._replication.conninfo(self._replication.db), connection_factory=PhysicalReplicationConnection
+            )
+            with contextlib.closing(connection), connection.cursor() as cursor:
+                cursor.execute(command)
+                return tuple(cursor.fetchone() or ())
+        except psycopg2.Error as exc:
+            raise ServerError(
+                f"The primary does not let {self._replication} replicate from this host: {' '.join(str(exc).split())}. Give the role "
+                "REPLICATION, and allow it in the primary's pg_hba.conf (host replication ROLE ADDRESS scram-sha-256)."
+            ) from exc
+
+    def position(self) -> Position:
+        """Where it is now. Raises ServerError."""
+        system = self._replicating("IDENTIFY_SYSTEM")
+        return Position(int(system[1]), Lsn.parse(str(system[2]), "lsn"), self.identity.in_recovery)
+
+    def history(self, timeline: int) -> Timelines:
+        """The timelines that led to one of its own. Raises HoldfastError."""
+        if timeline == 1:
+            return Timelines({}, [1])
+        content = self._replicating(f"TIMELINE_HISTORY {timeline}")[1]
+        text = content if isinstance(content, str) else bytes(content).decode("utf-8", "replace")
+        return Timelines.from_texts({timeline: text})
+
+    def started(self) -> tuple[int, int]:
+        """Its port, and the second when it was started: what tells one server from another on a host."""
+        row = facts.rows(
+            self.connection,
+            "SELECT current_setting('port')::int AS port, extract(epoch FROM pg_postmaster_start_time())::bigint AS at",
+        )[0]
+        return row["port"], row["at"]
+
+    def size(self) -> int:
+        """Bytes of its data."""
+        return int(facts.value(self.connection, "SELECT sum(pg_tablespace_size(oid)) FROM pg_tablespace"))
+
+    def tablespaces(self) -> list[dict[str, Any]]:
+        """``oid``, ``name`` and ``location`` of each that lies outside the data directory."""
+        return facts.rows(self.connection, _TABLESPACES)
+
+    def configured_outside(self) -> Optional[bool]:
+        """Whether its configuration lies outside its data directory, as Debian's does, and no copy has it; None: it may not
+        be seen."""
+        path, data = (facts.setting(self.connection, name) for name in ("config_file", "data_directory"))
+        return None if not path or not data else os.path.commonpath([path, data]) != data
+
+    def lets_rewind(self) -> bool:
+        """Whether the role may read what pg_rewind reads, and the server writes what it needs."""
+        allowed = self.identity.superuser or facts.value(self.connection, _REWINDS)
+        return bool(allowed) and facts.setting(self.connection, "full_page_writes") == "on"
+
+    def checkpoint(self) -> None:
+        """After a promotion pg_rewind sees the new timeline only after a checkpoint. Whoever may not ask for one waits for it."""
+        import psycopg2
+
+        with contextlib.suppress(psycopg2.Error), self.connection.cursor() as cursor:
+            cursor.execute("CHECKPOINT")
+
+    def keeps(self, lsn: Lsn) -> Optional[bool]:
+        """Whether it still has its WAL from there on; None: the role may not see that (pg_monitor may)."""
+        doubts: list[str] = []
+        found = facts.attempt(
+            self.connection, "SELECT min(substr(name, 9)) AS oldest FROM pg_ls_waldir() WHERE length(name) = 24", doubts, "WAL"
+        )  # fmt: skip
+        if not found or not found[0]["oldest"]:
+            return None
+        size = SegmentSize(facts.wal_segment_size(self.connection))
+        return bool(size.start(size.parse("00000001" + found[0]["oldest"], "segment")) <= lsn)
+
+    def restarting(self, names: list[str]) -> list[str]:
+        """Those of the settings that take effect only at a start."""
+        return [
+            row["name"]
+            for row in facts.rows(
+                self.connection,
+                "SELECT name FROM pg_settings WHERE context = 'postmaster' AND name = ANY(%s) ORDER BY name",
+                [names],
+            )
+        ]
+
+    # Slots, and who streams
+
+    def slot(self, name: str) -> Optional[dict[str, Any]]:
+        """The slot: ``kind``, ``active``, ``wal_status``, ``safe_wal_size``, ``held_bytes``; None when it has none of that name."""
+        return next((slot for slot in facts.slots(self.connection) if slot["name"] == name), None)
+
+    def create_slot(self, name: str) -> None:
+        """Make a slot that keeps WAL from now on. Raises ServerError."""
+        self._do("SELECT pg_create_physical_replication_slot(%s, true)::text", name, "created")
+
+    def drop_slot(self, name: str) -> None:
+        """Drop it. Raises ServerError."""
+        self._do("SELECT pg_drop_replication_slot(%s)::text", name, "dropped")
+
+    def _do(self, sql: str, name: str, what: str) -> None:
+        import psycopg2
+
+        try:
+            facts.value(self.connection, sql, [name])
+        except psycopg2.Error as exc:
+            raise ServerError(
+                f"The replication slot {name!r} could not be {what} on {self}: {str(exc).splitlines()[0]}. The role needs "
+                "REPLICATION, and max_replication_slots has to leave room."
+            ) from exc
+
+    def replica(self, name: str) -> Optional[dict[str, Any]]:
+        """What it knows of the standby with that application_name: ``state`` (startup, catchup, streaming), ``sync_state``,
+        ``address``, ``sent``, ``flushed`` and ``replayed`` positions; all None but ``pid`` where the role may not see it."""
+        found = facts.rows(
+            self.connection,
+            "SELECT pid, state, sync_state, client_addr::text AS address, sent_lsn::text AS sent, flush_lsn::text AS flushed,"
+            " replay_lsn::text AS replayed FROM pg_stat_replication WHERE application_name = %s ORDER BY state = 'streaming' DESC",
+            [name],
+        )
+        return found[0] if found else None

@@ -1,0 +1,390 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_standby
+short_description: Build, rebuild, check and promote a PostgreSQL standby
+version_added: 0.1.0
+description:
+  - Makes this host a standby of a primary, by a copy over the network or from a backup, with a replication slot, a passfile of
+    mode 0600 and C(standby.signal), and waits until it streams.
+  - A standby of that primary that streams and is set up so already stays as it is.
+  - A server that went its own way, such as the old primary after a failover, is rewound by C(pg_rewind) where that can be done,
+    and copied anew otherwise. Both want O(force) and O(confirm), as what is only here is given up.
+  - Promotes a standby, once it is certain that it lags no more than allowed and that the old primary does not answer.
+  - Runs on the standby's host, as root or as the user who owns the server.
+author:
+  - holdfast.postgres contributors (@holdfast)
+extends_documentation_fragment:
+  - holdfast.postgres.attributes
+  - holdfast.postgres.connection
+  - holdfast.postgres.repository
+  - holdfast.postgres.repository.encryption
+  - holdfast.postgres.archiver
+attributes:
+  check_mode:
+    support: full
+    details: All is looked at, on both servers, and O(ignore:plan) says what would be done.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(present) makes this host a standby of the primary, and has it stream.
+      - V(promoted) makes the standby a primary.
+      - V(checked) looks whether the standby follows, and fails when it does not, or lags more than O(max_lag_bytes) or
+        O(max_lag_seconds).
+    type: str
+    choices: [present, promoted, checked]
+    default: present
+  data_directory:
+    description:
+      - The standby's data directory. Needed for O(state=present); otherwise it tells where the standby's socket is.
+    type: path
+  login_port:
+    description: Port of the standby. By default the one that the O(data_directory) tells of, else V(5432).
+    type: int
+  primary_host:
+    description:
+      - Host of the primary, or of the standby to cascade from; also the directory of a socket. Needed for O(state=present).
+      - For V(promoted), by default the one of the standby's C(primary_conninfo), which then is only asked whether it runs.
+    type: str
+  primary_port:
+    description: Port of the primary.
+    type: int
+    default: 5432
+  primary_user:
+    description:
+      - Role to connect to the primary as. It needs C(REPLICATION), for slots and copies.
+      - C(pg_rewind) needs a superuser, or the rights that its documentation names.
+    type: str
+  primary_password:
+    description: Password of O(primary_user).
+    type: str
+  primary_db:
+    description: Database of the primary to connect to.
+    type: str
+    default: postgres
+  replication_user:
+    description: Role that the standby replicates as. By default O(primary_user).
+    type: str
+  replication_password:
+    description: Password of O(replication_user).
+    type: str
+  slot_name:
+    description:
+      - Physical replication slot on the primary, made when it is missing. It is the standby's C(application_name) too.
+      - By default C(standby_) and the host's name. V('') does without a slot; then C(wal_keep_size) or an archive has to keep WAL.
+    type: str
+  source:
+    description: Where a new standby's files come from. A backup is cheaper for the primary; the archive or it has the rest.
+    type: str
+    choices: [primary, backup]
+    default: primary
+  repository:
+    description:
+      - Where backups and WAL are kept. With one, the standby gets a C(restore_command), by which it fetches WAL that the primary no
+        longer has.
+    required: false
+  engine:
+    description: The engine that archives. By default C(pg_basebackup).
+    type: str
+    choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
+  compression:
+    description: How the engine compresses, where it wants to know.
+    type: str
+    choices: [zstd, gzip, lz4, none]
+    default: zstd
+  compression_level:
+    description: Its level.
+    type: int
+  backup_id:
+    description: The backup, for O(source=backup).
+    type: str
+    default: latest
+  owner:
+    description: The operating system's user who owns the standby. By default the directory's, or who runs this module.
+    type: str
+  config_file:
+    description:
+      - The standby's C(postgresql.conf), where it lies outside O(data_directory), as Debian's does. By default the one that the
+        server in O(data_directory) was last started with.
+    type: path
+  settings:
+    description: Settings of the standby's own, such as its C(port). They go to C(postgresql.auto.conf).
+    type: dict
+    default: {}
+  tablespace_locations:
+    description: Where tablespaces go, by their name or place. By default to the same places.
+    type: dict
+    default: {}
+  rewind:
+    description: Whether C(pg_rewind) is tried before a new copy is made. It needs C(wal_log_hints) or data checksums.
+    type: bool
+    default: true
+  max_rate:
+    description: Kilobytes per second that a copy takes from the primary at most.
+    type: int
+  service:
+    description: The systemd unit that starts and stops the server. By default C(pg_ctl) does.
+    type: str
+  stop_server:
+    description: Whether a server that runs in O(data_directory), and cannot follow, may be stopped.
+    type: bool
+    default: false
+  force:
+    description:
+      - Replace, or rewind, what is in O(data_directory) and cannot follow the primary. A new copy leaves the old directory beside.
+      - For V(promoted), promote although the old primary still answers.
+    type: bool
+    default: false
+  confirm:
+    description:
+      - What is meant by O(force), so that it cannot be meant by mistake. The O(data_directory), or, for V(promoted), the primary
+        as C(host:port).
+    type: list
+    elements: str
+    default: []
+  max_lag_bytes:
+    description: Bytes of WAL that the standby may lag behind (V(promoted), V(checked)).
+    type: int
+  max_lag_seconds:
+    description: Seconds that the standby may lag behind. A standby that has replayed all lags by none (V(promoted), V(checked)).
+    type: float
+  timeout:
+    description: Seconds to wait until it streams, or is a primary.
+    type: int
+    default: 60
+seealso:
+  - module: holdfast.postgres.pg_restore
+  - module: holdfast.postgres.wal_archive
+"""
+
+EXAMPLES = r"""
+- name: A standby of db1, with its own slot
+  holdfast.postgres.pg_standby:
+    data_directory: /var/lib/postgresql/17/main
+    config_file: /etc/postgresql/17/main/postgresql.conf
+    owner: postgres
+    primary_host: db1
+    primary_user: replicator
+    primary_password: "{{ vault_replicator }}"
+    slot_name: standby_db2
+
+- name: The old primary follows the new one, rewound if it can be
+  holdfast.postgres.pg_standby:
+    data_directory: /var/lib/pgsql/17/data
+    primary_host: db2
+    primary_user: postgres
+    primary_password: "{{ vault_postgres }}"
+    service: postgresql-17
+    stop_server: true
+    force: true
+    confirm: [/var/lib/pgsql/17/data]
+
+- name: Fail when it does not follow closely
+  holdfast.postgres.pg_standby:
+    state: checked
+    login_unix_socket: /var/run/postgresql
+    max_lag_bytes: 67108864
+    max_lag_seconds: 30
+
+- name: Failover
+  holdfast.postgres.pg_standby:
+    state: promoted
+    login_unix_socket: /var/run/postgresql
+    max_lag_bytes: 0
+"""
+
+RETURN = r"""
+plan:
+  description: What was, or in check mode would be, done.
+  returned: always
+  type: list
+  elements: str
+standby:
+  description: The standby.
+  returned: success
+  type: dict
+  contains:
+    method:
+      description: How it came to be, C(follow), C(rewind), C(copy) or C(backup).
+      returned: when O(state=present)
+      type: str
+    why:
+      description: Why it could not just follow.
+      returned: when O(state=present)
+      type: str
+    state:
+      description: The primary's word for it, such as C(streaming) or C(catchup).
+      returned: when O(state=present)
+      type: str
+    settings:
+      description: The settings that were changed.
+      returned: when O(state=present)
+      type: list
+      elements: str
+    restart_required:
+      description: Whether one of them takes effect only at a restart, which is never done unasked.
+      returned: when O(state=present)
+      type: bool
+    kept:
+      description: Where the old directories are now.
+      returned: when O(state=present)
+      type: list
+      elements: str
+    timeline:
+      description: The timeline that it is on; after a promotion the new one.
+      returned: when O(state) is V(promoted) or V(checked)
+      type: int
+    lag_bytes:
+      description: Bytes of WAL that it has not replayed, of what the primary wrote (or, where that was not asked, of what it received).
+      returned: when O(state) is V(promoted) or V(checked)
+      type: int
+    lag_seconds:
+      description: 0 when it replayed all, else the age of the last transaction that it replayed.
+      returned: when O(state) is V(promoted) or V(checked)
+      type: float
+    receiver:
+      description: Its WAL receiver, with its C(status), or none.
+      returned: when O(state) is V(promoted) or V(checked)
+      type: dict
+    slot:
+      description: Its slot on the primary, with C(wal_status) and C(held_bytes), when the primary was asked.
+      returned: when O(state) is V(promoted) or V(checked)
+      type: dict
+elapsed:
+  description: Seconds that the module took.
+  returned: success
+  type: float
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs import standby_options
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.promote import (
+    Limits,
+    check_standby,
+    promote,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs.standby import StandbyRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
+
+
+def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, Any]:
+    """A standby that streams."""
+    params = module.params
+    standby_options.check_options(params)
+    primary = standby_options.upstream(params, space)
+    secrets = Secrets(params["encryption"] or {}, space)
+    try:
+        wal = standby_options.archive(params, module.check_mode)
+        config_dir = space if module.check_mode else params["config_dir"]
+        backups = standby_options.backups(params, secrets, config_dir) if params["source"] == "backup" else None
+        wanted = standby_options.wish(params, wal.restore_command() if wal else None)
+        run = StandbyRun(wanted, primary, backups, Progress(None))
+        try:
+            outcome = run.run(module.check_mode)
+        finally:
+            warnings.extend(run.outcome.warnings)
+    finally:
+        secrets.close()
+    names = ("method", "why", "state", "settings", "restart_required", "kept")
+    return {
+        "changed": outcome.changed,
+        "plan": outcome.plan,
+        "standby": {"slot_name": wanted.slot, **{name: getattr(outcome, name) for name in names}},
+    }
+
+
+def observe(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, Any]:
+    """A standby that is looked at, and promoted."""
+    params = module.params
+    connection = standby_options.connect(params, space)
+    limits = Limits(params["max_lag_bytes"], params["max_lag_seconds"])
+    if params["state"] == "checked":
+        primary = standby_options.upstream(params, space) if params["primary_host"] else None
+        outcome = check_standby(connection, primary, limits)
+    else:
+        old = standby_options.primary(params, space, connection)
+        tools = find_tools(facts.identify(connection).version_num, params["bin_dir"])
+        agreed = params["force"] and old is not None and old.name in params["confirm"]
+        outcome = promote(
+            connection, old, tools.path("pg_isready"), limits, agreed, params["timeout"], module.check_mode
+        )
+        warnings.extend(outcome.warnings)
+    return {
+        "changed": outcome.changed,
+        "plan": outcome.plan,
+        "standby": {**outcome.seen, **({"timeline": outcome.timeline} if outcome.timeline else {})},
+    }
+
+
+def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """Whatever ``state`` asks for."""
+    with workspace() as space:
+        result = (build if module.params["state"] == "present" else observe)(module, space, warnings)
+    if module._diff:
+        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in result["plan"])}
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **argspec.CONNECTION,
+            "login_port": {"type": "int"},
+            **argspec.REPOSITORY,
+            "repository": {**argspec.REPOSITORY["repository"], "required": False},
+            **argspec.ENCRYPTION,
+            **argspec.ARCHIVER,
+            "state": {"type": "str", "choices": ["present", "promoted", "checked"], "default": "present"},
+            "data_directory": {"type": "path"},
+            "primary_host": {"type": "str"},
+            "primary_port": {"type": "int", "default": 5432},
+            "primary_user": {"type": "str"},
+            "primary_password": {"type": "str", "no_log": True},
+            "primary_db": {"type": "str", "default": "postgres"},
+            "replication_user": {"type": "str"},
+            "replication_password": {"type": "str", "no_log": True},
+            "slot_name": {"type": "str"},
+            "source": {"type": "str", "choices": ["primary", "backup"], "default": "primary"},
+            "engine": {"type": "str", "choices": argspec.ENGINES},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
+            "compression_level": {"type": "int"},
+            "backup_id": {"type": "str", "default": "latest"},
+            "owner": {"type": "str"},
+            "config_file": {"type": "path"},
+            "settings": {"type": "dict", "default": {}},
+            "tablespace_locations": {"type": "dict", "default": {}},
+            "rewind": {"type": "bool", "default": True},
+            "max_rate": {"type": "int"},
+            "service": {"type": "str"},
+            "stop_server": {"type": "bool", "default": False},
+            "force": {"type": "bool", "default": False},
+            "confirm": {"type": "list", "elements": "str", "default": []},
+            "max_lag_bytes": {"type": "int"},
+            "max_lag_seconds": {"type": "float"},
+            "timeout": {"type": "int", "default": 60},
+        },
+        required_if=[("state", "present", ("data_directory", "primary_host"))],
+        supports_check_mode=True,
+    )
+    execute(module, work, psycopg2=True)
+
+
+if __name__ == "__main__":
+    main()

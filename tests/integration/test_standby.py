@@ -1,0 +1,301 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Standbys of real servers: made, checked, promoted, and brought back after they went their own way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.playbooks import ModuleResult, run_module
+from lab.restored import Restored
+from lab.servers import Server
+
+SETTINGS = {"full_page_writes": "on", "wal_log_hints": "on", "wal_keep_size": "64MB"}
+REPLICATOR = "repl'i: \\cator"
+
+
+class Pair:
+    """A primary, and the standby that is to be made of it."""
+
+    def __init__(self, primary: Server, standby: Restored) -> None:
+        self.primary, self.standby = primary, standby
+        self.config = primary.directory / "holdfast"
+
+    def options(self, primary: Server, standby: Server, **more: Any) -> dict[str, Any]:
+        return {
+            "data_directory": str(standby.data),
+            "owner": primary.data.owner(),
+            "bin_dir": str(primary.bindir),
+            "config_dir": str(self.config),
+            "primary_host": primary.host,
+            "primary_port": primary.port,
+            "primary_user": "postgres",
+            "primary_password": primary.password,
+            "slot_name": f"to_{standby.data.name}",
+            "settings": {"port": str(standby.port)},
+            **more,
+        }
+
+    def follow(self, check: bool = False, **more: Any) -> ModuleResult:
+        """The standby follows the primary."""
+        return run_module("pg_standby", self.options(self.primary, self.standby, **more), check=check)
+
+    def rejoin(self, check: bool = False, **more: Any) -> ModuleResult:
+        """The old primary follows what was its standby."""
+        return run_module("pg_standby", self.options(self.standby, self.primary, **more), check=check)
+
+    def ask(self, state: str, check: bool = False, primary: bool = True, **more: Any) -> ModuleResult:
+        options = self.options(self.primary, self.standby, **more) if primary else more
+        return run_module("pg_standby", {**options, **self.standby.login(), "state": state}, check=check)
+
+
+def ok(done: ModuleResult) -> dict[str, Any]:
+    assert not done.failed and done.result, done.msg or done.stderr
+    return done.result
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 20) -> bool:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def rows(server: Server) -> int:
+    return int(server.query("SELECT count(*) FROM t")[0][0])
+
+
+def arrived(server: Server, count: int) -> bool:
+    return wait_until(lambda: rows(server) == count)
+
+
+@pytest.fixture(params=(15, 18), ids=lambda major: f"pg{major}")
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    with ExitStack() as stack:
+        factory: Callable[..., Server] = request.getfixturevalue("server_factory")
+        primary = factory(request.param, settings=SETTINGS)
+        stack.callback(primary.remove)
+        primary.psql("CREATE TABLE t AS SELECT 1 AS n")
+        yield Pair(primary, stack.enter_context(Restored(primary, "standby")))
+
+
+def test_a_standby_of_a_running_primary(pair: Pair) -> None:
+    primary, standby = pair.primary, pair.standby
+    place = primary.server_directory("space")
+    primary.psql("CREATE ROLE replicator REPLICATION LOGIN PASSWORD :'secret'", variables={"secret": REPLICATOR})
+    primary.psql(f"CREATE TABLESPACE far LOCATION '{place}'")
+    primary.psql("CREATE TABLE u TABLESPACE far AS SELECT 7 AS n")
+    more = {
+        "replication_user": "replicator",
+        "replication_password": REPLICATOR,
+        "tablespace_locations": {"far": str(primary.directory / "space of the standby")},
+    }
+    planned = ok(pair.follow(check=True, **more))
+    assert planned["changed"] and not standby.data.exists() and not pair.config.exists()
+    assert not primary.query("SELECT 1 FROM pg_replication_slots")
+    done = ok(pair.follow(**more))
+    assert done["plan"] == planned["plan"] and done["standby"]["state"] == "streaming"
+    primary.psql("INSERT INTO t VALUES (2); INSERT INTO u VALUES (8)")
+    assert arrived(standby, 2) and standby.query("SELECT sum(n) FROM u") == [(15,)]
+    assert standby.query("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'far'") == [
+        (str(primary.directory / "space of the standby"),)
+    ]
+    assert primary.query(
+        "SELECT s.slot_name, s.active, r.usename, r.state FROM pg_replication_slots s JOIN pg_stat_replication r"
+        " ON r.pid = s.active_pid"
+    ) == [("to_standby", True, "replicator", "streaming")]
+
+    passfile = pair.config / "to_standby.primary.pgpass"
+    assert stat.S_IMODE(passfile.stat().st_mode) == 0o600 and passfile.owner() == standby.data.owner()
+    secrets = [REPLICATOR.encode(), b"repl''i", primary.password.encode()]
+    said = str(planned) + str(done)
+    assert all(secret.decode() not in said for secret in secrets)
+    for path in standby.data.rglob("*.*"):
+        if path.is_file() and path.stat().st_size < 100_000:
+            assert not any(secret in path.read_bytes() for secret in secrets), path
+
+    again = ok(pair.follow(**more))
+    assert not again["changed"] and again["plan"] == []
+    tuned = {**more, "settings": {"port": str(standby.port), "work_mem": "7MB"}}
+    assert ok(pair.follow(check=True, **tuned))["standby"]["settings"] == ["work_mem"]
+    assert ok(pair.follow(**tuned))["changed"] and not ok(pair.follow(**tuned))["changed"]
+    assert wait_until(lambda: standby.query("SHOW work_mem") == [("7MB",)])
+    slower = {**tuned, "settings": {**tuned["settings"], "max_connections": "70"}}
+    assert ok(pair.follow(**slower))["standby"]["restart_required"]
+
+    standby.stop()
+    assert ok(pair.follow(**slower))["plan"] == [f"start it as {standby.data.owner()}, and wait until it streams"]
+    assert standby.query("SHOW max_connections") == [("70",)]
+
+
+def test_what_cannot_be_is_refused(pair: Pair, server_factory: Callable[..., Server]) -> None:
+    primary, standby = pair.primary, pair.standby
+    itself = pair.options(primary, primary)
+    assert "is the server in" in run_module("pg_standby", itself).msg
+    primary.psql("CREATE ROLE weak LOGIN PASSWORD 'weak'")
+    assert "REPLICATION" in pair.follow(primary_user="weak", primary_password="weak").msg
+    standby.data.mkdir(mode=0o700)
+    (standby.data / "precious").write_text("data")
+    assert "holds files, and no server" in pair.follow().msg
+    (standby.data / "precious").unlink()
+    standby.data.rmdir()
+    ok(pair.follow())
+    other = server_factory(primary.major, settings=SETTINGS)
+    try:
+        answer = run_module("pg_standby", pair.options(primary, other))
+        assert "to_data" not in [row[0] for row in primary.query("SELECT slot_name FROM pg_replication_slots")]
+        assert "another server" in answer.msg and "force: true" in answer.msg
+        consent = {"force": True, "confirm": [str(other.data)], "stop_server": True}
+        assert "accept_new_server" in run_module("pg_standby", pair.options(primary, other, **consent)).msg
+        taken = pair.options(primary, other, slot_name="to_standby", **consent, accept_new_server=True)
+        other.stop()
+        assert "used by another standby" in run_module("pg_standby", taken).msg
+    finally:
+        other.remove()
+
+
+def test_it_is_checked(pair: Pair) -> None:
+    primary, standby = pair.primary, pair.standby
+    assert "Cannot connect" in pair.ask("checked").msg
+    ok(pair.follow())
+    primary.psql("INSERT INTO t VALUES (2)")
+    assert arrived(standby, 2)
+    seen: dict[str, Any] = {}
+
+    def level() -> bool:
+        seen.update(ok(pair.ask("checked"))["standby"])
+        return bool(seen["lag_bytes"] == 0)
+
+    assert wait_until(level) and seen["lag_seconds"] == 0
+    assert seen["receiver"]["status"] == "streaming" and seen["timeline"] == 1
+    assert seen["slot"]["name"] == "to_standby" and seen["slot"]["active"] and seen["slot"]["wal_status"] == "reserved"
+    assert ok(pair.ask("checked", primary=False, max_lag_bytes=1000))["standby"]["receiver"]["port"] == primary.port
+
+    standby.psql("SELECT pg_wal_replay_pause()")
+    assert wait_until(lambda: standby.query("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+    primary.psql("INSERT INTO t SELECT generate_series(1, 10000)")
+    time.sleep(1.1)
+    late = pair.ask("checked", max_lag_bytes=1000, max_lag_seconds=1).msg
+    assert "is paused" in late and "bytes, and 1000 are allowed" in late and "seconds, and 1 are allowed" in late
+    standby.psql("SELECT pg_wal_replay_resume()")
+    assert arrived(standby, 10002)
+
+    primary.psql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots")
+    primary.stop()
+    assert wait_until(lambda: pair.ask("checked", primary=False).failed)
+    assert "there is no WAL receiver" in pair.ask("checked", primary=False).msg
+    assert "no standby" in run_module("pg_standby", {"state": "checked", **_started(primary).login()}).msg
+
+
+def _started(server: Server) -> Server:
+    server.start()
+    return server
+
+
+def test_failover_and_the_old_primary_comes_back_as_it_is(pair: Pair) -> None:
+    primary, standby = pair.primary, pair.standby
+    ok(pair.follow())
+    refused = pair.ask("promoted", primary=False)
+    assert f"The primary at 127.0.0.1:{primary.port} still answers" in refused.msg
+    assert standby.query("SELECT pg_is_in_recovery()") == [(True,)]
+    primary.psql("INSERT INTO t VALUES (2)")
+    primary.stop()
+    planned = ok(pair.ask("promoted", check=True, max_lag_bytes=0))
+    assert planned["changed"] and standby.query("SELECT pg_is_in_recovery()") == [(True,)]
+    done = ok(pair.ask("promoted", max_lag_bytes=0))
+    assert done["changed"] and done["standby"]["timeline"] == 2 and done["plan"] == planned["plan"]
+    again = ok(pair.ask("promoted"))
+    assert not again["changed"] and again["standby"]["timeline"] == 2
+    standby.psql("INSERT INTO t VALUES (3)")
+    # It was stopped before the new timeline began, so nothing of it is lost, and no consent is asked.
+    back = ok(pair.rejoin())
+    assert back["standby"]["method"] == "follow" and back["changed"]
+    assert arrived(primary, 3) and primary.query("SELECT pg_is_in_recovery()") == [(True,)]
+    assert not ok(pair.rejoin())["changed"]
+
+
+def part_ways(pair: Pair) -> None:
+    """Both are primaries, and both were written to."""
+    ok(pair.follow())
+    agreed = {"force": True, "confirm": [f"127.0.0.1:{pair.primary.port}"]}
+    assert ok(pair.ask("promoted", **agreed))["changed"]
+    pair.primary.psql("INSERT INTO t SELECT generate_series(100, 199)")
+    pair.standby.psql("INSERT INTO t VALUES (3)")
+
+
+def consent(pair: Pair) -> dict[str, Any]:
+    return {"force": True, "confirm": [str(pair.primary.data)], "stop_server": True}
+
+
+@pytest.mark.parametrize("crashed", (False, True), ids=("stopped", "crashed"))
+def test_a_server_that_went_its_own_way_is_rewound(pair: Pair, crashed: bool) -> None:
+    primary, standby = pair.primary, pair.standby
+    part_ways(pair)
+    assert rows(primary) == 101
+    if crashed:
+        primary.kill()
+    refused = pair.rejoin()
+    assert "bytes of WAL are only here" in refused.msg and "force: true" in refused.msg
+    if not crashed:
+        assert "stop_server" in pair.rejoin(force=True, confirm=[str(primary.data)]).msg
+    hba = (primary.data / "pg_hba.conf").read_text() + "# mine\n"
+    (primary.data / "pg_hba.conf").write_text(hba)
+    planned = ok(pair.rejoin(check=True, **consent(pair)))
+    assert (primary.pid is None) == crashed
+    done = ok(pair.rejoin(**consent(pair)))
+    assert done["standby"]["method"] == "rewind" and done["plan"] == planned["plan"]
+    assert done["standby"]["state"] == "streaming" and (primary.data / "pg_hba.conf").read_text() == hba
+    standby.psql("INSERT INTO t VALUES (4)")
+    assert arrived(primary, 3) and primary.query("SELECT sum(n) FROM t") == [(8,)]
+    assert primary.query("SELECT pg_is_in_recovery(), current_setting('port')") == [(True, str(primary.port))]
+    assert not ok(pair.rejoin())["changed"]
+
+
+def test_a_server_that_cannot_be_rewound_is_copied_anew(pair: Pair) -> None:
+    primary, standby = pair.primary, pair.standby
+    part_ways(pair)
+    done = ok(pair.rejoin(rewind=False, **consent(pair)))
+    assert done["standby"]["method"] == "copy" and rows(primary) == 2
+    kept = Path(done["standby"]["kept"][0])
+    assert kept.name.startswith("data.before-") and (kept / "PG_VERSION").exists()
+    assert primary.query("SELECT pg_is_in_recovery()") == [(True,)]
+    # Two of one timeline: nothing says where they parted.
+    primary.stop()
+    os.unlink(primary.data / "standby.signal")
+    primary.start()
+    primary.psql("INSERT INTO t VALUES (1000)")
+    assert "nothing tells where they parted" in pair.rejoin().msg
+    assert ok(pair.rejoin(**consent(pair)))["standby"]["method"] == "copy"
+    assert rows(primary) == rows(standby)
+
+
+def test_a_standby_from_a_backup_and_its_archive(pair: Pair) -> None:
+    primary, standby = pair.primary, pair.standby
+    repository = {"path": str(primary.server_directory("repository"))}
+    common = {"repository": repository, "bin_dir": str(primary.bindir), **primary.login()}
+    primary.psql("ALTER SYSTEM SET archive_mode = on; ALTER SYSTEM SET wal_keep_size = 0")
+    primary.restart()
+    assert ok(run_module("wal_archive", common))["changed"]
+    ok(run_module("wal_archive", {**common, "state": "verified"}))
+    backup = ok(run_module("pg_backup", {**common, "engine": "pg_basebackup"}))["backup"]["id"]
+    for number in range(4):
+        primary.psql(f"INSERT INTO t VALUES ({number}); SELECT pg_switch_wal(); CHECKPOINT")
+    ok(run_module("wal_archive", {**common, "state": "verified"}))
+    primary.psql("CHECKPOINT")
+    made = {"source": "backup", "repository": repository}
+    planned = ok(pair.follow(check=True, **made))
+    assert any(f"restore the backup {backup}" in step for step in planned["plan"]) and not standby.data.exists()
+    done = ok(pair.follow(**made))
+    assert done["standby"]["method"] == "backup" and done["plan"] == planned["plan"]
+    assert arrived(standby, 5) and not ok(pair.follow(**made))["changed"]
+    assert "cp " in standby.query("SHOW restore_command")[0][0]
