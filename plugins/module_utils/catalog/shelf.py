@@ -9,6 +9,7 @@ A backup exists exactly when its manifest does. What an interrupted run leaves i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Optional
@@ -28,6 +29,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 
 INSTRUCTIONS = "RESTORE.txt"
 RESTORES = "_restores"  # what was restored where; never a backup's id, which begins with a letter or digit
+# All that a backup of ours consists of: engines name their artifacts so.
+ARTIFACT = re.compile(
+    r"(databases/.+|(globals\.sql|cluster\.json|base\.tar|\d+\.tar|backup_manifest|configuration\.tar)(\.\w+)*"
+    r"|RESTORE\.txt|manifest\.json)"
+)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -88,7 +94,7 @@ class Shelf:
         found = read_all(self.repository, self.name, NAME) if self.repository.remote else self._read_each()
         for backup_id, data in found:
             if data is None:
-                if leftovers is not None:
+                if leftovers is not None and self._ours(backup_id):
                     leftovers.append(backup_id)
                 continue
             if isinstance(data, ObjectUnreadable):
@@ -98,6 +104,13 @@ class Shelf:
                 yield self.decode(backup_id, data)
             except CatalogError as exc:
                 problems.append(str(exc))
+
+    def _ours(self, folder: str) -> bool:
+        """Whether a folder without a manifest has nothing but what an interrupted run of ours leaves. Others keep things here
+        too (Barman's base and wals, WAL-G, people), and those must never be taken for rubbish."""
+        prefix = f"{self.name}/{folder}"
+        keys = itertools.chain((info.key for info in self.repository.list(prefix)), self.repository.unfinished(prefix))
+        return all(ARTIFACT.fullmatch(key[len(prefix) + 1 :]) for key in keys)
 
     def _read_each(self) -> Iterator[tuple[str, Found]]:
         for backup_id in self.ids():
