@@ -279,9 +279,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.runs.promote imp
     promote,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.standby import StandbyRun
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 
 
 def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, Any]:
@@ -320,11 +318,8 @@ def observe(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str,
         outcome = check_standby(connection, primary, limits)
     else:
         old = standby_options.primary(params, space, connection)
-        tools = find_tools(facts.identify(connection).version_num, params["bin_dir"])
         agreed = params["force"] and old is not None and old.name in params["confirm"]
-        outcome = promote(
-            connection, old, tools.path("pg_isready"), limits, agreed, params["timeout"], module.check_mode
-        )
+        outcome = promote(connection, old, limits, agreed, params["timeout"], module.check_mode)
         warnings.extend(outcome.warnings)
     return {
         "changed": outcome.changed,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import answers
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.watch import lagging, observe, problems
 
@@ -59,15 +59,10 @@ class Primary:
     port: str
     open: Optional[Callable[[], Upstream]]
 
-    def answers(self, pg_isready: str) -> bool:
-        """Whether a server answers there, even one that lets nobody in. Raises ToolError."""
-        return run_as(None, [pg_isready, "-q", "-h", self.host, "-p", self.port, "-t", "5"]).returncode in (0, 1)
-
 
 def promote(
     connection: Connection,
     primary: Optional[Primary],
-    pg_isready: str,
     limits: Limits,
     agreed: bool,
     timeout: int,
@@ -84,7 +79,7 @@ def promote(
     if not facts.identify(connection).in_recovery:
         outcome.timeline = _timeline(connection)
         return outcome
-    alive = primary is not None and primary.answers(pg_isready)
+    alive = primary is not None and answers(primary.host, primary.port)
     upstream = primary.open() if primary is not None and alive and primary.open else None
     seen = outcome.seen = observe(connection, upstream)
     if primary is not None and alive and not agreed:
