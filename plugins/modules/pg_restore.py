@@ -357,6 +357,8 @@ elapsed:
 
 import contextlib
 import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Optional
 
@@ -368,6 +370,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.log import RestoreLog
@@ -377,6 +380,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.runs import reco
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.recover import RecoverRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.restore import RestoreRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import give
 
 
 def local_log(path: str) -> RestoreLog:
@@ -441,6 +445,14 @@ def restore(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     return result
 
 
+@contextlib.contextmanager
+def owners_directory(owner: str) -> Iterator[str]:
+    """A directory for the server's owner, gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-", dir="/tmp") as path:
+        give(path, owner)
+        yield path
+
+
 def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """A whole server, to a moment."""
     params = module.params
@@ -448,19 +460,20 @@ def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     wanted = recovery_options.wish(params)
     with contextlib.ExitStack() as stack:
         space = stack.enter_context(workspace())
-        secret = dict(params["encryption"] or {})
-        encryption = Encryption(secret, space)
+        secrets = Secrets(params["encryption"] or {}, space)
         try:
-            encryption.check()
-            config_dir = space if module.check_mode else os.path.join(params["config_dir"], "restore")
-            source = recovery_options.source(params, encryption, config_dir)
+            owner = recovery_options.owner(params)
+            config_dir = os.path.join(params["config_dir"], "restore")
+            if module.check_mode:
+                config_dir = stack.enter_context(owners_directory(owner))
+            source = recovery_options.source(params, secrets, config_dir)
             run = RecoverRun(source, wanted, space, progress)
             try:
                 outcome = run.run(module.check_mode)
             finally:
                 warnings.extend(run.outcome.warnings)
         finally:
-            encryption.close()
+            secrets.close()
             progress.finish()
     result: dict[str, Any] = {"changed": outcome.changed, "plan": outcome.plan, "restored": [], "unchanged": []}
     if not outcome.changed:

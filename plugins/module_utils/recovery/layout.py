@@ -19,9 +19,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import filters
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
 
 TABLESPACE_MAP = "tablespace_map"
@@ -45,8 +45,8 @@ def make_directory(path: str, owner: str) -> None:
 class Layout:
     """Lays backups of a shelf out. ``programs`` is where PostgreSQL's are."""
 
-    def __init__(self, shelf: Shelf, encryption: Encryption, owner: str, programs: str) -> None:
-        self._shelf, self._encryption, self._owner, self._programs = shelf, encryption, owner, programs
+    def __init__(self, shelf: Shelf, secrets: Secrets, owner: str, programs: str) -> None:
+        self._shelf, self._secrets, self._owner, self._programs = shelf, secrets, owner, programs
 
     def lay_out(
         self, chain: Sequence[Record], directory: str, tablespaces: Mapping[str, str], progress: Progress
@@ -132,7 +132,7 @@ class Layout:
     ) -> None:
         """An artifact through the programs that undo what was done to it, and into others; its sum is made on the way."""
         key = self._shelf.key(record.id, artifact.key)
-        commands = [*filters(artifact.key, self._encryption), *into]
+        commands = [*filters(artifact.key, self._secrets.of(record)), *into]
         read_end, write_end = os.pipe()
         with open(read_end, "rb", buffering=0) as source, Chain(commands, source, subprocess.DEVNULL) as chain:
             source.close()  # so that we see when the programs are gone

@@ -12,10 +12,11 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Keeper, WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout, make_directory
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
@@ -30,6 +31,10 @@ class PhysicalSource(abc.ABC):
     @abc.abstractmethod
     def records(self, problems: list[str]) -> list[Record]:
         """The copies that can be restored, oldest first."""
+
+    def prove(self, record: Record) -> None:
+        """Look whether a copy can be read, as far as that can be told without reading all of it. Raises HoldfastError."""
+        return
 
     @abc.abstractmethod
     def lay_out(
@@ -52,9 +57,9 @@ class PhysicalSource(abc.ABC):
 class ShelfSource(PhysicalSource):
     """Our own repository."""
 
-    def __init__(self, shelf: Shelf, encryption: Encryption, wal: Optional[WalArchive]) -> None:
+    def __init__(self, shelf: Shelf, secrets: Secrets, wal: Optional[WalArchive]) -> None:
         self.name = f"{shelf.name} in {shelf.repository.description}"
-        self.wal, self._shelf, self._encryption = wal, shelf, encryption
+        self.wal, self._shelf, self._secrets = wal, shelf, secrets
         self._known: dict[str, Record] = {}
 
     def records(self, problems: list[str]) -> list[Record]:
@@ -63,7 +68,13 @@ class ShelfSource(PhysicalSource):
             for record in self._shelf.records(problems)
             if record.engine == "pg_basebackup" and record.verified_at
         }
-        return [record for record in self._known.values() if self._chain(record)]
+        whole = [record for record in self._known.values() if self._chain(record)]
+        problems += [
+            f"The backup {record.id} is made upon {record.parent}, and of what that needs or itself something is missing."
+            for record in self._known.values()
+            if record not in whole
+        ]
+        return whole
 
     def _chain(self, record: Record) -> list[Record]:
         """A backup and all that it needs, the full one first; nothing when one is missing."""
@@ -74,6 +85,28 @@ class ShelfSource(PhysicalSource):
                 return []
             chain.insert(0, parent)
         return chain
+
+    def prove(self, record: Record) -> None:
+        """Every artifact of the chain is there in its size, and the smallest can be decrypted."""
+        for needed in self._chain(record):
+            for artifact in needed.artifacts:
+                key = self._shelf.key(needed.id, artifact.key)
+                there = self._shelf.repository.stat(key)
+                if there is None or there.size != artifact.size:
+                    found = "is missing" if there is None else f"has {there.size} bytes instead of {artifact.size}"
+                    raise CatalogError(
+                        f"The artifact {key} in {self._shelf.repository.description} {found}. This backup cannot be trusted: use "
+                        "another one (backup_id)."
+                    )
+            encryption = self._secrets.of(needed)
+            smallest = min(needed.artifacts, key=lambda artifact: artifact.size)
+            key = self._shelf.key(needed.id, smallest.key)
+            try:
+                stream_of(lambda key=key: self._shelf.repository.open(key), key, encryption).read()  # type: ignore[misc]
+            except ToolError as exc:
+                raise ToolError(
+                    f"The backup {needed.id} cannot be read: is the passphrase or key right? {exc}"
+                ) from exc
 
     def lay_out(
         self,
@@ -87,13 +120,13 @@ class ShelfSource(PhysicalSource):
         chain = self._chain(record)
         if not chain:
             raise CatalogError(f"The backup {record.id} needs {record.parent}, which is not there.")
-        layout = Layout(self._shelf, self._encryption, owner, programs)
+        layout = Layout(self._shelf, self._secrets, owner, programs)
         layout.lay_out(chain, directory, tablespaces, progress)
         progress.step("checking the files")
         layout.check_files(directory)
 
     def configuration(self, record: Record, directory: str, owner: str, programs: str) -> list[str]:
-        return Layout(self._shelf, self._encryption, owner, programs).configuration(record, directory)
+        return Layout(self._shelf, self._secrets, owner, programs).configuration(record, directory)
 
 
 class KeeperSource(PhysicalSource):

@@ -114,6 +114,7 @@ class RecoverRun:
         places = self._places(record)
         old = self._old_server(record, programs, owner, places)
         self._check_space(record, places)
+        self._source.prove(record)
         self.outcome.changed = True
         self._plan(choice, record, places, old, owner)
         if check:
@@ -154,7 +155,8 @@ class RecoverRun:
         if not records:
             which = "no backup of a whole server" if wanted == "latest" else f"no physical backup {wanted!r}"
             raise CatalogError(
-                f"There is {which} in {self._source.name}. The module holdfast.postgres.backup_facts lists those that are there."
+                f"There is {which} in {self._source.name} that could be restored. {' '.join(problems)} "
+                "The module holdfast.postgres.backup_facts lists those that are there."
             )
         self._records = {record.id: record for record in records}
         newest = max(records, key=lambda record: record.stopped_at)

@@ -16,7 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper i
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import FOLDER, FileWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import (
     KeeperSource,
     PhysicalSource,
@@ -94,7 +94,7 @@ def wish(params: Mapping[str, Any]) -> Wish:
     )
 
 
-def source(params: Mapping[str, Any], encryption: Encryption, config_dir: str) -> PhysicalSource:
+def source(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> PhysicalSource:
     """Where the backups are. ``config_dir`` is for an engine's configuration of this restore alone: the live server's is never
     touched. Raises HoldfastError."""
     name = params["engine"] or "pg_basebackup"
@@ -105,10 +105,10 @@ def source(params: Mapping[str, Any], encryption: Encryption, config_dir: str) -
         if params["repository"]["type"] == "file":
             directory = os.path.join(params["repository"]["path"], shelf.name, FOLDER)
             wal = FileWal(directory, Compression("zstd")) if os.path.isdir(directory) else None
-        return ShelfSource(shelf, encryption, wal)
+        return ShelfSource(shelf, secrets, wal)
     host = Host(
         data_directory=params["data_directory"],
-        owner=_owner(params),
+        owner=owner(params),
         port=5432,
         socket_directory="",
         user=params["login_user"] or "postgres",
@@ -119,7 +119,8 @@ def source(params: Mapping[str, Any], encryption: Encryption, config_dir: str) -
     return KeeperSource(keeper)
 
 
-def _owner(params: Mapping[str, Any]) -> str:
+def owner(params: Mapping[str, Any]) -> str:
+    """The user who is to own the restored server."""
     if params["owner"]:
         return str(params["owner"])
     there = params["data_directory"]

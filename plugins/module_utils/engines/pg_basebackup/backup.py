@@ -105,6 +105,8 @@ class PgBasebackup(Engine):
             raise ServerError(
                 "max_wal_senders is 0, so nothing can be copied. Set it to 10 or so, and restart the server."
             )
+        if not self._options.include_wal:
+            self._check_archive()
         size = self._size()
         steps = [
             f"copy the whole server ({size} bytes) by pg_basebackup {self.version}, "
@@ -127,6 +129,26 @@ class PgBasebackup(Engine):
         }
         return Plan(steps, server, self._options.scope(), size)
 
+    def _check_archive(self) -> None:
+        """Raises ServerError: the WAL that this backup needs would be nowhere, or pg_basebackup wait for it for ever."""
+        if self.identity.in_recovery:
+            self._doubts.append(
+                "Whether the primary archives the WAL that this backup needs cannot be seen on a standby."
+            )
+            return
+        state = facts.rows(
+            self._connection,
+            "SELECT current_setting('archive_mode') <> 'off' AND (current_setting('archive_command') NOT IN ('', '(disabled)')"
+            " OR current_setting('archive_library', true) <> '') AS archiving,"
+            " coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) AS failing FROM pg_stat_archiver",
+        )[0]
+        if not state["archiving"] or state["failing"]:
+            how = "fails" if state["archiving"] else "is not set up"
+            raise ServerError(
+                f"include_wal: false needs a WAL archive, as the backup is worth nothing without it, and the archiving {how}. "
+                "Set it up by the module wal_archive, or leave include_wal out."
+            )
+
     def _size(self) -> int:
         return int(facts.value(self._connection, "SELECT sum(pg_tablespace_size(oid)) FROM pg_tablespace"))
 
@@ -140,7 +162,11 @@ class PgBasebackup(Engine):
         compress = self._options.compression_at == "client"
         names = [BASE] + [f"{row['oid']}.tar" for row in self._tablespaces()]
 
+        ends = []
+
         def keep(name: str, path: str) -> None:
+            if name == MANIFEST:
+                ends.append(_end_of(path))
             role = "manifest" if name == MANIFEST else "base" if name.startswith(BASE) else "tablespace"
             folder.put(name, role, Command(["cat", path]), compress=compress or role == "manifest")
 
@@ -152,11 +178,10 @@ class PgBasebackup(Engine):
             argv.append(f"--incremental={manifest}")
         with self._wal_kept():
             try:
-                said = understand(
-                    copy(argv, os.path.join(self._staging, "base"), [name + suffix for name in names], keep)
-                )
+                copy(argv, os.path.join(self._staging, "base"), [name + suffix for name in names], keep)
             except ToolError as exc:
                 raise ToolError(f"The server could not be copied. {exc} No backup was made.") from exc
+        said = understand("".join(ends))
         # Rounded up: a moment before the copy's end cannot be reached from it.
         reached = facts.value(self._connection, "SELECT date_trunc('second', clock_timestamp()) + interval '1 second'")
         folder.artifacts.sort(key=lambda artifact: artifact.key)
@@ -193,6 +218,13 @@ class PgBasebackup(Engine):
                 entry.size, entry.mode = len(content), 0o600
                 archive.addfile(entry, io.BytesIO(content))
         folder.put(CONFIGURATION, "configuration", packed.getvalue())
+
+
+def _end_of(path: str) -> str:
+    """The last lines of a manifest, which can have a million."""
+    with open(path, "rb") as stream:
+        stream.seek(max(os.path.getsize(path) - 65536, 0))
+        return stream.read().decode("utf-8", "replace")
 
 
 def _configuration_files(connection: Connection, doubts: list[str]) -> dict[str, bytes]:

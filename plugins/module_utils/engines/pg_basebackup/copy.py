@@ -7,6 +7,9 @@ It writes each tablespace as a file into a directory that must be empty when it 
 be copied to a pipe, and then without its manifest beside it. So the archives' names are made as named pipes in the moment in
 which it says that the copy begins: it opens them, and nothing is staged on the disk. One that it should have opened first,
 as the server answered faster than we did, is a file, and is stored at the end.
+
+When it fails it deletes what is in its directory: so the pipes themselves lie beside, where a reader that waits for its writer
+can still be released, and the directory has hard links to them.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import To
 _BEGINS = "initiating base backup"
 
 
-def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callable[[str, str], None]) -> str:
+def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callable[[str, str], None]) -> None:
     """Run pg_basebackup into ``directory``, which must not be there yet. ``keep(name, path)`` stores one file; for ``names`` it
-    is called in threads, with pipes, for others (the manifest) at the end. Returns the messages.
+    is called in threads, with pipes, for others (the manifest) at the end.
 
     Raises:
         ToolError: pg_basebackup failed; what ``keep`` raised, when that is why.
@@ -44,6 +47,7 @@ def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callab
     except OSError as exc:
         raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
     said: list[str] = []
+    pipes: dict[str, str] = {}
     readers: dict[str, Background[None]] = {}
 
     def read(name: str, path: str) -> None:
@@ -56,8 +60,9 @@ def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callab
     try:
         for line in process.stderr or ():
             said.append(line)
-            if _BEGINS in line and not readers:
-                readers = _pipes(directory, names, read)
+            if _BEGINS in line and not pipes:
+                pipes = _pipes(directory, names)
+                readers = {name: _reader(read, name, path) for name, path in pipes.items()}
         code = process.wait()
     except BaseException:
         process.kill()
@@ -66,47 +71,52 @@ def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callab
     finally:
         if process.stderr:
             process.stderr.close()
-        _release(directory, readers)
-    for reader in readers.values():
-        reader.wait()
+        for name, reader in readers.items():
+            _release(pipes[name], reader)
     # When a reader failed, the store or a full disk is why: pg_basebackup only found its pipe broken.
     if code:
         for reader in readers.values():
             reader.result()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
-        raise ToolError(f"pg_basebackup {how}: {_words(said)}{_way_out(''.join(said))}")
+        raise ToolError(f"pg_basebackup {how}: {_words(said)}.{_way_out(''.join(said))}")
     for reader in readers.values():
         reader.result()
     for name in sorted(os.listdir(directory)):
         if name not in readers:
             keep(name, os.path.join(directory, name))
-    return "".join(said)
 
 
-def _pipes(directory: str, names: Sequence[str], keep: Callable[[str, str], None]) -> dict[str, Background[None]]:
+def _pipes(directory: str, names: Sequence[str]) -> dict[str, str]:
+    """Named pipes, as far as pg_basebackup has no files yet of their names."""
+    beside = f"{directory}.pipes"
+    os.mkdir(beside, 0o700)
     made = {}
     for name in names:
-        path = os.path.join(directory, name)
-        with contextlib.suppress(FileExistsError):
-            os.mkfifo(path, 0o600)
+        path = os.path.join(beside, name)
+        os.mkfifo(path, 0o600)
+        with contextlib.suppress(OSError):  # it has a file; or it has failed, and its directory is gone
+            os.link(path, os.path.join(directory, name))
             made[name] = path
-    return {name: Background(lambda name=name, path=path: keep(name, path)) for name, path in made.items()}  # type: ignore[misc]
+    return made
 
 
-def _release(directory: str, readers: dict[str, Background[None]]) -> None:
+def _reader(keep: Callable[[str, str], None], name: str, path: str) -> Background[None]:
+    return Background(lambda: keep(name, path))
+
+
+def _release(path: str, reader: Background[None]) -> None:
     """A reader whose pipe nobody ever opened would wait for ever: open it, and close it."""
-    for name, reader in readers.items():
-        while not reader.done():
-            with contextlib.suppress(OSError):  # nobody reads it yet, or no more
-                os.close(os.open(os.path.join(directory, name), os.O_WRONLY | os.O_NONBLOCK))
-            reader.wait(0.2)
+    while not reader.done():
+        with contextlib.suppress(OSError):  # nobody reads it yet, or no more
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        reader.wait(0.2)
 
 
 def _words(said: Sequence[str]) -> str:
     telling = [
         line.strip() for line in said if "error" in line or "FATAL" in line or "DETAIL" in line or "HINT" in line
     ]
-    return " / ".join(telling[-6:] or [line.strip() for line in said[-6:]])
+    return " / ".join(telling[-6:] or [line.strip() for line in said[-6:]]).rstrip(".")
 
 
 def _way_out(text: str) -> str:
@@ -118,6 +128,7 @@ def _way_out(text: str) -> str:
         ("number of requested standby connections exceeds", " Raise max_wal_senders."),
         ("WAL summar", " Set summarize_wal = on before the full backup, and take a full one."),
         ("has already been removed", " Keep more of it: wal_keep_size, or a slot (max_replication_slots)."),
+        ("this build does not support compression", " Use compression_at: client, or another compression."),
         ("was generated for system identifier", " Take a full backup."),
     ):
         if part in text:

@@ -41,19 +41,16 @@ def write(record: Record) -> str:
     into = '"$PGDATA.part"' if record.parent else '"$PGDATA"'
     lines += [
         "# The server's directory." if record.parent else "# 2. The server's directory.",
-        f"mkdir -p -m 0700 {into}",
     ]
     for key in archives:
         name = os.path.basename(key).split(".")[0]
         if name == "base":
-            lines.append(f"{read(key, method)} | tar -x -p -f - -C {into}")
+            lines.append(_unpack(read(key, method), into))
         else:
             place = shlex.quote(spaces.get(name, f"/tablespaces/{name}"))
             lines += [
                 f"# A tablespace; elsewhere, if you like: then change {name} in {into}/tablespace_map too.",
-                f"mkdir -p -m 0700 {place}",
-                f"{read(key, method)} | tar -x -p -f - -C {place}",
-                f"ln -sfn {place} {into}/pg_tblspc/{name}",
+                _unpack(read(key, method), place),
             ]
     for artifact in record.artifacts:
         if artifact.role == "configuration":
@@ -76,3 +73,11 @@ def write(record: Record) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _unpack(pipeline: str, place: str) -> str:
+    """A line that unpacks into a directory which is not there, or empty: the old server may still stand where it was."""
+    return (
+        f'if [ -n "$(ls -A {place} 2>/dev/null)" ]; then echo {place} is not empty >&2; '
+        f"else mkdir -p -m 0700 {place} && {pipeline} | tar -x -p -f - -C {place}; fi"
+    )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What pg_basebackup copies, and how: options to arguments, and what it says while it works. Pure.
+"""What pg_basebackup copies, and how: options to arguments, and what its manifest says. Pure.
 
 Source: https://www.postgresql.org/docs/current/app-pgbasebackup.html
 """
@@ -75,19 +75,23 @@ class BaseOptions:
 
 @dataclass(frozen=True)
 class Said:
-    """What pg_basebackup told of a copy."""
+    """What the manifest tells of a copy. ``timeline`` is that of its start."""
 
     start_lsn: Optional[str]
     timeline: Optional[int]
     stop_lsn: Optional[str]
 
 
-def understand(messages: str) -> Said:
-    """Read its messages, which are in English."""
-    start = re.search(r"write-ahead log start point: ([0-9A-F]+/[0-9A-F]+) on timeline (\d+)", messages)
-    stop = re.search(r"write-ahead log end point: ([0-9A-F]+/[0-9A-F]+)", messages)
-    return Said(
-        start.group(1) if start else None,
-        int(start.group(2)) if start else None,
-        stop.group(1) if stop else None,
+def understand(manifest: str) -> Said:
+    """Read the end of a manifest, where the WAL stands that the copy needs: a range for each timeline. (What pg_basebackup
+    prints tells less: nothing, when the WAL is not copied too.)
+
+    Source: https://www.postgresql.org/docs/current/backup-manifest-wal-ranges.html
+    """
+    ranges = re.findall(
+        r'"Timeline": *(\d+), *"Start-LSN": *"([0-9A-F]+/[0-9A-F]+)", *"End-LSN": *"([0-9A-F]+/[0-9A-F]+)"', manifest
     )
+    if not ranges:
+        return Said(None, None, None)
+    first, last = (choose(ranges, key=lambda found: int(found[0])) for choose in (min, max))
+    return Said(first[1], int(first[0]), last[2])

@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How backups are decrypted: with the user's secrets, in the way that each one's record says it was encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+
+
+class Secrets:
+    """The option ``encryption``; its method is the record's, whatever the user wrote. ``home`` is a private directory for gpg."""
+
+    def __init__(self, options: Mapping[str, Any], home: str) -> None:
+        self._options, self._home = options, home
+        self._known: dict[str, Encryption] = {}
+
+    def of(self, record: Record) -> Encryption:
+        """Raises BadOption: what this backup needs is missing; ToolError: gpg is."""
+        method = str(record.encryption["method"])
+        if method not in self._known:
+            if method == "aes256" and not Encryption.passphrase(self._options):
+                raise BadOption(
+                    "encryption", None, f"is missing, and the backup {record.id} is encrypted ({method})",
+                    "Give encryption.passphrase or encryption.passphrase_file.",
+                )  # fmt: skip
+            known = method != "none"
+            wanted = {**self._options, "method": method, "recipients": record.encryption["recipients"]} if known else {}
+            encryption = Encryption(wanted, self._home)
+            encryption.check()
+            self._known[method] = encryption
+        return self._known[method]
+
+    def close(self) -> None:
+        """End the agents that gpg started."""
+        for encryption in self._known.values():
+            encryption.close()
