@@ -83,7 +83,7 @@ def differences(connection: Connection, wanted: Mapping[str, Optional[str]]) -> 
         for row in rows(
             connection,
             "SELECT name, setting, unit, vartype, context, source, boot_val, pending_restart,"
-            " (SELECT f.setting FROM pg_file_settings f WHERE f.name = s.name AND f.error IS NULL"
+            " (SELECT f.setting FROM pg_file_settings f WHERE f.name = s.name"
             "  ORDER BY f.seqno DESC LIMIT 1) AS in_file"
             " FROM pg_settings s WHERE name = ANY(%s)",
             [list(wanted)],

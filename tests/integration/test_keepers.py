@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Engines with a repository of their own, through the modules: from nothing to archiving, backups, retention, and any moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.playbooks import CHECKOUT, ModuleResult, run_module
+from lab.restored import Restored
+from lab.servers import Server
+from lab.stores import S3Server
+
+BARMAN = Path(CHECKOUT) / ".work" / "barman" / "bin" / "barman-cloud-backup"
+NOW = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[S3Server]:
+    if S3Server.missing():
+        pytest.skip(S3Server.missing())
+    with S3Server(tls=True) as server:
+        server.make_bucket("backups")
+        yield server
+
+
+def run(name: str, given: dict[str, Any], **options: Any) -> ModuleResult:
+    done = run_module(name, given, **options)
+    assert not done.failed, done.msg
+    return done
+
+
+def options_of(server: Server, engine: str, repository: dict[str, Any]) -> dict[str, Any]:
+    config = server.server_directory("config")
+    config.chmod(0o755)
+    given = {
+        **server.login(),
+        "bin_dir": str(server.bindir),
+        "server_name": "db1",
+        "engine": engine,
+        "repository": repository,
+        "config_dir": str(config),
+        "compression": "gzip",
+    }
+    if engine == "barman_cloud":
+        if not os.access(BARMAN, os.X_OK):
+            pytest.skip("barman-cloud is not installed (tests/tools/install_barman.sh)")
+        given["engine_program"] = str(BARMAN)
+    elif shutil.which("pgbackrest") is None:
+        pytest.skip("pgbackrest is not installed")
+    return given
+
+
+@pytest.mark.parametrize("engine", ["pgbackrest", "barman_cloud"])
+def test_from_nothing_to_any_moment(server_factory: Callable[..., Server], store: S3Server, engine: str) -> None:
+    server = server_factory(15)
+    repository = {
+        "type": "s3",
+        "bucket": "backups",
+        "prefix": engine,
+        "endpoint_url": store.endpoint_url,
+        "access_key": store.access_key,
+        "secret_key": store.secret_key,
+        "ca_file": str(store.ca_file),
+        "region": "us-east-1",
+    }
+    given = options_of(server, engine, repository)
+    planned = run("wal_archive", given, check=True)
+    assert planned.changed
+    assert server.query("SHOW archive_command") == [("(disabled)",)]
+    first = run("wal_archive", given)
+    assert first.result["restart_required"]
+    assert planned.result["plan"] == first.result["plan"]
+    assert run("wal_archive", given).result["plan"] == []
+    server.restart()
+    assert not run("wal_archive", given).changed
+    assert run("wal_archive", {**given, "state": "verified"}).result["canary"]["bytes"] == 16 * 1024 * 1024
+
+    server.query("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
+    assert run("pg_backup", given, check=True).changed
+    full = run("pg_backup", given).result["backup"]
+    assert (full["engine"], full["kind"]) == (engine, "full")
+    again = run("pg_backup", {**given, "max_age": "1h"})
+    assert not again.changed
+    assert again.result["backup"]["id"] == full["id"]
+    if engine == "pgbackrest":
+        second = run("pg_backup", {**given, "kind": "incremental"}).result["backup"]
+        assert (second["kind"], second["parent"]) == ("incremental", full["id"])
+
+    server.query("INSERT INTO t SELECT generate_series(1001, 2000)")
+    time.sleep(1.1)
+    moment = server.query(NOW)[0][0]
+    time.sleep(1.1)
+    server.query("DROP TABLE t")
+    run("wal_archive", {**given, "state": "verified"})
+
+    facts = run("backup_facts", {**given, "archiving": True}).result["ansible_facts"]["holdfast_backups"]
+    assert full["id"] in [backup["id"] for backup in facts["backups"]]
+    assert [window["timeline"] for window in facts["wal"]["windows"]] == [1]
+    assert facts["leftovers"] == []
+    assert facts["archiver"]["failing"] is False
+
+    with Restored(server, "moment") as restored:
+        pitr = {name: value for name, value in given.items() if not name.startswith("login_")}
+        pitr.update(
+            data_directory=str(restored.data),
+            owner=server.owner,
+            recovery_target={"time": moment},
+            settings=restored.settings,
+        )
+        plan = run("pg_restore", pitr, check=True).result["plan"]
+        assert not restored.data.exists()
+        done = run("pg_restore", pitr)
+        assert done.result["plan"] == plan
+        assert restored.query("SELECT count(*), max(n) FROM t") == [(2000, 2000)]
+        assert restored.query("SHOW archive_mode") == [("off",)]
+        assert not run("pg_restore", pitr).changed
+
+    # Retention is ours, and carried out by the engine: the old full backup goes, with what needs it.
+    newest = run("pg_backup", {**given, "retention": {"keep_last": 1}})
+    assert full["id"] in [entry["id"] for entry in newest.result["pruned"]]
+    left = run("backup_facts", given).result["ansible_facts"]["holdfast_backups"]["backups"]
+    assert [backup["id"] for backup in left] == [newest.result["backup"]["id"]]
+
+
+def test_a_pgbackrest_that_somebody_else_set_up_is_looked_into(server_factory: Callable[..., Server]) -> None:
+    server = server_factory(15)
+    path = server.server_directory("repository")
+    given = options_of(server, "pgbackrest", {"path": str(path)})
+    run("wal_archive", given)
+    server.restart()
+    made = run("pg_backup", given).result["backup"]
+    (configuration,) = server.server_directory("config").rglob("pgbackrest.conf")
+    before = {str(file): file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()}
+    looked = {"engine": "pgbackrest", "engine_config": str(configuration), "server_name": "db1"}
+    facts = run("backup_facts", looked).result["ansible_facts"]["holdfast_backups"]
+    assert [backup["id"] for backup in facts["backups"]] == [made["id"]]
+    assert facts["wal"]["windows"][0]["stretches"][0]["missing"] is None
+    assert {str(file): file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()} == before
+
+
+def test_what_an_engine_cannot_do_is_refused_by_name(server_factory: Callable[..., Server], tmp_path: Path) -> None:
+    server = server_factory(15)
+    given = options_of(server, "pgbackrest", {"path": str(tmp_path)})
+    for more, words in (
+        ({"databases": ["shop"]}, "databases"),
+        ({"id": "mine"}, "id"),
+        ({"include_wal": False}, "include_wal"),
+        ({"encryption": {"method": "pgp", "recipients": ["a@b"]}}, "encryption"),
+    ):
+        done = run_module("pg_backup", {**given, **more})
+        assert done.failed
+        assert done.msg.startswith(words), done.msg
