@@ -87,6 +87,30 @@ options:
     description: Seconds to wait for the segment (V(state=verified)).
     type: float
     default: 60
+  patroni:
+    description:
+      - The REST API of the Patroni that manages the server. It is recognised by its files in the data directory, and settings then
+        go through its dynamic configuration, which is that of all members, as it would overwrite others.
+    type: dict
+    default: {}
+    suboptions:
+      url:
+        description: Where it is, on this host.
+        type: str
+        default: http://127.0.0.1:8008
+      username:
+        description: User of its REST API, where it wants one for changes.
+        type: str
+      password:
+        description: Password of O(patroni.username).
+        type: str
+      validate_certs:
+        description: Whether its certificate is checked.
+        type: bool
+        default: true
+      ca_cert:
+        description: File of the CA that signed it.
+        type: path
 seealso:
   - module: holdfast.postgres.pg_backup
   - module: holdfast.postgres.pg_restore
@@ -193,6 +217,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archiving i
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import look
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni, recognise
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import waiting_for_restart
 
 
@@ -208,6 +233,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         connection = Address(params, space).connect()
         host = look(connection, params)
         archiver = open_archiver(params, host)
+        patroni = Patroni(params["patroni"]) if recognise(host.data_directory) else None
         result: dict[str, Any] = {"engine": archiver.name, "archive": archiver.wal.description}
         outcome = Outcome()
         if params["state"] == "present":
@@ -225,9 +251,10 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 wanted,
                 module.check_mode,
                 lambda: _password(archiver, params, host, module.check_mode),
+                patroni,
             )
         elif params["state"] == "absent":
-            outcome = take_down(connection, module.check_mode)
+            outcome = take_down(connection, module.check_mode, patroni)
         else:
             outcome.plan = ["make a restore point, switch the segment, and wait for it in the archive"]
             outcome.waiting = waiting_for_restart(connection)
@@ -268,6 +295,17 @@ def main() -> None:
             "compression_level": {"type": "int"},
             "jobs": {"type": "int", "default": 1},
             "timeout": {"type": "float", "default": 60},
+            "patroni": {
+                "type": "dict",
+                "default": {},
+                "options": {
+                    "url": {"type": "str", "default": "http://127.0.0.1:8008"},
+                    "username": {"type": "str"},
+                    "password": {"type": "str", "no_log": True},
+                    "validate_certs": {"type": "bool", "default": True},
+                    "ca_cert": {"type": "path"},
+                },
+            },
         },
         required_one_of=[("repository", "repositories")],
         mutually_exclusive=[("repository", "repositories")],

@@ -16,6 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper i
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import engine_of, judge
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import (
     Change,
     apply,
@@ -53,10 +54,15 @@ class Outcome:
 
 
 def set_up(
-    connection: Connection, archiver: Archiver, wanted: Wanted, check: bool, before: Callable[[], list[Step]] = list
+    connection: Connection,
+    archiver: Archiver,
+    wanted: Wanted,
+    check: bool,
+    before: Callable[[], list[Step]] = list,
+    patroni: Optional[Patroni] = None,
 ) -> Outcome:
     """Make the server archive its WAL, unless ``check``. Nothing is restarted. ``before`` does what the archiver needs first, once
-    nothing forbids it.
+    nothing forbids it. ``patroni``: who manages the server, if it is Patroni.
 
     Raises:
         HoldfastError: the server cannot be set up so, or archives already elsewhere.
@@ -91,10 +97,10 @@ def set_up(
         settings["summarize_wal"] = "on" if wanted.summarize_wal else "off"
     changes = differences(connection, settings)
     outcome.plan += [step.words for step in steps] + [_words(change) for change in changes]
-    return _finish(connection, changes, bool(steps), outcome, check)
+    return _finish(connection, changes, bool(steps), outcome, check, patroni)
 
 
-def take_down(connection: Connection, check: bool) -> Outcome:
+def take_down(connection: Connection, check: bool, patroni: Optional[Patroni] = None) -> Outcome:
     """Let the server archive no more, unless ``check``: ``archive_mode`` goes off with the next restart, and until then the
     command stays, so that nothing is lost or piles up. The archive stays as it is."""
     outcome = Outcome()
@@ -103,14 +109,27 @@ def take_down(connection: Connection, check: bool) -> Outcome:
         settings.update(archive_command=None, archive_timeout=None)
     changes = differences(connection, settings)
     outcome.plan += [_words(change) for change in changes]
-    return _finish(connection, changes, False, outcome, check)
+    return _finish(connection, changes, False, outcome, check, patroni)
 
 
-def _finish(connection: Connection, changes: list[Change], steps: bool, outcome: Outcome, check: bool) -> Outcome:
+def _finish(
+    connection: Connection,
+    changes: list[Change],
+    steps: bool,
+    outcome: Outcome,
+    check: bool,
+    patroni: Optional[Patroni],
+) -> Outcome:
     outcome.changed = steps or bool(changes)
     outcome.settings = {change.name: {"before": change.before, "after": change.after} for change in changes}
+    if changes and patroni is not None:
+        patroni.configuration()  # a plan that could not be carried out is an error
+        outcome.plan.append(f"let Patroni do that, at {patroni.url}")
     if changes and not check:
-        apply(connection, changes)
+        if patroni is not None:
+            patroni.apply(connection, changes)
+        else:
+            apply(connection, changes)
         time.sleep(0.1)  # the reload is done by signals
     outcome.waiting = sorted({*waiting_for_restart(connection), *(item.name for item in changes if item.restart)})
     outcome.restart_required = bool(outcome.waiting)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import answers
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.watch import lagging, observe, problems
@@ -79,6 +80,7 @@ def promote(
     if not facts.identify(connection).in_recovery:
         outcome.timeline = _timeline(connection)
         return outcome
+    refuse_standby(facts.setting(connection, "data_directory") or "")
     alive = primary is not None and answers(primary.host, primary.port)
     upstream = primary.open() if primary is not None and alive and primary.open else None
     seen = outcome.seen = observe(connection, upstream)

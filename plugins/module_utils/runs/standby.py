@@ -33,6 +33,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
     run_as,
     service,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
     SIGNAL,
@@ -137,6 +138,7 @@ class StandbyRun:
     def _local(self) -> Optional[Local]:
         if is_empty(self._directory):
             return None
+        refuse_standby(self._directory)
         instance = Instance(
             self._directory,
             self._programs,
