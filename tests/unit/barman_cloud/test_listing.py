@@ -68,8 +68,7 @@ def test_those_that_are_none() -> None:
     failed, killed = problems
     assert FAILED in failed and "Missing required python module: python-snappy" in failed
     assert KILLED in killed and "STARTED" in killed
-    listed = text("backup-list.json")
-    assert listing.unusable(listed, read(listed, [])) == {FAILED, KILLED}
+    assert listing.leftovers(text("backup-list.json")) == {FAILED, KILLED}
 
 
 def test_what_lies_in_the_store_may_be_unknown() -> None:

@@ -142,6 +142,7 @@ def test_a_token_in_a_file_is_read_when_it_is_needed() -> None:
     ("store", "credentials", "libraries"),
     [
         (S3, True, ("boto3",)),
+        ({"type": "s3", "bucket": "b", "profile": "p"}, True, ("boto3",)),
         ({"type": "s3", "bucket": "b"}, False, ("boto3",)),
         ({**AZURE, "account_key": "k"}, True, ("azure.storage.blob",)),
         (AZURE, False, ("azure.storage.blob", "azure.identity")),

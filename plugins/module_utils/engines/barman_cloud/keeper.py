@@ -141,7 +141,7 @@ class BarmanCloud(Keeper):
     def prepare(self, check: bool) -> list[Step]:
         self._repository.check(write=True)
         there = self._system_id()
-        if there not in (None, self._host.system_id):
+        if None not in (there, self._host.system_id) and there != self._host.system_id:
             raise CatalogError(
                 f"{self._options.server_name} in {self._repository.description} holds another server's: its system identifier "
                 f"is {there}, this server's is {self._host.system_id}. The WAL of two servers in one place is worth nothing. "
@@ -269,7 +269,7 @@ class BarmanCloud(Keeper):
             said = self._barman.run("backup", *argv, *self._where(), watch=seen)
         except BaseException as exc:
             left = self._forget(listing.started(seen.messages))
-            if isinstance(exc, ToolError):
+            if isinstance(exc, HoldfastError):
                 raise ToolError(f"barman-cloud made no backup. {exc}{left}") from exc
             raise
         label = listing.started(said.messages)
@@ -302,7 +302,7 @@ class BarmanCloud(Keeper):
         """Those that failed or were not finished are deleted too, when they are named: their objects, and no WAL."""
         listed = self._list([])
         found = self._read(listed, [])
-        leftovers = sorted(listing.unusable(listed, found) & set(labels))
+        leftovers = sorted(listing.leftovers(listed) & set(labels))
         strange = sorted(set(labels) - {record.id for record in found} - set(leftovers))
         if strange:
             raise CatalogError(f"Barman has no backup {', '.join(strange)}. Nothing was deleted.")
@@ -332,7 +332,7 @@ class BarmanCloud(Keeper):
             if wrong:
                 raise ToolError(
                     f"With {label} Barman would delete {wrong[0]} and {len(wrong) - 1} more, which a backup that stays can need. "
-                    f"It was left alone."
+                    "It was left alone."
                 )
             if check:
                 return

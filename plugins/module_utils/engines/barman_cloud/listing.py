@@ -36,6 +36,7 @@ _ARCHIVE = re.compile(r"(?P<name>data|\d+)(?:_\d+)?\.tar(?:\.(?P<suffix>\w+))?")
 _METHODS = {None: "none", "gz": "gzip", "bz2": "bzip2", "lz4": "lz4", "snappy": "snappy"}
 #: of a Barman server's backups, copied here by its hook, too
 _WHOLE = ("DONE", "WAITING_FOR_WALS")
+_UNFINISHED = ("FAILED", "STARTED", "EMPTY")
 WAITING = "waiting for the WAL of the backup to be archived"
 _LONG_HEADER = 0x0002  # XLP_LONG_HEADER: the page begins a segment
 
@@ -88,9 +89,9 @@ def records(output: str, server_name: str, objects: Optional[Mapping[str, Kept]]
     return sorted(made, key=lambda record: (record.started_at, record.id))
 
 
-def unusable(output: str, found: Iterable[Record]) -> set[str]:
-    """The labels of a listing that are none of the records made of it. Raises CatalogError."""
-    return {str(entry.get("backup_id")) for entry in _entries(output)} - {record.id for record in found}
+def leftovers(output: str) -> set[str]:
+    """The labels of a listing that are of no backup: they failed, or were not finished. Raises CatalogError."""
+    return {str(entry.get("backup_id")) for entry in _entries(output) if entry.get("status") in _UNFINISHED}
 
 
 def _entries(output: str) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ class Place:
     backup: tuple[str, ...]
     #: secrets among them
     environment: Mapping[str, str]
-    #: whether the environment has credentials: else the host's own are asked for (a profile, an instance's role)
+    #: whether it says whose credentials: else the host's own are asked for (an instance's role, a web identity)
     credentials: bool
     #: Python modules that it needs
     libraries: tuple[str, ...]
@@ -104,7 +104,8 @@ def place(options: KeeperOptions, store: Store) -> Place:
         words += ["--addressing-style", style] if style != "auto" else []
         upload += ["--encryption", store["sse"]] if store.get("sse") else []
         upload += ["--sse-kms-key-id", store["sse_kms_key_id"]] if store.get("sse_kms_key_id") else []
-        root, environment, credentials = f"s3://{store['bucket']}", _s3(store), bool(store.get("access_key"))
+        root, environment = f"s3://{store['bucket']}", _s3(store)
+        credentials = bool(store.get("access_key") or store.get("profile"))
     elif kind == "azure":
         root, environment = _azure_url(store), _azure(store)
         credentials = "AZURE_STORAGE_CONNECTION_STRING" in environment

@@ -24,8 +24,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import To
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 
 OLDEST = (3, 12)  # from here on its list of backups has times with an offset
-_GET = "Install barman-cli-cloud (Debian, Red Hat: from PostgreSQL's own repositories) or, by pip, barman[cloud], {} or newer, or name where it is by program.".format(
-    ".".join(map(str, OLDEST))
+_GET = (
+    "Install barman-cli-cloud (Debian, Red Hat: from PostgreSQL's own repositories) or, by pip, barman[cloud], "
+    f"{'.'.join(map(str, OLDEST))} or newer, or name where it is by program."
 )
 _PAUSE = 0.5  # seconds between looks at a running program
 _GRACE = 5.0  # seconds to mark a backup as failed
