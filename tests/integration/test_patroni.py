@@ -238,3 +238,42 @@ def test_its_standbys_are_its_own(cluster: list[Member]) -> None:
     seen = {**options, **replica.login(), "state": "checked"}
     wait_for(lambda: not run_module("pg_standby", seen).failed, "the replica does not follow")
     assert ok(run_module("pg_standby", seen))["standby"]["receiver"]["status"] == "streaming"
+
+
+def test_a_cluster_goes_back_to_a_moment(cluster: list[Member]) -> None:
+    """Pause, restore on the leader, make the replica anew, resume."""
+    leader, replica = cluster
+    place = {"repository": {"path": str(directory(leader, "backups"))}}
+    leader.query("CREATE TABLE precious AS SELECT generate_series(1, 100) AS n")
+    ok(run_module("pg_backup", {**leader.login(), **place, "engine": "pg_basebackup"}))
+    leader.query("INSERT INTO precious VALUES (101)")
+    ok(run_module("pg_restore_point", {**leader.login(), "name": "before the mistake"}))
+    leader.query("DROP TABLE precious")
+    ok(run_module("wal_archive", {**leader.login(), **place, "patroni": leader.rest_options, "state": "verified"}))
+    options = {
+        **place,
+        "bin_dir": str(leader.bindir),
+        "data_directory": str(leader.data),
+        "recovery_target": {"name": "before the mistake"},
+        "force": True,
+        "confirm": [str(leader.data)],
+        "stop_server": True,
+        "keep_archiving": True,
+    }
+    refused = run_module("pg_restore", options).msg
+    assert "patronictl pause" in refused and "patronictl resume" in refused
+    assert "precious" not in str(leader.query("SELECT relname FROM pg_class")) and leader.says()["state"] == "running"
+    leader.control("pause", "lab", "--wait")
+    wait_for(lambda: not run_module("pg_restore", options, check=True).failed, "Patroni's pause is not seen")
+    done = ok(run_module("pg_restore", options))
+    assert done["recovery"]["state"] == "promoted"
+    assert leader.query("SELECT count(*), max(n) FROM precious") == [(101, 101)]
+    wait_for(
+        lambda: leader.says("leader")["state"] == "running", "Patroni does not see the restored server as its leader"
+    )
+    leader.control("reinit", "lab", "two", "--force", "--wait")
+    leader.control("resume", "lab", "--wait")
+    wait_for(lambda: replica.query("SELECT count(*), pg_is_in_recovery() FROM precious") == [(101, True)], "no replica")
+    leader.query("INSERT INTO precious VALUES (102)")
+    wait_for(lambda: replica.query("SELECT max(n) FROM precious") == [(102,)], "the replica does not follow")
+    assert leader.query("SELECT pg_is_in_recovery(), current_setting('archive_mode')") == [(False, "on")]

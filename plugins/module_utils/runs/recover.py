@@ -40,6 +40,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
     configuration_of,
     service,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_restore
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
@@ -214,6 +215,7 @@ class RecoverRun:
                     "tablespace_locations", full, "has files in it", "Name empty directories for these tablespaces."
                 )
             return None
+        refuse_restore(self._directory)
         if not self._wish.force or self._directory not in self._wish.confirm:
             raise BadOption(
                 "data_directory",
