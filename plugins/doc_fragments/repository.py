@@ -87,7 +87,7 @@ tags:
 request_checksum_calculation:
   description:
     - When boto3 sends checksums of its own (V(s3)). Older S3-compatible stores refuse them, and want V(when_required); then
-      Content-MD5 protects the parts.
+      the signature over each part's sha256 protects it.
   type: str
   choices: [when_supported, when_required]
 account_key:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import ctypes
 import email.utils
 import fcntl
 import io
@@ -21,7 +22,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NoReturn, Optional, TypeVar, cast
 
@@ -44,6 +45,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import utc
 MIB = 1024 * 1024
 ATTEMPTS = 4  # for one part, each waiting longer than the one before
 GROWTH = 1000  # parts, after which they get larger: S3 takes 10,000 of them for one object
+_M_MMAP_THRESHOLD = -3  # malloc.h
 _F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ is there only from Python 3.10 on
 
 T = TypeVar("T")
@@ -160,6 +162,7 @@ class ObjectRepository(Repository):
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.description = f"the repository {where}" + (f"/{self._prefix.rstrip('/')}" if self._prefix else "")
         self.throttle = Throttle(transfer.bandwidth) if transfer.bandwidth else None
+        _give_parts_back()
 
     @property
     def store(self) -> Store:
@@ -314,6 +317,16 @@ class ObjectRepository(Repository):
         return self.attempt(f"look at {key} in", lambda: self.store.locked_until(full))
 
 
+def _give_parts_back() -> None:
+    """Make parts that are freed go back to the system at once.
+
+    glibc takes the first one for a sign that such sizes are usual, and keeps those that follow in an arena of each thread:
+    that is twice the memory that ``Transfer`` promises. Source: mallopt(3), M_MMAP_THRESHOLD.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MIB)
+
+
 def skew(date: Optional[str]) -> list[Finding]:
     """How far this host's clock is from the store's, by the ``Date`` of its answer."""
     if not date:
@@ -343,49 +356,61 @@ class ObjectSink(Sink):
 
     def __init__(self, repository: ObjectRepository, key: str, lasting: bool) -> None:
         self._repository, self._key, self._lasting = repository, key, lasting
-        self._chunks: list[bytes] = []
-        self._filled = self._sent = self._size = 0
+        self._part = io.BytesIO()  # being filled
+        self._spare: list[io.BytesIO] = []  # sent, to be filled again: no part is ever copied
+        self._sent = self._size = 0
         self._upload: Optional[Upload] = None
         self._pool: Optional[ThreadPoolExecutor] = None
-        self._running: deque[Future[None]] = deque()
+        self._running: dict[Future[None], io.BytesIO] = {}
 
     def write(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._filled += len(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._part.write(rest[: self._room()]) :]
+            if not self._room():
+                self._send()
         self._size += len(data)
-        while self._filled >= self._repository.transfer.size_of(self._sent):
-            self._send(self._repository.transfer.size_of(self._sent))
 
-    def _send(self, size: int) -> None:
-        """Hand the first ``size`` of the waiting bytes to a thread; waits while enough parts are on their way."""
-        joined = b"".join(self._chunks)
-        part, rest = (joined, b"") if len(joined) == size else (joined[:size], joined[size:])
-        self._chunks, self._filled = [rest] if rest else [], len(rest)
+    def _room(self) -> int:
+        return self._repository.transfer.size_of(self._sent) - self._part.tell()
+
+    def _send(self) -> None:
+        """Hand the part to a thread; waits while enough parts are on their way."""
         repository = self._repository
         if self._upload is None or self._pool is None:
             self._upload = repository.attempt("write to", lambda: repository.store.begin(self._key, self._lasting))
             self._pool = ThreadPoolExecutor(repository.transfer.concurrency if repository.store.parallel else 1)
         while len(self._running) >= repository.transfer.concurrency:
-            self._running.popleft().result()
-        self._running.append(self._pool.submit(self._send_part, self._upload, self._sent, part))
+            self._collect()
+        self._running[self._pool.submit(self._send_part, self._upload, self._sent, self._part)] = self._part
         self._sent += 1
+        self._part = self._spare.pop() if self._spare else io.BytesIO()
 
-    def _send_part(self, upload: Upload, number: int, data: bytes) -> None:
+    def _collect(self) -> None:
+        """Wait until some part has arrived. Raises what went wrong with it."""
+        for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+            part = self._running.pop(future)
+            future.result()
+            part.seek(0)
+            self._spare.append(part)
+
+    def _send_part(self, upload: Upload, number: int, part: io.BytesIO) -> None:
+        part.truncate()  # what an earlier, larger one left
         if self._repository.throttle:
-            self._repository.throttle.pay(len(data))
-        self._repository.attempt(f"write {self._key} to", lambda: upload.part(number, data))
+            self._repository.throttle.pay(part.tell())
+        self._repository.attempt(f"write {self._key} to", lambda: upload.part(number, part.getvalue()))
 
     def commit(self) -> None:
         repository = self._repository
         try:
             if self._upload is None:
-                data = b"".join(self._chunks)
+                data = self._part.getvalue()
                 repository.attempt("write to", lambda: repository.store.put(self._key, data, self._lasting))
             else:
-                if self._filled:
-                    self._send(self._filled)
+                if self._part.tell():
+                    self._send()
                 while self._running:
-                    self._running.popleft().result()
+                    self._collect()
                 repository.attempt("finish an object in", self._upload.complete)
             info = repository.attempt("look at what was written to", lambda: repository.store.head(self._key))
             if info is None or info.size != self._size:
@@ -398,12 +423,16 @@ class ObjectSink(Sink):
             self.abort()
             raise
         finally:
-            self._chunks = []
+            self._forget_parts()
             if self._pool is not None:
                 self._pool.shutdown(wait=False)
 
+    def _forget_parts(self) -> None:
+        self._part = io.BytesIO()
+        self._spare.clear()
+
     def abort(self) -> None:
-        self._chunks = []
+        self._forget_parts()
         for future in self._running:
             future.cancel()
         if self._pool is not None:

@@ -86,8 +86,6 @@ class S3(Store):
         self._writing = self._write_options()
         lock = options.get("object_lock")
         self._lock_for = parse_duration(options["object_lock_for"], "repository.object_lock_for") if lock else 0
-        # Without boto3's own checksums the oldest one protects each part on its way.
-        self._md5 = options.get("request_checksum_calculation") == "when_required"
 
     def _write_options(self) -> dict[str, Any]:
         options = self._options
@@ -124,8 +122,9 @@ class S3(Store):
             self.client.put_object_retention(Bucket=self._bucket, Key=key, Retention=retention)
 
     def digest(self, data: bytes) -> dict[str, str]:
-        """The checksum that the store compares what comes with, where boto3 does not send its own."""
-        if not self._md5 and not self._options.get("object_lock"):
+        """What a store that locks objects wants. Elsewhere boto3 sends a checksum, or signs the sha256 of what it sends: the
+        store compares, and MD5 would only be slower."""
+        if not self._options.get("object_lock"):
             return {}
         return {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()}
 
@@ -441,7 +440,7 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
         "retries": {"mode": "standard", "total_max_attempts": 3},
         "connect_timeout": 10,
         "read_timeout": 60,
-        "max_pool_connections": concurrency + 4,
+        "max_pool_connections": max(64, concurrency + 4),  # opened only when there is use for them
         "s3": {"addressing_style": options.get("addressing_style") or "auto"},
     }
     if options.get("request_checksum_calculation"):
