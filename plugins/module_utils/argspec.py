@@ -134,6 +134,7 @@ ENGINE_OPTIONS: dict[str, Spec] = {
         "globals": {"type": "bool", "default": True},
         "role_passwords": {"type": "bool", "no_log": False},
         "row_counts": {"type": "bool", "default": True},
+        "staging_limit": {"type": "int", "default": 1024**3},
     },
     **{engine: {"kind": {"type": "str", "choices": ["full", "differential", "incremental"]}} for engine in ENGINES[1:]},
     "pg_basebackup": {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, store
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, OnBytes, store
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -61,9 +61,12 @@ class Folder:
         source: Union[Command, bytes, IO[bytes]],
         database: Optional[str] = None,
         compress: bool = True,
-        raw_size: Optional[int] = None,
+        raw_size: Callable[[], Optional[int]] = lambda: None,
+        on_bytes: Optional[OnBytes] = None,
     ) -> Artifact:
-        """Store a program's output, bytes, or a file as the artifact ``name`` (suffixes are added)."""
+        """Store a program's output, bytes, or a file as the artifact ``name`` (suffixes are added). A file's ``raw_size`` is asked
+        for when it was read. ``on_bytes`` hears of it instead of the progress; what that raises keeps the artifact from being
+        stored. Several threads may do so at once."""
         filters: list[Command] = (self.compression.compress() if compress else []) + self.encryption.encrypt()
         suffix = (self.compression.suffix if compress else "") + self.encryption.suffix
         stdin: Union[int, IO[bytes]] = subprocess.DEVNULL
@@ -72,7 +75,6 @@ class Folder:
             commands = [source, *filters]
         else:
             if isinstance(source, bytes):
-                raw_size = len(source)
                 stdin = tempfile.TemporaryFile()
                 stdin.write(source)
                 stdin.seek(0)
@@ -81,13 +83,15 @@ class Folder:
             commands = filters or [Command(["cat"])]
         sink = self._begin(name + suffix)
         try:
-            done = store(commands, sink, self.progress.tell, stdin)
+            done = store(commands, sink, on_bytes or self.progress.tell, stdin)
         finally:
             if not isinstance(stdin, int):
                 stdin.close()
         if isinstance(source, Command):
-            raw_size = done.raw_size
-        artifact = Artifact(name + suffix, role, done.size, done.sha256, raw_size, database)
+            size = done.raw_size
+        else:
+            size = len(source) if isinstance(source, bytes) else raw_size()
+        artifact = Artifact(name + suffix, role, done.size, done.sha256, size, database)
         self.artifacts.append(artifact)
         return artifact
 

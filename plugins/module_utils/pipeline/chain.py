@@ -35,7 +35,8 @@ class Command:
     """One program of a chain.
 
     ``secret`` is handed over by an inherited pipe, whose number replaces ``{secret_fd}`` in ``argv``: so a
-    passphrase is in no argument list, no environment and no file. ``user`` is the one of this host who runs it.
+    passphrase is in no argument list, no environment and no file. ``user`` is the one of this host who runs it. With ``session``
+    it has a session of its own, so that it can be signalled with all that it starts (``session.Session``).
     """
 
     argv: Sequence[str]
@@ -43,6 +44,7 @@ class Command:
     secret: Optional[bytes] = None
     ok: tuple[int, ...] = (0,)
     user: Optional[str] = None
+    session: bool = False
 
     @property
     def name(self) -> str:
@@ -102,6 +104,14 @@ def _widen(pipe: int) -> None:
         fcntl.fcntl(pipe, _F_SETPIPE_SZ, CHUNK)
 
 
+def _words() -> IO[bytes]:
+    """A file for what a program says: in memory, since a full disk may be what it tells of."""
+    try:
+        return os.fdopen(os.memfd_create("words"), "w+b")
+    except (AttributeError, OSError):  # an old kernel
+        return tempfile.TemporaryFile()
+
+
 class Chain:
     """Started programs. Use as a context manager: what still runs at the end is killed."""
 
@@ -136,7 +146,7 @@ class Chain:
     def _start(
         self, command: Command, stdin: Union[int, IO[bytes]], stdout: Union[int, IO[bytes]]
     ) -> subprocess.Popen[bytes]:
-        errors = tempfile.TemporaryFile()
+        errors = _words()
         self._errors.append(errors)
         argv, secret_read = list(command.argv), -1
         if command.secret is not None:
@@ -152,6 +162,7 @@ class Chain:
                 stderr=errors,
                 env=_environment(command.env),
                 pass_fds=() if secret_read < 0 else (secret_read,),
+                start_new_session=command.session,
                 **as_user(command.user),
             )
         except OSError as exc:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
-import subprocess
 import tempfile
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.base import Draft, Engine, Folder, Plan
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.growing import Following
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import (
     EXTENSIONS,
     DumpOptions,
@@ -22,8 +20,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.
     inner_compression,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.snapshots import Snapshots, check_room
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.staging import dump
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, pump
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools, find_tools
@@ -165,37 +164,34 @@ class PgDump(Engine):
         }
 
     def _directory(self, folder: Folder, name: str, base: str, argv: list[str], compressed: bool) -> None:
-        """pg_dump writes many files at once: into a staging directory first, from there into the repository."""
+        """pg_dump writes many files at once: into a staging directory, from where they go into the repository as they grow."""
+        begun = len(folder.artifacts)
+
+        def put(file: str, stream: Following) -> None:
+            folder.put(
+                f"{base}/{file}",
+                "database",
+                stream,
+                name,
+                compress=not compressed and file.endswith(".dat"),
+                raw_size=lambda: None if compressed and file != "toc.dat" else stream.passed,
+                on_bytes=lambda made, out: stream.check(),
+            )
+
         with tempfile.TemporaryDirectory(prefix="dump-", dir=self._staging) as staging:
-            target = os.path.join(staging, "dump")
-            # It says each table that it finishes: with nobody left to hear it, it would end, as it should.
-            try:
-                pump(
-                    [Command([*argv, f"--file={target}", f"--jobs={self._options.jobs}"])],
-                    subprocess.DEVNULL,
-                    subprocess.DEVNULL,
-                    on_bytes=lambda made, out: folder.progress.tell(made, None),
-                )
-            except ToolError as exc:
-                # Its own words have no room either.
-                if shutil.disk_usage(staging).free < 1024 * 1024:
-                    raise ToolError(
-                        f"{self._staging} is full: the directory format is written there before it goes to the repository. "
-                        "Name a larger place by TMPDIR (environment of the task), or use another format, which needs none."
-                    ) from exc
-                raise
-            for file in sorted(os.listdir(target)):
-                path = os.path.join(target, file)
-                with open(path, "rb") as stream:
-                    folder.put(
-                        f"{base}/{file}",
-                        "database",
-                        stream,
-                        name,
-                        compress=not compressed and bool(re.search(r"\.dat$", file)),
-                        raw_size=None if compressed and file != "toc.dat" else os.path.getsize(path),
-                    )
-                os.unlink(path)
+            path = os.path.join(staging, "dump")
+            # What is durable is the repository's business.
+            command = Command([*argv, f"--file={path}", f"--jobs={self._options.jobs}", "--no-sync"])
+            doubt = dump(
+                command,
+                path,
+                self._options.staging_limit,
+                self._options.jobs,
+                put,
+                lambda passed: folder.progress.tell(None if compressed else passed, None),
+            )
+        self._doubts += [doubt] if doubt else []
+        folder.artifacts[begun:] = sorted(folder.artifacts[begun:], key=lambda artifact: artifact.key)
 
 
 def _contents(connection: Connection, counted: bool, in_recovery: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
+_LEAST = 1024 * 1024  # bytes of staging
 EXTENSIONS = {"plain": ".sql", "custom": ".dump", "tar": ".tar", "directory": ".dir"}
 
 
@@ -36,6 +37,7 @@ class DumpOptions:
     globals: bool
     role_passwords: Optional[bool]
     row_counts: bool
+    staging_limit: int
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> DumpOptions:
@@ -51,6 +53,8 @@ class DumpOptions:
             raise BadOption(
                 "jobs", options.jobs, f"does not go with format {options.format}", "Use format: directory, or one job."
             )
+        if options.staging_limit < _LEAST:
+            raise BadOption("staging_limit", options.staging_limit, "is too little", "Use 1 MiB or more (in bytes).")
         if options.schema_only and options.data_only:
             raise BadOption("schema_only", True, "does not go with data_only", "Use one of them.")
         if options.role_passwords and not options.globals:
