@@ -78,10 +78,6 @@ def set_up(
     current = facts.setting(connection, "archive_command") or ""
     mode = facts.setting(connection, "archive_mode")
     _refuse_takeover(current if mode != "off" else "", command, wanted, outcome)
-    steps = before() + archiver.configure(check)
-    with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
-        # What prepares the repository may need the configuration that check mode did not write.
-        steps += archiver.prepare(check)
     settings: dict[str, Optional[str]] = {
         "archive_mode": "on" if mode == "off" else mode,
         "archive_command": command,
@@ -95,7 +91,11 @@ def set_up(
         settings["max_slot_wal_keep_size"] = wanted.max_slot_wal_keep_size
     if wanted.summarize_wal is not None:
         settings["summarize_wal"] = "on" if wanted.summarize_wal else "off"
-    changes = differences(connection, settings)
+    changes = differences(connection, settings)  # before anything is made: it refuses what the server does not know
+    steps = before() + archiver.configure(check)
+    with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
+        # What prepares the repository may need the configuration that check mode did not write.
+        steps += archiver.prepare(check)
     outcome.plan += [step.words for step in steps] + [_words(change) for change in changes]
     return _finish(connection, changes, bool(steps), outcome, check, patroni)
 

@@ -26,24 +26,34 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper i
     Step,
     WalArchive,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, RepositoryError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    CatalogError,
+    RepositoryError,
+    ToolError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 
 FOLDER = "_wal"  # no backup's id, which begins with a letter or digit
 _OWNER = ".server.json"
+# PostgreSQL before 16 has room for so many bytes, with the paths put in: %p is pg_wal/ and a name of 24 characters, the
+# longest %f that of a backup's history file.
+_ROOM = 1023
+_LONGEST = {"%p": len("pg_wal/") + 40, "%f": 40}
 
 
 def archive_command(directory: str, program: str, suffix: str) -> str:
     """The shell command. A file that is there already is compared: the same content is fine, another one is an error, so
     a segment is never overwritten. A new one gets a temporary name, is flushed to the disk, renamed unless the name was
-    taken meanwhile, and the directory flushed. ``program`` compresses to its standard output, or is empty."""
+    taken meanwhile, and the directory flushed. ``program`` compresses to its standard output, or is empty. Whatever fails is
+    exit code 1: above 125 (a program that is missing is 127) the server would restart its archiver, and not count it."""
     same = f'{program} -d -c "$f" | cmp -s "%p" -' if program else 'cmp -s "%p" "$f"'
     copy = f'{program} -c "%p" > "$t" && sync "$t"' if program else 'dd if="%p" of="$t" bs=1M conv=fsync status=none'
     place = shlex.quote(directory).replace("%", "%%")
     return (
         f'd={place}; f="$d/%f{suffix}"; t="$d/.%f.new"; '
         f'if [ -e "$f" ]; then {same} && sync "$f" "$d"; '
-        f'else {copy} && mv -n "$t" "$f" && [ ! -e "$t" ] && sync "$d"; fi'
+        f'else {copy} && mv -n "$t" "$f" && [ ! -e "$t" ] && sync "$d"; fi || exit 1'
     )
 
 
@@ -56,6 +66,11 @@ def restore_command(directory: str, suffixes: Sequence[str]) -> str:
         fetch = f'{program} -d -c "$f{suffix}" > "%p"' if program else 'cp "$f" "%p"'
         steps.append(f'if [ -e "$f{suffix}" ]; then {fetch}')
     return f'd={place}; f="$d/%f"; ' + "; el".join(steps) + "; else exit 1; fi"
+
+
+def length(command: str) -> int:
+    """Bytes of a command once the server has put names in."""
+    return len(command.encode()) + sum(command.count(word) * (size - len(word)) for word, size in _LONGEST.items())
 
 
 _PROGRAMS = {".gz": "gzip -q", ".lz4": "lz4 -q", ".zst": "zstd -q"}
@@ -140,6 +155,12 @@ class FileArchiver(Archiver):
 
     def configure(self, check: bool) -> list[Step]:
         self._compression.check()
+        command = self.wal.archive_command()
+        if length(command) > _ROOM:
+            raise BadOption(
+                "repository.path", self._root, f"is too long for an archive_command ({length(command)} bytes of {_ROOM})",
+                "Name a shorter path: a link to it will do.",
+            )  # fmt: skip
         for program in ("cmp", "dd", "sync", "mv"):
             if shutil.which(program) is None:
                 raise ToolError(f"The archive command needs the program {program}. Install coreutils and diffutils.")
@@ -187,4 +208,6 @@ class FileArchiver(Archiver):
 
     def check(self) -> None:
         if not os.access(self._directory, os.R_OK | os.X_OK):
-            raise RepositoryError(f"{self._directory} cannot be read.")
+            raise RepositoryError(
+                f"{self._directory} is not there, or cannot be read. Mount it, or set archiving up first (state: present)."
+            )
