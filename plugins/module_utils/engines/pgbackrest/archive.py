@@ -65,13 +65,16 @@ class PgBackRestWal(WalArchive):
         """The server runs it in its data directory, wherever that is. What it exits with above 1 is an error of pgBackRest's:
         were it below 126, the server would take the file for missing, and end its recovery as if there were no more."""
         line = self._program().line().replace("%", "%%")
-        here = f'--pg1-path="$PWD" --spool-path="$PWD/{QUEUE}" --lock-path="$PWD/{QUEUE}"'
-        return f'{line} {here} archive-get %f "%p" || exit $(($? == {_NOT_FOUND} ? 1 : 255))'
+        # Where one does not answer, pgBackRest would wait for it with each segment.
+        only = f" --repo={self._known[0][0]}" if self.problems and self._known else ""
+        queue = f'--archive-async --spool-path="$PWD/{QUEUE}" --lock-path="$PWD/{QUEUE}"'
+        return f'{line}{only} --pg1-path="$PWD" {queue} archive-get %f "%p" || exit $(($? == {_NOT_FOUND} ? 1 : 255))'
 
     def names(self, after: Optional[str] = None) -> Iterator[str]:
         folders: dict[str, list[tuple[int, str]]] = {}
         histories: set[str] = set()
-        for repository, path in self._archives():
+        self._known = list(self._archives())
+        for repository, path in self._known:
             for name, kind in self._list(repository, path).items():
                 if kind == "path" and _FOLDER.fullmatch(name):
                     folders.setdefault(name, []).append((repository, f"{path}/{name}"))

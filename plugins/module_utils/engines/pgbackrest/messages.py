@@ -28,7 +28,11 @@ _ADVICE = (
         "Nothing answers there: check the repository's endpoint_url, its region, and the network.",
     ),
     (
-        "unable to flush|CryptoError|found outside of section|cipher header invalid",
+        "user-defined CA certificate",
+        "The user who owns the server must be able to read repository.ca_file.",
+    ),
+    (
+        "unable to flush|found outside of section|cipher header invalid",
         "The passphrase is not the one that the repository was made with, or that was made without one.",
     ),
     (r"\[050\]", "Another pgBackRest works on the same stanza: wait for it to end."),

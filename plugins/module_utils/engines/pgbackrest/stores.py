@@ -152,7 +152,7 @@ def _gcs(store: Mapping[str, Any], version: Version) -> Settings:
         ("gcs-bucket", store["bucket"]),
         ("gcs-key-type", "service" if credentials else "auto"),
         *_given({"gcs-key": credentials}),
-        *(_endpoint(store, "gcs-endpoint", "", version) if store.get("endpoint_url") else []),
+        *_endpoint(store, "gcs-endpoint", "storage.googleapis.com", version),
         *_moving(store, version),
     ]
 
@@ -183,6 +183,8 @@ def _endpoint(store: Mapping[str, Any], name: str, default: str, version: Versio
         raise BadOption("repository.endpoint_url", url, "is no address of a store", way_out)
     if checks and re.fullmatch(r"[0-9.]+|.*:.*", host):
         _since(_ADDRESSES, version, "repository.endpoint_url", url, "Name the host by a name that its certificate has")
+    if name == "gcs-endpoint":  # for which storage-port counts for nothing
+        return [(name, f"{host}:{port}" if port else host), *extra]
     return [(name, host), *([("storage-port", str(port))] if port else []), *extra]
 
 
@@ -192,7 +194,8 @@ def _moving(store: Mapping[str, Any], version: Version) -> Settings:
     tags = store.get("tags") or {}
     if tags:
         _since(_TAGS, version, "repository.tags", tags)
-    found: Settings = [("storage-tag", f"{key}={value}") for key, value in tags.items()]
+    # Small files together: a request for each would take longer than the copy.
+    found: Settings = [("bundle", "y"), *(("storage-tag", f"{key}={value}") for key, value in tags.items())]
     if store.get("part_size") not in (None, STORE["part_size"]["default"]):
         found.append(("storage-upload-chunk-size", str(store["part_size"])))
     return found
