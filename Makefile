@@ -68,6 +68,7 @@ unit: setup
 integration: setup matrix
 	@tests/tools/install_stores.sh
 	@tests/tools/install_barman.sh
+	@tests/tools/install_patroni.sh
 	$(PY) -m pytest -q tests/integration
 
 # Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.

@@ -50,6 +50,7 @@ options:
   login_port:
     description: Port of the standby. By default the one that the O(data_directory) tells of, else V(5432).
     type: int
+    default: null
   primary_host:
     description:
       - Host of the primary, or of the standby to cascade from; also the directory of a socket. Needed for O(state=present).

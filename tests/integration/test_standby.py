@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.playbooks import ModuleResult, run_module
+from lab.playbooks import ModuleResult, run_module, run_playbook, start_module
 from lab.restored import Restored
 from lab.servers import Server
 
@@ -299,3 +299,81 @@ def test_a_standby_from_a_backup_and_its_archive(pair: Pair) -> None:
     assert done["standby"]["method"] == "backup" and done["plan"] == planned["plan"]
     assert arrived(standby, 5) and not ok(pair.follow(**made))["changed"]
     assert "cp " in standby.query("SHOW restore_command")[0][0]
+
+
+def test_what_cannot_be_rewound_any_more_is_copied(pair: Pair) -> None:
+    """The WAL back to the fork is gone, which only pg_rewind finds out."""
+    primary, standby = pair.primary, pair.standby
+    primary.psql("ALTER SYSTEM SET wal_keep_size = 0; SELECT pg_reload_conf()")
+    part_ways(pair)
+    standby.psql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    primary.stop()
+    _started(primary).psql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    for number in range(6):
+        primary.psql(f"INSERT INTO t VALUES ({number}); SELECT pg_switch_wal(); CHECKPOINT")
+    done = ok(pair.rejoin(**consent(pair)))
+    assert done["standby"]["method"] == "copy" and "is copied instead" in str(done["warnings"])
+    assert rows(primary) == rows(standby) == 2 and Path(done["standby"]["kept"][0]).is_dir()
+
+
+def test_a_standby_that_lost_its_wal(pair: Pair) -> None:
+    """It was away for too long: the slot gave the WAL up, as it was told to."""
+    primary, standby = pair.primary, pair.standby
+    primary.psql(
+        "ALTER SYSTEM SET wal_keep_size = 0; ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'; SELECT pg_reload_conf()"
+    )
+    ok(pair.follow())
+    standby.stop()
+    for number in range(6):
+        primary.psql(f"INSERT INTO t VALUES ({number}); SELECT pg_switch_wal(); CHECKPOINT")
+    assert primary.query("SELECT wal_status FROM pg_replication_slots") == [("lost",)]
+    refused = pair.follow().msg
+    assert "the primary no longer has the WAL from" in refused and "force: true" in refused
+    done = ok(pair.follow(force=True, confirm=[str(standby.data)]))
+    assert done["standby"]["method"] == "copy" and any("drop the replication slot" in step for step in done["plan"])
+    assert arrived(standby, 7)
+    assert primary.query("SELECT wal_status, active FROM pg_replication_slots") == [("reserved", True)]
+
+
+def test_a_copy_that_was_killed_is_begun_anew(pair: Pair) -> None:
+    primary, standby = pair.primary, pair.standby
+    staged = standby.data.with_name("standby.holdfast-restore")
+    running = start_module("pg_standby", pair.options(primary, standby, max_rate=1000))
+    assert wait_until(lambda: (staged / "base").is_dir())
+    running.kill()
+    assert not standby.data.exists() and staged.exists()
+    assert wait_until(lambda: primary.query("SELECT 1 FROM pg_stat_replication") == [])
+    done = ok(pair.follow())
+    assert any("which an interrupted run left" in step for step in done["plan"]) and not staged.exists()
+    # Told to stop, it cleans up by itself, slot included.
+    primary.psql("INSERT INTO t VALUES (2)")
+    assert arrived(standby, 2)
+    standby.stop()
+    primary.psql("SELECT pg_drop_replication_slot('to_standby')")
+    other = pair.options(primary, standby, max_rate=1000, data_directory=str(standby.data) + " 2", slot_name="other")
+    running = start_module("pg_standby", other)
+    second = Path(other["data_directory"] + ".holdfast-restore")
+    assert wait_until(lambda: (second / "base").is_dir())
+    running.process.terminate()
+    assert "was stopped by SIGTERM" in running.result().msg
+    assert not second.exists() and wait_until(lambda: not primary.query("SELECT 1 FROM pg_replication_slots"))
+
+
+def test_playbooks(pair: Pair) -> None:
+    primary, standby = pair.primary, pair.standby
+    renamed = {f"holdfast_standby_{name}": value for name, value in pair.options(primary, standby).items()}
+    variables = {
+        **{name.replace("standby_bin", "bin").replace("standby_config_dir", "config_dir"): value for name, value in renamed.items()},
+        **{f"holdfast_{name}": value for name, value in standby.login().items()},
+    }  # fmt: skip
+    first = run_playbook("holdfast.postgres.standby", variables)
+    assert first.returncode == 0 and first.of("holdfast.postgres.pg_standby")[0]["changed"], first.stdout
+    again = run_playbook("holdfast.postgres.standby", variables)
+    assert again.returncode == 0 and not again.changed, again.stdout
+    checked = run_playbook("holdfast.postgres.standby", {**variables, "holdfast_standby_state": "checked"})
+    assert checked.returncode == 0 and "lags by" in checked.stdout, checked.stdout
+    assert "split brain" in run_playbook("holdfast.postgres.promote", variables).stdout
+    primary.stop()
+    promoted = run_playbook("holdfast.postgres.promote", variables)
+    assert promoted.returncode == 0 and "A primary, on timeline 2" in promoted.stdout, promoted.stdout
+    assert primary.password not in first.stdout + checked.stdout + promoted.stdout

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
@@ -145,7 +146,14 @@ class Upstream:
         self._do("SELECT pg_create_physical_replication_slot(%s, true)::text", name, "created")
 
     def drop_slot(self, name: str) -> None:
-        """Drop it. Raises ServerError."""
+        """Drop it, and end what still reads from it, such as a copy that was given up. Raises ServerError."""
+        import psycopg2
+
+        until = time.monotonic() + 5
+        sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND active"
+        with contextlib.suppress(psycopg2.Error):  # another role's is not ours to end
+            while facts.value(self.connection, sql, [name]) and time.monotonic() < until:
+                time.sleep(0.1)
         self._do("SELECT pg_drop_replication_slot(%s)::text", name, "dropped")
 
     def _do(self, sql: str, name: str, what: str) -> None:
