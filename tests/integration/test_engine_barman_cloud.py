@@ -166,14 +166,22 @@ class Site:
         return path
 
 
-@pytest.fixture
-def commands_only(s3: S3Server, barman: str, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """A place in S3 of a server that is not here, with its settings written."""
+@pytest.fixture(scope="module")
+def commands_only(s3: S3Server, barman: str) -> Iterator[Site]:
+    """A place in S3 of a server that is not here, with its settings written. Each test has segments of its own."""
     with tempfile.TemporaryDirectory(prefix="lab-", dir="/tmp") as place:
         Path(place).chmod(0o755)
-        site = Site(Path(place), barman, options_of(s3, f"commands-{abs(hash(request.node.name)) % 10**9}"))
+        site = Site(Path(place), barman, options_of(s3, "commands"))
         site.keeper().configure(check=False)
         yield site
+
+
+@pytest.fixture
+def elsewhere(commands_only: Site) -> Iterator[Site]:
+    """The same place for another server, whose settings are not written."""
+    with tempfile.TemporaryDirectory(prefix="lab-", dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        yield Site(Path(place), commands_only.programs, {**commands_only.store, "prefix": Path(place).name})
 
 
 def archiving(server: Server, command: str) -> None:
@@ -313,8 +321,7 @@ def test_a_life(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> 
     with load(server), nobody_sees(s3.secret_key):
         first = keeper.back_up("full", {}, Progress(None))
         second = keeper.back_up("full", {"why": "test"}, Progress(None))
-        segment = switched(server)
-    last = switched(server)
+    segment = switched(server)
     expected = server.query(ROWS)
 
     assert [record.id for record in keeper.backups([])] == [first.id, second.id]
@@ -332,8 +339,8 @@ def test_a_life(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> 
     assert f"shop/base/{first.id}/data.tar.gz" in keys and f"shop/base/{first.id}/backup.info" in keys
     assert f"shop/wals/0000000100000000/{segment}.gz" in keys
     names = list(keeper.wal.names())
-    assert names == sorted(names) and names[-1] == f"{last}.gz"
-    assert list(keeper.wal.names(after=f"{segment}.gz")) == names[names.index(f"{segment}.gz") + 1 :]
+    assert names == sorted(names) and names[-1] == f"{segment}.gz"
+    assert list(keeper.wal.names(after=names[1])) == names[2:]
     fetched_as_written(site, keeper, segment)
 
     with pytest.raises(CatalogError, match="holds another server's"):
@@ -419,7 +426,17 @@ def test_a_sas_token(barman: str, azure: AzureServer) -> None:
 ONE = "000000010000000000000001"
 
 
-@pytest.mark.parametrize("name", [ONE, f"{ONE}.partial", "00000002.history"])
+def segment_name(number: int) -> str:
+    return f"0000000100000000{number:08X}"
+
+
+def content_of(site: Site, name: str) -> bytes:
+    copy = site.directory / "copy"
+    assert site.keeper().wal.fetch(name, str(copy))
+    return copy.read_bytes()
+
+
+@pytest.mark.parametrize("name", [ONE, f"{segment_name(2)}.partial", "00000002.history"])
 def test_what_is_archived_is_never_overwritten(commands_only: Site, name: str) -> None:
     keeper = commands_only.keeper()
     command = keeper.wal.archive_command()
@@ -429,51 +446,48 @@ def test_what_is_archived_is_never_overwritten(commands_only: Site, name: str) -
     path.write_bytes(b"two" * 1000)
     code, said = commands_only.run(command, name)
     assert code == 1 and "differ" in said
-    (key,) = in_store(keeper, "shop")
-    assert key.endswith(f"/{name}.gz")
+    assert [key.rpartition("/")[2] for key in in_store(keeper, "shop") if name in key] == [f"{name}.gz"]
     if not name.endswith(".partial"):
-        copy = commands_only.directory / "copy"
-        assert keeper.wal.fetch(name, str(copy))
-        assert copy.read_bytes() == b"one" * 1000
+        assert content_of(commands_only, name) == b"one" * 1000
 
 
 def test_barman_itself_overwrites(commands_only: Site) -> None:
     """When this fails Barman has learned to refuse, and archive_command can be shorter."""
-    path = commands_only.write(ONE, b"one")
+    name = segment_name(3)
+    path = commands_only.write(name, b"one")
     bare = f'. {commands_only.config}/shop.barman.env; barman-cloud-wal-archive $BARMAN_WAL $BARMAN_STORE "$BARMAN_URL" shop %p'
-    assert commands_only.run(bare, ONE) == (0, "")
+    assert commands_only.run(bare, name) == (0, "")
     path.write_bytes(b"two")
-    assert commands_only.run(bare, ONE) == (0, "")
-    copy = commands_only.directory / "copy"
-    assert commands_only.keeper().wal.fetch(ONE, str(copy))
-    assert copy.read_bytes() == b"two"
+    assert commands_only.run(bare, name) == (0, "")
+    assert content_of(commands_only, name) == b"two"
 
 
 def test_a_segment_and_its_partial(commands_only: Site) -> None:
     """A promoted standby archived the beginning of a segment, the old primary all of it: two files."""
-    keeper = commands_only.keeper()
-    for name, content in ((f"{ONE}.partial", b"half"), (ONE, b"whole")):
-        commands_only.write(name, content)
-        assert commands_only.run(keeper.wal.archive_command(), name) == (0, "")
-    assert list(keeper.wal.names()) == [f"{ONE}.gz", f"{ONE}.partial.gz"]
-    commands_only.directory.joinpath("pg_wal", ONE).unlink()
-    commands_only.directory.joinpath("pg_wal").chmod(0o777)
-    assert commands_only.run(keeper.wal.restore_command(), ONE) == (0, "")
-    assert commands_only.directory.joinpath("pg_wal", ONE).read_bytes() == b"whole"
+    keeper, name = commands_only.keeper(), segment_name(4)
+    for file, content in ((f"{name}.partial", b"half"), (name, b"whole")):
+        commands_only.write(file, content)
+        assert commands_only.run(keeper.wal.archive_command(), file) == (0, "")
+    assert [found for found in keeper.wal.names() if name in found] == [f"{name}.gz", f"{name}.partial.gz"]
+    path = commands_only.directory / "pg_wal" / name
+    path.unlink()
+    assert commands_only.run(keeper.wal.restore_command(), name) == (0, "")
+    assert path.read_bytes() == b"whole"
 
 
-def test_another_compression_later(commands_only: Site) -> None:
+def test_another_compression_later(elsewhere: Site) -> None:
     """What is there by gzip is the same segment."""
-    path = commands_only.write(ONE, b"one")
-    keeper = commands_only.keeper()
-    assert commands_only.run(keeper.wal.archive_command(), ONE) == (0, "")
-    keeper = commands_only.keeper(compression="zstd", level=3)
+    path = elsewhere.write(ONE, b"one")
+    keeper = elsewhere.keeper()
+    keeper.configure(check=False)
+    assert elsewhere.run(keeper.wal.archive_command(), ONE) == (0, "")
+    keeper = elsewhere.keeper(compression="zstd", level=3)
     (step,) = keeper.configure(check=False)
     assert "shop.barman.env" in step.words
-    assert commands_only.run(keeper.wal.archive_command(), ONE) == (0, "")
+    assert elsewhere.run(keeper.wal.archive_command(), ONE) == (0, "")
     assert list(keeper.wal.names()) == [f"{ONE}.gz"]
     path.write_bytes(b"two")
-    assert commands_only.run(keeper.wal.archive_command(), ONE)[0] == 1
+    assert elsewhere.run(keeper.wal.archive_command(), ONE)[0] == 1
 
 
 def test_a_store_that_is_away(barman: str) -> None:
@@ -506,50 +520,48 @@ def test_a_store_that_is_away(barman: str) -> None:
                 work()
 
 
-def test_a_wrong_secret(commands_only: Site) -> None:
-    store = {**commands_only.store, "secret_key": "quite another one"}
-    keeper = commands_only.keeper(store=store)
+def test_a_wrong_secret(elsewhere: Site) -> None:
+    store = {**elsewhere.store, "secret_key": "quite another one"}
+    keeper = elsewhere.keeper(store=store)
     assert len(keeper.configure(check=False)) == 1
     with pytest.raises(ToolError, match="Forbidden") as said:
         keeper.check()
     assert "quite another one" not in str(said.value)
-    commands_only.write(ONE, b"one")
-    code, output = commands_only.run(keeper.wal.archive_command(), ONE)
+    elsewhere.write(ONE, b"one")
+    code, output = elsewhere.run(keeper.wal.archive_command(), ONE)
     assert code == 1 and "SignatureDoesNotMatch" in output and "quite another one" not in output
-    assert commands_only.run(keeper.wal.restore_command(), ONE)[0] == 255
+    assert elsewhere.run(keeper.wal.restore_command(), ONE)[0] == 255
 
 
-def test_a_bucket_that_is_missing(commands_only: Site) -> None:
-    keeper = commands_only.keeper(store={**commands_only.store, "bucket": "no-such-bucket"})
+def test_a_bucket_that_is_missing(elsewhere: Site) -> None:
+    keeper = elsewhere.keeper(store={**elsewhere.store, "bucket": "no-such-bucket"})
     keeper.configure(check=False)
     with pytest.raises(ToolError, match="no-such-bucket does not exist"):
         keeper.check()
-    commands_only.write(ONE, b"one")
-    code, said = commands_only.run(keeper.wal.archive_command(), ONE)
+    elsewhere.write(ONE, b"one")
+    code, said = elsewhere.run(keeper.wal.archive_command(), ONE)
     assert code == 1 and "NoSuchBucket" in said
 
 
-def test_a_codec_that_is_missing(commands_only: Site) -> None:
-    keeper = commands_only.keeper(extra={"wal_compression": "snappy"})
+def test_a_codec_that_is_missing(elsewhere: Site) -> None:
+    keeper = elsewhere.keeper(extra={"wal_compression": "snappy"})
     with pytest.raises(ToolError, match="lacks the Python module snappy"):
         keeper.configure(check=True)
 
 
-def test_files_that_the_owner_cannot_read(commands_only: Site) -> None:
-    store = {**commands_only.store, "ca_file": "/no/such/ca.pem"}
+def test_files_that_the_owner_cannot_read(elsewhere: Site) -> None:
+    store = {**elsewhere.store, "ca_file": "/no/such/ca.pem"}
     with pytest.raises(BadOption, match=f"cannot be read by {OWNER}"):
-        commands_only.keeper(store=store).configure(check=True)
+        elsewhere.keeper(store=store).configure(check=True)
 
 
-def test_profiles_are_the_owners(commands_only: Site) -> None:
-    """Keys of a profile, which lies in the home of the user who owns the server: here in a file that a variable names."""
-    keeper = commands_only.keeper(
-        store={**commands_only.store, "access_key": None, "secret_key": None, "profile": "pg"}
-    )
+def test_profiles_are_the_owners(elsewhere: Site) -> None:
+    """A profile is looked for in the home of the user who owns the server; this one has none."""
+    keeper = elsewhere.keeper(store={**elsewhere.store, "access_key": None, "secret_key": None, "profile": "pg"})
     keeper.configure(check=False)
-    text = (commands_only.config / "shop.barman.env").read_text()
+    text = (elsewhere.config / "shop.barman.env").read_text()
     assert "AWS_PROFILE=pg" in text and "SECRET" not in text
-    code, said = commands_only.run(keeper.wal.archive_command(), ONE)
+    code, said = elsewhere.run(keeper.wal.archive_command(), ONE)
     assert code == 1 and "The config profile (pg) could not be found" in said
 
 
