@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
 from lab.playbooks import ModuleResult, run_module, run_playbook, start_module
 from lab.restored import Restored
 from lab.servers import Server
@@ -357,6 +359,36 @@ def test_a_copy_that_was_killed_is_begun_anew(pair: Pair) -> None:
     running.process.terminate()
     assert "was stopped by SIGTERM" in running.result().msg
     assert not second.exists() and wait_until(lambda: not primary.query("SELECT 1 FROM pg_replication_slots"))
+
+
+def test_the_configuration_lies_elsewhere(pair: Pair) -> None:
+    """As Debian has it: no copy of the primary has a configuration."""
+    primary, standby = pair.primary, pair.standby
+    primary.stop()
+    own = {}
+    for server in (primary, standby):
+        place = primary.server_directory(f"etc of {server.data.name}")
+        for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+            shutil.copy(primary.data / name, place / name)
+            shutil.chown(place / name, primary.data.owner())
+        own[server.port] = place / "postgresql.conf"
+        with own[server.port].open("a") as stream:
+            stream.write(f"data_directory = '{server.data}'\nhba_file = '{place}/pg_hba.conf'\n")
+            stream.write(f"ident_file = '{place}/pg_ident.conf'\nport = {server.port}\n")
+    for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+        (primary.data / name).unlink()
+    instance = Instance(str(primary.data), str(primary.bindir), primary.data.owner(), str(own[primary.port]))
+    instance.start(str(primary.log))
+    assert "pg_createcluster" in pair.follow(settings={}).msg
+    assert ok(pair.follow(settings={}, config_file=str(own[standby.port])))["standby"]["state"] == "streaming"
+    # From now on the server itself tells where it is.
+    assert not ok(pair.follow(settings={}))["changed"]
+    agreed = {"force": True, "confirm": [f"127.0.0.1:{primary.port}"]}
+    ok(pair.ask("promoted", **agreed))
+    primary.psql("INSERT INTO t SELECT generate_series(100, 199)")
+    back = ok(pair.rejoin(settings={}, **consent(pair)))
+    assert back["standby"]["method"] == "rewind" and rows(primary) == 1
+    assert primary.query("SHOW config_file") == [(str(own[primary.port]),)]
 
 
 def test_playbooks(pair: Pair) -> None:

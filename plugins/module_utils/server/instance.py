@@ -128,9 +128,9 @@ def configuration_of(directory: str) -> Optional[str]:
             text = stream.read()
     except OSError:
         return None
-    for word in text.replace('"', " ").split():
-        if word.startswith("config_file="):
-            return word[len("config_file=") :]
+    for path in re.findall(r'"(?:--)?config_file=([^"]*)"', text):
+        if os.path.dirname(os.path.realpath(path)) != os.path.realpath(directory):
+            return str(path)
     return None
 
 
