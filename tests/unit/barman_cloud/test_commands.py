@@ -152,7 +152,7 @@ def test_programs_that_are_missing(shell: Shell) -> None:
     for program in (shell.directory / "bin").iterdir():
         program.unlink()
     code, said = shell.archive()
-    assert (code, "not found" in said) == (1, True)
+    assert (code, "barman-cloud-wal-restore" in said) == (1, True)
     assert shell.restore()[0] == 255
 
 
