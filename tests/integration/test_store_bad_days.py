@@ -855,13 +855,11 @@ def test_backups_that_the_store_has_locked(shop: Server, s3: S3Server) -> None:
     bucket = Bucket(s3, s3.make_bucket(f"locked-{secrets.token_hex(4)}", ObjectLockEnabledForBucket=True))
     options = bucket.options(object_lock="compliance", object_lock_for="1d")
     first = made(shop, options)["backup"]["id"]
-    done = back_up(shop, options, **SMALL, retention={"keep_last": 1}, databases=["shop"])
     again = back_up(shop, options, retention={"keep_last": 1})
-    assert not done.failed and not again.failed, done.msg + again.msg
-    assert again.changed and again.result["pruned"] == []
+    assert again.changed and again.result["pruned"] == [], again.msg
     assert first in warned(again) and "locked" in warned(again) and "stays" in warned(again)
     found = facts(options)
-    assert first in ids(found) and found["count"] == 3 and found["leftovers"] == [] and found["lock"] is None
+    assert first in ids(found) and found["count"] == 2 and found["leftovers"] == [] and found["lock"] is None
     readable(shop, options, first)
     # A backup that is asked to go says why it stays.
     refused(run_module("pg_backup", {"repository": options, "state": "absent", "id": first, **login(shop)}), "locked")
@@ -883,14 +881,13 @@ def test_others_in_the_bucket_keep_what_is_theirs(shop: Server, kept: Kept) -> N
     theirs = [f"{PREFIX} two/main/x/big", f"{PREFIX}/main2/{kept.id}/big"]
     for key in theirs:
         client.create_multipart_upload(Bucket=bucket.name, Key=key)
-    others.pop(2)  # is a leftover of ours, as it looks
     last = made(shop, bucket.options(), **SMALL, retention={"keep_last": 1})
     assert [entry["id"] for entry in last["pruned"]] == [kept.id]
     run_module("backup_prune", {"repository": bucket.options(), "retention": {"keep_last": 1}})
     assert ids(facts(bucket.options())) == [last["backup"]["id"]]
     assert set(others) <= set(bucket.all_keys())
     assert sorted(bucket.unfinished()) == sorted(theirs)
-    assert not [key for key in bucket.all_keys() if f"/main/{kept.id}" in key]
+    assert not [key for key in bucket.all_keys() if f"/main/{kept.id}/" in key]
 
 
 # Many
@@ -955,10 +952,9 @@ def test_secrets_are_said_to_nobody(
 ) -> None:
     key = bucket.server.secret_key
     both = [disk, {"name": "cloud", **bucket.options()}]
-    for given in (bucket.options(), both):
-        said = run_adhoc("holdfast.postgres.pg_backup", arguments(shop, given), "-vvv")
-        assert said.returncode == 0, said.stdout + said.stderr
-        assert key not in said.stdout + said.stderr + repr(said.tasks)
+    said = run_adhoc("holdfast.postgres.pg_backup", arguments(shop, both), "-vvv")
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert key not in said.stdout + said.stderr + repr(said.tasks)
     with way.rule(lambda request: HOLD if is_part(request) else None):
         module = start_module("pg_backup", arguments(shop, bucket.options(way)))
         running.append(module)
