@@ -166,6 +166,14 @@ def test_what_cannot_be_is_refused(pair: Pair, server_factory: Callable[..., Ser
         other.remove()
 
 
+def test_somebody_stays_the_primary(pair: Pair) -> None:
+    """Whoever mixes the two up would have two standbys."""
+    ok(pair.follow())
+    assert "is itself a standby" in pair.rejoin(**consent(pair)).msg
+    pair.primary.stop()
+    assert "Promote that one first" in pair.rejoin(**consent(pair)).msg
+
+
 def test_it_is_checked(pair: Pair) -> None:
     primary, standby = pair.primary, pair.standby
     assert "Cannot connect" in pair.ask("checked").msg
@@ -389,6 +397,20 @@ def test_the_configuration_lies_elsewhere(pair: Pair) -> None:
     back = ok(pair.rejoin(settings={}, **consent(pair)))
     assert back["standby"]["method"] == "rewind" and rows(primary) == 1
     assert primary.query("SHOW config_file") == [(str(own[primary.port]),)]
+
+
+def test_a_password_is_changed(pair: Pair) -> None:
+    primary, standby = pair.primary, pair.standby
+    primary.psql("CREATE ROLE replicator REPLICATION LOGIN PASSWORD 'old'")
+    ok(pair.follow(replication_user="replicator", replication_password="old"))
+    primary.psql("ALTER ROLE replicator PASSWORD 'new'; SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+    assert wait_until(lambda: "password authentication failed" in (standby.data / "holdfast-start.log").read_text())
+    refused = pair.follow(replication_user="replicator", replication_password="old").msg
+    assert "does not let" in refused and "password authentication failed" in refused
+    done = ok(pair.follow(replication_user="replicator", replication_password="new"))
+    assert done["standby"]["state"] == "streaming" and len(done["plan"]) == 1
+    primary.psql("INSERT INTO t VALUES (2)")
+    assert arrived(standby, 2)
 
 
 def test_playbooks(pair: Pair) -> None:

@@ -82,14 +82,14 @@ def promote(
         return outcome
     refuse_standby(facts.setting(connection, "data_directory") or "")
     alive = primary is not None and answers(primary.host, primary.port)
-    upstream = primary.open() if primary is not None and alive and primary.open else None
-    seen = outcome.seen = observe(connection, upstream)
     if primary is not None and alive and not agreed:
         raise ServerError(
             f"The primary at {primary.name} still answers. Two primaries take writes that never come together again (split brain). "
             "Stop it first, and see to it that it does not start again as a primary; the standby then has all that it wrote. If "
             f"both are to go on nevertheless, set force: true and confirm: [{primary.name}]."
         )
+    upstream = primary.open() if primary is not None and alive and primary.open else None
+    seen = outcome.seen = observe(connection, upstream)
     found = lagging(seen, limits.bytes, limits.seconds)
     if found:
         raise ServerError(

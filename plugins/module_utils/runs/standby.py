@@ -154,11 +154,16 @@ class StandbyRun:
         there = local.system_id()
         if there == self._upstream.system_id:
             local.refuse_self(self._upstream.started())
+            if self._upstream.identity.in_recovery and not local.is_standby:
+                raise ServerError(
+                    f"{self._upstream} is itself a standby, and the server in {self._directory} was a primary: if it followed, there would be "
+                    "no primary at all. Promote that one first (state: promoted, on its host)."
+                )
         return local
 
     def _state(self, local: Optional[Local]) -> Optional[str]:
         """What the primary says of it; None: nothing follows under its name."""
-        if local is None or not local.running:
+        if local is None or not local.running or not local.is_standby:
             return None
         row = self._upstream.replica(self._wish.name)
         return None if row is None else row["state"] or "streaming"
@@ -381,7 +386,7 @@ class StandbyRun:
         elif names:
             outcome.restart_required = bool(self._upstream.restarting(names))
             plan.append("reload its configuration")
-        elif self._state(local) is None:
+        elif not plan and self._state(local) is None:
             raise ServerError(
                 f"The standby in {self._directory} is set up as wanted and runs, and does not stream from {self._upstream}. "
                 f"{self._log_words()} Give it time, if it still reads WAL from an archive."
