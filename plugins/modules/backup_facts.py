@@ -83,7 +83,6 @@ options:
     description: How the engine compresses, where it has to know (V(barman_cloud)).
     type: str
     choices: [zstd, gzip, lz4, none]
-    default: zstd
   compression_level:
     description: Its level.
     type: int
@@ -381,7 +380,7 @@ def main() -> None:
             "archiving": {"type": "bool", "default": False},
             "engine": {"type": "str", "choices": argspec.ENGINES[1:]},
             "engine_config": {"type": "path"},
-            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},
             "details": {"type": "bool", "default": True},
             "limit": {"type": "int"},

@@ -170,10 +170,11 @@ options:
     choices: [client, server]
     default: client
   compression:
-    description: How artifacts are compressed, by the stock program of that name.
+    description:
+      - How artifacts are compressed, by the stock program of that name. By default V(zstd), and V(gzip) with V(barman_cloud), whose
+        backups know no zstd.
     type: str
     choices: [zstd, gzip, lz4, none]
-    default: zstd
   compression_level:
     description: Level of the compression. By default -1 for V(zstd) (C(--fast=1)), 1 for V(lz4), 6 for V(gzip).
     type: int
@@ -400,7 +401,7 @@ def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     params = module.params
     progress = Progress(None if module.check_mode else params["progress_file"])
     tiers = open_tiers(params)
-    compression = Compression(params["compression"], params["compression_level"])
+    compression = Compression(params["compression"] or "zstd", params["compression_level"])
     with workspace() as space:
         encryption = Encryption(params["encryption"], space)
         engine = choose(params, space, encryption)
@@ -455,7 +456,7 @@ def main() -> None:
             **argspec.ENGINE_OPTIONS["pg_dump"],
             **argspec.ENGINE_OPTIONS["pg_basebackup"],
             "jobs": {"type": "int", "default": 1},
-            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},
             "progress_file": {"type": "path"},
         },

@@ -228,7 +228,6 @@ options:
     description: Compression of the engine, where it has to know (V(barman_cloud)).
     type: str
     choices: [zstd, gzip, lz4, none]
-    default: zstd
   compression_level:
     description: Its level.
     type: int
@@ -534,7 +533,7 @@ def main() -> None:
             "allow_errors": {"type": "list", "elements": "str", "default": []},
             **argspec.ARCHIVER,
             **argspec.RECOVERY,
-            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},
             "scratch_dir": {"type": "path", "default": "/var/tmp"},
             "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},

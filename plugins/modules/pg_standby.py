@@ -101,7 +101,6 @@ options:
     description: How the engine compresses, where it wants to know.
     type: str
     choices: [zstd, gzip, lz4, none]
-    default: zstd
   compression_level:
     description: Its level.
     type: int
@@ -359,7 +358,7 @@ def main() -> None:
             "slot_name": {"type": "str"},
             "source": {"type": "str", "choices": ["primary", "backup"], "default": "primary"},
             "engine": {"type": "str", "choices": argspec.ENGINES},
-            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},
             "backup_id": {"type": "str", "default": "latest"},
             "owner": {"type": "str"},

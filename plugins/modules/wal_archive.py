@@ -72,10 +72,9 @@ options:
     type: bool
     default: false
   compression:
-    description: How segments are compressed.
+    description: How segments are compressed. By default V(zstd), and V(gzip) with V(barman_cloud), whose backups know no other.
     type: str
     choices: [zstd, gzip, lz4, none]
-    default: zstd
   compression_level:
     description: Level of the compression. By default the lowest.
     type: int
@@ -291,7 +290,7 @@ def main() -> None:
             "archive_command": {"type": "str"},
             "accept_unsafe": {"type": "bool", "default": False},
             "replace": {"type": "bool", "default": False},
-            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"], "default": "zstd"},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},
             "jobs": {"type": "int", "default": 1},
             "timeout": {"type": "float", "default": 60},

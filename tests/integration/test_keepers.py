@@ -47,7 +47,6 @@ def options_of(server: Server, engine: str, repository: dict[str, Any]) -> dict[
         "engine": engine,
         "repository": repository,
         "config_dir": str(config),
-        "compression": "gzip",
     }
     if engine == "barman_cloud":
         if not os.access(BARMAN, os.X_OK):

@@ -65,7 +65,7 @@ def open_archiver(params: Mapping[str, Any], host: Host) -> Archiver:
             "Use engine: pgbackrest, which encrypts it, or an encrypted file system.",
         )  # fmt: skip
     check_store(options, stores[0][2])
-    compression = Compression(params["compression"], params["compression_level"])
+    compression = Compression(params["compression"] or "zstd", params["compression_level"])
     server = check_name("server_name", params["server_name"])
     return FileArchiver(options["path"], server, host, compression, params["accept_new_server"])
 
@@ -77,7 +77,8 @@ def open_keeper(name: str, params: Mapping[str, Any], host: Host) -> Keeper:
         server_name=check_name("server_name", params["server_name"]),
         repositories=stores,
         encryption=params.get("encryption"),
-        compression=params["compression"],
+        # Barman's backups know no zstd.
+        compression=params["compression"] or ("gzip" if name == "barman_cloud" else "zstd"),
         level=params["compression_level"],
         jobs=params.get("jobs") or 1,
         config_dir=params["config_dir"],
