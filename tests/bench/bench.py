@@ -21,7 +21,7 @@ sys.path[:0] = [str(CHECKOUT / "tests"), str(CHECKOUT / ".work/collections")]
 from lab.installations import Installation, find_installations  # noqa: E402
 from lab.servers import Server, pick  # noqa: E402
 
-from bench import artifact, directory, many, pipelines  # noqa: E402
+from bench import artifact, directory, many, physical, pipelines  # noqa: E402
 from bench.common import Bench, Size  # noqa: E402
 from bench.place import Place  # noqa: E402
 
@@ -68,6 +68,9 @@ def sections(chosen: Sequence[str], size: Size) -> Iterator[tuple[str, str]]:
             words = about("")
             yield "Backups into a directory", f"{words}\n{directory.measure(bench, size)}"
             bench.clear()
+        if "physical" in chosen:
+            words = about(", S3 by moto with TLS on the same machine")
+            yield "Whole servers", f"{words}\n{physical.measure(bench, size)}"
         for name, (title, part) in STORE_PARTS.items():
             if name in chosen:
                 # Each has a store of its own: what an earlier one left slows none down.
@@ -81,15 +84,17 @@ def write(title: str, text: str) -> None:
     _head, *old = PAGE.read_text(encoding="utf-8").split("\n## ") if PAGE.exists() else [""]
     found = {section.partition("\n")[0]: section.partition("\n")[2].strip("\n") for section in old}
     found[title] = text.strip("\n")
-    titles = ["Backups into a directory", *(known for known, _part in STORE_PARTS.values())]
+    titles = ["Backups into a directory", "Whole servers", *(known for known, _part in STORE_PARTS.values())]
     body = "".join(f"\n## {known}\n\n{found[known]}\n" for known in titles if known in found)
     PAGE.write_text(HEAD + body, encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ["directory", "stores", *STORE_PARTS]
-    parser.add_argument("--only", nargs="+", choices=names, default=["directory", "stores"], help="parts to run")
+    names = ["directory", "physical", "stores", *STORE_PARTS]
+    parser.add_argument(
+        "--only", nargs="+", choices=names, default=["directory", "physical", "stores"], help="parts to run"
+    )
     parser.add_argument("--small", action="store_true", help="little data and one round, to try it")
     parser.add_argument("--size-mb", type=int, help=f"size of the database, by default {FULL.database}")
     parser.add_argument("--rounds", type=int, help=f"by default {FULL.rounds}")
