@@ -188,7 +188,7 @@ def test_tablespaces_elsewhere() -> None:
 
 
 def test_the_system_identifier_of_a_segment() -> None:
-    header = struct.pack("=HHIQI4xQII", 0xD110, 0x0002, 1, 0x4000000, 0, 7710541829953492190, 16 << 20, 8192)
-    assert listing.system_id(header) == "7710541829953492190"
-    assert listing.system_id(header[:39]) is None
-    assert listing.system_id(struct.pack("=HHIQI4xQII", 0xD110, 0, 1, 0, 0, 1, 0, 0)) is None
+    page = struct.pack("=HHIQI4xQII", 0xD110, 0x0002, 1, 0x4000000, 0, 7710541829953492190, 16 << 20, 8192)
+    assert header.system_id(page) == "7710541829953492190"
+    assert header.system_id(page[:39]) is None
+    assert header.system_id(struct.pack("=HHIQI4xQII", 0xD110, 0, 1, 0, 0, 1, 0, 0)) is None

@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import private, program
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.program import Barman
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import private
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 

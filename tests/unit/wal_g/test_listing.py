@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import MEGABYTE, SegmentSize
 
 SIZE = SegmentSize()
@@ -211,9 +212,9 @@ def page(info: int) -> bytes:
 
 
 def test_a_segment_says_whose_it_is() -> None:
-    assert listing.system_id(page(0x0002)) == listing.system_id(page(0x0007)) == "7507672962298572862"
-    assert listing.system_id(page(0x0001)) is None
-    assert listing.system_id(b"\x10\xd1") is None
+    assert header.system_id(page(0x0002)) == header.system_id(page(0x0007)) == "7507672962298572862"
+    assert header.system_id(page(0x0001)) is None
+    assert header.system_id(b"\x10\xd1") is None
 
 
 SPEC = {

@@ -19,7 +19,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_c
     commands,
     listing,
     options as words,
-    private,
     program,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.archive import BarmanWal
@@ -42,7 +41,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import check_store, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import completed
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import private
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
@@ -163,7 +164,7 @@ class BarmanCloud(Keeper):
             if not self.wal.fetch(first[:24], path):
                 return None
             with open(path, "rb") as stream:
-                return listing.system_id(stream.read(64))
+                return header.system_id(stream.read(64))
 
     def check(self) -> None:
         try:

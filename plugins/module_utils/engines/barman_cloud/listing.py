@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,7 +37,6 @@ _METHODS = {None: "none", "gz": "gzip", "bz2": "bzip2", "lz4": "lz4", "snappy": 
 _WHOLE = ("DONE", "WAITING_FOR_WALS")
 _UNFINISHED = ("FAILED", "STARTED", "EMPTY")
 WAITING = "waiting for the WAL of the backup to be archived"
-_LONG_HEADER = 0x0002  # XLP_LONG_HEADER: the page begins a segment
 
 
 @dataclass
@@ -260,14 +258,3 @@ def locations(record: Record, tablespaces: Mapping[str, str]) -> list[str]:
             )  # fmt: skip
         words += ["--tablespace", f"{name}:{new}"]
     return words
-
-
-def system_id(segment: bytes) -> Optional[str]:
-    """The system identifier in the first page of a WAL segment; None where that is none.
-
-    Source: src/include/access/xlog_internal.h (XLogLongPageHeaderData), in the byte order of the server's host.
-    """
-    if len(segment) < 40:
-        return None
-    _magic, info, _timeline, _position, _rest, identifier = struct.unpack_from("=HHIQI4xQ", segment)
-    return str(identifier) if info & _LONG_HEADER else None

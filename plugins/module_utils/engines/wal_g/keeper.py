@@ -22,7 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper i
     Step,
     WalArchive,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import listing, private, program
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import listing, program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.archive import WalGArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import (
     BACKUPS,
@@ -42,7 +42,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import check_store, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import completed
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import private
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
@@ -92,7 +94,7 @@ class WalG(Keeper):
 
     def configure(self, check: bool) -> list[Step]:
         self.version  # noqa: B018  (that it is there, and new enough)
-        content = (json.dumps(self._settings, indent=1, sort_keys=True) + "\n").encode()
+        content = json.dumps(self._settings, indent=1, sort_keys=True) + "\n"
         if private.is_there(self._configuration, content, self._host.owner):
             return []
         rehearse(self._program.path, self._host.owner, self._settings)
@@ -148,7 +150,7 @@ class WalG(Keeper):
             if not self.wal.fetch(first[:24], path):
                 return None
             with open(path, "rb") as stream:
-                return listing.system_id(stream.read(64))
+                return header.system_id(stream.read(64))
 
     def _write_only(self) -> bool:
         path = self._settings.get("WALG_PGP_KEY_PATH")
@@ -311,7 +313,7 @@ class WalG(Keeper):
             if spec is not None:
                 path = os.path.join(scratch, "restore_spec.json")
                 os.chmod(scratch, 0o711)  # the owner opens the file by its name
-                private.write(path, json.dumps(spec).encode(), self._host.owner)
+                private.write(path, json.dumps(spec), self._host.owner)
                 words += ["--restore-spec", path]
             try:
                 self._program.follow(progress, *words)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Optional
@@ -31,7 +30,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment impo
 
 _LABEL = re.compile("base_([0-9A-F]{24})(?:_D_([0-9A-F]{24}))?(?:_[0-9A-F]{8,16})?")
 _DOOMED = re.compile(r"will be deleted:\s*(\S+)")
-_LONG_HEADER = 0x0002  # XLP_LONG_HEADER: the page begins a segment
 
 
 def records(output: str, server_name: str, problems: list[str]) -> list[Record]:
@@ -153,17 +151,6 @@ def needed(name: str, kept: Iterable[Record], size: SegmentSize) -> bool:
 def first_segment(record: Record, size: SegmentSize) -> Segment:
     """The segment that a backup starts in."""
     return size.parse(record.id[5:29], "backup")
-
-
-def system_id(segment: bytes) -> Optional[str]:
-    """The system identifier in a WAL segment's first page; None where that is none.
-
-    Source: src/include/access/xlog_internal.h (XLogLongPageHeaderData); in the byte order of the host, as the data is.
-    """
-    if len(segment) < 40:
-        return None
-    _magic, info, _timeline, _position, _rest, identifier = struct.unpack_from("=HHIQI4xQ", segment)
-    return str(identifier) if info & _LONG_HEADER else None
 
 
 def restore_spec(
