@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 RECORDED = Path(__file__).parent / "recorded"
