@@ -75,13 +75,13 @@ class Places:
             shutil.rmtree(self.staged(path), ignore_errors=True)
 
     def check(self) -> None:
-        """Raises BadOption: a directory cannot be renamed, as a file system is mounted there."""
+        """Raises BadOption: nothing can take a directory's place, as a file system is mounted there."""
         for path in self.all:
             if os.path.ismount(path):
                 raise BadOption(
                     "data_directory",
                     path,
-                    "is a mount point, so it cannot be moved aside",
+                    "is a mount point, so nothing can take its place",
                     "Restore into a directory below it, or mount the file system one level higher.",
                 )
 

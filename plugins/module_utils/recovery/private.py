@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 
+_PLACE = "holdfast-recovery-"
+
+
 @dataclass(frozen=True)
 class Landing:
     """Where a recovery ended. ``commit_time``: of the last transaction that was replayed; None: there was none."""
@@ -46,13 +49,25 @@ class Landing:
     words: list[str]
 
 
+def end_interrupted(instance: Instance) -> None:
+    """Stop a private server that outlived the run that started it, and remove its socket's directory."""
+    if instance.pid() is None:
+        return
+    with open(os.path.join(instance.directory, "postmaster.pid"), encoding="utf-8") as stream:
+        lines = stream.read().splitlines()
+    instance.stop("immediate")
+    place = lines[4] if len(lines) > 4 else ""
+    if os.path.dirname(place) == "/tmp" and os.path.basename(place).startswith(_PLACE):
+        shutil.rmtree(place, ignore_errors=True)
+
+
 class PrivateServer:
     """The server of a data directory, started by us and for us alone. ``user`` is a superuser in it."""
 
     def __init__(self, instance: Instance, user: str, port: int) -> None:
         self._instance, self._user, self._port = instance, user, port
         # A socket's path has at most 107 bytes, and the owner must get there.
-        self._place = tempfile.mkdtemp(prefix="holdfast-", dir="/tmp")
+        self._place = tempfile.mkdtemp(prefix=_PLACE, dir="/tmp")
         owner = pwd.getpwnam(instance.owner)
         hba = os.path.join(self._place, "hba")
         with open(hba, "w", encoding="utf-8") as stream:
@@ -70,19 +85,16 @@ class PrivateServer:
         self.stop("immediate")
         shutil.rmtree(self._place, ignore_errors=True)
 
-    def start(self, reachable: bool) -> None:
-        """Start it. ``reachable``: it answers us already while it recovers."""
-        settings = private_settings(self._place, self._hba)
+    def start(self, reachable: bool, keep_archiving: bool) -> None:
+        """Start it. ``reachable``: it answers us already while it recovers. ``keep_archiving``: it is to archive later."""
+        settings = private_settings(self._place, self._hba, keep_archiving)
         # A standby that lacks connections or workers of its primary would wait, rather than recover.
         settings.update(hot_standby="on" if reachable else "off", port=str(self._port))
         argv = [self._instance.program("postgres"), "-D", self._instance.directory]
+        # A configuration that names a data directory names the final one.
+        argv += ["-c", f"data_directory={self._instance.directory}"]
         if self._instance.configuration:
-            argv += [
-                "-c",
-                f"config_file={self._instance.configuration}",
-                "-c",
-                f"data_directory={self._instance.directory}",
-            ]
+            argv += ["-c", f"config_file={self._instance.configuration}"]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
         with open(self.log, "wb") as log:

@@ -52,9 +52,19 @@ def _name(line: str) -> str:
     return found.group(1).lower() if found else ""
 
 
-def private_settings(socket_directory: str, hba_file: str) -> dict[str, str]:
+def included_directories(text: str) -> list[str]:
+    """The relative directories that a postgresql.conf includes: the server does not start without them."""
+    found = re.findall(r"^\s*include_dir(?:\s*=\s*|\s+)'?([^'#\n]+?)'?\s*(?:#.*)?$", text, re.MULTILINE | re.IGNORECASE)
+    return [name for name in found if not name.startswith("/")]
+
+
+def private_settings(socket_directory: str, hba_file: str, keep_archiving: bool) -> dict[str, str]:
     """What keeps a server to itself while it recovers: nobody reaches it, and it reaches nobody: it archives nothing, and
-    no subscription of it fetches anything. Its log goes to where it is read."""
+    no subscription of it fetches anything. Its log goes to where it is read.
+
+    ``keep_archiving``: it will archive again, so it remembers what is to be archived then. The history of the timeline that it
+    begins is marked in that very moment, or never, and without it the archive leads nobody there."""
+    archiving = {"archive_mode": "on", "archive_command": "", "archive_library": ""} if keep_archiving else {}
     return {
         "listen_addresses": "",
         "unix_socket_directories": socket_directory,
@@ -71,4 +81,5 @@ def private_settings(socket_directory: str, hba_file: str) -> dict[str, str]:
         "external_pid_file": "",
         "hot_standby": "on",
         "ssl": "off",
+        **archiving,
     }

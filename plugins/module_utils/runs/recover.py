@@ -24,14 +24,25 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ToolError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.places import (
     Places,
     is_empty,
     read_marker,
     write_marker,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private import Landing, PrivateServer
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.settings import AUTO, SIGNAL, quoted, rewrite
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private import (
+    Landing,
+    PrivateServer,
+    end_interrupted,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.settings import (
+    AUTO,
+    SIGNAL,
+    included_directories,
+    quoted,
+    rewrite,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource, as_backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.survey import survey, with_commits
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import give, put
@@ -43,7 +54,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_restore
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user, owner_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Coverage
@@ -179,18 +190,18 @@ class RecoverRun:
         return choice, self._records[choice.backup.id]
 
     def _owner(self) -> str:
-        if self._wish.owner:
-            return self._wish.owner
-        if os.path.isdir(self._directory):
-            return owner_of(self._directory)
-        if os.geteuid() == 0:
+        name = self._wish.owner
+        if name is None and os.path.isdir(self._directory):
+            name = owner_of(self._directory)
+        if name is None:
+            name = pwd.getpwuid(os.geteuid()).pw_name
+        as_user(name)  # it refuses who is nobody here
+        if pwd.getpwnam(name).pw_uid == 0:
             raise BadOption(
-                "owner",
-                None,
-                "is missing, and PostgreSQL does not run as root",
+                "owner", self._wish.owner, "means root, as whom PostgreSQL does not run",
                 "Name the user who is to own the server.",
-            )
-        return pwd.getpwuid(os.geteuid()).pw_name
+            )  # fmt: skip
+        return name
 
     def _places(self, record: Record) -> Places:
         known = {str(row["oid"]): row for row in record.server.get("tablespaces") or ()}
@@ -208,6 +219,7 @@ class RecoverRun:
 
     def _old_server(self, record: Record, programs: str, owner: str, places: Places) -> Optional[Instance]:
         """The server that is in the directory now; None when there is none. Raises what forbids to replace it."""
+        places.check()
         full = [path for path in places.all if not is_empty(path)]
         if self._directory not in full:
             if full:
@@ -224,7 +236,6 @@ class RecoverRun:
                 f"To replace what is in it (it is kept beside, under another name), set force: true and confirm: "
                 f"[{self._directory}]. Or name an empty directory.",
             )
-        places.check()
         instance = Instance(
             self._directory, programs, owner, self._wish.config_file or configuration_of(self._directory)
         )
@@ -295,9 +306,10 @@ class RecoverRun:
     def _act(
         self, choice: Choice, record: Record, places: Places, old: Optional[Instance], owner: str, programs: str
     ) -> None:
-        places.clear()
         stopped = False
         staged = places.staged(places.data)
+        end_interrupted(Instance(staged, programs, owner))
+        places.clear()
         try:
             self._source.lay_out(
                 record,
@@ -373,6 +385,9 @@ class RecoverRun:
             put(os.path.join(staged, "pg_hba.conf"), "local all all peer\n", owner)
             put(os.path.join(staged, "pg_ident.conf"), "", owner)
             return
+        with open(main, encoding="utf-8", errors="surrogateescape") as stream:
+            for name in included_directories(stream.read()):
+                make_directory(os.path.join(staged, name), owner)  # also when there was nothing in it
         for path in found:
             if os.path.dirname(path).startswith(os.path.dirname(main)):
                 inner = os.path.relpath(path, os.path.dirname(main))
@@ -406,7 +421,7 @@ class RecoverRun:
             last = choice.runs[-1]
             end = self._archive.size.end(Segment(last.timeline, last.last))
         with PrivateServer(instance, self._wish.user, _free_port()) as server:
-            server.start(reachable=action == "pause")
+            server.start(action == "pause", self._wish.keep_archiving)
             landing = server.follow(action, choice.backup.start_lsn, end, self._archive.size, self._progress)
             self._progress.step("stopping, to start it for all")
             server.stop()

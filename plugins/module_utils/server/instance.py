@@ -117,7 +117,10 @@ def last_words(log: str, lines: int = 12) -> str:
             text = stream.read()[-16384:].splitlines()
     except OSError:
         return "It wrote no log."
-    telling = [line for line in text if re.search(r"FATAL|PANIC|ERROR|HINT|DETAIL", line)] or text
+    # What is wrong in a configuration is told before the end, and as no more than a LOG.
+    telling = [
+        line for line in text if re.search(r"FATAL|PANIC|ERROR|HINT|DETAIL|configuration|parameter", line)
+    ] or text
     return "Its log says: " + " / ".join(line.strip() for line in telling[-lines:])
 
 
