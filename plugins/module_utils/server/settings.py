@@ -67,7 +67,8 @@ def normalise(name: str, value: str, kind: str, unit: Optional[str]) -> str:
             name, value, f"has a unit that does not fit (it is counted in {unit or 'no unit'})", "Use another."
         )
     step = int(base.group(1) or 1) * _UNITS[base.group(2)][1]
-    return str(round(number * _UNITS[given][1] / step))
+    counted = number * _UNITS[given][1] / step
+    return f"{counted:g}" if kind == "real" else str(round(counted))
 
 
 def differences(connection: Connection, wanted: Mapping[str, Optional[str]]) -> list[Change]:
