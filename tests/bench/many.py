@@ -19,13 +19,11 @@ from bench.place import BUCKET, Place
 THREADS = 16
 
 
-def listing(bench: Bench, place: Place, size: Size) -> str:
-    """Backups as a server makes them, made many by giving copies of its manifest other ids and times."""
-    prefix, times = "catalogue", Times()
-    given = {**place.options(prefix)}
+def populate(bench: Bench, place: Place, prefix: str, count: int) -> int:
+    """Backups as a server makes them: one, and copies of it with other ids and times. Returns how many objects each has."""
     bench.server.query("DROP DATABASE IF EXISTS tiny")
     bench.server.query("CREATE DATABASE tiny")
-    made = bench.at_server("pg_backup", repository=given, databases=["tiny"])["backup"]
+    made = bench.at_server("pg_backup", repository=place.options(prefix), databases=["tiny"])["backup"]
     repository = place.repository(prefix)
     kept = [info.key for info in repository.list(f"main/{made['id']}")]
     manifest = json.loads(repository.read(f"main/{made['id']}/manifest.json"))
@@ -41,7 +39,15 @@ def listing(bench: Bench, place: Place, size: Size) -> str:
             repository.write(name, json.dumps(content, indent=1).encode() if name.endswith("/manifest.json") else b"x")
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(one, range(size.backups - 1)))
+        list(pool.map(one, range(count - 1)))
+    return len(kept)
+
+
+def listing(bench: Bench, place: Place, size: Size) -> str:
+    """A catalogue of many backups."""
+    prefix, times = "catalogue", Times()
+    given, repository = place.options(prefix), place.repository(prefix)
+    objects = populate(bench, place, prefix, size.backups)
     times.take("without", lambda: bench.module("backup_facts", repository=given))
     times.take("index", lambda: refresh(repository, "main", NAME))
     for _round in range(size.rounds):
@@ -58,9 +64,7 @@ def listing(bench: Bench, place: Place, size: Size) -> str:
         Row("backup_facts without an index (once)", times["without"]),
         Row("the index written anew, all manifests read (once)", times["index"]),
     )
-    about = (
-        f"{size.backups} backups of {len(kept)} objects each; the index has {(info.size if info else 0) // 1024} KiB."
-    )
+    about = f"{size.backups} backups of {objects} objects each; the index has {(info.size if info else 0) // 1024} KiB."
     return f"{about}\n\n{rows}"
 
 

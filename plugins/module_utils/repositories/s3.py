@@ -31,6 +31,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.obj
     skew,
     transport,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3_listing import ahead, read_page
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 # Codes of the S3 API, and what to do about each. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -81,6 +82,7 @@ class S3(Store):
         self._options = options
         self.description = describe(options)
         self.client = make_client(options, transfer.concurrency)
+        self.client.meta.events.register("before-parse.s3.ListObjectsV2", read_page)
         key = options.get("sse_customer_key")
         self._customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": _customer_key(key)} if key else {}
         self._writing = self._write_options()
@@ -211,7 +213,7 @@ class S3(Store):
         return all(entry["Key"] != key for entry in found.get("Contents", ()))
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+        for page in ahead(self.client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)):
             for entry in page.get("Contents", ()):
                 yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"].timestamp(), entry["ETag"])
 
