@@ -87,8 +87,8 @@ options:
   staging_limit:
     description:
       - Bytes of a dump that lie in C(TMPDIR) at most, with O(format=directory), whose files pg_dump writes there. They are read while
-        they grow, and what was read is given back. When the repository is slower than the dump, pg_dump is stopped at the limit
-        until there is room. What it writes within a moment can come on top.
+        they grow, and what was read is given back. When the repository is slower than the dump, pg_dump is stopped at half of it
+        until there is room; the other half is for what it writes within a moment.
       - By default 1 GiB, and never more than half of what is free there.
     type: int
     default: 1073741824

@@ -593,6 +593,8 @@ def test_a_disk_too_small_for_staging(shop: Server, kept: Kept) -> None:
     place = Path(tempfile.mkdtemp(prefix="lab-"))
     try:
         with fault.small_filesystem(place, "4m"):
+            full = place / "full"
+            full.write_bytes(bytes(4 * 1024 * 1024 - 300_000))
             given = arguments(shop, kept.bucket.options(), format="directory")
             refused(
                 run_module("pg_backup", given, env={"TMPDIR": str(place)}),
@@ -601,7 +603,7 @@ def test_a_disk_too_small_for_staging(shop: Server, kept: Kept) -> None:
                 "TMPDIR",
                 "another format",
             )
-            assert list(place.iterdir()) == []
+            assert list(place.iterdir()) == [full]
             # The other formats need no such place.
             done = run_module("pg_backup", {**given, "format": "custom"}, env={"TMPDIR": str(place)})
             assert not done.failed, done.msg

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump import growing, staging, watch
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file import FileRepository
+from lab.http_fault import HOLD, Answer, HttpProxy, Request, is_part
 from lab.playbooks import ModuleResult, RunningModule, run_module, start_module
 from lab.servers import Server
 from lab.stores import S3Server
@@ -112,12 +116,12 @@ def test_a_manifest_on_a_disk_that_belongs_to_somebody_else(wide: Server, tmp_pa
 
 # Staging
 
-LIMIT = 16 * MIB
+LIMIT = 48 * MIB
 # One table is larger than the limit, several are begun at once, and there are large objects, which have files of their own.
 FILL = """
 CREATE TABLE large AS
 SELECT n, (SELECT string_agg(md5((n * 1000 + m)::text), '') FROM generate_series(1, 400) AS m) AS text
-FROM generate_series(1, 4000) AS n;
+FROM generate_series(1, 6000) AS n;
 CREATE TABLE medium AS SELECT * FROM large WHERE n <= 1000;
 CREATE TABLE other AS SELECT * FROM large WHERE n % 5 = 0;
 CREATE TABLE nothing (n int);
@@ -158,12 +162,25 @@ def lying_in(place: Path) -> int:
     return total
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
-def test_the_directory_format_is_staged_within_its_limit(wide: Server, s3: S3Server, place: Path, jobs: int) -> None:
-    login = {**wide.login(), "bin_dir": str(wide.bindir)}
+def dumped(server: Server, repository: Options, **options: Any) -> Options:
+    where = {**server.login(), "bin_dir": str(server.bindir), "repository": repository, "databases": ["wide"]}
+    return {**where, "globals": False, "format": "directory", "staging_limit": LIMIT, "compression": "none", **options}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "least", "options"),
+    [
+        (1, LIMIT / 4, {}),
+        (3, LIMIT / 4, {"compression": "zstd", "encryption": {"method": "aes256", "passphrase": "not said"}}),
+        (3, 0, {"compression": "gzip"}),  # pg_dump compresses by itself, and is the slower one
+    ],
+    ids=["one job", "encrypted", "compressed by pg_dump"],
+)
+def test_the_directory_format_is_staged_within_its_limit(
+    wide: Server, s3: S3Server, place: Path, jobs: int, least: float, options: Options
+) -> None:
     # Slower than the dump: so it has to wait.
-    given = {**login, "repository": on_s3(s3, bandwidth_limit=40 * MIB), "databases": ["wide"], "globals": False}
-    given |= {"format": "directory", "jobs": jobs, "staging_limit": LIMIT, "compression": "none"}
+    given = dumped(wide, on_s3(s3, bandwidth_limit=20 * MIB), jobs=jobs, **options)
     running = start_module("pg_backup", given, env={"TMPDIR": str(place)})
     most = 0
     while running.process.poll() is None:
@@ -173,12 +190,116 @@ def test_the_directory_format_is_staged_within_its_limit(wide: Server, s3: S3Ser
     assert done.changed and not done.failed, done.msg
     assert list(place.iterdir()) == []
     backup = done.result["backup"]
-    assert backup["warnings"] == [] and backup["raw_size"] == backup["size"]
-    dumped = sum(artifact["size"] for artifact in backup["artifacts"])
-    print(f"{dumped / MIB:.0f} MiB went through {most / MIB:.1f} MiB")
-    assert dumped > 4 * LIMIT and LIMIT / 2 < most < 1.5 * LIMIT
-    back = {**login, "repository": given["repository"], "databases": ["wide"], "target_db": "back", "jobs": jobs}
+    assert backup["warnings"] == [] and (options or backup["raw_size"] == backup["size"])
+    print(f"{backup['size'] / MIB:.0f} MiB, {most / MIB:.1f} MiB at once")
+    assert least < most < LIMIT < backup["size"]
+    back = {key: given[key] for key in (*wide.login(), "bin_dir", "repository", "databases", "jobs")}
+    back |= {"target_db": "back", **{key: value for key, value in options.items() if key == "encryption"}}
     restored = run_module("pg_restore", back)
     assert restored.changed and not restored.failed, restored.msg
     assert wide.query(SUMS, "back") == wide.query(SUMS, "wide")
     wide.psql("DROP DATABASE back;")
+
+
+def processes(name: str, place: Path) -> dict[int, str]:
+    """Processes of this name that write below a directory, each with its state (T: stopped)."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if words and words[0].endswith(name.encode()) and any(str(place).encode() in word for word in words):
+                found[int(entry.name)] = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def until(what: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", ["the module", "its group", "told to stop"])
+def test_a_run_that_ends_while_pg_dump_is_stopped(wide: Server, s3: S3Server, place: Path, how: str) -> None:
+    repository = on_s3(s3)
+    with HttpProxy(s3.port) as way, way.rule(lambda request: HOLD if is_part(request) else None):
+        given = dumped(wide, {**repository, "endpoint_url": way.url}, jobs=2)
+        running = start_module("pg_backup", given, env={"TMPDIR": str(place)})
+        until(lambda: len(processes("pg_dump", place)) == 3)
+        until(lambda: set(processes("pg_dump", place).values()) == {"T"})
+        if how == "its group":
+            running.kill()
+        else:
+            running.process.send_signal(signal.SIGTERM if how == "told to stop" else signal.SIGKILL)
+        if how == "told to stop":
+            way.release()
+            assert "SIGTERM" in running.result(60).msg
+            assert list(place.iterdir()) == []
+        # Nobody goes on, and nobody keeps a snapshot of the server.
+        until(lambda: not processes("pg_dump", place))
+        running.process.wait()
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'wide' AND pid <> pg_backend_pid()"
+    until(lambda: wide.query(asked, "wide") == [(0,)])
+    after = run_module("pg_backup", dumped(wide, repository, jobs=2), env={"TMPDIR": str(place)})
+    assert after.changed and not after.failed, after.msg
+    found = run_module("backup_facts", {"repository": repository}).result["ansible_facts"]["holdfast_backups"]
+    assert [entry["id"] for entry in found["backups"]] == [after.result["backup"]["id"]] and found["leftovers"] == []
+    assert list(place.iterdir()) == []
+
+
+def test_a_store_that_refuses_half_way(wide: Server, s3: S3Server, place: Path) -> None:
+    denied = Answer(403, "AccessDenied", "Access Denied")
+
+    def hit(request: Request) -> bool:
+        return is_part(request) and request.query["partNumber"] == "3"
+
+    with HttpProxy(s3.port) as way, way.rule(lambda request: denied if hit(request) else None):
+        repository = on_s3(s3)
+        given = dumped(wide, {**repository, "endpoint_url": way.url}, jobs=3)
+        done = run_module("pg_backup", given, env={"TMPDIR": str(place)})
+    assert done.failed and "may not UploadPart" in done.msg and "Traceback" not in done.stdout + done.stderr
+    assert processes("pg_dump", place) == {} and list(place.iterdir()) == []
+    found = run_module("backup_facts", {"repository": repository}).result["ansible_facts"]["holdfast_backups"]
+    assert (found["count"], found["leftovers"], found["lock"]) == (0, [], None)
+    assert "Uploads" not in s3.client().list_multipart_uploads(Bucket=repository["bucket"])
+
+
+# A program that writes as pg_dump does: files one after another, and at the end one that lists them.
+WRITER = 'for file in 1 2 3 4 5 6; do cat "$0" > "$1/$file.dat"; done; echo "all of them" > "$1/toc.dat"'
+
+
+@pytest.mark.parametrize("what", ["as ever", "no watch", "events lost", "space that stays"])
+def test_what_the_system_cannot_do(place: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """All files come whole, whatever the kernel and the file system lack."""
+    if what == "no watch":
+
+        def none_left(path: str) -> None:
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(staging, "Watch", none_left)
+    if what == "events lost":
+        monkeypatch.setattr(watch.Watch, "events", lambda self, seconds: iter([watch.Event("", False, True)]))
+    if what == "space that stays":
+        monkeypatch.setattr(growing, "_give_back", lambda fd, start, size: None)
+    got: dict[str, bytes] = {}
+
+    def put(name: str, stream: growing.Following) -> None:
+        data = b""
+        while more := stream.read(65536):
+            data += more
+            time.sleep(0.001)
+        stream.check()
+        got[name] = data
+
+    path, source, told = place / "dump", place / "source", list[int]()
+    source.write_bytes(secrets.token_bytes(3_000_000))
+    command = Command(["sh", "-c", WRITER, str(source), str(path)])
+    doubt = staging.dump(command, str(path), 4 * MIB, 2, put, told.append)
+    assert (doubt is None) == (what in ("as ever", "space that stays"))
+    assert list(path.iterdir()) == []
+    assert got.pop("toc.dat") == b"all of them\n"
+    assert sorted(got) == [f"{number}.dat" for number in range(1, 7)]
+    assert all(data == source.read_bytes() for data in got.values())
+    assert told == sorted(told)

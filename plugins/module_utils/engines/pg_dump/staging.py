@@ -4,8 +4,8 @@
 """A dump in the directory format on its way: pg_dump writes many files at once, and they are read while they grow.
 
 Each is read by one of as many threads as pg_dump has jobs, in the order in which they were begun: so each file that is open has
-its reader, and the space behind the readers is given back. When more lies on the disk than is allowed, since stores are
-slower than the dump, pg_dump is stopped until there is room.
+its reader, and the space behind the readers is given back. When half of what is allowed lies on the disk, since stores are
+slower than the dump, pg_dump is stopped until there is room; the other half is for what it writes until it is looked at.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Put = Callable[[str, Following], None]
 
 
 def dump(command: Command, path: str, limit: int, jobs: int, put: Put, tell: Callable[[int], None]) -> Optional[str]:
-    """Run pg_dump, which writes into the new directory ``path``, and ``put`` each of its files. About ``limit`` bytes lie there
-    at most, and never more than half of what is free. ``tell`` hears twice a second how many bytes were read.
+    """Run pg_dump, which writes into the new directory ``path``, and ``put`` each of its files. ``limit`` bytes lie there at
+    most, and no more than half of what is free. ``tell`` hears twice a second how many bytes were read.
 
     Returns a warning where the whole dump had to be written first.
 
@@ -138,25 +138,23 @@ class Staging:
         keeper.result()
 
     def _keep(self, watch: Watch, session: Session, over: Event) -> None:
-        stopped, before, due = False, 0, 0.0
+        stopped, due = False, 0.0
         while not over.is_set():
             if not self._hear(watch):
                 session.go_on()
                 return
-            began = time.monotonic()
-            if began < due:
+            if time.monotonic() < due:
                 continue
+            began = time.thread_time()
             taken, unread = self._look()
-            if stopped and (taken <= self._limit // 2 or not unread):
+            if stopped and (taken <= self._limit // 4 or not unread):
                 session.go_on()
                 stopped = False
-            elif (
-                not stopped and unread and taken + (taken - before) > self._limit
-            ):  # as much may come until the next look
+            elif not stopped and unread and taken > self._limit // 2:
                 session.stop()
                 stopped = True
-            before, now = taken, time.monotonic()
-            due = now + max(_LOOK, 10 * (now - began))  # many files take long to look at
+            # Many files take long to look at.
+            due = time.monotonic() + max(_LOOK, 10 * (time.thread_time() - began))
 
     def _hear(self, watch: Watch) -> bool:
         """Begin with files that were begun. Returns whether all can be known that happens."""
