@@ -381,6 +381,17 @@ def test_what_is_refused(shop: Server, tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.tar*")) == []
 
 
+def test_a_corrupted_page(server_factory: Callable[..., Server], tmp_path: Path) -> None:
+    server = server_factory(16, initdb=("--data-checksums",))
+    server.psql(FILL + "CHECKPOINT;")
+    path = server.data / server.query("SELECT pg_relation_filepath('items')")[0][0]
+    server.stop()
+    fault.flip_byte(path, 8192 * 3 + 4000)
+    server.start()
+    refused(run_module("pg_backup", arguments(server, tmp_path)), "checksum", "No backup was made")
+    assert facts(tmp_path)["count"] == 0 and facts(tmp_path)["leftovers"] == []
+
+
 def test_without_its_wal_it_needs_an_archive(server_factory: Callable[..., Server]) -> None:
     server = server_factory(15, settings={"archive_mode": "on"})
     server.psql(FILL)

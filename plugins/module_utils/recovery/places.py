@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -45,6 +46,31 @@ def write_marker(directory: str, owner: str, content: Mapping[str, Any]) -> None
         json.dump(content, stream, indent=1)
     entry = pwd.getpwnam(owner)
     os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+@contextlib.contextmanager
+def alone(directory: str) -> Iterator[None]:
+    """Nobody else restores into the directory meanwhile. A run that is killed lets go.
+
+    Raises:
+        ServerError: somebody does.
+    """
+    path = f"{directory}{STAGED}.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.path.samestat(os.fstat(fd), os.stat(path))  # else who held it has just ended
+        except OSError:
+            mine = False
+        if not mine:
+            raise ServerError(f"Another restore into {directory} is at work. Wait for its end.")
+        try:
+            yield
+        finally:
+            os.unlink(path)
+    finally:
+        os.close(fd)
 
 
 @dataclass

@@ -27,6 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.places import (
     Places,
+    alone,
     is_empty,
     read_marker,
     write_marker,
@@ -131,7 +132,9 @@ class RecoverRun:
         self._plan(choice, record, places, old, owner)
         if check:
             return self.outcome
-        self._act(choice, record, places, old, owner, programs)
+        make_directory(os.path.dirname(self._directory), owner)
+        with alone(self._directory):
+            self._act(choice, record, places, old, owner, programs)
         return self.outcome
 
     # What to do
@@ -249,19 +252,27 @@ class RecoverRun:
                 f"{self._directory} is of PostgreSQL {major}, the backup {record.id} of {record.server['version']}. Restore into "
                 "an empty directory."
             )
-        there = instance.control().get("Database system identifier")
         mine = record.server.get("system_id")
-        if mine and there != mine and not self._wish.accept_new_server:
-            raise ServerError(
-                f"{self._directory} is another server (system identifier {there}) than the backup's ({mine}). If it is to be "
-                "replaced nevertheless, set accept_new_server: true."
-            )
+        if mine and not self._wish.accept_new_server:
+            self._check_same(instance, str(mine))
         if instance.pid() is not None and not self._wish.stop_server:
             raise ServerError(
                 f"A server is running in {self._directory} (process {instance.pid()}). Stop it, or let this be done with "
                 "stop_server: true."
             )
         return instance
+
+    def _check_same(self, instance: Instance, mine: str) -> None:
+        """Raises ServerError: another server is in the directory, or one so damaged that it does not tell."""
+        way_out = "If it is to be replaced nevertheless, set accept_new_server: true."
+        try:
+            there = instance.control().get("Database system identifier")
+        except ServerError as exc:
+            raise ServerError(f"Which server it is that is to be replaced cannot be told: {exc}. {way_out}") from exc
+        if there != mine:
+            raise ServerError(
+                f"{self._directory} is another server (system identifier {there}) than the backup's ({mine}). {way_out}"
+            )
 
     def _check_space(self, record: Record, places: Places) -> None:
         sizes = [record.raw_size] if record.artifacts else [record.scope.get("size")]
