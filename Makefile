@@ -13,10 +13,11 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test lint sanity unit integration matrix test-stores wal-g bench clean
+.PHONY: help setup demo test lint sanity unit integration matrix test-extended test-stores wal-g bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
+	@echo "make test-extended  what takes long: every bad day of stores, each engine in depth, standbys"
 	@echo "make test-stores  the same through Ceph's S3, where it is installed"
 	@echo "make bench  ours and the guides' pipelines, side by side"
 
@@ -68,8 +69,16 @@ unit: setup
 integration: setup matrix
 	@tests/tools/install_stores.sh
 	@tests/tools/install_barman.sh
+	@tests/tools/install_pgbackrest.sh
+	$(PY) -m pytest -q -m "not extended" tests/integration
+
+# Every bad day of stores, each engine in depth, standbys, twenty random moments: half an hour.
+test-extended: setup
+	@tests/tools/install_stores.sh
+	@tests/tools/install_barman.sh
 	@tests/tools/install_patroni.sh
-	$(PY) -m pytest -q tests/integration
+	@tests/tools/install_pgbackrest.sh
+	$(PY) -m pytest -q -rs -m extended tests/integration
 
 # Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.
 test-stores: setup

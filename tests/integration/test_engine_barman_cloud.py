@@ -41,6 +41,8 @@ from lab.restored import Restored
 from lab.servers import Server, system_user
 from lab.stores import AzureServer, GcsServer, S3Server
 
+pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
+
 OWNER = system_user().pw_name
 INSTALLED = Path(CHECKOUT) / ".work" / "barman"
 ARCHIVING = {"archive_mode": "on", "archive_command": "/bin/false", "timezone": "America/New_York"}

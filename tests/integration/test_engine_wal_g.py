@@ -42,6 +42,8 @@ from lab.playbooks import CHECKOUT
 from lab.servers import Server, free_port, system_user
 from lab.stores import S3Server
 
+pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
+
 OWNER = system_user().pw_name
 SETTINGS = {"archive_mode": "on", "archive_command": "/bin/false", "wal_keep_size": "512MB", "wal_level": "replica"}
 Options = dict[str, Any]

@@ -27,9 +27,12 @@ NEEDED = ("patroni", "etcd")
 MISSING = [name for name in NEEDED if shutil.which(name) is None]
 if installation(15) is None:
     MISSING.append("PostgreSQL 15")
-pytestmark = pytest.mark.skipif(
-    bool(MISSING), reason=f"{', '.join(MISSING)} not installed (tests/tools/install_patroni.sh does it for root)"
-)
+pytestmark = [
+    pytest.mark.extended,  # apart from `make test`, which is to stay short
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"{', '.join(MISSING)} not installed (tests/tools/install_patroni.sh does it for root)"
+    ),
+]
 PASSWORD = "lab 'secret'"
 
 

@@ -25,6 +25,8 @@ from lab.restored import Restored
 from lab.servers import Server
 from lab.stores import S3Server
 
+pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
+
 SECRET = "a pass phrase: with 'everything' \\ in it"
 AES256 = {"method": "aes256", "passphrase": SECRET}
 SLOW = 2 * 1024 * 1024  # bytes per second, so that "half-way" is easy to meet

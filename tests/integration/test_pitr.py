@@ -27,6 +27,8 @@ from lab.playbooks import ModuleResult, run_module, start_module
 from lab.restored import Restored
 from lab.servers import Server
 
+pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
+
 SEED = 20261121
 # Twenty moments over three versions; a segment of 1 MB makes many of them.
 MOMENTS = {15: 7, 16: 7, 18: 6}

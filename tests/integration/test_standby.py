@@ -20,6 +20,8 @@ from lab.playbooks import ModuleResult, run_module, run_playbook, start_module
 from lab.restored import Restored
 from lab.servers import Server
 
+pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
+
 SETTINGS = {"full_page_writes": "on", "wal_log_hints": "on", "wal_keep_size": "64MB"}
 REPLICATOR = "repl'i: \\cator"
 

@@ -42,6 +42,8 @@ from lab.playbooks import ModuleResult, RunningModule, collections_path, run_adh
 from lab.servers import Server
 from lab.stores import AzureServer, GcsServer, S3Server
 
+pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
+
 Options = dict[str, Any]
 PART = 5 * 1024 * 1024
 PREFIX = "back ups/ü/one"

@@ -24,6 +24,8 @@ from lab.playbooks import ModuleResult, RunningModule, run_module, start_module
 from lab.servers import Server
 from lab.stores import S3Server
 
+pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
+
 Options = dict[str, Any]
 MIB = 1024 * 1024
 
