@@ -28,7 +28,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.co
     restore_command,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.keeper import WalG
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.listing import system_id
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
@@ -38,6 +37,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.header import system_id
 from lab.playbooks import CHECKOUT
 from lab.servers import Server, free_port, system_user
 from lab.stores import S3Server
