@@ -561,7 +561,7 @@ def test_killed_half_way_and_run_again(idle: History) -> None:
     target = {"lsn": idle.moments[3].lsn}
     with Restored(server, "again") as new:
         staged = new.data.with_name(new.data.name + ".holdfast-restore")
-        for condition in (lambda: (staged / "base").exists(), lambda: (staged / "postmaster.pid").exists()):
+        for condition in ((staged / "base").exists, (staged / "postmaster.pid").exists):
             running = start_module("pg_restore", arguments(idle, new, target))
             assert wait_until(condition), running.result().msg
             os.kill(running.process.pid, signal.SIGKILL)

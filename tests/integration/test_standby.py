@@ -351,7 +351,7 @@ def test_a_copy_that_was_killed_is_begun_anew(pair: Pair) -> None:
     primary, standby = pair.primary, pair.standby
     staged = standby.data.with_name("standby.holdfast-restore")
     running = start_module("pg_standby", pair.options(primary, standby, max_rate=1000))
-    assert wait_until(lambda: (staged / "base").is_dir())
+    assert wait_until((staged / "base").is_dir)
     running.kill()
     assert not standby.data.exists() and staged.exists()
     assert wait_until(lambda: primary.query("SELECT 1 FROM pg_stat_replication") == [])
@@ -365,7 +365,7 @@ def test_a_copy_that_was_killed_is_begun_anew(pair: Pair) -> None:
     other = pair.options(primary, standby, max_rate=1000, data_directory=str(standby.data) + " 2", slot_name="other")
     running = start_module("pg_standby", other)
     second = Path(other["data_directory"] + ".holdfast-restore")
-    assert wait_until(lambda: (second / "base").is_dir())
+    assert wait_until((second / "base").is_dir)
     running.process.terminate()
     assert "was stopped by SIGTERM" in running.result().msg
     assert not second.exists() and wait_until(lambda: not primary.query("SELECT 1 FROM pg_replication_slots"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from integration.conftest import hard16, pg16, server_factory, wiped  # noqa: F401  (fixtures)
 from lab.stores import CephServer
 
 

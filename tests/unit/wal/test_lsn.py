@@ -57,7 +57,7 @@ def test_what_is_no_position(text: str) -> None:
 
 def test_distances_are_bytes() -> None:
     distance = Lsn.parse("1/0", "lsn") - Lsn.parse("0/FFFFFF00", "lsn")
-    assert distance == 256 and type(distance) is int
+    assert distance == 256 and not isinstance(distance, Lsn)
     assert max(Lsn(5), Lsn(9)) == Lsn(9)
 
 

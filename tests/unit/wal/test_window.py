@@ -35,9 +35,14 @@ def backup(number: int, timeline: int = 1, **more: Any) -> Backup:
 
 
 def archive(
-    *runs: tuple[int, int, int], commits: tuple[Commit, ...] = (), texts: dict[int, str] = HISTORIES
+    *runs: tuple[int, int, int], commits: tuple[Commit, ...] = (), texts: dict[int, str] | None = None
 ) -> Archive:
-    return Archive(Coverage(Run(*run) for run in runs), Timelines.from_texts(texts, [1]), SIZE, commits)
+    return Archive(
+        Coverage(Run(*run) for run in runs),
+        Timelines.from_texts(HISTORIES if texts is None else texts, [1]),
+        SIZE,
+        commits,
+    )
 
 
 def commit(number: int, timeline: int = 1, **more: Any) -> Commit:
