@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from lab import fault
 from lab.compare import Snapshot, assert_same, snapshot
-from lab.harddata import HardData
+from lab.harddata import HOSTILE, SHOP, HardData
 from lab.playbooks import ModuleResult, run_module, start_module
 from lab.restored import Restored
 from lab.servers import Server
@@ -189,7 +189,8 @@ def test_the_hard_data(request: pytest.FixtureRequest, originals: Facts, tmp_pat
         done = ok(restore(hard.server, repository, new, **wanted))
         assert done["changed"] and done["recovery"]["state"] == "promoted"
         assert not ok(restore(hard.server, repository, new, **wanted))["changed"]
-        assert_same(originals(hard), snapshot(new), ignore=UNLOGGED)
+        databases = [SHOP, HOSTILE] if store == "s3" else None  # the other form of this version is compared whole
+        assert_same(originals(hard), snapshot(new, databases), databases, ignore=UNLOGGED)
         located = new.query("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname !~ '^pg_' ORDER BY 1")
         assert [row[0] for row in located] == sorted(moved.values())
         assert hard.server.pid
