@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Optional
+from typing import BinaryIO, NamedTuple, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import Listing, archive_id
@@ -137,10 +137,12 @@ class PgBackRestWal(WalArchive):
                     raise WalError(f"{name} could not be fetched from {self.description}. {exc}") from exc
                 self._unpack(stored, fetched)
             # archive-get does not look whether it got what was archived.
-            with open(fetched, "rb") as stream:
-                if stored.checksum and hashlib.sha1(stream.read()).hexdigest() != stored.checksum:
+            with open(os.open(fetched, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+                if stored.checksum and _sha1(stream) != stored.checksum:
                     raise WalError(f"{stored.name} in {self.description} is damaged: it is not what its name says.")
-            shutil.copyfile(fetched, path)
+                stream.seek(0)
+                with open(path, "wb") as target:
+                    shutil.copyfileobj(stream, target)
             return True
 
     def _find(self, name: str) -> Optional[_Stored]:
@@ -166,3 +168,10 @@ class PgBackRestWal(WalArchive):
                 pump([reading, *Compression(method).decompress()], subprocess.DEVNULL, stream)
             except ToolError as exc:
                 raise WalError(f"{stored.name} could not be fetched from {self.description}. {exc}") from exc
+
+
+def _sha1(stream: BinaryIO) -> str:
+    digest = hashlib.sha1()
+    for data in iter(lambda: stream.read(1024 * 1024), b""):
+        digest.update(data)
+    return digest.hexdigest()

@@ -33,6 +33,8 @@ _TYPES = {"zstd": "zst", "gzip": "gz", "lz4": "lz4", "none": "none"}
 NEVER = "9999999"
 #: seconds that it waits for a byte; it tries four times
 IO_TIMEOUT = 15
+#: where acknowledgements of segments and locks are, and what runs in the background writes; of the system's configuration.
+#: Beside another one, as whoever keeps that may not write to these.
 SPOOL, LOG = "/var/spool/pgbackrest", "/var/log/pgbackrest"
 #: our name of archive-push-queue-max, which says what it does
 LOSES_WAL = "lose_wal_beyond"
@@ -96,7 +98,8 @@ def configuration(
     if options.jobs < 1:
         raise BadOption("jobs", options.jobs, "is not a number of processes", "Use 1 or more.")
     extra, losing = _extra(options.extra)
-    spool = extra.get("spool-path", SPOOL)
+    beside = "" if options.config_dir.startswith("/etc/") else os.path.join(options.config_dir, "pgbackrest")
+    spool = extra.get("spool-path", f"{beside}/spool" if beside else SPOOL)
     found: dict[str, str] = {
         "compress-type": _TYPES[options.compression],
         **(
@@ -109,7 +112,7 @@ def configuration(
         "spool-path": spool,
         # In /tmp, where it is by default, anybody could be first.
         "lock-path": f"{spool}/lock",
-        "log-path": LOG,
+        "log-path": f"{beside}/log" if beside else LOG,
         "io-timeout": str(IO_TIMEOUT),
         # Else a backup waits for the next checkpoint, which may be minutes away.
         "start-fast": "y",

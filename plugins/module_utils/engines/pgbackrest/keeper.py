@@ -85,22 +85,27 @@ class PgBackRest(Reader):
 
     def configure(self, check: bool) -> list[Step]:
         self._check_version()
+        for store in self._stores:
+            if store["type"] == "file" and not os.path.isdir(store["path"]):
+                raise RepositoryError(f"{store['path']} is not there, or no directory. Create it, or mount it.")
         changes = self._changes()
         if changes:
             # A configuration that does not work would stop an archive that does.
             with self._rehearsal() as program:
                 self._refuse(self._look(program).states)
         steps = []
-        for path in self._directories():
-            steps.append(Step(f"create the directory {path} for {self._host.owner}"))
-            if not check:
-                files.make_directory(path, self._host.owner)
         for path, text, mode in changes:
             what = "pgBackRest's secrets" if mode == 0o600 else "pgBackRest's configuration"
             steps.append(Step(f"write {path}, {what}, with mode {mode:04o}"))
             if not check:
                 files.write(path, text, mode, self._host.owner)
-        return steps
+        return steps + self._make(self._work_directories(), check)
+
+    def _make(self, paths: Sequence[str], check: bool) -> list[Step]:
+        for path in paths:
+            if not check:
+                files.make_directory(path, self._host.owner)
+        return [Step(f"create the directory {path} for {self._host.owner}") for path in paths]
 
     def _changes(self) -> list[tuple[str, str, int]]:
         """The files that are not yet as they should be, secrets first: path, text, mode."""
@@ -110,34 +115,33 @@ class PgBackRest(Reader):
         ]
         return [change for change in wanted if not files.is_there(*change, self._host.owner)]
 
-    def _directories(self) -> list[str]:
-        """The directories that are missing.
-
-        Raises:
-            RepositoryError: a repository's directory is not there, or cannot be written to.
-            BadOption: another one cannot.
-        """
+    def _work_directories(self) -> list[str]:
+        """Those that are missing. Raises BadOption: one that is there is not the owner's to write to."""
         made, owner = self._configuration, self._host.owner
         missing = []
-        for store in self._stores:
-            if store["type"] == "file":
-                if not os.path.isdir(store["path"]):
-                    raise RepositoryError(f"{store['path']} is not there, or no directory. Create it, or mount it.")
-                path = place(store)
-                if not os.path.isdir(path):
-                    missing.append(path)
-                elif not files.may(owner, "-w", path):
-                    raise RepositoryError(
-                        f"{owner}, who owns the server, may not write to {path}. Let it belong to that user."
-                    )
-        for option, directory in (("spool-path", made.spool), ("lock-path", made.locks), ("log-path", made.logs)):
-            if directory is not None and not os.path.isdir(directory):
-                missing.append(directory)
-            elif directory is not None and not files.may(owner, "-w", directory):
+        for option, path in (("spool-path", made.spool), ("lock-path", made.locks), ("log-path", made.logs)):
+            if path is not None and not os.path.isdir(path):
+                missing.append(path)
+            elif path is not None and not files.may(owner, "-w", path):
                 raise BadOption(
-                    f"engine_options.{option}", directory, f"is not for {owner} to write to",
+                    f"engine_options.{option}", path, f"is not for {owner} to write to",
                     "Name another directory; it is made when it is not there.",
                 )  # fmt: skip
+        return missing
+
+    def _repository_directories(self) -> list[str]:
+        """Those that are missing. Raises RepositoryError: one that is there is not the owner's to write to."""
+        missing, owner = [], self._host.owner
+        for store in self._stores:
+            if store["type"] != "file":
+                continue
+            path = place(store)
+            if not os.path.isdir(path):
+                missing.append(path)
+            elif not files.may(owner, "-w", path):
+                raise RepositoryError(
+                    f"{owner}, who owns the server, may not write to {path}. Let it belong to that user."
+                )
         return missing
 
     @contextlib.contextmanager
@@ -188,6 +192,7 @@ class PgBackRest(Reader):
         for state in states:
             if state.system_id not in (None, mine):
                 raise CatalogError(self._anothers(self._descriptions[state.number - 1], str(state.system_id), mine))
+        steps = self._make(self._repository_directories(), check)
         missing = [state for state in states if state.readable and not state.has_stanza]
         if missing and not check:
             try:
@@ -196,7 +201,7 @@ class PgBackRest(Reader):
                 if number(exc.said) == _ANOTHER_SERVER:
                     raise CatalogError(self._anothers(self._stanza, "another one", mine)) from exc
                 raise ToolError(f"pgBackRest could not make its stanza. {exc}") from exc
-        return [
+        return steps + [
             Step(f"create pgBackRest's stanza {self._stanza} in {self._descriptions[state.number - 1]}")
             for state in missing
         ]
@@ -218,9 +223,11 @@ class PgBackRest(Reader):
         words = [f"--type={TYPES[kind]}", *(f"--annotation={key}={value}" for key, value in annotations.items())]
         made: dict[str, list[str]] = {}
         failures = []
+        total = self._last_size()
         for repository, description in enumerate(self._descriptions, 1):
             try:
-                label, warnings = self._back_up_to(repository, [*words, f"--repo={repository}"], kind, progress)
+                progress.step(f"backing up by pgBackRest ({kind}) to {description}", total)
+                label, warnings = self._back_up_to([*words, f"--repo={repository}"], total, progress)
                 made.setdefault(label, []).extend(warnings)
             except ToolError as exc:
                 failures.append(f"{description}: {exc}")
@@ -238,12 +245,8 @@ class PgBackRest(Reader):
         records[label].warnings += made[label]
         return records[label]
 
-    def _back_up_to(
-        self, repository: int, words: Sequence[str], kind: str, progress: Progress
-    ) -> tuple[str, list[str]]:
+    def _back_up_to(self, words: Sequence[str], total: Optional[int], progress: Progress) -> tuple[str, list[str]]:
         """The label of a backup that was made, and what pgBackRest warned of."""
-        total = self._size_now()
-        progress.step(f"backing up by pgBackRest ({kind}) to {self._descriptions[repository - 1]}", total)
         labels: list[str] = []
         warnings: list[str] = []
 
@@ -257,7 +260,7 @@ class PgBackRest(Reader):
             raise ToolError("It ended well, and named no backup. Do not rely on it.")
         return labels[0], warnings
 
-    def _size_now(self) -> Optional[int]:
+    def _last_size(self) -> Optional[int]:
         """Bytes of the last backup here, for how far this one is; None: there is none."""
         with contextlib.suppress(ToolError, CatalogError, RepositoryError):
             sizes = [record.scope["size"] for record in self.backups([])]

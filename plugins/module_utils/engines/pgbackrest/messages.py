@@ -38,7 +38,11 @@ _ADVICE = (
     (r"\[050\]", "Another pgBackRest works on the same stanza: wait for it to end."),
     (r"\[068\]|\[087\]", "Set archiving up first (holdfast.postgres.wal_archive), and restart the server where that is due."),
     (r"\[082\]", "The server does not archive: its log has the words of archive_command."),
-    ("unable to find primary cluster", "Does the server run, and is it the primary? For a standby give pg2-host and pg2-path in engine_options, and backup-standby: y."),
+    (
+        "unable to find primary cluster",
+        "Does the server run, and is it the primary? For a standby give pg2-host and pg2-path in engine_options, and "
+        "backup-standby: y.",
+    ),
     ("is this version of PostgreSQL supported", "Install a newer pgBackRest."),
     ("was previously stopped|stop file exists", "Somebody stopped it: pgbackrest start lets it work again."),
     ("No space left", "Make room there."),

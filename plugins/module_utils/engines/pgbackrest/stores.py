@@ -14,7 +14,6 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
 Version = tuple[int, ...]
@@ -196,8 +195,8 @@ def _moving(store: Mapping[str, Any], version: Version) -> Settings:
         _since(_TAGS, version, "repository.tags", tags)
     # Small files together: a request for each would take longer than the copy.
     found: Settings = [("bundle", "y"), *(("storage-tag", f"{key}={value}") for key, value in tags.items())]
-    if store.get("part_size") not in (None, STORE["part_size"]["default"]):
-        found.append(("storage-upload-chunk-size", str(store["part_size"])))
+    # By its default of 5 MiB most segments would go up in two parts, which are four requests.
+    found.append(("storage-upload-chunk-size", str(store["part_size"])))
     return found
 
 
