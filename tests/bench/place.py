@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,11 +30,13 @@ class Place:
     """A store with one bucket, and the ways into it: ours, boto3's, the CLI's. Plain HTTP, as all share the machine's cores."""
 
     def __init__(self, directory: Path) -> None:
+        others = sessions()
         self.server: CephServer | S3Server = (
             S3Server(tls=False) if CephServer.missing() else CephServer(capacity=CAPACITY)
         )
         self.server.make_bucket(BUCKET)
         self.name = self.server.name
+        self._sessions = sessions() - others
         self._warm()
         self._configuration = directory / "aws.conf"
         self._configuration.write_text("[default]\ns3 =\n  addressing_style = path\n")
@@ -54,6 +59,11 @@ class Place:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.server.close()
+
+    def seconds(self) -> float:
+        """The processor time that the store has taken so far."""
+        ticks = sum(int(words[11]) + int(words[12]) for words in processes() if words[3] in self._sessions)
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def options(self, prefix: str) -> dict[str, Any]:
         """The module option `repository`."""
@@ -102,3 +112,15 @@ class Place:
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
             "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         }
+
+
+def processes() -> Iterator[list[str]]:
+    """Of each process, what proc(5) says behind its name: state, parent, group, session, …, user time, system time, …"""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            yield stat.read_text().rpartition(")")[2].split()
+
+
+def sessions() -> set[str]:
+    """Those that programs lead which this one started, as the store's do."""
+    return {words[3] for words in processes() if words[1] == str(os.getpid())}

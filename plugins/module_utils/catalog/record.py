@@ -81,6 +81,10 @@ class Record:
         return {"format": FORMAT, **vars(self), "artifacts": artifacts, "size": self.size, "raw_size": self.raw_size}
 
 
+_RECORD = frozenset(item.name for item in fields(Record))
+_ARTIFACT = tuple(item.name for item in fields(Artifact))
+
+
 def encode(record: Record) -> bytes:
     """A manifest."""
     return (json.dumps(record.to_dict(), indent=1, ensure_ascii=False, sort_keys=False) + "\n").encode()
@@ -102,11 +106,8 @@ def decode(data: bytes, where: str) -> Record:
                 f"The manifest {where} has format {version}; this version of holdfast.postgres reads up to {FORMAT}. "
                 "Update the collection, or restore by hand with the RESTORE.txt beside it."
             )
-        known = {item.name for item in fields(Record)}
-        values = {name: value for name, value in content.items() if name in known}
-        values["artifacts"] = [
-            Artifact(**{item.name: entry[item.name] for item in fields(Artifact)}) for entry in content["artifacts"]
-        ]
+        values = {name: value for name, value in content.items() if name in _RECORD}
+        values["artifacts"] = [Artifact(**{name: entry[name] for name in _ARTIFACT}) for entry in content["artifacts"]]
         record = Record(**values)
         if not isinstance(record.server, dict):
             raise TypeError("server is not an object")

@@ -250,7 +250,7 @@ class ObjectRepository(Repository):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         base = self.key(prefix) + "/" if prefix else self._prefix
         for info in self._listing(base):
-            yield replace(info, key=info.key[len(self._prefix) :])
+            yield ObjectInfo(info.key[len(self._prefix) :], info.size, info.modified, info.tag)
 
     def _listing(self, base: str) -> Iterator[ObjectInfo]:
         try:
