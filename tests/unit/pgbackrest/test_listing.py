@@ -6,6 +6,7 @@ bucket, a backup with damage put into it, dry runs, and repositories that cannot
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ SYSTEM = "7710535130345447407"
 
 
 def text(name: str) -> str:
-    return (RECORDED / name).read_text(encoding="utf-8", errors="replace")
+    encoded = RECORDED / f"{name}.b64"  # with a wrong passphrase it prints what is no text
+    data = base64.b64decode(encoded.read_bytes()) if encoded.exists() else (RECORDED / name).read_bytes()
+    return data.decode("utf-8", errors="replace")
 
 
 def changed(change: Any) -> str:
