@@ -16,10 +16,11 @@ import itertools
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Optional, Union
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing, ObjectUnreadable
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 
@@ -44,12 +45,8 @@ def read_one(repository: Repository, server: str, backup_id: str) -> Found:
 
 def read_all(repository: Repository, server: str, name: re.Pattern[str]) -> Iterator[tuple[str, Found]]:
     """Each backup's id and manifest (None: an interrupted one has none), in the order of the ids."""
-    there = _manifests(repository, server, name)
-    known = [
-        (backup_id, text.encode())
-        for backup_id, mark, text in _lines(repository, server)
-        if there.get(backup_id) == mark
-    ]
+    there, lines = _look(repository, server, name)
+    known = [(backup_id, text.encode()) for backup_id, mark, text in lines if there.get(backup_id) == mark]
     rest = set(there).difference(backup_id for backup_id, _text in known)
     return heapq.merge(known, _fetch(repository, server, sorted(rest), there), key=lambda entry: entry[0])
 
@@ -58,8 +55,9 @@ def refresh(repository: Repository, server: str, name: re.Pattern[str]) -> None:
     """Write the index anew, if it lacks many."""
     if not repository.remote:
         return
-    there = {backup_id: mark for backup_id, mark in _manifests(repository, server, name).items() if mark}
-    known = sum(there.get(backup_id) == mark for backup_id, mark, _text in _lines(repository, server))
+    found, lines = _look(repository, server, name)
+    there = {backup_id: mark for backup_id, mark in found.items() if mark}
+    known = sum(there.get(backup_id) == mark for backup_id, mark, _text in lines)
     if len(there) - known < STALE:
         return
     rows = (
@@ -70,15 +68,29 @@ def refresh(repository: Repository, server: str, name: re.Pattern[str]) -> None:
     repository.write(f"{server}/{INDEX}", gzip.compress("".join(rows).encode(), 1, mtime=0))
 
 
+def _look(
+    repository: Repository, server: str, name: re.Pattern[str]
+) -> tuple[dict[str, Optional[str]], Sequence[tuple[str, str, str]]]:
+    """What there is and what the index says, asked for at the same time."""
+    lines = Background(lambda: list(_lines(repository, server)))
+    return _manifests(repository, server, name), lines.result()
+
+
 def _manifests(repository: Repository, server: str, name: re.Pattern[str]) -> dict[str, Optional[str]]:
     """Each backup's id, and the mark of its manifest (None: there is none)."""
     found: dict[str, Optional[str]] = {}
+    unfinished = Background(lambda: repository.unfinished(server))
     there = ((info.key, info.tag) for info in repository.list(server))
-    for key, tag in itertools.chain(there, ((key, None) for key in repository.unfinished(server))):
+    for key, tag in itertools.chain(there, _unmarked(unfinished)):
         backup_id, slash, rest = key[len(server) + 1 :].partition("/")
         if slash and name.fullmatch(backup_id):
             found[backup_id] = tag if rest == MANIFEST else found.get(backup_id)
     return found
+
+
+def _unmarked(keys: Background[Sequence[str]]) -> Iterator[tuple[str, None]]:
+    for key in keys.result():
+        yield key, None
 
 
 def _lines(repository: Repository, server: str) -> Iterator[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ import base64
 import datetime
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
@@ -72,6 +73,19 @@ _TRANSIENT = (
     "RequestTimeout",
     "Throttling",
 )
+
+
+# What a preflight asks of a bucket, all at once.
+_SETTINGS = (
+    "get_bucket_policy_status",
+    "get_bucket_acl",
+    "get_public_access_block",
+    "get_bucket_encryption",
+    "get_bucket_versioning",
+    "get_bucket_lifecycle_configuration",
+    "get_object_lock_configuration",
+)
+Settings = Mapping[str, Optional[dict[str, Any]]]
 
 
 class S3(Store):
@@ -289,7 +303,9 @@ class S3(Store):
         prefix = f"{self._options['prefix'].strip('/')}/".lstrip("/")  # all that least privilege may list
         asked = self.client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
         found += skew(asked["ResponseMetadata"]["HTTPHeaders"].get("date"))
-        return found + self._inspect_access() + self._inspect_keeping(retention)
+        with ThreadPoolExecutor(len(_SETTINGS)) as pool:
+            settings = dict(zip(_SETTINGS, pool.map(self._ask, _SETTINGS)))
+        return found + self._inspect_access(settings) + self._inspect_keeping(settings, retention)
 
     def _ask(self, operation: str) -> Optional[dict[str, Any]]:
         """A setting of the bucket; empty where it has none, None where we may not ask, or the store knows no such thing."""
@@ -303,40 +319,40 @@ class S3(Store):
                 return None
             raise
 
-    def _inspect_access(self) -> list[Finding]:
+    def _inspect_access(self, settings: Settings) -> list[Finding]:
         found = []
-        status = self._ask("get_bucket_policy_status")
+        status = settings["get_bucket_policy_status"]
         if status and status.get("PolicyStatus", {}).get("IsPublic"):
             found.append(Finding("error", "the bucket's policy lets everybody in: block public access"))
-        acl = self._ask("get_bucket_acl")
+        acl = settings["get_bucket_acl"]
         for grant in (acl or {}).get("Grants", ()):
             if str(grant.get("Grantee", {}).get("URI", "")).endswith(("/AllUsers", "/AuthenticatedUsers")):
                 found.append(
                     Finding("error", f"everybody has {grant.get('Permission')} on the bucket (its ACL): take that back")
                 )
-        block = self._ask("get_public_access_block")
+        block = settings["get_public_access_block"]
         if block is not None and not all(block.get("PublicAccessBlockConfiguration", {"": False}).values()):
             found.append(
                 Finding("warning", "public access to the bucket is not blocked altogether (public access block)")
             )
         if acl is not None and not found:
             found.append(Finding("fine", "the bucket is not public"))
-        encryption = self._ask("get_bucket_encryption")
+        encryption = settings["get_bucket_encryption"]
         if encryption is not None and not encryption and not self._options.get("sse") and not self._customer:
             found.append(
                 Finding("warning", "the store does not encrypt the bucket by default: set repository.sse or encryption")
             )
         return found
 
-    def _inspect_keeping(self, retention: int) -> list[Finding]:
+    def _inspect_keeping(self, settings: Settings, retention: int) -> list[Finding]:
         found = []
-        versioning = self._ask("get_bucket_versioning")
+        versioning = settings["get_bucket_versioning"]
         versioned = bool(versioning and versioning.get("Status") == "Enabled")
         if versioning is not None:
             words = "versions are kept: what is deleted or overwritten can be brought back"
             bare = "versioning is off: who has the keys can delete every backup for good"
             found.append(Finding("fine", words) if versioned else Finding("warning", bare))
-        rules = (self._ask("get_bucket_lifecycle_configuration") or {}).get("Rules", [])
+        rules = (settings["get_bucket_lifecycle_configuration"] or {}).get("Rules", [])
         if versioned and not any("NoncurrentVersionExpiration" in rule for rule in rules):
             found.append(
                 Finding(
@@ -357,7 +373,7 @@ class S3(Store):
                         f"the lifecycle rule {rule.get('ID')!r} deletes objects after {days} days, retention wants longer",
                     )
                 )
-        config = (self._ask("get_object_lock_configuration") or {}).get("ObjectLockConfiguration", {})
+        config = (settings["get_object_lock_configuration"] or {}).get("ObjectLockConfiguration", {})
         if self._options.get("object_lock") and config.get("ObjectLockEnabled") != "Enabled":
             found.append(
                 Finding(
