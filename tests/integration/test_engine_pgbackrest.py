@@ -259,8 +259,19 @@ def site15(server_factory: Callable[..., Server], s3: S3Server) -> Site:
     )
 
 
-def in_a_directory(server: Server, name: str = "repository", **options: Any) -> Site:
-    directory = server.directory / name
+@pytest.fixture(scope="module")
+def pg15(server_factory: Callable[..., Server]) -> Server:
+    """One for several sites, each by a name of its own."""
+    return new_server(server_factory, 15)
+
+
+@pytest.fixture(scope="module")
+def pg18(server_factory: Callable[..., Server]) -> Server:
+    return new_server(server_factory, 18)
+
+
+def in_a_directory(server: Server, **options: Any) -> Site:
+    directory = server.directory / "repository"
     directory.mkdir(exist_ok=True)
     return Site(server, store(type="file", path=str(directory)), **options)
 
@@ -347,8 +358,8 @@ def test_life_of_a_server_in_a_bucket(site15: Site) -> None:
     life(site15)
 
 
-def test_life_of_a_newer_server_in_a_directory(server_factory: Callable[..., Server]) -> None:
-    life(in_a_directory(new_server(server_factory, 18), compression="gzip"))
+def test_life_of_a_newer_server_in_a_directory(pg18: Server) -> None:
+    life(in_a_directory(pg18, compression="gzip"))
 
 
 # Secrets
@@ -427,10 +438,10 @@ def tls_before(port: int, directory: Path) -> Iterator[tuple[int, str]]:
             relays.shutdown()
 
 
-def test_a_store_that_never_answers_does_not_hold_us_up(server_factory: Callable[..., Server], s3: S3Server) -> None:
+def test_a_store_that_never_answers_does_not_hold_us_up(pg15: Server, s3: S3Server) -> None:
     with silent_server() as port:
         silent = {**s3_store(s3, "nowhere"), "endpoint_url": f"https://localhost:{port}"}
-        site = Site(new_server(server_factory, 15), silent, extra={"io-timeout": "2"})
+        site = Site(pg15, silent, server_name="silent", extra={"io-timeout": "1"})
         began = time.monotonic()
         with pytest.raises(RepositoryError, match="Nothing answers there"):
             site.keeper.configure(False)
@@ -439,7 +450,7 @@ def test_a_store_that_never_answers_does_not_hold_us_up(server_factory: Callable
 
 
 @pytest.mark.parametrize("key", ["shared", "sas"])
-def test_azure(server_factory: Callable[..., Server], azure: AzureServer, key: str) -> None:
+def test_azure(pg15: Server, azure: AzureServer, key: str) -> None:
     container = azure.make_container(f"pgbackrest-{key}")
     token = azure.sas(container, "rwdlc", datetime.now(timezone.utc) + timedelta(hours=1))
     options = {"account_key": azure.account_key} if key == "shared" else {"sas_token": f"?{token}"}
@@ -451,7 +462,7 @@ def test_azure(server_factory: Callable[..., Server], azure: AzureServer, key: s
         ca_file=str(azure.ca_file),
         **options,
     )
-    site = Site(new_server(server_factory, 15), made).set_up()
+    site = Site(pg15, made, server_name=f"azure-{key}").set_up()
     brief(site)
     assert token not in (site.configuration / "pgbackrest.conf").read_text()
 
@@ -468,28 +479,26 @@ def brief(site: Site) -> None:
     assert [found.id for found in site.keeper.backups([])] == [record.id]
 
 
-def test_google(server_factory: Callable[..., Server], gcs: GcsServer) -> None:
+def test_google(pg15: Server, gcs: GcsServer) -> None:
     """By a token, as the emulator wants none of Google's; TLS is put before it, as pgBackRest speaks nothing else."""
-    server = new_server(server_factory, 15)
-    with tls_before(gcs.port, server.server_directory("certificate")) as (port, ca_file):
+    with tls_before(gcs.port, pg15.server_directory("certificate")) as (port, ca_file):
         made = store(
             type="gcs", bucket=gcs.make_bucket("pgbackrest"), endpoint_url=f"https://localhost:{port}",
             ca_file=ca_file, credentials_file="/no/file",
         )  # fmt: skip
-        shutil.chown(ca_file, owner_of(str(server.data)))
-        brief(Site(server, made, extra={"repo1-gcs-key-type": "token"}).set_up())
+        shutil.chown(ca_file, owner_of(str(pg15.data)))
+        brief(Site(pg15, made, server_name="google", extra={"repo1-gcs-key-type": "token"}).set_up())
 
 
-def test_one_of_two_repositories_is_lost(server_factory: Callable[..., Server], s3: S3Server) -> None:
-    server = new_server(server_factory, 15)
-    directory = store(type="file", path=str(server.server_directory("repository")))
+def test_one_of_two_repositories_is_lost(pg15: Server, s3: S3Server) -> None:
+    directory = store(type="file", path=str(pg15.server_directory("second")))
     bucket = s3_store(s3, s3.make_bucket("two"))
-    site = Site(server, bucket, directory, extra={"io-timeout": "1"}).set_up()
-    rows = work(server)
+    site = Site(pg15, bucket, directory, server_name="two", extra={"io-timeout": "0.5"}).set_up()
+    rows = work(pg15)
     record = site.keeper.back_up("full", {}, QUIET)
     there = list(site.keeper.backups([]))
     assert [found.scope["repositories"] for found in there] == [[1], [2]] and there[0].id == record.id
-    archived(server)
+    archived(pg15)
     names = list(site.keeper.wal.names())
     with refusing_port() as port:
         # On a new host the configuration can be written even so.
@@ -504,27 +513,26 @@ def test_one_of_two_repositories_is_lost(server_factory: Callable[..., Server], 
             assert query("SELECT count(*) FROM work") == str(rows)
 
 
-def test_one_of_two_repositories_fails_and_the_other_has_its_backup(
-    server_factory: Callable[..., Server],
-) -> None:
-    server = new_server(server_factory, 15)
-    two = [store(type="file", path=str(server.server_directory(name))) for name in ("first", "second")]
-    site = Site(server, *two).set_up()
-    closed = Path(two[0]["path"]) / "pgbackrest/backup/main"
-
+def test_one_of_two_repositories_fails_and_the_other_has_its_backup(pg15: Server) -> None:
+    two = [store(type="file", path=str(pg15.server_directory(name))) for name in ("closed", "open")]
+    site = Site(pg15, *two, server_name="half").set_up()
+    closed = Path(two[0]["path"]) / "pgbackrest/backup/half"
     closed.chmod(0o500)
-    with pytest.raises(ToolError, match=r"first.*Permission denied.*The other repositories have theirs: 2"):
-        site.keeper.back_up("full", {}, QUIET)
+    try:
+        with pytest.raises(ToolError, match=r"closed.*Permission denied.*The other repositories have theirs: 2"):
+            site.keeper.back_up("full", {}, QUIET)
+    finally:
+        closed.chmod(0o750)
     assert [found.scope["repositories"] for found in site.keeper.backups([])] == [[2]]
 
 
 # Other servers
 
 
-def test_another_server_is_refused(site15: Site, server_factory: Callable[..., Server]) -> None:
+def test_another_server_is_refused(site15: Site, pg15: Server) -> None:
     site15.set_up()
     other = Site(
-        new_server(server_factory, 15),
+        pg15,
         *site15.options.repositories,
         encryption=site15.options.encryption,
     )
@@ -566,11 +574,11 @@ def test_a_segment_with_other_content_is_refused(site15: Site) -> None:
     assert different.returncode and "already exists" in different.stdout
 
 
-def test_a_server_that_is_too_new_is_refused(server_factory: Callable[..., Server]) -> None:
+def test_a_server_that_is_too_new_is_refused(pg18: Server) -> None:
     path = shutil.which("pgbackrest")
     if path is None or "2.4" not in run_as(None, [path, "version"]).stdout:
         pytest.skip("no pgBackRest here that is older than PostgreSQL 18")
-    site = in_a_directory(server_factory(18), program=path)
+    site = in_a_directory(pg18, program=path)
     with pytest.raises(ToolError, match=r"does not know PostgreSQL 18. Install version 2\.55"):
         site.keeper.configure(True)
 
@@ -652,8 +660,8 @@ def test_configuration_outside_the_data_directory(server_factory: Callable[..., 
 # Damage
 
 
-def test_what_is_missing_or_damaged_is_found(server_factory: Callable[..., Server]) -> None:
-    site = in_a_directory(new_server(server_factory, 15)).set_up()
+def test_what_is_missing_or_damaged_is_found(archive: tuple[Site, Any, int]) -> None:
+    site = archive[0]
     work(site.server)
     record = site.keeper.back_up("full", {}, QUIET)
     site.keeper.verify(record)
@@ -669,11 +677,11 @@ def test_what_is_missing_or_damaged_is_found(server_factory: Callable[..., Serve
     with pytest.raises(WalError):
         site.keeper.wal.fetch(segment.name[:24], str(site.server.directory / "fetched"))
     flip_byte(segment)
-    site.keeper.verify(record)
-    largest = max((root / "backup").rglob("*.zst"), key=lambda path: path.stat().st_size)
+    largest = max((root / "backup/main" / record.id).rglob("*.zst"), key=lambda path: path.stat().st_size)
     flip_byte(largest)
     with pytest.raises(CatalogError, match="invalid"):
         site.keeper.verify(record)
+    flip_byte(largest)
 
 
 def test_a_backup_that_is_killed_leaves_none(archive: tuple[Site, Any, int]) -> None:

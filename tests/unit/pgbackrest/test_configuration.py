@@ -14,6 +14,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
     Configuration,
     check_version,
     configuration,
+    seconds,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import store_settings
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
@@ -176,7 +177,6 @@ def test_a_passphrase_that_the_file_cannot_hold(secret: str) -> None:
         ({"jobs": 0}, "jobs"),
         ({"compression": "none", "level": 3}, "compression_level"),
         ({"compression": "gzip", "level": 12}, "compression_level"),
-        ({"extra": {"io-timeout": "soon"}}, "io-timeout"),
         ({"extra": {"repo1-retention-archive": "0"}}, "retention-archive"),
         ({"extra": {"lock-path": "/a\nb"}}, "lock-path"),
     ],
@@ -184,6 +184,17 @@ def test_a_passphrase_that_the_file_cannot_hold(secret: str) -> None:
 def test_what_is_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(BadOption, match=words):
         written(**given)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("15", 15), ("0.5", 0.5), ("0", None), ("soon", None), ("15s", None), ("", None)]
+)
+def test_seconds(text: str, expected: float | None) -> None:
+    if expected is None:
+        with pytest.raises(BadOption, match="io-timeout"):
+            seconds("io-timeout", text)
+    else:
+        assert seconds("io-timeout", text) == expected
 
 
 # Stores

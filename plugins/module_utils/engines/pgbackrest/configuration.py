@@ -55,7 +55,7 @@ _LOSING = re.compile(
 @dataclass(frozen=True)
 class Configuration:
     """What pgBackRest is told. ``main`` and ``secrets`` are texts of files; ``spool``, ``locks`` and ``logs`` directories that
-    the owner must be able to write to; ``io_timeout`` seconds; ``archive_kept`` the number of full backups for which a
+    the owner must be able to write to; ``archive_kept`` the number of full backups for which a
     repository is to keep WAL without a gap, by its number, where the user said so."""
 
     main: str
@@ -63,7 +63,6 @@ class Configuration:
     spool: str
     locks: str
     logs: Optional[str]
-    io_timeout: float
     archive_kept: Mapping[int, int]
 
 
@@ -148,7 +147,6 @@ def configuration(
         spool=found["spool-path"],
         locks=found["lock-path"],
         logs=None if found.get("log-level-file") == "off" else found["log-path"],
-        io_timeout=float(_number("io-timeout", found["io-timeout"])),
         archive_kept=kept,
     )
 
@@ -197,6 +195,13 @@ def _cipher(encryption: Mapping[str, Any], secret: Optional[str]) -> Settings:
             "encryption.passphrase", None, "is missing", "Give encryption.passphrase or encryption.passphrase_file."
         )
     return [("cipher-type", "aes-256-cbc"), ("cipher-pass", secret)]
+
+
+def seconds(name: str, value: str) -> float:
+    """What an engine option says. Raises BadOption."""
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) or not float(value):
+        raise BadOption(f"engine_options.{name}", value, "is not a number of seconds", "Write it like 15.")
+    return float(value)
 
 
 def _number(name: str, value: str) -> int:

@@ -23,6 +23,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
     Configuration,
     config_path,
     configuration,
+    seconds,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
     TYPES,
@@ -69,8 +70,8 @@ class PgBackRest(Reader):
         self._descriptions = [_DESCRIBE[store["type"]](store) for store in self._stores]
         self._options = options
         self._directory = config_path(options.config_dir, options.server_name)
-        wait = options.extra.get("io-timeout", "")
-        patience = 30.0 + _TRIES * len(stores) * (int(wait) if wait.isdigit() else IO_TIMEOUT)
+        wait = seconds("io-timeout", options.extra.get("io-timeout", str(IO_TIMEOUT)))
+        patience = 30 + _TRIES * len(stores) * wait
         description = f"the WAL archive of {options.server_name} in {' and '.join(self._descriptions)}"
         super().__init__(
             host, options.server_name, options.program, (f"--config-path={self._directory}",), patience, description

@@ -72,6 +72,7 @@ def _short(said: str) -> str:
     store = re.search(r"x-ms-error-code: (\S+)", said)
     said = re.split(r"\s*\*\*\* ", said, maxsplit=1)[0]
     if code or store:
-        said += " " + (f"{code[1]}: {message[1] if message else ''}" if code else store[1] if store else "")
+        words = [found[1] for found in (code or store, message) if found and found[1]]
+        said += " " + ": ".join(words)
     said = re.sub(r"\bsig=[^&\s]+", "sig=(hidden)", " ".join(said.split()))
     return "".join(letter if letter.isprintable() and letter != "\ufffd" else "?" for letter in said)
