@@ -18,7 +18,8 @@ fi
 if ! command -v pgbackrest >/dev/null 2>&1; then
     if [ "$(id -u)" = 0 ]; then
         echo "Installing pgBackRest …"
-        apt-get install -y -qq --no-install-recommends pgbackrest
+        apt-get install -y -qq --no-install-recommends pgbackrest >/dev/null \
+            || echo "skipped: pgBackRest cannot be installed (apt-get update may help)."
     else
         echo "skipped: pgBackRest is not installed, and only root can do that (apt-get install pgbackrest)."
     fi
@@ -41,9 +42,12 @@ own_apt() {
         -o Dir::State="$place/apt" -o Dir::State::status="$place/apt/status" -o Dir::Cache="$place/apt/cache" \
         -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User= "$@"
 }
-own_apt update
 # shellcheck disable=SC2086
-(cd "$place/debs" && own_apt download $packages)
+if ! { own_apt update && (cd "$place/debs" && own_apt download $packages); }; then
+    rm -rf "$place"
+    echo "skipped: Debian's $release is out of reach."
+    exit 0
+fi
 for package in "$place"/debs/*.deb; do
     dpkg-deb --extract "$package" "$place/root"
 done
