@@ -82,7 +82,8 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server], store
     assert not run("wal_archive", given).changed
     assert run("wal_archive", {**given, "state": "verified"}).result["canary"]["bytes"] == 16 * 1024 * 1024
 
-    server.query("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
+    server.query(f"CREATE TABLESPACE fast LOCATION '{server.server_directory('fast')}'")
+    server.query("CREATE TABLE t TABLESPACE fast AS SELECT generate_series(1, 1000) AS n")
     assert run("pg_backup", given, check=True).changed
     full = run("pg_backup", given).result["backup"]
     assert (full["engine"], full["kind"]) == (engine, "full")
@@ -113,6 +114,7 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server], store
             owner=server.owner,
             recovery_target={"time": moment},
             settings=restored.settings,
+            tablespace_locations={"fast": str(server.directory / "fast of the moment")},
         )
         plan = run("pg_restore", pitr, check=True).result["plan"]
         assert not restored.data.exists()

@@ -32,6 +32,10 @@ class PhysicalSource(abc.ABC):
     def records(self, problems: list[str]) -> list[Record]:
         """The copies that can be restored, oldest first."""
 
+    def detail(self, record: Record) -> Record:
+        """The same copy with what a listing leaves out, such as its tablespaces. Raises HoldfastError."""
+        return record
+
     def prove(self, record: Record) -> None:
         """Look whether a copy can be read, as far as that can be told without reading all of it. Raises HoldfastError."""
         return
@@ -138,6 +142,9 @@ class KeeperSource(PhysicalSource):
 
     def records(self, problems: list[str]) -> list[Record]:
         return list(self._keeper.backups(problems))
+
+    def detail(self, record: Record) -> Record:
+        return self._keeper.detail(record)
 
     def lay_out(
         self,

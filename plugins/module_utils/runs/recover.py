@@ -190,7 +190,8 @@ class RecoverRun:
             target = Target(IMMEDIATE, timeline=target.timeline)
         choice = choose(target, backups, self._archive)
         self._target = target
-        return choice, self._records[choice.backup.id]
+        # Without its tablespaces an engine would restore them where the old server has its own.
+        return choice, self._source.detail(self._records[choice.backup.id])
 
     def _owner(self) -> str:
         name = self._wish.owner
