@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -106,10 +106,21 @@ class KeepRun:
         if not self._policy.buckets and not self._policy.limits:
             return
         candidates = [
-            Candidate(record.id, parse_time(record.stopped_at, "stopped_at"), True, record.pinned, record.parent)
+            Candidate(
+                record.id,
+                parse_time(record.stopped_at, "stopped_at"),
+                True,
+                record.pinned,
+                record.parent,
+                # With several repositories each has backups of its own, and one's never displaces another's.
+                group=str(record.scope.get("repositories") or ""),
+            )
             for record in known
         ]
-        self.outcome.decisions = decide([*candidates, *([own] if own else [])], self._policy, utcnow())
+        # A backup that is still to be made counts in each of them.
+        groups = sorted({candidate.group for candidate in candidates}) or [""]
+        ours = [replace(own, id=f"{own.id}{group}", group=group) for group in groups] if own else []
+        self.outcome.decisions = decide([*candidates, *ours], self._policy, utcnow())
         self.outcome.plan += [
             f"delete {decision.id}: {'; '.join(decision.reasons)}"
             for decision in self.outcome.decisions
