@@ -176,7 +176,9 @@ options:
     type: str
     choices: [zstd, gzip, lz4, none]
   compression_level:
-    description: Level of the compression. By default -1 for V(zstd) (C(--fast=1)), 1 for V(lz4), 6 for V(gzip).
+    description:
+      - Level of the compression. By default 1 for V(zstd) when a repository is an object store, else -1 (C(--fast=1), which is
+        faster still, and larger), 1 for V(lz4), 6 for V(gzip).
     type: int
   progress_file:
     description: File in which the run says how far it is. The action plugin of this module sets it.
@@ -401,7 +403,8 @@ def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     params = module.params
     progress = Progress(None if module.check_mode else params["progress_file"])
     tiers = open_tiers(params)
-    compression = Compression(params["compression"] or "zstd", params["compression_level"])
+    remote = any(tier.repository.remote for tier in tiers)
+    compression = Compression(params["compression"] or "zstd", params["compression_level"], remote)
     with workspace() as space:
         encryption = Encryption(params["encryption"], space)
         engine = choose(params, space, encryption)

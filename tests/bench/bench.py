@@ -69,12 +69,13 @@ def sections(chosen: Sequence[str], size: Size) -> Iterator[tuple[str, str]]:
             yield "Backups into a directory", f"{words}\n{directory.measure(bench, size)}"
             bench.clear()
         if "physical" in chosen:
-            words = about(", S3 by moto with TLS on the same machine")
-            yield "Whole servers", f"{words}\n{physical.measure(bench, size)}"
+            with Place(tls=True) as place:
+                words = about(f", S3 by {place.name} on the same machine")
+                yield "Whole servers", f"{words}\n{physical.measure(bench, place, size)}"
         for name, (title, part) in STORE_PARTS.items():
             if name in chosen:
                 # Each has a store of its own: what an earlier one left slows none down.
-                with Place(bench.directory) as place:
+                with Place() as place:
                     words = about(f", S3 by {place.name} on the same machine")
                     yield title, f"{words}\n{part(bench, place, size)}"
 

@@ -27,18 +27,19 @@ BUCKET = "bench"
 
 
 class Place:
-    """A store with one bucket, and the ways into it: ours, boto3's, the CLI's. Plain HTTP, as all share the machine's cores."""
+    """A store with one bucket, and the ways into it: ours, boto3's, the CLI's. Plain HTTP where no engine wants TLS, as all
+    share the machine's cores."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, *, tls: bool = False) -> None:
         others = sessions()
         self.server: CephServer | S3Server = (
-            S3Server(tls=False) if CephServer.missing() else CephServer(capacity=CAPACITY)
+            S3Server(tls=tls) if CephServer.missing() else CephServer(tls=tls, capacity=CAPACITY)
         )
         self.server.make_bucket(BUCKET)
-        self.name = self.server.name
+        self.name = f"{self.server.name} with TLS" if tls else self.server.name
         self._sessions = sessions() - others
         self._warm()
-        self._configuration = directory / "aws.conf"
+        self._configuration = self.server.directory / "aws.conf"
         self._configuration.write_text("[default]\ns3 =\n  addressing_style = path\n")
 
     def _warm(self) -> None:
@@ -76,6 +77,7 @@ class Place:
             "secret_key": self.server.secret_key,
             "addressing_style": "path",
             "request_checksum_calculation": "when_required",
+            **({"ca_file": str(self.server.ca_file)} if self.server.ca_file else {}),
         }
 
     def repository(self, prefix: str) -> Repository:
@@ -89,6 +91,7 @@ class Place:
             "s3",
             endpoint_url=self.server.endpoint_url,
             region_name="us-east-1",
+            verify=str(self.server.ca_file) if self.server.ca_file else None,
             aws_access_key_id=self.server.access_key,
             aws_secret_access_key=self.server.secret_key,
             config=Config(
@@ -111,6 +114,7 @@ class Place:
             "AWS_CONFIG_FILE": str(self._configuration),
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
             "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+            **({"AWS_CA_BUNDLE": str(self.server.ca_file)} if self.server.ca_file else {}),
         }
 
 

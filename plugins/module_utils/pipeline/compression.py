@@ -12,22 +12,24 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 
 SUFFIXES = {"none": "", "gzip": ".gz", "lz4": ".lz4", "zstd": ".zst"}
-# Level -1 of zstd (--fast=1) leaves pg_dump a core to itself: docs/benchmarks.md.
+# Level -1 of zstd (--fast=1) leaves pg_dump a core to itself: docs/benchmarks.md. Text takes up to twice the room by it, which
+# a disk has written sooner than level 1 is done, and a store has not.
 DEFAULT_LEVELS = {"gzip": 6, "lz4": 1, "zstd": -1}
+REMOTE_LEVELS = {**DEFAULT_LEVELS, "zstd": 1}
 _LEVELS = {"gzip": (1, 9), "lz4": (1, 12), "zstd": (-7, 19)}
 _PACKAGES = {"gzip": "gzip", "lz4": "lz4", "zstd": "zstd"}
 
 
 class Compression:
-    """How artifacts are compressed: a method and its level.
+    """How artifacts are compressed: a method and its level, by default one for a disk or for a ``remote`` store.
 
     Raises:
         BadOption: the level is not one of the method's.
     """
 
-    def __init__(self, method: str, level: Optional[int] = None) -> None:
+    def __init__(self, method: str, level: Optional[int] = None, remote: bool = False) -> None:
         self.method = method
-        self.level = DEFAULT_LEVELS.get(method) if level is None else level
+        self.level = (REMOTE_LEVELS if remote else DEFAULT_LEVELS).get(method) if level is None else level
         self.suffix = SUFFIXES[method]
         if method == "none":
             if level is not None:

@@ -45,7 +45,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import utc
 MIB = 1024 * 1024
 ATTEMPTS = 4  # for one part, each waiting longer than the one before
 GROWTH = 1000  # parts, after which they get larger: S3 takes 10,000 of them for one object
-_M_MMAP_THRESHOLD = -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ is there only from Python 3.10 on
 
 T = TypeVar("T")
@@ -318,13 +318,16 @@ class ObjectRepository(Repository):
 
 
 def _give_parts_back() -> None:
-    """Make parts that are freed go back to the system at once.
+    """Make parts that are freed go back to the system at once, and keep what is smaller.
 
     glibc takes the first one for a sign that such sizes are usual, and keeps those that follow in an arena of each thread:
-    that is twice the memory that ``Transfer`` promises. Source: mallopt(3), M_MMAP_THRESHOLD.
+    that is twice the memory that ``Transfer`` promises. Told where to draw the line, it no longer learns what else comes
+    often, and would give the system each chunk, and ask for it again. Source: mallopt(3).
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MIB)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 2 * MIB)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * MIB)
 
 
 def skew(date: Optional[str]) -> list[Finding]:
