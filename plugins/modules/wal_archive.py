@@ -48,6 +48,15 @@ options:
       - By default V(pg_basebackup) for one directory, and V(pgbackrest) for stores and several places.
     type: str
     choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
+  streaming:
+    description:
+      - Have C(pg_receivewal) stream the WAL into the directory (V(engine=pg_basebackup)), instead of the server's
+        C(archive_command). That needs no restart, and what arrives is at most seconds behind the server.
+      - The module makes the replication slot, and returns the command in RV(receiver), for a service to run; the role
+        P(holdfast.postgres.archive#role) installs one. As long as that does not run, the server keeps its WAL, so
+        set O(max_slot_wal_keep_size).
+    type: bool
+    default: false
   archive_timeout:
     description:
       - How long a segment may wait to be full before it is archived, as PostgreSQL writes it. What was committed later is lost
@@ -72,7 +81,9 @@ options:
     type: bool
     default: false
   compression:
-    description: How segments are compressed. By default V(zstd), and V(gzip) with V(barman_cloud), whose backups know no other.
+    description:
+      - How segments are compressed. By default V(zstd), V(gzip) with V(barman_cloud), whose backups know no other, and V(none)
+        with O(streaming), which knows no V(zstd), and whose last segment can be restored unfinished only when it is not compressed.
     type: str
     choices: [zstd, gzip, lz4, none]
   compression_level:
@@ -134,6 +145,15 @@ EXAMPLES = r"""
     state: verified
   when: not archiving.restart_required
 
+- name: Stream into a directory, at most seconds behind
+  holdfast.postgres.wal_archive:
+    login_unix_socket: /var/run/postgresql
+    repository:
+      path: /backups
+    streaming: true
+    max_slot_wal_keep_size: 20GB
+  register: streaming
+
 - name: Archive into a bucket by pgBackRest
   holdfast.postgres.wal_archive:
     login_unix_socket: /var/run/postgresql
@@ -177,12 +197,16 @@ archive:
   type: str
 archive_command:
   description: The command.
-  returned: success
+  returned: unless O(streaming=true)
   type: str
 restore_command:
   description: What a server that recovers from the archive needs.
   returned: success
   type: str
+receiver:
+  description: The C(command) that receives WAL, as a list of words, the C(user) to run it as, and its replication C(slot).
+  returned: when O(streaming=true)
+  type: dict
 canary:
   description: The segment that was seen to arrive, the restore point in it, and the latency in seconds.
   returned: when O(state=verified)
@@ -200,16 +224,22 @@ elapsed:
 """
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Archiver, Host, Keeper, Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.receiver import WalReceiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.runs import receiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import keep_password, open_archiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archiving import (
+    Canary,
     Outcome,
     Wanted,
+    archiver_words,
+    check_mode_on,
     set_up,
     take_down,
     verify,
@@ -219,10 +249,22 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni, recognise
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import waiting_for_restart
 
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
 
 def _password(archiver: Archiver, params: dict[str, Any], host: Host, check: bool) -> list[Step]:
     # The stock engine's shell command connects to nothing.
-    return keep_password(params, host, check) if isinstance(archiver, Keeper) else []
+    return keep_password(params, host, check) if isinstance(archiver, (Keeper, WalReceiver)) else []
+
+
+def _prove(connection: Connection, archiver: Archiver, timeout: float, space: str) -> Canary:
+    archiver.check()
+    if isinstance(archiver, WalReceiver):
+        receiving.check_running(connection, archiver)
+        return verify(connection, archiver.wal, timeout, space, lambda asked: receiving.words(asked, archiver))
+    check_mode_on(connection)
+    return verify(connection, archiver.wal, timeout, space, archiver_words)
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -235,6 +277,10 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         patroni = Patroni(params["patroni"]) if recognise(host.data_directory) else None
         result: dict[str, Any] = {"engine": archiver.name, "archive": archiver.wal.description}
         outcome = Outcome()
+        if isinstance(archiver, WalReceiver) and params["archive_command"]:
+            raise BadOption(
+                "archive_command", params["archive_command"], "means nothing with streaming", "Leave one out."
+            )
         if params["state"] == "present":
             wanted = Wanted(
                 params["archive_timeout"],
@@ -244,25 +290,30 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 params["accept_unsafe"],
                 params["replace"],
             )
-            outcome = set_up(
-                connection,
-                archiver,
-                wanted,
-                module.check_mode,
-                lambda: _password(archiver, params, host, module.check_mode),
-                patroni,
-            )
+
+            def before() -> list[Step]:
+                return _password(archiver, params, host, module.check_mode)
+
+            if isinstance(archiver, WalReceiver):
+                outcome = receiving.set_up(connection, archiver, wanted, module.check_mode, before, patroni)
+            else:
+                outcome = set_up(connection, archiver, wanted, module.check_mode, before, patroni)
         elif params["state"] == "absent":
-            outcome = take_down(connection, module.check_mode, patroni)
+            if isinstance(archiver, WalReceiver):
+                outcome = receiving.take_down(connection, archiver, module.check_mode)
+            else:
+                outcome = take_down(connection, module.check_mode, patroni)
         else:
             outcome.plan = ["make a restore point, switch the segment, and wait for it in the archive"]
             outcome.waiting = waiting_for_restart(connection)
             outcome.restart_required = bool(outcome.waiting)
             if not module.check_mode:
-                archiver.check()
-                result["canary"] = asdict(verify(connection, archiver.wal, params["timeout"], space))
+                result["canary"] = asdict(_prove(connection, archiver, params["timeout"], space))
         warnings.extend(outcome.warnings)
-        result["archive_command"] = params["archive_command"] or archiver.wal.archive_command()
+        if isinstance(archiver, WalReceiver):
+            result["receiver"] = {"command": archiver.command, "user": archiver.user, "slot": archiver.slot}
+        else:
+            result["archive_command"] = params["archive_command"] or archiver.wal.archive_command()
         result["restore_command"] = archiver.wal.restore_command()
     result.update({name: getattr(outcome, name) for name in ("changed", "plan", "restart_required", "waiting")})
     if params["state"] != "verified":
@@ -284,6 +335,7 @@ def main() -> None:
             **argspec.ARCHIVER,
             "state": {"type": "str", "choices": ["present", "absent", "verified"], "default": "present"},
             "engine": {"type": "str", "choices": argspec.ENGINES},
+            "streaming": {"type": "bool", "default": False},
             "archive_timeout": {"type": "str", "default": "1min"},
             "max_slot_wal_keep_size": {"type": "str"},
             "summarize_wal": {"type": "bool"},

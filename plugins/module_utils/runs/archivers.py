@@ -21,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper i
     Step,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import FileArchiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.receiver import WalReceiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.adopt import adopt
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.keeper import PgBackRest
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.keeper import WalG
@@ -48,6 +49,13 @@ def open_archiver(params: Mapping[str, Any], host: Host) -> Archiver:
     """
     name = engine_name(params)
     if name != "pg_basebackup":
+        if params.get("streaming"):
+            raise BadOption(
+                "streaming",
+                True,
+                f"is not known to {name}",
+                "It is pg_receivewal's, into one directory: engine: pg_basebackup.",
+            )
         return open_keeper(name, params, host)
     stores = named_repositories(params)
     options = stores[0][1]
@@ -65,8 +73,12 @@ def open_archiver(params: Mapping[str, Any], host: Host) -> Archiver:
             "Use engine: pgbackrest, which encrypts it, or an encrypted file system.",
         )  # fmt: skip
     check_store(options, stores[0][2])
-    compression = Compression(params["compression"] or "zstd", params["compression_level"])
     server = check_name("server_name", params["server_name"])
+    if params.get("streaming"):
+        # Not compressed, what is unfinished can be restored as well.
+        plain = Compression(params["compression"] or "none", params["compression_level"])
+        return WalReceiver(options["path"], server, host, plain, params["accept_new_server"])
+    compression = Compression(params["compression"] or "zstd", params["compression_level"])
     return FileArchiver(options["path"], server, host, compression, params["accept_new_server"])
 
 

@@ -96,8 +96,8 @@ def set_up(
     with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
         # What prepares the repository may need the configuration that check mode did not write.
         steps += archiver.prepare(check)
-    outcome.plan += [step.words for step in steps] + [_words(change) for change in changes]
-    return _finish(connection, changes, bool(steps), outcome, check, patroni)
+    outcome.plan += [step.words for step in steps]
+    return finish(connection, changes, bool(steps), outcome, check, patroni)
 
 
 def take_down(connection: Connection, check: bool, patroni: Optional[Patroni] = None) -> Outcome:
@@ -108,11 +108,10 @@ def take_down(connection: Connection, check: bool, patroni: Optional[Patroni] = 
     if facts.setting(connection, "archive_mode") == "off":
         settings.update(archive_command=None, archive_timeout=None)
     changes = differences(connection, settings)
-    outcome.plan += [_words(change) for change in changes]
-    return _finish(connection, changes, False, outcome, check, patroni)
+    return finish(connection, changes, False, outcome, check, patroni)
 
 
-def _finish(
+def finish(
     connection: Connection,
     changes: list[Change],
     steps: bool,
@@ -120,6 +119,8 @@ def _finish(
     check: bool,
     patroni: Optional[Patroni],
 ) -> Outcome:
+    """Make the changes of settings, unless ``check``, and say what waits for a restart."""
+    outcome.plan += [_words(change) for change in changes]
     outcome.changed = steps or bool(changes)
     outcome.settings = {change.name: {"before": change.before, "after": change.after} for change in changes}
     if changes and patroni is not None:
@@ -178,17 +179,22 @@ class Canary:
     bytes: int
 
 
-def verify(connection: Connection, wal: WalArchive, timeout: float, scratch: str) -> Canary:
-    """Make a restore point, switch the segment, and wait until that segment is in the archive and has the restore point.
-
-    Raises:
-        ServerError: it did not arrive within ``timeout`` seconds; what the archiver says is told.
-    """
-    mode = facts.setting(connection, "archive_mode")
-    if mode == "off":
+def check_mode_on(connection: Connection) -> None:
+    """Raises ServerError: the server archives nothing."""
+    if facts.setting(connection, "archive_mode") == "off":
         raise ServerError(
             "Nothing is archived: archive_mode is off. Set it up (state: present), and restart the server."
         )
+
+
+def verify(
+    connection: Connection, wal: WalArchive, timeout: float, scratch: str, why: Callable[[Connection], str]
+) -> Canary:
+    """Make a restore point, switch the segment, and wait until that segment is in the archive and has the restore point.
+
+    Raises:
+        ServerError: it did not arrive within ``timeout`` seconds; ``why`` says what is known of that.
+    """
     name = f"holdfast_canary_{os.getpid()}_{time.time_ns()}"
     # On an idle server a switch alone would do nothing: the restore point is what there is to archive.
     point = facts.rows(
@@ -207,7 +213,7 @@ def verify(connection: Connection, wal: WalArchive, timeout: float, scratch: str
         if time.monotonic() - began > timeout:
             raise ServerError(
                 f"The segment {point['segment']} was not in {wal.description} after {timeout:g} seconds. "
-                f"{archiver_words(connection)}"
+                f"{why(connection)}"
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)

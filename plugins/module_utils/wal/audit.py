@@ -171,10 +171,14 @@ def _partials(inventory: Inventory, archive: Archive) -> Iterator[Finding]:
     for name, segment in sorted(inventory.partials.items()):
         if segment in inventory.coverage or segment in forks:
             continue
+        newest = max(inventory.coverage.timelines, default=0)
+        if segment.timeline == newest and segment.number == (inventory.coverage.last(newest) or 0) + 1:
+            text = f"{name} is what pg_receivewal has of the newest segment, or the last that it got from a server that died."
+            yield Finding(FINE, "partial", text, (name,))
+            continue
         text = (
-            f"{name} is the beginning of a segment that is not there completely, and no known timeline forks off in it. If"
-            " pg_receivewal runs, it is what was received so far. Else it holds the last moments of a timeline; PostgreSQL does not"
-            " read it under this name."
+            f"{name} is the beginning of a segment that is not there completely, and no known timeline forks off in it. It holds"
+            " the last moments of a timeline; PostgreSQL does not read it under this name."
         )
         yield Finding(WARNING, "partial", text, (name,))
 

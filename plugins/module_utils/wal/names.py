@@ -23,6 +23,7 @@ _NAME = re.compile(
     r"([0-9A-F]{8})(?:\.(history)|([0-9A-F]{8})([0-9A-F]{8})(?:\.(partial)|\.([0-9A-F]{8})\.backup|(_delta))?)"
     rf"(?:-([0-9a-f]{{40}}))?((?:\.(?:{'|'.join(SUFFIXES)}))*)"
 )
+_UNFINISHED = re.compile(r"(\.gz|\.lz4)\.partial$")  # pg_receivewal's own order
 
 
 class WalName(NamedTuple):
@@ -51,7 +52,7 @@ _FOREIGN = WalName(FOREIGN)
 
 def classify(name: str, size: SegmentSize) -> WalName:
     """What a file is. Folders before the name say nothing and may be there."""
-    found = _NAME.fullmatch(name, name.rfind("/") + 1)
+    found = _NAME.fullmatch(_UNFINISHED.sub(r".partial\1", name), name.rfind("/") + 1)
     if found is None:
         return _FOREIGN
     digits, history, high, low, partial, offset, note, checksum, suffixes = found.groups()

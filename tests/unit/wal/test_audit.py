@@ -169,7 +169,9 @@ def test_duplicates(names: list[str], level: str) -> None:
     [
         (f"{name(5)}.partial", [(1, 1, 4), (2, 5, 8)], histories(2), False),  # a promotion leaves it behind
         (f"{name(5)}.partial.gz", [(1, 1, 8)], (), False),  # there completely too
-        (f"{name(5)}.partial", [(1, 1, 4)], (), True),
+        (f"{name(5)}.partial", [(1, 1, 4)], (), False),  # what pg_receivewal is receiving
+        (f"{name(5)}.gz.partial", [(1, 1, 4)], (), False),
+        (f"{name(7)}.partial", [(1, 1, 4)], (), True),
         (f"{name(3)}.partial", [(1, 1, 2), (1, 4, 4), (2, 5, 8)], histories(2), True),
     ],
 )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""WAL in a directory, put there by a shell command: ``<path>/<server_name>/_wal/<name>[.zst|.gz|.lz4]``.
+"""WAL in a directory, put there by a shell command (or by receiver.py): ``<path>/<server_name>/_wal/<name>[.zst|.gz|.lz4]``.
 
 Source: https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-ARCHIVING-WAL ("archive commands … should
 generally be designed to refuse to overwrite any pre-existing archive file").
@@ -39,6 +39,8 @@ _OWNER = ".server.json"
 # PostgreSQL before 16 has room for so many bytes, with the paths put in: %p is pg_wal/ and a name of 24 characters, the
 # longest %f that of a backup's history file.
 _ROOM = 1023
+# What pg_receivewal has not finished is as long as a whole segment, and good as far as it goes: the newest that there is.
+_PARTIAL = ".partial"
 _LONGEST = {"%p": len("pg_wal/") + 40, "%f": 40}
 
 
@@ -63,7 +65,7 @@ def restore_command(directory: str, suffixes: Sequence[str]) -> str:
     steps = []
     for suffix in suffixes:
         program = _PROGRAMS.get(suffix)
-        fetch = f'{program} -d -c "$f{suffix}" > "%p"' if program else 'cp "$f" "%p"'
+        fetch = f'{program} -d -c "$f{suffix}" > "%p"' if program else f'cp "$f{suffix}" "%p"'
         steps.append(f'if [ -e "$f{suffix}" ]; then {fetch}')
     return f'd={place}; f="$d/%f"; ' + "; el".join(steps) + "; else exit 1; fi"
 
@@ -94,8 +96,9 @@ class FileWal(WalArchive):
         return archive_command(self.directory, program, suffix)
 
     def restore_command(self) -> str:
-        present = {os.path.splitext(name)[1] for name in self.names()} & set(_PROGRAMS)
-        return restore_command(self.directory, ["", *sorted(present | {self._compression.suffix} - {""})])
+        present = {os.path.splitext(name)[1] for name in self.names()}
+        packed = sorted(present & set(_PROGRAMS) | {self._compression.suffix} - {""})
+        return restore_command(self.directory, ["", *packed, *([_PARTIAL] if _PARTIAL in present else [])])
 
     def names(self, after: Optional[str] = None) -> Iterator[str]:
         try:
@@ -164,6 +167,9 @@ class FileArchiver(Archiver):
         for program in ("cmp", "dd", "sync", "mv"):
             if shutil.which(program) is None:
                 raise ToolError(f"The archive command needs the program {program}. Install coreutils and diffutils.")
+        return self._make_directory(check)
+
+    def _make_directory(self, check: bool) -> list[Step]:
         if not os.path.isdir(self._root):
             raise RepositoryError(f"{self._root} is not there, or no directory. Create it, or mount it.")
         if os.path.isdir(self._directory):

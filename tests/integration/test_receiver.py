@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""WAL streamed into a directory by pg_receivewal: set up without a restart, proven, and restored to the last row of a server
+that died, which only the unfinished segment has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.playbooks import ModuleResult, run_module, run_playbook
+from lab.restored import Restored
+from lab.servers import Server
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def ok(done: ModuleResult) -> dict[str, Any]:
+    assert not done.failed and done.result, done.msg or done.stderr
+    return done.result
+
+
+def refused(done: ModuleResult, words: str) -> None:
+    assert done.failed and words in done.msg, done.msg
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@contextmanager
+def running(server: Server, receiver: dict[str, Any]) -> Iterator[None]:
+    """The command, as its service would run it."""
+    before = [] if os.geteuid() else ["runuser", "-u", receiver["user"], "--"]
+    with subprocess.Popen([*before, *receiver["command"]], cwd="/", start_new_session=True) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while not server.query("SELECT active FROM pg_replication_slots WHERE active"):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("major", "compression"), [(15, None), (18, "gzip")])
+def test_a_receiver(server_factory: Callable[..., Server], major: int, compression: str | None) -> None:
+    server = server_factory(major)
+    repository = {"path": str(server.server_directory("repository"))}
+    common = {"bin_dir": str(server.bindir), "repository": repository, "server_name": "Shop"}
+    config = server.server_directory("config")
+    config.chmod(0o755)
+    given = {**server.login(), **common, "config_dir": str(config), "streaming": True}
+    given |= {"compression": compression} if compression else {}
+
+    planned = run_module("wal_archive", given, check=True)
+    assert planned.changed and not server.query("SELECT 1 FROM pg_replication_slots")
+    made = run_module("wal_archive", given)
+    assert made.changed and ok(made)["plan"] == ok(planned)["plan"] and not ok(made)["restart_required"]
+    assert not run_module("wal_archive", given).changed
+    refused(run_module("wal_archive", {**given, "state": "verified"}), "nobody reads from it")
+    receiver = ok(made)["receiver"]
+    assert receiver["slot"] == "holdfast_shop"
+    assert server.password not in " ".join(receiver["command"])
+
+    with running(server, receiver):
+        canary = ok(run_module("wal_archive", {**given, "state": "verified"}))["canary"]
+        assert canary["bytes"] == 16 * 1024 * 1024
+        refused(run_module("wal_archive", {**given, "state": "absent"}), "still runs")
+        ok(run_module("pg_backup", {**server.login(), **common, "engine": "pg_basebackup"}))
+        server.psql("CREATE TABLE late AS SELECT n FROM generate_series(1, 1000) n; SELECT pg_switch_wal();")
+        ok(run_module("wal_archive", {**given, "state": "verified"}))
+        server.psql("INSERT INTO late SELECT n FROM generate_series(1001, 1500) n;")
+        last = server.query("SELECT pg_current_wal_flush_lsn()")[0][0]
+        deadline = time.monotonic() + 20
+        while server.query("SELECT flush_lsn < %s FROM pg_stat_replication", values=[last]) != [(False,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        server.kill()
+
+    with Restored(server, "again") as new:
+        done = run_module(
+            "pg_restore",
+            {
+                **common,
+                "data_directory": str(new.data),
+                "owner": server.owner,
+                "recovery_target": {"latest": True},
+                "settings": new.settings,
+            },
+        )
+        ok(done)
+        # What is compressed can be read once it is finished.
+        expected = 1000 if compression else 1500
+        assert new.query("SELECT count(*) FROM late") == [(expected,)]
+    audit = ok(run_module("wal_audit", {"repository": repository, "server_name": "Shop"}))
+    assert {finding["code"]: finding["level"] for finding in audit["findings"]} == {"partial": "fine", "contiguous": "fine"}
+
+    server.start()
+    gone = run_module("wal_archive", {**given, "state": "absent"})
+    assert gone.changed and not server.query("SELECT 1 FROM pg_replication_slots")
+    assert not run_module("wal_archive", {**given, "state": "absent"}).changed
+
+
+def test_what_it_cannot_do(wiped: Callable[[Server | int], Server]) -> None:
+    server = wiped(15)
+    given = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": "/tmp"}, "streaming": True}
+    refused(run_module("wal_archive", {**given, "compression": "zstd"}), "not known to pg_receivewal")
+    refused(run_module("wal_archive", {**given, "engine": "pgbackrest"}), "not known to pgbackrest")
+    refused(run_module("wal_archive", {**given, "archive_command": "cp %p /x/%f"}), "means nothing with streaming")
+
+
+def test_the_service_of_a_playbook(wiped: Callable[[Server | int], Server], tmp_path: Path) -> None:
+    server = wiped(15)
+    variables = {f"holdfast_{name}": value for name, value in server.login().items()} | {
+        "holdfast_bin_dir": str(server.bindir),
+        "holdfast_repository": {"path": str(server.server_directory("streamed"))},
+        "holdfast_config_dir": str(server.server_directory("config")),
+        "holdfast_server_name": "it's here",
+        "holdfast_archive_streaming": True,
+        "holdfast_archive_unit_dir": str(tmp_path),
+        "holdfast_archive_unit": "receive",
+        "holdfast_archive_unit_start": False,
+        "holdfast_archive_prove": False,
+    }
+    playbook = CHECKOUT / "playbooks" / "archive.yml"
+    assert run_playbook(playbook, variables).returncode
+    variables["holdfast_server_name"] = "shop"
+    first = run_playbook(playbook, variables)
+    assert first.returncode == 0, first.stdout
+    unit = (tmp_path / "receive.service").read_text()
+    assert "ExecStart=" in unit and "--slot=holdfast_shop" in unit and server.password not in unit
+    second = run_playbook(playbook, variables)
+    assert "changed=0" in second.stdout, second.stdout
+    third = run_playbook(playbook, {**variables, "holdfast_archive_state": "absent"})
+    assert third.returncode == 0 and not list(tmp_path.iterdir()), third.stdout
