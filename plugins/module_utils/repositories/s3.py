@@ -32,7 +32,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.obj
     skew,
     transport,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3_listing import ahead, read_page
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3_listing import ahead, watch_pages
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 # Codes of the S3 API, and what to do about each. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -96,7 +96,7 @@ class S3(Store):
         self._options = options
         self.description = describe(options)
         self.client = make_client(options, transfer.concurrency)
-        self.client.meta.events.register("before-parse.s3.ListObjectsV2", read_page)
+        watch_pages(self.client.meta.events)
         key = options.get("sse_customer_key")
         self._customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": _customer_key(key)} if key else {}
         self._writing = self._write_options()

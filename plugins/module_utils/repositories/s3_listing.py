@@ -12,12 +12,32 @@ from typing import Any
 from xml.etree import ElementTree
 
 
-def read_page(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_more: object) -> None:
+def watch_pages(events: Any) -> None:
+    """Have ``read_page`` see what comes before botocore does.
+
+    botocore's first handler parses each answer once more, to see whether it is an error in spite of its status: it is put behind
+    ours, which leaves it little. Versions that have no such handler lose nothing.
+    """
+    from botocore import handlers
+
+    event, first = "before-parse.s3.*", getattr(handlers, "_handle_200_error", None)
+    if first is not None:
+        events.unregister(event, first)
+    events.register(event, read_page)
+    if first is not None:
+        events.register(event, first)
+
+
+def read_page(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_more: object
+) -> None:
     """Take the objects out of a page before botocore reads the rest of it.
 
-    A handler of botocore's event ``before-parse.s3.ListObjectsV2``. Versions that do not have it read the whole page; so do
+    A handler of botocore's event ``before-parse.s3.*``. Versions that do not have it read the whole page; so do
     all when the page is not as it is expected, an error for instance.
     """
+    if operation_model.name != "ListObjectsV2":
+        return
     try:
         page = ElementTree.fromstring(response_dict["body"])
         space = page.tag.partition("ListBucketResult")[0]
