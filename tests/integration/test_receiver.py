@@ -99,7 +99,10 @@ def test_a_receiver(server_factory: Callable[..., Server], major: int, compressi
         expected = 1000 if compression else 1500
         assert new.query("SELECT count(*) FROM late") == [(expected,)]
     audit = ok(run_module("wal_audit", {"repository": repository, "server_name": "Shop"}))
-    assert {finding["code"]: finding["level"] for finding in audit["findings"]} == {"partial": "fine", "contiguous": "fine"}
+    assert {finding["code"]: finding["level"] for finding in audit["findings"]} == {
+        "partial": "fine",
+        "contiguous": "fine",
+    }
 
     server.start()
     gone = run_module("wal_archive", {**given, "state": "absent"})
