@@ -1,5 +1,6 @@
 # The two commands that matter: `make demo` and `make test`. Each sets up all that it needs inside this checkout.
 SHELL := /bin/bash
+WORKERS := 2
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
@@ -70,7 +71,7 @@ integration: setup matrix
 	@tests/tools/install_stores.sh
 	@tests/tools/install_barman.sh
 	@tests/tools/install_pgbackrest.sh
-	$(PY) -m pytest -q -m "not extended" tests/integration
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not extended" tests/integration
 
 # Every bad day of stores, each engine in depth, standbys, twenty random moments: half an hour.
 test-extended: setup

@@ -52,8 +52,14 @@ def task(server: Server, repository: Path, module: str = "pg_backup", **more: An
     return {f"holdfast.postgres.{module}": arguments(server, repository, **more)}
 
 
-def leftovers() -> list[Path]:
-    return list(Path(tempfile.gettempdir()).glob("holdfast-progress-*"))
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory for temporary files that no other test has."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+def leftovers(directory: Path) -> list[Path]:
+    return list(directory.glob("holdfast-progress-*"))
 
 
 def result_of(done: PlaybookResult) -> dict[str, Any]:
@@ -62,11 +68,11 @@ def result_of(done: PlaybookResult) -> dict[str, Any]:
     return only.result
 
 
+@pytest.mark.usefixtures("temporary")
 @pytest.mark.parametrize("version", sorted(controllers()))
 def test_shown_and_the_result_is_the_modules_own(shop: Server, tmp_path: Path, version: str) -> None:
     bindir = controllers()[version]
     python = {"ansible_python_interpreter": str(controllers()["2.19"] / "python")}
-    before = leftovers()
     shown = play(tmp_path, task(shop, tmp_path / "a"), {**SHOWN, **python}, "--diff", bindir=bindir)
     silent = play(
         tmp_path, task(shop, tmp_path / "b"), {"holdfast_progress_interval": 0, **python}, "--diff", bindir=bindir
@@ -76,7 +82,7 @@ def test_shown_and_the_result_is_the_modules_own(shop: Server, tmp_path: Path, v
     assert set(result_of(shown)) == set(result_of(silent))
     assert result_of(shown)["changed"]
     assert result_of(shown)["diff"]
-    assert leftovers() == before
+    assert not leftovers(tmp_path)
     password = shop.login().get("login_password")
     assert not password or not any(password in said for said in LINE.findall(shown.stdout))
 
@@ -127,12 +133,12 @@ def test_shown_for_another_user(shop: Server, tmp_path: Path) -> None:
         shutil.rmtree(place)
 
 
+@pytest.mark.usefixtures("temporary")
 def test_a_failure_is_the_modules_own(shop: Server, tmp_path: Path) -> None:
-    before = leftovers()
     done = play(tmp_path, task(shop, tmp_path / "a", databases=["nowhere"]), SHOWN)
     (failed,) = done.failed
     assert "nowhere" in failed.result["msg"]
-    assert leftovers() == before
+    assert not leftovers(tmp_path)
 
 
 def test_a_wrong_interval(shop: Server, tmp_path: Path) -> None:
