@@ -69,7 +69,10 @@ def result_of(done: PlaybookResult) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("temporary")
-@pytest.mark.parametrize("version", sorted(controllers()))
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param(name, marks=() if name == "2.19" else pytest.mark.extended) for name in sorted(controllers())],
+)
 def test_shown_and_the_result_is_the_modules_own(shop: Server, tmp_path: Path, version: str) -> None:
     bindir = controllers()[version]
     python = {"ansible_python_interpreter": str(controllers()["2.19"] / "python")}
