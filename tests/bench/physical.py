@@ -24,7 +24,7 @@ from bench.place import AWS, BUCKET, Place
 
 NAMES = 1_000_000
 SEGMENTS, SLOW_SEGMENTS = 60, 8
-ROWS = 6_000_000  # about 45 segments
+ROWS = 3_000_000  # about 20 segments
 BARE = "pg_basebackup -D - -Ft -X fetch -c fast | zstd -q --fast=1 > bare.tar.zst"
 SETTINGS = {
     "archive_mode": "on",

@@ -326,8 +326,8 @@ def _give_parts_back() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 2 * MIB)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2 * MIB)
+        libc.mallopt(_M_MMAP_THRESHOLD, MIB)
+        libc.mallopt(_M_TRIM_THRESHOLD, MIB)
 
 
 def skew(date: Optional[str]) -> list[Finding]:
