@@ -118,7 +118,7 @@ ENCRYPTION: Spec = {
 
 ENGINES = ["pg_basebackup", "pgbackrest", "barman_cloud", "wal_g"]
 
-# What only one engine knows; runs/engines.py refuses them with another.
+# What only one engine knows; engines/open.py refuses them with another.
 ENGINE_OPTIONS: dict[str, Spec] = {
     "pg_dump": {
         "databases": {"type": "list", "elements": "str", "default": []},
@@ -154,7 +154,7 @@ ARCHIVER: Spec = {
     "accept_new_server": {"type": "bool", "default": False},
 }
 
-# A server brought back to a moment; what belongs to databases is refused with it (runs/recovery_options.py).
+# A server brought back to a moment; what belongs to databases is refused with it (recovery/options.py).
 RECOVERY: Spec = {
     "data_directory": {"type": "path"},
     "engine": {"type": "str", "choices": ENGINES},

@@ -88,17 +88,20 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.buckets.azure import check_validity, make_sas
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import check_store, open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.bucket import (
+    check_validity,
+    make_sas,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import (
     account_of,
     make_client,
     sas,
     sas_expiry,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.preflight import probe
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 

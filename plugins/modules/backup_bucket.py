@@ -105,11 +105,14 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.buckets import Arrange, Wish, azure, gcs, s3
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import check_store
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import bucket as azure
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Arrange, Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import bucket as gcs
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import bucket as s3
 
 ARRANGE: dict[str, Arrange] = {"s3": s3.arrange, "azure": azure.arrange, "gcs": gcs.arrange}
 

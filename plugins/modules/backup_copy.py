@@ -128,13 +128,13 @@ from typing import Any, Union
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun, Moved, PrefixRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import MIB
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.budget import MEMORY
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.copy import CopyRun, Moved, PrefixRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

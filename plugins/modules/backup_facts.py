@@ -216,19 +216,22 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup import archiver_state
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import holder, is_dead, is_released
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import FOLDER, FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import open_to_read
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ObjectMissing
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import open_to_read
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archiving import archiver_state
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.upkeep import describe, inspect
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
+    named_repositories,
+    open_repository,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import slots
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow

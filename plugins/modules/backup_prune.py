@@ -95,14 +95,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, plan_prune, prune
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
+    named_repositories,
+    open_repository,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Decision
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import clean, plan_prune, prune
 
 
 @dataclass

@@ -307,20 +307,29 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_run import (
+    KeepRun,
+    delete_one as delete_one_kept,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import delete_one
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run import BackupRun, Tier, Wish
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import check_options, choose
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import (
+    keep_password,
+    open_repository_engine,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import CREATED_BY, execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import named_repositories, open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
+    named_repositories,
+    open_repository,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import keep_password, open_keeper
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.backup import BackupRun, Tier, Wish
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.engines import check_options, choose
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.keep import KeepRun, delete_one as delete_one_kept
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.prune import delete_one
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import look
 
@@ -363,7 +372,7 @@ def keep(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     progress = Progress(None if check else params["progress_file"])
     with workspace() as space, contextlib.closing(Address(params, space).connect()) as connection:
         host = look(connection, params)
-        keeper = open_keeper(params["engine"], params, host)
+        keeper = open_repository_engine(params["engine"], params, host)
         if params["state"] == "absent":
             labels = delete_one_kept(keeper, params["id"], check)
             gone = [{"id": label, "reasons": ["asked for"]} for label in labels]

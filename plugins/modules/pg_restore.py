@@ -365,19 +365,19 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import RESTORES, Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.log import RestoreLog
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.run import RestoreRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.source import from_backup, from_files, select
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import RecoverRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file import FileRepository
-from ansible_collections.holdfast.postgres.plugins.module_utils.restore.log import RestoreLog
-from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions
-from ansible_collections.holdfast.postgres.plugins.module_utils.restore.source import from_backup, from_files, select
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs import recovery_options
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.recover import RecoverRun
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.restore import RestoreRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import give
 

@@ -272,14 +272,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs import standby_options
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.promote import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby import options as standby_options
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import (
     Limits,
     check_standby,
     promote,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.standby import StandbyRun
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.run import StandbyRun
 
 
 def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, Any]:

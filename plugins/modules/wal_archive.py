@@ -228,13 +228,8 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Archiver, Host, Keeper, Step
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.receiver import WalReceiver
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs import receiving
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archivers import keep_password, open_archiver
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archiving import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import receiver_setup
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup import (
     Canary,
     Outcome,
     Wanted,
@@ -244,8 +239,17 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.runs.archiving i
     take_down,
     verify,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import (
+    keep_password,
+    open_archiver,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.receiver import WalReceiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import look
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host, look
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni, recognise
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import waiting_for_restart
 
@@ -255,14 +259,14 @@ if TYPE_CHECKING:
 
 def _password(archiver: Archiver, params: dict[str, Any], host: Host, check: bool) -> list[Step]:
     # The stock engine's shell command connects to nothing.
-    return keep_password(params, host, check) if isinstance(archiver, (Keeper, WalReceiver)) else []
+    return keep_password(params, host, check) if isinstance(archiver, (RepositoryEngine, WalReceiver)) else []
 
 
 def _prove(connection: Connection, archiver: Archiver, timeout: float, space: str) -> Canary:
     archiver.check()
     if isinstance(archiver, WalReceiver):
-        receiving.check_running(connection, archiver)
-        return verify(connection, archiver.wal, timeout, space, lambda asked: receiving.words(asked, archiver))
+        receiver_setup.check_running(connection, archiver)
+        return verify(connection, archiver.wal, timeout, space, lambda asked: receiver_setup.words(asked, archiver))
     check_mode_on(connection)
     return verify(connection, archiver.wal, timeout, space, archiver_words)
 
@@ -295,12 +299,12 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 return _password(archiver, params, host, module.check_mode)
 
             if isinstance(archiver, WalReceiver):
-                outcome = receiving.set_up(connection, archiver, wanted, module.check_mode, before, patroni)
+                outcome = receiver_setup.set_up(connection, archiver, wanted, module.check_mode, before, patroni)
             else:
                 outcome = set_up(connection, archiver, wanted, module.check_mode, before, patroni)
         elif params["state"] == "absent":
             if isinstance(archiver, WalReceiver):
-                outcome = receiving.take_down(connection, archiver, module.check_mode)
+                outcome = receiver_setup.take_down(connection, archiver, module.check_mode)
             else:
                 outcome = take_down(connection, module.check_mode, patroni)
         else:

@@ -99,13 +99,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import audit
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import FOLDER, FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.runs import upkeep
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
 
 
@@ -122,23 +122,23 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     shelf = Shelf(open_repository(params["repository"]), params["server_name"])
     shelf.repository.check(write=not check)
     wal = FileWal(os.path.join(params["repository"]["path"], shelf.name, FOLDER), Compression("none"))
-    known, word = (None, None) if params["full"] else upkeep.load_state(shelf.repository, shelf.name)
+    known, word = (None, None) if params["full"] else audit.load_state(shelf.repository, shelf.name)
     warnings.extend([word] if word else [])
     problems: list[str] = []
     records = [record for record in shelf.records(problems) if record.kind != "logical"]
     warnings.extend(problems)
     with workspace() as space:
-        report = upkeep.inspect(wal, records, space, known)
+        report = audit.inspect(wal, records, space, known)
     chosen = []
     if params["remove"]:
         if problems:
             warnings.append("Nothing is removed while there are manifests that cannot be read: their WAL is not known.")
         else:
-            chosen = upkeep.removable(report, wal)
+            chosen = audit.removable(report, wal)
     if chosen and not check:
-        upkeep.remove(report, wal, chosen)
+        audit.remove(report, wal, chosen)
     if not check:
-        upkeep.save_state(shelf.repository, shelf.name, report.inventory)
+        audit.save_state(shelf.repository, shelf.name, report.inventory)
     errors = [finding.text for finding in report.findings if finding.level == "error"]
     if params["strict"] and errors:
         raise HoldfastError(" ".join(errors))
@@ -147,7 +147,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     )
     result: dict[str, Any] = {
         "changed": bool(chosen),
-        "findings": [upkeep.describe(finding) for finding in report.findings],
+        "findings": [audit.describe(finding) for finding in report.findings],
         "windows": [window.to_dict() for window in report.windows],
         "removed": [{"name": item.name, "why": item.why} for item in chosen[:1000]],
         "removed_count": len(chosen),

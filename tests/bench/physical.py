@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.audit import audit
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.findings import audit
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines

@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import keeper as module
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.keeper import BarmanCloud
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host, KeeperOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import engine as module
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.engine import BarmanCloud
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
@@ -34,6 +34,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     WalError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 from lab.playbooks import CHECKOUT
@@ -153,7 +154,7 @@ class Site:
 
     def keeper(self, host: Host | None = None, store: Options | None = None, **options: Any) -> BarmanCloud:
         wanted = {"config_dir": str(self.config), "program": self.programs, "compression": "gzip", **options}
-        return BarmanCloud(host or self.host, KeeperOptions("shop", [store or self.store], **wanted))
+        return BarmanCloud(host or self.host, RepositoryEngineOptions("shop", [store or self.store], **wanted))
 
     def run(self, command: str, name: str) -> tuple[int, str]:
         """As PostgreSQL runs it, for a file in pg_wal: exit code, and what goes to the server's log."""

@@ -24,9 +24,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host, Keeper, KeeperOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.adopt import adopt
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.keeper import PgBackRest
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.engine import PgBackRest
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
+    RepositoryEngine,
+    RepositoryEngineOptions,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
@@ -36,6 +39,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     WalError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 from lab.fault import flip_byte, refusing_port, silent_server
@@ -90,7 +94,7 @@ class Site:
 
     def __init__(self, server: Server, *stores: Mapping[str, Any], **options: Any) -> None:
         self.server, self.host = server, host_of(server)
-        self.options = KeeperOptions(
+        self.options = RepositoryEngineOptions(
             server_name=options.pop("server_name", "main"),
             repositories=stores,
             config_dir=str(server.directory / "etc"),
@@ -114,7 +118,7 @@ class Site:
         return Path(self.options.config_dir) / "pgbackrest" / self.options.server_name
 
 
-def archive_by(server: Server, keeper: Keeper) -> None:
+def archive_by(server: Server, keeper: RepositoryEngine) -> None:
     server.query("ALTER SYSTEM SET archive_command = %s", values=[keeper.wal.archive_command()])
     server.query("SELECT pg_reload_conf()")
 
@@ -145,7 +149,7 @@ def archived(server: Server, timeout: float = 30) -> str:
 class Restored:
     """A server that a backup, and WAL by the keeper's restore_command, lead to."""
 
-    def __init__(self, site: Site, keeper: Keeper, record: Any, tablespaces: Mapping[str, str]) -> None:
+    def __init__(self, site: Site, keeper: RepositoryEngine, record: Any, tablespaces: Mapping[str, str]) -> None:
         self.site, self.keeper, self.port = site, keeper, free_port()
         self.data = site.server.server_directory(f"restored-{self.port}")
         self.log = site.server.server_directory("logs") / str(self.port)
@@ -190,7 +194,7 @@ class Restored:
 
 @contextmanager
 def restored(
-    site: Site, record: Any, keeper: Keeper | None = None, tablespaces: Mapping[str, str] | None = None
+    site: Site, record: Any, keeper: RepositoryEngine | None = None, tablespaces: Mapping[str, str] | None = None
 ) -> Iterator[Restored]:
     made = Restored(site, keeper or site.keeper, record, tablespaces or {})
     try:
@@ -201,7 +205,9 @@ def restored(
 
 
 @contextmanager
-def recovered(site: Site, record: Any, keeper: Keeper | None = None, **places: Any) -> Iterator[Callable[[str], str]]:
+def recovered(
+    site: Site, record: Any, keeper: RepositoryEngine | None = None, **places: Any
+) -> Iterator[Callable[[str], str]]:
     """A query to that server, when its recovery has ended."""
     with restored(site, record, keeper, **places) as made:
         made.start()

@@ -22,12 +22,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host, KeeperOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.commands import (
     archive_command,
     restore_command,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.keeper import WalG
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.engine import WalG
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
@@ -36,6 +36,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ToolError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.header import system_id
 from lab.playbooks import CHECKOUT
@@ -253,7 +254,7 @@ def test_names_and_an_owner_in_a_bucket(s3: S3Server) -> None:
     """Listed and read by our own means: before it is configured, and with public keys alone, WAL-G could not tell."""
     store = s3_store(s3)
     host = Host("/data", OWNER, 5432, "/run", "postgres", "/usr/bin", system_id="7507672962298572862")
-    keeper = WalG(host, KeeperOptions("main", [store]))
+    keeper = WalG(host, RepositoryEngineOptions("main", [store]))
     assert list(keeper.wal.names()) == [] and keeper.prepare(check=True) == []
     place, bucket = "back ups/one/main/wal-g", s3.client()
     names = [f"{1:08X}{0:08X}{number:08X}.zst" for number in range(1, 1104)]
@@ -268,7 +269,7 @@ def test_names_and_an_owner_in_a_bucket(s3: S3Server) -> None:
     bucket.put_object(Bucket=store["bucket"], Key=key, Body=metadata)
     assert keeper.prepare(check=True) == []
     with pytest.raises(CatalogError, match="its system identifier is 7507672962298572862, this server's is 1"):
-        WalG(replace(host, system_id="1"), KeeperOptions("main", [store])).prepare(check=True)
+        WalG(replace(host, system_id="1"), RepositoryEngineOptions("main", [store])).prepare(check=True)
 
 
 # The program itself
@@ -296,7 +297,7 @@ class Kept:
             system_id=identity, version_num=server.major * 10000,
         )  # fmt: skip
         etc = server.server_directory(f"etc-{secrets.token_hex(3)}")
-        self.options = KeeperOptions("main", [store], config_dir=str(etc), program=str(mine), **options)
+        self.options = RepositoryEngineOptions("main", [store], config_dir=str(etc), program=str(mine), **options)
         self.keeper = WalG(self.host, self.options)
 
     def begin(self) -> None:

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump import growing, staging, watch
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file import FileRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from lab.http_fault import HOLD, Answer, HttpProxy, Request, is_part
 from lab.playbooks import ModuleResult, RunningModule, run_module, start_module
 from lab.servers import Server

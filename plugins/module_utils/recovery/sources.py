@@ -11,7 +11,8 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Keeper, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -133,10 +134,10 @@ class ShelfSource(PhysicalSource):
         return Layout(self._shelf, self._secrets, owner, programs).configuration(record, directory)
 
 
-class KeeperSource(PhysicalSource):
+class EngineSource(PhysicalSource):
     """An engine with a repository of its own."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: RepositoryEngine) -> None:
         self.name = f"{keeper.name} ({keeper.wal.description})"
         self.wal, self._keeper = keeper.wal, keeper
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
@@ -17,6 +17,32 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.users import own
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
+
+
+@dataclass(frozen=True)
+class Host:
+    """The server as seen from beside it: all that an engine must know to work on this host.
+
+    ``port`` and ``socket_directory`` are those of the running server; ``owner`` is the operating system's user who owns the
+    data directory, as whom every program of an engine runs, and who must be able to read what ``archive_command`` reads.
+    """
+
+    data_directory: str
+    owner: str
+    port: int
+    socket_directory: str
+    #: the database's superuser, by whom an engine connects over the socket or TCP
+    user: str
+    #: where PostgreSQL's own programs of the server's version are
+    bin_dir: str
+    #: TCP host to use instead of the socket; None: the socket
+    host: Optional[str] = None
+    #: a passfile of mode 0600 that belongs to ``owner``; None: none is needed
+    passfile: Optional[str] = None
+    version_num: int = 0
+    system_id: Optional[str] = None
+    #: bytes of a WAL segment
+    wal_segment_size: int = 16 * 1024 * 1024
 
 
 def look(connection: Connection, params: Mapping[str, Any]) -> Host:

@@ -12,7 +12,7 @@ import stat
 import tempfile
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file import fsync_directory
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import fsync_directory
 
 
 def is_there(path: str, text: str, owner: str) -> bool:

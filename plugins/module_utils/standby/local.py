@@ -11,7 +11,7 @@ import re
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.settings import AUTO
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import SIGNAL, read
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.divergence import Position

@@ -9,16 +9,16 @@ import shlex
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import (
-    FileWal,
-    archive_command,
-    length,
-    restore_command,
-)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.options import (
     BaseOptions,
     Said,
     understand,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import (
+    FileWal,
+    archive_command,
+    length,
+    restore_command,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression

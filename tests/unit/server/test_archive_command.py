@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.archive import archive_command
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import archive_command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import engine_of, judge
 
 GOOD = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Optional
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.settings import rewrite
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import rewrite
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
     conninfo,
     differing,

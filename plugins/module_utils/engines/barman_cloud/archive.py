@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import commands
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.program import Said
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError, WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import KeeperOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
 Store = Mapping[str, Any]
@@ -85,7 +85,7 @@ class Place:
 TOKEN = "\0"
 
 
-def place(options: KeeperOptions, store: Store) -> Place:
+def place(options: RepositoryEngineOptions, store: Store) -> Place:
     """``store`` is the one repository, as check_store returns it.
 
     Raises:
@@ -132,7 +132,7 @@ def place(options: KeeperOptions, store: Store) -> Place:
     )
 
 
-def _refuse(options: KeeperOptions, store: Store) -> None:
+def _refuse(options: RepositoryEngineOptions, store: Store) -> None:
     kind = store["type"]
     if kind == "file":
         raise BadOption(
@@ -170,7 +170,7 @@ def _refuse(options: KeeperOptions, store: Store) -> None:
             )
 
 
-def _extra(options: KeeperOptions, kind: str, who: str) -> list[str]:
+def _extra(options: RepositoryEngineOptions, kind: str, who: str) -> list[str]:
     found = []
     for name, (word, _kinds, takes) in _EXTRA.items():
         if takes == who and name in options.extra:
@@ -256,7 +256,7 @@ def _authority(kind: str, store: Store) -> dict[str, str]:
     return {"AWS_CA_BUNDLE" if kind == "s3" else "REQUESTS_CA_BUNDLE": str(path)} if path else {}
 
 
-def wal_words(options: KeeperOptions, offered: str) -> list[str]:
+def wal_words(options: RepositoryEngineOptions, offered: str) -> list[str]:
     """The words of barman-cloud-wal-archive for the compression of WAL. ``offered`` is what it says with --help.
 
     Raises:
@@ -273,7 +273,7 @@ def wal_words(options: KeeperOptions, offered: str) -> list[str]:
     return [*words, "--compression-level", str(options.level)]
 
 
-def backup_words(options: KeeperOptions, offered: str) -> list[str]:
+def backup_words(options: RepositoryEngineOptions, offered: str) -> list[str]:
     """The words of barman-cloud-backup for the compression of base backups. ``offered`` is what it says with --help.
 
     Raises:
@@ -287,12 +287,12 @@ def backup_words(options: KeeperOptions, offered: str) -> list[str]:
     return [] if method == "none" else [f"--{method}"]
 
 
-def method_of(options: KeeperOptions, own: str) -> str:
+def method_of(options: RepositoryEngineOptions, own: str) -> str:
     """The compression of WAL (``wal_compression``) or of base backups (``backup_compression``)."""
     return options.extra.get(own) or options.compression
 
 
-def _method(options: KeeperOptions, own: str, program: str, offered: str) -> str:
+def _method(options: RepositoryEngineOptions, own: str, program: str, offered: str) -> str:
     method = method_of(options, own)
     known = ["none", *(name for name in COMPRESSIONS if re.search(rf"--{name}\b", offered))]
     if method not in known:

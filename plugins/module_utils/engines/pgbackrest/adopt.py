@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host, Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.reader import Reader
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
 #: where pgBackRest looks by itself, in its order
 PLACES = ("/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf")

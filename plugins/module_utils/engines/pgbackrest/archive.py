@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import Listing, archive_id
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program

@@ -15,15 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host, KeeperOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import (
     SECRETS,
     Settings,
     Version,
     store_settings,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
 OLDEST: Version = (2, 41)  # annotations, and repositories without number are gone
 # The first version that knows a major version of PostgreSQL: https://pgbackrest.org/release.html
@@ -86,7 +87,11 @@ def check_version(version: Version, server_version_num: int) -> None:
 
 
 def configuration(
-    host: Host, options: KeeperOptions, stores: Sequence[Mapping[str, Any]], secret: Optional[str], version: Version
+    host: Host,
+    options: RepositoryEngineOptions,
+    stores: Sequence[Mapping[str, Any]],
+    secret: Optional[str],
+    version: Version,
 ) -> Configuration:
     """``stores`` are the options of repositories, made whole; ``secret`` the passphrase, wherever it came from.
 

@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host, Keeper
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.archive import QUEUE, PgBackRestWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.configuration import check_version
@@ -26,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import Version
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
@@ -34,6 +34,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     WalError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
@@ -42,7 +43,7 @@ _VERIFIES_ONE: Version = (2, 55)  # older ones verify all that is in a repositor
 _PERCENT = re.compile(r" DETAIL: .* \([^()]*?([0-9.]+)%\)")
 
 
-class Reader(Keeper):
+class Reader(RepositoryEngine):
     """One stanza. ``place`` are the program's options that say where its configuration is."""
 
     name = "pgbackrest"

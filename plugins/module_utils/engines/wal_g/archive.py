@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import commands
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import WAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.program import Program

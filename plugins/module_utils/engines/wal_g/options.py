@@ -16,8 +16,9 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.keeper import Host, KeeperOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
 FOLDER = "wal-g"  # below the server's own: no backup's id, and no folder of another engine
 WAL, BACKUPS = "wal_005", "basebackups_005"  # WAL-G's folders, with the version of its layout
@@ -41,7 +42,9 @@ def place(server_name: str) -> str:
     return f"{server_name}/{FOLDER}"
 
 
-def settings(host: Host, options: KeeperOptions, store: Mapping[str, Any], secret: Optional[str]) -> dict[str, str]:
+def settings(
+    host: Host, options: RepositoryEngineOptions, store: Mapping[str, Any], secret: Optional[str]
+) -> dict[str, str]:
     """The configuration file's content. ``store`` are the repository's options, made whole (a token out of its file
     included), ``secret`` the passphrase, wherever it came from.
 
@@ -86,7 +89,7 @@ def public_key_alone(armored: str) -> bool:
     return "-----BEGIN PGP PRIVATE KEY BLOCK-----" not in armored
 
 
-def _compression(options: KeeperOptions) -> dict[str, str]:
+def _compression(options: RepositoryEngineOptions) -> dict[str, str]:
     if options.level is not None:
         raise BadOption("compression_level", options.level, "is not WAL-G's to choose", "Leave it out.")
     if options.compression == "gzip":

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A WAL archive looked after: what is in it, what is wrong with it, what it lets be reached, what may go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import survey
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ObjectMissing
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import as_backup
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.findings import Finding, audit
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory, start_after
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.removal import Needs, Removal, removals
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.window import Window, windows
+
+STATE = "_wal_audit.json"  # no backup's id: that begins with a letter or digit
+# Removed in portions, so that the state never tells of segments that are gone for long.
+_PORTION = 1000
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an archive holds. ``looked_at``: names that were read this time."""
+
+    archive: Archive
+    inventory: Inventory
+    backups: Sequence[Backup]
+    findings: Sequence[Finding]
+    looked_at: int
+
+    @property
+    def windows(self) -> Sequence[Window]:
+        return windows(self.backups, self.archive)
+
+    def last_segment(self) -> Optional[str]:
+        """The newest one's name, of the newest timeline."""
+        timelines = list(self.archive.coverage.timelines)
+        if not timelines:
+            return None
+        number = self.archive.coverage.last(max(timelines))
+        return None if number is None else self.archive.size.name(Segment(max(timelines), number))
+
+
+def inspect(wal: WalArchive, records: Iterable[Record], scratch: str, known: Optional[Inventory] = None) -> Report:
+    """Read the archive (only what is new behind what is ``known``), and judge it by the backups that are kept.
+
+    Raises:
+        HoldfastError: it cannot be read.
+    """
+    kept = list(records)
+    size = SegmentSize(
+        next((int(item.server["wal_segment_size"]) for item in kept if item.server.get("wal_segment_size")), 1 << 24)
+    )
+    inventory = known or Inventory(size)
+    looked_at = inventory.read(wal.names(start_after(inventory) or None))
+    archive = survey(wal, inventory, scratch)
+    backups = [backup for backup in map(as_backup, kept) if backup is not None]
+    findings = audit(inventory, archive.timelines, Needs(backups, archive) if backups else None)
+    return Report(archive, inventory, backups, findings, looked_at)
+
+
+def load_state(repository: Repository, server: str) -> tuple[Optional[Inventory], Optional[str]]:
+    """What the last audit remembered; None when there was none, or it cannot be used: then a word says why."""
+    try:
+        return Inventory.from_json(json.loads(repository.read(f"{server}/{STATE}"))), None
+    except ObjectMissing:
+        return None, None
+    except (HoldfastError, ValueError) as exc:
+        return None, f"The whole archive was looked at: {exc}"
+
+
+def save_state(repository: Repository, server: str, inventory: Inventory) -> None:
+    """Remember it for the next audit."""
+    repository.write(f"{server}/{STATE}", json.dumps(inventory.to_json()).encode())
+
+
+def removable(report: Report, wal: WalArchive) -> list[Removal]:
+    """What no kept backup needs. Nothing where no backup is kept: then nothing tells what is needed."""
+    if not report.backups:
+        return []
+    return [item for item in removals(wal.names(), Needs(report.backups, report.archive)) if item.goes]
+
+
+def remove(report: Report, wal: WalArchive, chosen: Sequence[Removal]) -> None:
+    """Remove what was chosen. Raises HoldfastError."""
+    for first in range(0, len(chosen), _PORTION):
+        wal.remove([item.name for item in chosen[first : first + _PORTION]])
+    needs = Needs(report.backups, report.archive)
+    report.inventory.keep_only(needs.runs(report.archive.coverage.timelines))
+
+
+def describe(finding: Finding) -> dict[str, Any]:
+    """A finding as users get it."""
+    return {"level": finding.level, "code": finding.code, "text": finding.text, "names": list(finding.names[:20])}

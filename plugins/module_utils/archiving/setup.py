@@ -1,0 +1,283 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Continuous archiving of a server: set up, taken down, and proven by a segment that was seen to arrive."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import engine_of, judge
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import (
+    Change,
+    apply,
+    differences,
+    waiting_for_restart,
+)
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+
+@dataclass
+class Wanted:
+    """What the user wants of archiving. Sizes and times as PostgreSQL writes them; None: as it is."""
+
+    archive_timeout: str
+    max_slot_wal_keep_size: Optional[str]
+    summarize_wal: Optional[bool]
+    #: a command of the user's own instead of the engine's
+    archive_command: Optional[str]
+    accept_unsafe: bool
+    replace: bool
+
+
+@dataclass
+class Outcome:
+    """What a run did, or would do."""
+
+    changed: bool = False
+    plan: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    restart_required: bool = False
+    waiting: list[str] = field(default_factory=list)
+    settings: dict[str, dict[str, Optional[str]]] = field(default_factory=dict)
+
+
+def set_up(
+    connection: Connection,
+    archiver: Archiver,
+    wanted: Wanted,
+    check: bool,
+    before: Callable[[], list[Step]] = list,
+    patroni: Optional[Patroni] = None,
+) -> Outcome:
+    """Make the server archive its WAL, unless ``check``. Nothing is restarted. ``before`` does what the archiver needs first, once
+    nothing forbids it. ``patroni``: who manages the server, if it is Patroni.
+
+    Raises:
+        HoldfastError: the server cannot be set up so, or archives already elsewhere.
+    """
+    outcome = Outcome()
+    if facts.identify(connection).in_recovery:
+        raise ServerError(
+            "The server is a standby: its settings and its WAL are the primary's. Set archiving up there; a standby that is to "
+            "go on archiving after a promotion needs the same archive_command in its configuration."
+        )
+    command = wanted.archive_command or archiver.wal.archive_command()
+    _refuse_unsafe(command, wanted)
+    current = facts.setting(connection, "archive_command") or ""
+    mode = facts.setting(connection, "archive_mode")
+    _refuse_takeover(current if mode != "off" else "", command, wanted, outcome)
+    settings: dict[str, Optional[str]] = {
+        "archive_mode": "on" if mode == "off" else mode,
+        "archive_command": command,
+        "archive_timeout": wanted.archive_timeout,
+    }
+    if facts.setting(connection, "wal_level") == "minimal":
+        settings["wal_level"] = "replica"
+    if facts.setting(connection, "archive_library"):
+        settings["archive_library"] = ""  # it and a command together are an error
+    if wanted.max_slot_wal_keep_size is not None:
+        settings["max_slot_wal_keep_size"] = wanted.max_slot_wal_keep_size
+    if wanted.summarize_wal is not None:
+        settings["summarize_wal"] = "on" if wanted.summarize_wal else "off"
+    changes = differences(connection, settings)  # before anything is made: it refuses what the server does not know
+    steps = before() + archiver.configure(check)
+    with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
+        # What prepares the repository may need the configuration that check mode did not write.
+        steps += archiver.prepare(check)
+    outcome.plan += [step.words for step in steps]
+    return finish(connection, changes, bool(steps), outcome, check, patroni)
+
+
+def take_down(connection: Connection, check: bool, patroni: Optional[Patroni] = None) -> Outcome:
+    """Let the server archive no more, unless ``check``: ``archive_mode`` goes off with the next restart, and until then the
+    command stays, so that nothing is lost or piles up. The archive stays as it is."""
+    outcome = Outcome()
+    settings: dict[str, Optional[str]] = {"archive_mode": "off"}
+    if facts.setting(connection, "archive_mode") == "off":
+        settings.update(archive_command=None, archive_timeout=None)
+    changes = differences(connection, settings)
+    return finish(connection, changes, False, outcome, check, patroni)
+
+
+def finish(
+    connection: Connection,
+    changes: list[Change],
+    steps: bool,
+    outcome: Outcome,
+    check: bool,
+    patroni: Optional[Patroni],
+) -> Outcome:
+    """Make the changes of settings, unless ``check``, and say what waits for a restart."""
+    outcome.plan += [_words(change) for change in changes]
+    outcome.changed = steps or bool(changes)
+    outcome.settings = {change.name: {"before": change.before, "after": change.after} for change in changes}
+    if changes and patroni is not None:
+        patroni.configuration()  # a plan that could not be carried out is an error
+        outcome.plan.append(f"let Patroni do that, at {patroni.url}")
+    if changes and not check:
+        if patroni is not None:
+            patroni.apply(connection, changes)
+        else:
+            apply(connection, changes)
+        time.sleep(0.1)  # the reload is done by signals
+    outcome.waiting = sorted({*waiting_for_restart(connection), *(item.name for item in changes if item.restart)})
+    outcome.restart_required = bool(outcome.waiting)
+    return outcome
+
+
+def _words(change: Change) -> str:
+    after = "its default" if change.after is None else repr(change.after)
+    return f"set {change.name} to {after} (now {change.before!r}){', which needs a restart' if change.restart else ''}"
+
+
+def _refuse_unsafe(command: str, wanted: Wanted) -> None:
+    problems = judge(command) if wanted.archive_command is not None else []
+    if problems and not wanted.accept_unsafe:
+        raise BadOption(
+            "archive_command",
+            command,
+            f"loses data: {'; '.join(problems)}",
+            "Leave it out for a safe one, or, where you know that it is right, set accept_unsafe: true.",
+        )
+
+
+def _refuse_takeover(current: str, command: str, wanted: Wanted, outcome: Outcome) -> None:
+    if not current or current == "(disabled)" or current == command:
+        return
+    problems = judge(current)
+    if problems:
+        outcome.warnings.append(f"The archive_command that is replaced, {current!r}, lost data: {'; '.join(problems)}.")
+    elif not wanted.replace and (engine_of(current) != engine_of(command) or not engine_of(current)):
+        raise ServerError(
+            f"The server archives already, by {current!r}. Another archive would begin anew, and the old one end here. If that "
+            "is what you want, set replace: true, and take a base backup right after; else adopt it (engine: "
+            f"{engine_of(current) or 'as it is'})."
+        )
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A segment that was seen to arrive."""
+
+    segment: str
+    restore_point: str
+    lsn: str
+    #: from the switch of the segment until it was read back from the archive
+    seconds: float
+    bytes: int
+
+
+def check_mode_on(connection: Connection) -> None:
+    """Raises ServerError: the server archives nothing."""
+    if facts.setting(connection, "archive_mode") == "off":
+        raise ServerError(
+            "Nothing is archived: archive_mode is off. Set it up (state: present), and restart the server."
+        )
+
+
+def verify(
+    connection: Connection, wal: WalArchive, timeout: float, scratch: str, why: Callable[[Connection], str]
+) -> Canary:
+    """Make a restore point, switch the segment, and wait until that segment is in the archive and has the restore point.
+
+    Raises:
+        ServerError: it did not arrive within ``timeout`` seconds; ``why`` says what is known of that.
+    """
+    name = f"holdfast_canary_{os.getpid()}_{time.time_ns()}"
+    # On an idle server a switch alone would do nothing: the restore point is what there is to archive.
+    point = facts.rows(
+        connection,
+        "SELECT lsn::text AS lsn, pg_walfile_name(lsn) AS segment FROM pg_create_restore_point(%s) AS lsn",
+        [name],
+    )[0]
+    facts.value(connection, "SELECT pg_switch_wal()::text")
+    began = time.monotonic()
+    path = os.path.join(scratch, "canary")
+    pause = 0.02
+    while True:
+        if wal.fetch(point["segment"], path):
+            seconds = time.monotonic() - began
+            break
+        if time.monotonic() - began > timeout:
+            raise ServerError(
+                f"The segment {point['segment']} was not in {wal.description} after {timeout:g} seconds. "
+                f"{why(connection)}"
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, 1.0)
+    with open(path, "rb") as stream:
+        content = stream.read()
+    size = facts.wal_segment_size(connection)
+    if len(content) != size or name.encode() not in content:
+        raise ServerError(
+            f"The segment {point['segment']} in {wal.description} is not what the server wrote: it has {len(content)} bytes of "
+            f"{size}, and the restore point {name} is {'' if name.encode() in content else 'not '}in it. This archive cannot be "
+            "trusted: find out what stands between the server and it."
+        )
+    return Canary(point["segment"], name, point["lsn"], round(seconds, 3), len(content))
+
+
+def archiver_state(connection: Connection) -> dict[str, Any]:
+    """What the server says of its archiving: ``failing`` (since when, which segment), the last one archived and its age in
+    seconds, the segments and bytes that wait. Unknown is None."""
+    row = facts.rows(
+        connection,
+        "SELECT archived_count, last_archived_wal, last_archived_time, failed_count, last_failed_wal, last_failed_time,"
+        " coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) AS failing,"
+        " extract(epoch FROM clock_timestamp() - last_archived_time)::float AS age"
+        " FROM pg_stat_archiver",
+    )[0]
+    doubts: list[str] = []
+    ready = facts.attempt(
+        connection,
+        "SELECT count(*) AS count, extract(epoch FROM clock_timestamp() - min(modification))::float AS oldest"
+        " FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'",
+        doubts,
+        "Waiting segments",
+    )
+    size = facts.wal_segment_size(connection)
+    waiting = ready[0]["count"] if ready else None
+    return {
+        "mode": facts.setting(connection, "archive_mode"),
+        "command": facts.setting(connection, "archive_command"),
+        "failing": row["failing"],
+        "failing_segment": row["last_failed_wal"] if row["failing"] else None,
+        "failing_since": _iso(row["last_failed_time"]) if row["failing"] else None,
+        "failed_count": row["failed_count"],
+        "last_archived": row["last_archived_wal"],
+        "last_archived_at": _iso(row["last_archived_time"]),
+        "last_archived_age": row["age"],
+        "ready": waiting,
+        "oldest_ready_age": ready[0]["oldest"] if ready else None,
+        "lag_bytes": None if waiting is None else waiting * size,
+    }
+
+
+def _iso(moment: Any) -> Optional[str]:
+    return None if moment is None else moment.isoformat()
+
+
+def archiver_words(connection: Connection) -> str:
+    """The same for a message."""
+    state = archiver_state(connection)
+    if state["failing"]:
+        return (
+            f"The archiver is failing, at {state['failing_segment']}, since {state['failing_since']}, and {state['ready']} segments "
+            "wait: the server's log has the command's own words. Nothing is lost while pg_wal has room."
+        )
+    return (
+        f"The archiver does not fail; the last one that it archived is {state['last_archived']}, and {state['ready']} segments wait: "
+        "the archive is slow, or the command writes to another place."
+    )

@@ -1,0 +1,395 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Barman's programs for object stores as a keeper: one server's backups and WAL in one store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import (
+    commands,
+    listing,
+    options as words,
+    program,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.archive import BarmanWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.program import Barman, Said
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
+    RepositoryEngine,
+    RepositoryEngineOptions,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    CatalogError,
+    HoldfastError,
+    RepositoryError,
+    ServerError,
+    ToolError,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import completed
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import private
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+
+# A check is to say soon that nobody answers; boto3 would ask five times.
+_SOON = {"AWS_MAX_ATTEMPTS": "2"}
+_PATIENCE = 120.0  # seconds for what asks the store one thing
+_STUCK = 60.0  # seconds that a backup waits for its WAL while the archiver fails
+_LOOK = 5.0  # seconds between looks at the archiver
+
+
+class BarmanCloud(RepositoryEngine):
+    """One server's barman-cloud.
+
+    Raises:
+        BadOption: the options ask for what barman-cloud cannot do, or do not describe a store.
+    """
+
+    name = "barman_cloud"
+
+    def __init__(self, host: Host, options: RepositoryEngineOptions) -> None:
+        if len(options.repositories) != 1:
+            count = len(options.repositories)
+            raise BadOption(
+                "repositories", count, "is not one, and barman-cloud keeps one", "Use engine: pgbackrest for several."
+            )
+        self._host, self._options = host, options
+        store = check_store(options.repositories[0])
+        if store["type"] == "azure":
+            store = completed(store)
+        self._place = words.place(options, store)
+        token = str(store.get("sas_token") or "").lstrip("?")
+        environment = {name: value.replace(words.TOKEN, token) for name, value in self._place.environment.items()}
+        self._environment = {**environment, **_libpq(host)}
+        self._settings = os.path.join(options.config_dir, f"{options.server_name}.barman.env")
+        self._repository = open_repository(store)
+        prefix = str(store.get("prefix") or "").strip("/")
+        #: of the server in the store, as Barman names keys
+        self._folder = f"{prefix}/{options.server_name}".lstrip("/")
+        self._size = SegmentSize(host.wal_segment_size)
+        self.wal: WalArchive = BarmanWal(self._repository, options.server_name, self._settings, host.owner, self._get)
+
+    @cached_property
+    def _barman(self) -> Barman:
+        directory = program.find(self._options.program)
+        return Barman(directory, self._host.owner, self._environment, not self._place.credentials)
+
+    @cached_property
+    def version(self) -> str:  # type: ignore[override]
+        return self._barman.version()
+
+    def _where(self, *behind: str) -> tuple[str, ...]:
+        return (*self._place.words, self._place.url, self._options.server_name, *behind)
+
+    def _get(self, name: str, path: str) -> Said:
+        ok = (0, commands.MISSING)
+        return self._barman.run("wal-restore", "--no-partial", *self._where(name, path), ok=ok)
+
+    # Setting up
+
+    def configure(self, check: bool) -> list[Step]:
+        self.version  # noqa: B018  (that it is there, and new enough)
+        wal = words.wal_words(self._options, self._barman.help("wal-archive"))
+        for word in (*self._place.words, *self._place.upload):
+            if word.startswith("--"):
+                self._barman.demand("wal-archive", word, "the repository")
+        self._libraries(words.method_of(self._options, "wal_compression"))
+        self._readable()
+        if shutil.which("cmp") is None:
+            raise ToolError("The archive command needs the program cmp. Install the package diffutils.")
+        text = commands.settings(self._place, self._settings, self._barman.directory, wal, self._options.server_name)
+        if private.is_there(self._settings, text, self._host.owner):
+            return []
+        if not check:
+            private.write(self._settings, text, self._host.owner)
+        return [Step(f"write {self._settings}, the way into the store, readable for {self._host.owner} alone")]
+
+    def _libraries(self, method: str) -> None:
+        """barman-cloud says that a library is missing when it needs it: in the middle of archiving."""
+        codec = words.COMPRESSIONS.get(method)
+        for module in (*self._place.libraries, *([codec] if codec else [])):
+            if self._barman.can_import(module) is False:
+                raise ToolError(
+                    f"barman-cloud in {self._barman.directory} lacks the Python module {module}, without which it would fail to "
+                    "archive. Install it for that Python"
+                    + (f", or choose another compression than {method}." if module == codec else ".")
+                )
+
+    def _readable(self) -> None:
+        for path in self._place.files:
+            if run_as(self._host.owner, ["test", "-r", path], timeout=60).returncode:
+                raise BadOption(
+                    "repository", path, f"cannot be read by {self._host.owner}, as whom PostgreSQL archives",
+                    "Give that user the file.",
+                )  # fmt: skip
+
+    def prepare(self, check: bool) -> list[Step]:
+        self._repository.check(write=True)
+        there = self._system_id()
+        if None not in (there, self._host.system_id) and there != self._host.system_id:
+            raise CatalogError(
+                f"{self._options.server_name} in {self._repository.description} holds another server's: its system identifier "
+                f"is {there}, this server's is {self._host.system_id}. The WAL of two servers in one place is worth nothing. "
+                "Give this server a server_name of its own."
+            )
+        return []
+
+    def _system_id(self) -> Optional[str]:
+        """Whose the archive is, by its newest backup, else by its first segment; None where neither tells."""
+        found = [record.server["system_id"] for record in self.backups([]) if record.server["system_id"]]
+        if found:
+            return str(found[-1])
+        names = (name for name in self.wal.names() if classify(name, self._size).kind == SEGMENT)
+        first = next(names, None)
+        if first is None:
+            return None
+        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
+            path = os.path.join(scratch, "segment")
+            if not self.wal.fetch(first[:24], path):
+                return None
+            with open(path, "rb") as stream:
+                return header.system_id(stream.read(64))
+
+    def check(self) -> None:
+        try:
+            self._barman.run("backup-list", "--test", *self._where(), environment=_SOON, timeout=_PATIENCE)
+        except ToolError as exc:
+            raise ToolError(
+                f"barman-cloud cannot use {self._repository.description}. {exc} As long as that is so, no WAL is archived: it "
+                f"piles up in {self._host.data_directory}/pg_wal."
+            ) from exc
+
+    # Backups
+
+    def backups(self, problems: list[str]) -> Iterator[Record]:
+        yield from self._read(self._list(problems), problems)
+
+    def _list(self, problems: list[str]) -> str:
+        said = self._barman.run("backup-list", "--format", "json", *self._where())
+        # Backups whose backup.info it could not read.
+        problems += listing.told(said.messages, "WARNING", "ERROR")
+        return said.output
+
+    def _read(self, listed: str, problems: list[str]) -> list[Record]:
+        return listing.records(listed, self._options.server_name, self._kept(problems), problems)
+
+    def _kept(self, problems: list[str]) -> Optional[Mapping[str, listing.Kept]]:
+        """What lies in the store; None where only barman-cloud gets there, as the library is missing here."""
+        base = f"{self._options.server_name}/base"
+        try:
+            return listing.kept((info.key[len(base) + 1 :], info.size) for info in self._repository.list(base))
+        except RepositoryError as exc:
+            problems.append(f"What the backups take in the store is not known. {exc}")
+            return None
+
+    def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress) -> Record:
+        if kind != "full":
+            raise BadOption(
+                "kind", kind, "is nothing that barman-cloud does: it makes full backups",
+                "Use engine: pgbackrest or wal_g, or pg_basebackup from PostgreSQL 17 on.",
+            )  # fmt: skip
+        compression = words.backup_words(self._options, self._barman.help("backup"))
+        for word in (*self._place.upload, *self._place.backup):
+            if word.startswith("--"):
+                self._barman.demand("backup", word, "the repository")
+        self._libraries(words.method_of(self._options, "backup_compression"))
+        self._archives()
+        progress.step("backing up by barman-cloud")
+        label = self._copy([*compression, "--jobs", str(self._options.jobs)], progress)
+        problems: list[str] = []
+        record = next((record for record in self.backups(problems) if record.id == label), None)
+        if record is None:
+            raise ToolError(
+                f"barman-cloud-backup said that it made {label}, and its list has no such backup. Do not rely on it. "
+                f"{' '.join(problems)}".rstrip()
+            )
+        if self._host.system_id not in (None, record.server["system_id"]):
+            raise CatalogError(
+                f"barman-cloud backed up another server (system identifier {record.server['system_id']}, not "
+                f"{self._host.system_id}) as {label}. Delete that backup, and check port and socket_directory."
+            )
+        record = replace(record, engine_version=self.version)
+        if annotations:
+            record.warnings.append("barman-cloud keeps no annotations: they are not in the repository.")
+        return record
+
+    def _archives(self) -> None:
+        """A backup is worth nothing without the WAL of its time, which barman-cloud does not put into it; and where no
+        segment is archived PostgreSQL waits for that without an end.
+
+        Raises:
+            ServerError: the server does not archive, or cannot be asked.
+        """
+        mode, command, standby = self._ask(
+            "SELECT current_setting('archive_mode'), current_setting('archive_command') <> ''"
+            " OR coalesce(current_setting('archive_library', true), '') <> '', pg_is_in_recovery()"
+        )
+        if standby == "f" and (mode == "off" or command == "f"):
+            raise ServerError(
+                "The server does not archive its WAL, and barman-cloud puts none into a backup: it could not be restored. Set "
+                "archiving up first (wal_archive, playbook setup.yml)."
+            )
+
+    def _failing(self) -> bool:
+        """Whether the archiver's last attempt failed."""
+        query = (
+            "SELECT coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) FROM pg_stat_archiver"
+        )
+        return self._ask(query) == ["t"]
+
+    def _ask(self, query: str) -> list[str]:
+        """The fields of a query's one row. Raises ServerError."""
+        psql = os.path.join(self._host.bin_dir, "psql")
+        argv = [psql, "-X", "-A", "-t", "-w", "-d", "postgres", "-c", query]
+        done = run_as(self._host.owner, argv, _libpq(self._host), timeout=_PATIENCE)
+        if done.returncode:
+            raise ServerError(f"The server cannot be asked, as {self._host.owner}: {' '.join(done.stdout.split())}")
+        return done.stdout.strip().split("|")
+
+    def _copy(self, extra: Sequence[str], progress: Progress) -> str:
+        """Run barman-cloud-backup, and return the label of what it made. What it leaves when it fails is removed."""
+        seen = _Seen(progress, self._failing)
+        argv = ["--verbose", "--immediate-checkpoint", *extra, *self._place.backup, *self._place.upload]
+        try:
+            said = self._barman.run("backup", *argv, *self._where(), watch=seen)
+        except BaseException as exc:
+            left = self._forget(listing.started(seen.messages))
+            if isinstance(exc, HoldfastError):
+                raise ToolError(f"barman-cloud made no backup. {exc}{left}") from exc
+            raise
+        label = listing.started(said.messages)
+        if label is None:
+            raise ToolError("barman-cloud-backup said nothing of a backup that it made. Do not rely on it.")
+        return label
+
+    def _base(self, label: str) -> str:
+        """The folder of a backup in the repository."""
+        return f"{self._options.server_name}/base/{label}"
+
+    def _forget(self, label: Optional[str]) -> str:
+        """Remove the objects of a backup that failed. Not by barman-cloud-backup-delete, which may delete WAL with it."""
+        if label is None:
+            return ""
+        try:
+            self._repository.delete_folder(self._base(label))
+        except HoldfastError:
+            return f" What it left could not be removed: {label}, which is listed as failed or unfinished."
+        return ""
+
+    def verify(self, record: Record) -> None:
+        """barman-cloud cannot check a backup without restoring it."""
+        raise CatalogError(
+            f"barman-cloud cannot check the backup {record.id} without restoring it. Restore it into a scratch directory: a "
+            "drill does that, and proves more."
+        )
+
+    def delete(self, labels: Sequence[str], check: bool) -> list[str]:
+        """Those that failed or were not finished are deleted too, when they are named: their objects, and no WAL."""
+        listed = self._list([])
+        found = self._read(listed, [])
+        leftovers = sorted(listing.leftovers(listed) & set(labels))
+        strange = sorted(set(labels) - {record.id for record in found} - set(leftovers))
+        if strange:
+            raise CatalogError(f"Barman has no backup {', '.join(strange)}. Nothing was deleted.")
+        going = set(labels)
+        while more := {record.id for record in found if record.parent in going} - going:
+            going |= more
+        staying = [record for record in found if record.id not in going]
+        gone: list[str] = []
+        for label in leftovers:
+            if not check:
+                self._repository.delete_folder(self._base(label))
+            gone.append(label)
+        for record in found:
+            if record.id in going:
+                self._delete(record.id, staying, check, gone)
+                gone.append(record.id)
+        return gone
+
+    def _delete(self, label: str, staying: Sequence[Record], check: bool, gone: Sequence[str]) -> None:
+        """Barman deletes the WAL up to the next backup with the oldest one, going by the order of labels. So first it is seen
+        what it would delete."""
+        done = f" Deleted before: {', '.join(gone)}." if gone and not check else ""
+        argv = ["--backup-id", label, *self._where()]
+        try:
+            said = self._barman.run("backup-delete", "--dry-run", *argv)
+            wrong = listing.wrongly(said.output, self._folder, label, staying, self._size)
+            if wrong:
+                raise ToolError(
+                    f"With {label} Barman would delete {wrong[0]} and {len(wrong) - 1} more, which a backup that stays can need. "
+                    "It was left alone."
+                )
+            if check:
+                return
+            said = self._barman.run("backup-delete", *argv)
+            errors = listing.told(said.messages, "ERROR")
+            if errors:
+                raise ToolError(f"{label} is deleted, and not all of its WAL: {' '.join(errors)}")
+        except ToolError as exc:
+            raise ToolError(f"{exc}{done}") from exc
+
+    # Restoring
+
+    def restore(self, record: Record, directory: str, tablespaces: Mapping[str, str], progress: Progress) -> None:
+        argv = [*listing.locations(record, tablespaces), *self._where(record.id, directory)]
+        progress.step(f"restoring {record.id} by barman-cloud")
+        try:
+            self._barman.run("restore", *argv, watch=lambda messages: progress.tell(None, None))
+        except ToolError as exc:
+            raise ToolError(
+                f"barman-cloud could not restore {record.id} into {directory}. {exc} What is there cannot be started."
+            ) from exc
+        for name in ("PG_VERSION", "backup_label", "global/pg_control"):
+            if not os.path.isfile(os.path.join(directory, name)):
+                raise ToolError(
+                    f"barman-cloud restored {record.id} into {directory} without {name}: it cannot be started."
+                )
+
+
+class _Seen:
+    """Follows the log of barman-cloud-backup: shows what it does, and keeps it for when it fails. PostgreSQL waits for a
+    backup's WAL without an end: where the archiver ``failing`` does so for long, it is given up."""
+
+    def __init__(self, progress: Progress, failing: Callable[[], bool]) -> None:
+        self._progress, self._failing = progress, failing
+        self._shown, self._looked, self._well = "", 0.0, 0.0
+        self.messages = ""
+
+    def __call__(self, messages: str) -> None:
+        self.messages = messages
+        now, doing = time.monotonic(), listing.activity(messages)
+        if doing and doing != self._shown:
+            self._shown, self._well = doing, now
+            self._progress.step(doing)
+        self._progress.tell(None, None)
+        if doing != listing.WAITING or now - self._looked < _LOOK:
+            return
+        self._looked = now
+        if not self._failing():
+            self._well = now
+        elif now - self._well >= _STUCK:
+            raise ToolError(
+                f"The server has failed to archive for {_STUCK:g} seconds, and a backup without its WAL cannot be restored: see "
+                "the server's log. Nothing is lost while pg_wal has room."
+            )
+
+
+def _libpq(host: Host) -> dict[str, str]:
+    """How a program finds the server."""
+    found = {"PGHOST": host.host or host.socket_directory, "PGPORT": str(host.port), "PGUSER": host.user}
+    return {**found, "PGPASSFILE": host.passfile} if host.passfile else found

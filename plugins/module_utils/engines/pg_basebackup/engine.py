@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine pg_basebackup: plan and copy."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import tarfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.copy import copy
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.options import (
+    BASE,
+    CONFIGURATION,
+    MANIFEST,
+    BaseOptions,
+    understand,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import (
+    Draft,
+    Folder,
+    Plan,
+    StreamEngine,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+_TABLESPACES = (
+    "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location FROM pg_tablespace"
+    " WHERE pg_tablespace_location(oid) <> '' ORDER BY oid"
+)
+
+
+class PgBasebackup(StreamEngine):
+    """The whole server, file by file, streamed.
+
+    ``parent`` is the backup that an incremental one is made upon; ``read_manifest(record, path)`` writes that backup's
+    manifest of files there. ``staging`` is a private directory.
+    """
+
+    name = "pg_basebackup"
+
+    def __init__(
+        self,
+        address: Address,
+        options: BaseOptions,
+        bin_dir: Optional[str],
+        encrypted: bool,
+        staging: str,
+        parent: Optional[Record],
+        read_manifest: Callable[[Record, str], None],
+    ) -> None:
+        self._address, self._options, self._staging, self._encrypted = address, options, staging, encrypted
+        self._connection = address.connect()
+        self.identity = facts.identify(self._connection)
+        self._tools = find_tools(self.identity.version_num, bin_dir)
+        self._program = self._tools.path("pg_basebackup")
+        self.version = self._tools.version
+        self._read_manifest = read_manifest
+        self._doubts: list[str] = []
+        self._base = self._upon(parent)
+        self.parent = self._base.id if self._base else None
+        self.kind = "incremental" if self._base else "full"
+
+    def _upon(self, parent: Optional[Record]) -> Optional[Record]:
+        """The parent of this backup; None for a full one."""
+        if self._options.kind == "full":
+            return None
+        if self.identity.version_num < 170000:
+            raise ServerError(
+                f"kind: incremental needs PostgreSQL 17 or newer; the server is {self.identity.version}. Use kind: full, or "
+                "the engine pgbackrest, which makes incremental backups of every version."
+            )
+        if facts.value(self._connection, "SELECT current_setting('summarize_wal', true)") != "on":
+            raise ServerError(
+                "kind: incremental needs the server's setting summarize_wal = on (a reload is enough), and a full backup "
+                "made after it. The module wal_archive sets it with summarize_wal: true."
+            )
+        if parent is None:
+            self._doubts.append("This is a full backup: there was no full one before it that it could be made upon.")
+            return None
+        if parent.server.get("system_id") not in (None, self.identity.system_id):
+            self._doubts.append(f"This is a full backup: {parent.id}, the last one, is of another server.")
+            return None
+        return parent
+
+    def plan(self) -> Plan:
+        me = facts.rows(
+            self._connection, "SELECT rolsuper OR rolreplication AS may FROM pg_roles WHERE rolname = current_user"
+        )
+        if not me[0]["may"]:
+            raise ServerError(
+                f"The role {self.identity.role!r} may not copy the server: it lacks REPLICATION. "
+                f"ALTER ROLE {self.identity.role} REPLICATION, or use a superuser."
+            )
+        if int(facts.value(self._connection, "SELECT current_setting('max_wal_senders')")) == 0:
+            raise ServerError(
+                "max_wal_senders is 0, so nothing can be copied. Set it to 10 or so, and restart the server."
+            )
+        if not self._options.include_wal:
+            self._check_archive()
+        size = self._size()
+        steps = [
+            f"copy the whole server ({size} bytes) by pg_basebackup {self.version}, "
+            + (f"what has changed since {self.parent}" if self.parent else "in full")
+            + (", with the WAL that makes it consistent" if self._options.include_wal else "")
+        ]
+        steps += [f"copy the tablespace {row['name']!r} ({row['location']})" for row in self._tablespaces()]
+        steps.append(
+            "record settings, pg_hba rules, extensions, slots, and configuration files outside the data directory"
+        )
+        server = {
+            "system_id": self.identity.system_id,
+            "version": self.identity.version,
+            "version_num": self.identity.version_num,
+            "timeline": self.identity.timeline,
+            "in_recovery": self.identity.in_recovery,
+            "wal_segment_size": facts.wal_segment_size(self._connection),
+            "tablespaces": self._tablespaces(),
+            "data_directory": facts.setting(self._connection, "data_directory"),
+        }
+        return Plan(steps, server, self._options.scope(), size)
+
+    def _check_archive(self) -> None:
+        """Raises ServerError: the WAL that this backup needs would be nowhere, or pg_basebackup wait for it for ever."""
+        if self.identity.in_recovery:
+            self._doubts.append(
+                "Whether the primary archives the WAL that this backup needs cannot be seen on a standby."
+            )
+            return
+        state = facts.rows(
+            self._connection,
+            "SELECT current_setting('archive_mode') <> 'off' AND (current_setting('archive_command') NOT IN ('', '(disabled)')"
+            " OR current_setting('archive_library', true) <> '') AS archiving,"
+            " coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) AS failing FROM pg_stat_archiver",
+        )[0]
+        if not state["archiving"] or state["failing"]:
+            how = "fails" if state["archiving"] else "is not set up"
+            raise ServerError(
+                f"include_wal: false needs a WAL archive, as the backup is worth nothing without it, and the archiving {how}. "
+                "Set it up by the module wal_archive, or leave include_wal out."
+            )
+
+    def _size(self) -> int:
+        return int(facts.value(self._connection, "SELECT sum(pg_tablespace_size(oid)) FROM pg_tablespace"))
+
+    def _tablespaces(self) -> list[dict[str, Any]]:
+        return facts.rows(self._connection, _TABLESPACES)
+
+    def back_up(self, folder: Folder) -> Draft:
+        folder.progress.step("copying the server", self._size())
+        method, level = folder.compression.method, folder.compression.level
+        suffix = self._options.suffix(method)
+        compress = self._options.compression_at == "client"
+        names = [BASE] + [f"{row['oid']}.tar" for row in self._tablespaces()]
+
+        ends = []
+
+        def keep(name: str, path: str) -> None:
+            if name == MANIFEST:
+                ends.append(_end_of(path))
+            role = "manifest" if name == MANIFEST else "base" if name.startswith(BASE) else "tablespace"
+            folder.put(name, role, Command(["cat", path]), compress=compress or role == "manifest")
+
+        argv = [self._program, f"--dbname={self._address.conninfo(self._address.db)}", "--label=holdfast.postgres"]
+        argv += self._options.arguments(method, level)
+        if self._base is not None:
+            manifest = os.path.join(self._staging, "parent_manifest")
+            self._read_manifest(self._base, manifest)
+            argv.append(f"--incremental={manifest}")
+        with self._wal_kept():
+            try:
+                copy(argv, os.path.join(self._staging, "base"), [name + suffix for name in names], keep)
+            except ToolError as exc:
+                raise ToolError(f"The server could not be copied. {exc} No backup was made.") from exc
+        said = understand("".join(ends))
+        # Rounded up: a moment before the copy's end cannot be reached from it.
+        reached = facts.value(self._connection, "SELECT date_trunc('second', clock_timestamp()) + interval '1 second'")
+        folder.artifacts.sort(key=lambda artifact: artifact.key)
+        self._configuration(folder)
+        outside = facts.outside(self._connection, self._encrypted, self._doubts)
+        folder.put("cluster.json", "cluster", json.dumps(outside, indent=1, ensure_ascii=False, default=str).encode())
+        consistency = {
+            "within_database": "physical",
+            "across_databases": "same moment",
+            "reached_at": format_time(reached),
+            "self_contained": self._options.include_wal,
+        }
+        databases = [
+            {"name": row["name"], "owner": row["owner"], "encoding": row["encoding"], "size": row["size"]}
+            for row in facts.databases(self._connection)
+            if not row["is_template"]
+        ]
+        server = {"timeline": said.timeline} if said.timeline else {}
+        return Draft(said.start_lsn, said.stop_lsn, consistency, databases, self._doubts, server)
+
+    def _wal_kept(self) -> facts.Slot:
+        """A temporary slot keeps the WAL of the copy until it is fetched at its end."""
+        return facts.Slot(self._connection, f"holdfast_{secrets.token_hex(4)}", self._options.include_wal, self._doubts)
+
+    def _configuration(self, folder: Folder) -> None:
+        """The configuration files that lie outside the data directory, as Debian's do."""
+        found = _configuration_files(self._connection, self._doubts)
+        if not found:
+            return
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for path, content in found.items():
+                entry = tarfile.TarInfo(path.lstrip("/"))
+                entry.size, entry.mode = len(content), 0o600
+                archive.addfile(entry, io.BytesIO(content))
+        folder.put(CONFIGURATION, "configuration", packed.getvalue())
+
+
+def _end_of(path: str) -> str:
+    """The last lines of a manifest, which can have a million."""
+    with open(path, "rb") as stream:
+        stream.seek(max(os.path.getsize(path) - 65536, 0))
+        return stream.read().decode("utf-8", "replace")
+
+
+def _configuration_files(connection: Connection, doubts: list[str]) -> dict[str, bytes]:
+    """Path and content of each. Nothing, with a word in ``doubts``, where the role may not read them."""
+    rows = facts.attempt(
+        connection,
+        "SELECT path, pg_read_binary_file(path) AS content FROM ("
+        " SELECT setting AS path FROM pg_settings WHERE name IN ('config_file', 'hba_file', 'ident_file')"
+        " UNION SELECT sourcefile FROM pg_file_settings WHERE sourcefile IS NOT NULL) f"
+        " WHERE NOT starts_with(path, current_setting('data_directory') || '/')",
+        doubts,
+        "Configuration files outside the data directory",
+    )
+    return {row["path"]: bytes(row["content"]) for row in rows or ()}

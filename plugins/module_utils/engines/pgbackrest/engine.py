@@ -1,0 +1,347 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pgBackRest as a keeper: one server's backups and WAL in one or several repositories."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import files
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.configuration import (
+    IO_TIMEOUT,
+    NEVER,
+    Configuration,
+    config_path,
+    configuration,
+    seconds,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
+    TYPES,
+    VERIFIED,
+    Listing,
+    State,
+    expired,
+    expired_wal,
+    with_dependants,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain, number
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.reader import Reader, tell
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import place
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    CatalogError,
+    RepositoryError,
+    ToolError,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import store as azure
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import store as gcs
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import store as s3
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
+
+_DESCRIBE = {"file": lambda store: str(store["path"]), "s3": s3.describe, "azure": azure.describe, "gcs": gcs.describe}
+_ANOTHER_SERVER = 28  # stanza-create: the repository's system identifier is another one
+_TRIES = 4  # of pgBackRest, each of io-timeout seconds
+
+
+class PgBackRest(Reader):
+    """One server's pgBackRest.
+
+    Raises:
+        BadOption: the options do not describe stores.
+    """
+
+    def __init__(self, host: Host, options: RepositoryEngineOptions) -> None:
+        stores = [check_store(store) for store in options.repositories]
+        self._stores: Sequence[Mapping[str, Any]] = [
+            azure.completed(store) if store["type"] == "azure" else store for store in stores
+        ]
+        self._descriptions = [_DESCRIBE[store["type"]](store) for store in self._stores]
+        self._options = options
+        self._directory = config_path(options.config_dir, options.server_name)
+        wait = seconds("io-timeout", options.extra.get("io-timeout", str(IO_TIMEOUT)))
+        patience = 30 + _TRIES * len(stores) * wait
+        description = f"the WAL archive of {options.server_name} in {' and '.join(self._descriptions)}"
+        super().__init__(
+            host, options.server_name, options.program, (f"--config-path={self._directory}",), patience, description
+        )
+
+    @cached_property
+    def _configuration(self) -> Configuration:
+        secret = Encryption.passphrase(self._options.encryption or {})
+        return configuration(self._host, self._options, self._stores, secret.decode() if secret else None, self._number)
+
+    # Setting up
+
+    def configure(self, check: bool) -> list[Step]:
+        self._check_version()
+        for store in self._stores:
+            if store["type"] == "file" and not os.path.isdir(store["path"]):
+                raise RepositoryError(f"{store['path']} is not there, or no directory. Create it, or mount it.")
+        changes = self._changes()
+        if changes:
+            # A configuration that does not work would stop an archive that does.
+            with self._rehearsal() as program:
+                self._refuse(self._look(program).states)
+        steps = []
+        for path, text, mode in changes:
+            what = "pgBackRest's secrets" if mode == 0o600 else "pgBackRest's configuration"
+            steps.append(Step(f"write {path}, {what}, with mode {mode:04o}"))
+            if not check:
+                files.write(path, text, mode, self._host.owner)
+        return steps + self._make(self._work_directories(), check)
+
+    def _make(self, paths: Sequence[str], check: bool) -> list[Step]:
+        for path in paths:
+            if not check:
+                files.make_directory(path, self._host.owner)
+        return [Step(f"create the directory {path} for {self._host.owner}") for path in paths]
+
+    def _changes(self) -> list[tuple[str, str, int]]:
+        """The files that are not yet as they should be, secrets first: path, text, mode."""
+        wanted = [
+            (os.path.join(self._directory, "conf.d", "secrets.conf"), self._configuration.secrets, 0o600),
+            (os.path.join(self._directory, "pgbackrest.conf"), self._configuration.main, 0o640),
+        ]
+        return [change for change in wanted if not files.is_there(*change, self._host.owner)]
+
+    def _work_directories(self) -> list[str]:
+        """Those that are missing. Raises BadOption: one that is there is not the owner's to write to."""
+        made, owner = self._configuration, self._host.owner
+        missing = []
+        for option, path in (("spool-path", made.spool), ("lock-path", made.locks), ("log-path", made.logs)):
+            if path is not None and not os.path.isdir(path):
+                missing.append(path)
+            elif path is not None and not files.may(owner, "-w", path):
+                raise BadOption(
+                    f"engine_options.{option}", path, f"is not for {owner} to write to",
+                    "Name another directory; it is made when it is not there.",
+                )  # fmt: skip
+        return missing
+
+    def _repository_directories(self) -> list[str]:
+        """Those that are missing. Raises RepositoryError: one that is there is not the owner's to write to."""
+        missing, owner = [], self._host.owner
+        for store in self._stores:
+            if store["type"] != "file":
+                continue
+            path = place(store)
+            if not os.path.isdir(path):
+                missing.append(path)
+            elif not files.may(owner, "-w", path):
+                raise RepositoryError(
+                    f"{owner}, who owns the server, may not write to {path}. Let it belong to that user."
+                )
+        return missing
+
+    @contextlib.contextmanager
+    def _rehearsal(self) -> Iterator[Program]:
+        """pgBackRest with the configuration as it should be, in a place of its own."""
+        entry = pwd.getpwnam(self._host.owner)
+        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
+            texts = {"pgbackrest.conf": self._configuration.main, "conf.d/secrets.conf": self._configuration.secrets}
+            os.mkdir(os.path.join(scratch, "conf.d"), 0o700)
+            for name, text in texts.items():
+                path = os.path.join(scratch, name)
+                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+                    stream.write(text)
+                if entry.pw_uid != os.geteuid():
+                    os.chown(path, entry.pw_uid, entry.pw_gid)
+            if entry.pw_uid != os.geteuid():
+                for path in (os.path.join(scratch, "conf.d"), scratch):
+                    os.chown(path, entry.pw_uid, entry.pw_gid)
+            yield self._program_at((f"--config-path={scratch}",))
+
+    def _look(self, program: Program) -> Listing:
+        """What is in the repositories. Raises BadOption: an engine option is none."""
+        said = program.ask("info", "--output=json", detail="warn")
+        strange = re.findall(r"WARN: configuration file contains (?:\w+ )*option '([^']+)'", said)
+        if strange:
+            raise BadOption(
+                "engine_options",
+                strange,
+                f"is no option of pgBackRest {self.version}",
+                "Check its spelling, and where it goes.",
+            )
+        return Listing(said[said.index("[{") :] if "[{" in said else said, self._stanza)
+
+    def _refuse(self, states: Sequence[State]) -> None:
+        """Raise what forbids to go on. One of several repositories may be out of reach: a disaster must not stop the others."""
+        wrong = [state for state in states if not state.readable]
+        if wrong and (len(wrong) == len(states) or not all(state.unreachable for state in wrong)):
+            told = " ".join(
+                f"{self._descriptions[state.number - 1]} cannot be used: {explain(state.message)}" for state in wrong
+            )
+            raise RepositoryError(f"{told} Nothing was changed.")
+
+    def prepare(self, check: bool) -> list[Step]:
+        with self._rehearsal() if self._changes() else contextlib.nullcontext(self._program) as program:
+            states = self._look(program).states
+        self._refuse(states)
+        mine = self._host.system_id or self._control()
+        for state in states:
+            if state.system_id not in (None, mine):
+                raise CatalogError(self._anothers(self._descriptions[state.number - 1], str(state.system_id), mine))
+        steps = self._make(self._repository_directories(), check)
+        missing = [state for state in states if state.readable and not state.has_stanza]
+        if missing and not check:
+            try:
+                self._program.ask("stanza-create", patience=60)
+            except Failed as exc:
+                if number(exc.said) == _ANOTHER_SERVER:
+                    raise CatalogError(self._anothers(self._stanza, "another one", mine)) from exc
+                raise ToolError(f"pgBackRest could not make its stanza. {exc}") from exc
+        return steps + [
+            Step(f"create pgBackRest's stanza {self._stanza} in {self._descriptions[state.number - 1]}")
+            for state in missing
+        ]
+
+    def _control(self) -> str:
+        instance = Instance(self._host.data_directory, self._host.bin_dir, self._host.owner)
+        return instance.control()["Database system identifier"]
+
+    def _anothers(self, where: str, there: str, mine: str) -> str:
+        return (
+            f"The stanza {self._stanza} in {where} is another server's: its system identifier is {there}, this server's is "
+            f"{mine}. The WAL of two servers in one place is worth nothing. Give this server a server_name of its own; if it is "
+            f"the same one after pg_upgrade, run: {self._program.line('stanza-upgrade')}"
+        )
+
+    # Backups
+
+    def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress) -> Record:
+        words = [f"--type={TYPES[kind]}", *(f"--annotation={key}={value}" for key, value in annotations.items())]
+        made: dict[str, list[str]] = {}
+        failures = []
+        total = self._last_size()
+        for repository, description in enumerate(self._descriptions, 1):
+            try:
+                progress.step(f"backing up by pgBackRest ({kind}) to {description}", total)
+                label, warnings = self._back_up_to([*words, f"--repo={repository}"], total, progress)
+                made.setdefault(label, []).extend(warnings)
+            except ToolError as exc:
+                failures.append(f"{description}: {exc}")
+        if failures:
+            rest = f" The other repositories have theirs: {', '.join(made)}." if made else ""
+            raise ToolError(f"pgBackRest made no backup in {' In '.join(failures)}{rest}")
+        records = {record.id: record for record in self.backups([])}
+        lost = [label for label in made if label not in records]
+        if lost:
+            raise ToolError(
+                f"pgBackRest said that it made {', '.join(lost)}, and its list does not have it. Do not rely on it."
+            )
+        # Each repository gets a backup of its own, so there may be others: they have the same annotations.
+        label = next(iter(made))
+        records[label].warnings += made[label]
+        return records[label]
+
+    def _back_up_to(self, words: Sequence[str], total: Optional[int], progress: Progress) -> tuple[str, list[str]]:
+        """The label of a backup that was made, and what pgBackRest warned of."""
+        labels: list[str] = []
+        warnings: list[str] = []
+
+        def read(line: str) -> None:
+            tell(line, total, progress)
+            labels.extend(re.findall(r"INFO: new backup label = (\S+)", line))
+            warnings.extend(re.findall(r"WARN: (.+)", line))
+
+        self._program.follow("backup", *words, on_line=read)
+        if not labels:
+            raise ToolError("It ended well, and named no backup. Do not rely on it.")
+        return labels[0], warnings
+
+    def _last_size(self) -> Optional[int]:
+        """Bytes of the last backup here, for how far this one is; None: there is none."""
+        with contextlib.suppress(ToolError, CatalogError, RepositoryError):
+            sizes = [record.scope["size"] for record in self.backups([])]
+            return int(sizes[-1]) if sizes else None
+        return None
+
+    def verify(self, record: Record) -> None:
+        super().verify(record)
+        self.annotate(record, {VERIFIED: format_time(utcnow())})
+
+    def annotate(self, record: Record, annotations: Mapping[str, str]) -> None:
+        """Add annotations to a backup that is there, or change them; an empty one goes. Raises ToolError."""
+        words = [f"--annotation={key}={value}" for key, value in annotations.items()]
+        for repository in record.scope["repositories"]:
+            self._program.ask("annotate", f"--repo={repository}", f"--set={record.id}", *words, patience=60)
+
+    def delete(self, labels: Sequence[str], check: bool) -> list[str]:
+        found = list(self.backups([]))
+        going = with_dependants(found, labels)
+        repositories = sorted({number for record in found for number in record.scope["repositories"]})
+        here = {
+            repository: [record for record in found if repository in record.scope["repositories"]]
+            for repository in repositories
+        }
+        for repository, records in here.items():
+            kept = [record for record in records if record.id not in going]
+            if len(kept) < len(records) and not any(record.kind == "full" for record in kept):
+                raise ToolError(
+                    f"That would delete every full backup in {self._descriptions[repository - 1]}, and pgBackRest keeps one. Nothing "
+                    "was deleted. Make another one first."
+                )
+        for repository, records in here.items():
+            self._rehearse_delete(repository, records, going)
+        if not check:
+            for repository, records in here.items():
+                for label in _roots(records, going):
+                    self._program.ask("expire", f"--repo={repository}", f"--set={label}", patience=3600)
+                self._expire_wal(repository, [record for record in records if record.id not in going])
+        return going
+
+    def _rehearse_delete(self, repository: int, records: Sequence[Record], going: Sequence[str]) -> None:
+        for label in _roots(records, going):
+            said = self._program.ask(
+                "expire", f"--repo={repository}", f"--set={label}", "--dry-run", detail="info", patience=60
+            )
+            expected = set(with_dependants(records, [label]))
+            if expired(said) != expected:
+                raise ToolError(
+                    f"pgBackRest would not delete {', '.join(sorted(expected))}, but {', '.join(sorted(expired(said))) or 'nothing'}. "
+                    f"Nothing was deleted. See for yourself: {self._program.line('expire', f'--set={label}', '--dry-run')}"
+                )
+
+    def _expire_wal(self, repository: int, kept: Sequence[Record]) -> None:
+        """WAL before the oldest full backup goes only when pgBackRest is told for how many full backups it is to stay."""
+        full = [record for record in kept if record.kind == "full"]
+        wanted = self._configuration.archive_kept.get(repository)
+        words = [
+            f"--repo={repository}",
+            f"--repo{repository}-retention-full={NEVER}",
+            f"--repo{repository}-retention-archive-type=full",
+            f"--repo{repository}-retention-archive={min(len(full), wanted or len(full))}",
+        ]
+        said = self._program.ask("expire", *words, "--dry-run", detail="info", patience=3600)
+        needed = min(str(record.consistency["first_segment"])[8:] for record in full)
+        wrong = [name for name in expired_wal(said) if name[8:] >= needed] if wanted is None else []
+        if wrong:
+            raise ToolError(
+                f"The backups are deleted. Their WAL is not: pgBackRest would delete it up to {wrong[0]}, and the oldest backup "
+                f"needs it from {needed} on. See for yourself: {self._program.line('expire', *words, '--dry-run')}"
+            )
+        if expired_wal(said):
+            self._program.ask("expire", *words, patience=3600)
+
+
+def _roots(records: Sequence[Record], going: Sequence[str]) -> list[str]:
+    """Those of a repository that go and need none that goes: the others go with them."""
+    parents = {record.id: record.parent for record in records}
+    return [label for label in going if label in parents and parents[label] not in going]

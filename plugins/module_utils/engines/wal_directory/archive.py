@@ -1,0 +1,215 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""WAL in a directory, put there by a shell command (or by receiver.py): ``<path>/<server_name>/_wal/<name>[.zst|.gz|.lz4]``.
+
+Source: https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-ARCHIVING-WAL ("archive commands … should
+generally be designed to refuse to overwrite any pre-existing archive file").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    CatalogError,
+    RepositoryError,
+    ToolError,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+
+FOLDER = "_wal"  # no backup's id, which begins with a letter or digit
+_OWNER = ".server.json"
+# PostgreSQL before 16 has room for so many bytes, with the paths put in: %p is pg_wal/ and a name of 24 characters, the
+# longest %f that of a backup's history file.
+_ROOM = 1023
+# What pg_receivewal has not finished is as long as a whole segment, and good as far as it goes: the newest that there is.
+_PARTIAL = ".partial"
+_LONGEST = {"%p": len("pg_wal/") + 40, "%f": 40}
+
+
+def archive_command(directory: str, program: str, suffix: str) -> str:
+    """The shell command. A file that is there already is compared: the same content is fine, another one is an error, so
+    a segment is never overwritten. A new one gets a temporary name, is flushed to the disk, renamed unless the name was
+    taken meanwhile, and the directory flushed. ``program`` compresses to its standard output, or is empty. Whatever fails is
+    exit code 1: above 125 (a program that is missing is 127) the server would restart its archiver, and not count it."""
+    same = f'{program} -d -c "$f" | cmp -s "%p" -' if program else 'cmp -s "%p" "$f"'
+    copy = f'{program} -c "%p" > "$t" && sync "$t"' if program else 'dd if="%p" of="$t" bs=1M conv=fsync status=none'
+    place = shlex.quote(directory).replace("%", "%%")
+    return (
+        f'd={place}; f="$d/%f{suffix}"; t="$d/.%f.new"; '
+        f'if [ -e "$f" ]; then {same} && sync "$f" "$d"; '
+        f'else {copy} && mv -n "$t" "$f" && [ ! -e "$t" ] && sync "$d"; fi || exit 1'
+    )
+
+
+def restore_command(directory: str, suffixes: Sequence[str]) -> str:
+    """The shell command that fetches a file, whichever of the suffixes it has. Exit code 1 says that there is none."""
+    place = shlex.quote(directory).replace("%", "%%")
+    steps = []
+    for suffix in suffixes:
+        program = _PROGRAMS.get(suffix)
+        fetch = f'{program} -d -c "$f{suffix}" > "%p"' if program else f'cp "$f{suffix}" "%p"'
+        steps.append(f'if [ -e "$f{suffix}" ]; then {fetch}')
+    return f'd={place}; f="$d/%f"; ' + "; el".join(steps) + "; else exit 1; fi"
+
+
+def length(command: str) -> int:
+    """Bytes of a command once the server has put names in."""
+    return len(command.encode()) + sum(command.count(word) * (size - len(word)) for word, size in _LONGEST.items())
+
+
+_PROGRAMS = {".gz": "gzip -q", ".lz4": "lz4 -q", ".zst": "zstd -q"}
+
+
+class FileWal(WalArchive):
+    """The directory. ``compression`` is that of what comes from now on."""
+
+    def __init__(self, path: str, compression: Compression) -> None:
+        self.directory, self._compression = path, compression
+        self.description = f"the WAL archive {path}"
+
+    def archive_command(self) -> str:
+        # Two suffixes of one file would be two contents under one name: so the program's default level is always the same.
+        suffix = self._compression.suffix
+        program = _PROGRAMS.get(suffix, "")
+        if suffix == ".zst":
+            program += f" --fast={-level}" if (level := self._compression.level or 1) < 0 else f" -{level}"
+        elif suffix:
+            program += f" -{self._compression.level}"
+        return archive_command(self.directory, program, suffix)
+
+    def restore_command(self) -> str:
+        present = {os.path.splitext(name)[1] for name in self.names()}
+        packed = sorted(present & set(_PROGRAMS) | {self._compression.suffix} - {""})
+        return restore_command(self.directory, ["", *packed, *([_PARTIAL] if _PARTIAL in present else [])])
+
+    def names(self, after: Optional[str] = None) -> Iterator[str]:
+        try:
+            found = sorted(name for name in os.listdir(self.directory) if not name.startswith("."))
+        except FileNotFoundError:
+            return iter(())
+        except OSError as exc:
+            raise RepositoryError(f"{self.description} cannot be read: {exc.strerror}.") from exc
+        return (name for name in found if after is None or name > after or ".history" in name)
+
+    def fetch(self, name: str, path: str) -> bool:
+        for suffix in ("", *_PROGRAMS):
+            source = os.path.join(self.directory, name + suffix)
+            if not os.path.exists(source):
+                continue
+            if not suffix:
+                shutil.copyfile(source, path)
+                return True
+            with open(path, "wb") as target:
+                argv = [*_PROGRAMS[suffix].split(), "-d", "-c", source]
+                done = subprocess.run(argv, stdout=target, stderr=subprocess.PIPE, check=False)
+            if done.returncode:
+                words = done.stderr.decode("utf-8", "replace").strip()
+                raise RepositoryError(f"{source} cannot be unpacked: {words}. It is damaged.")
+            return True
+        return False
+
+    def age(self, name: Optional[str]) -> Optional[float]:
+        for suffix in ("", *_PROGRAMS) if name else ():
+            with contextlib.suppress(FileNotFoundError):
+                return round(time.time() - os.stat(os.path.join(self.directory, f"{name}{suffix}")).st_mtime, 1)
+        return None
+
+    def remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            try:
+                os.unlink(os.path.join(self.directory, name))
+            except FileNotFoundError:
+                pass
+            except OSError as exc:
+                raise RepositoryError(f"{name} cannot be deleted from {self.description}: {exc.strerror}.") from exc
+
+
+class FileArchiver(Archiver):
+    """Continuous archiving of one server into a directory. ``root`` is the repository's, which must be there: one that is
+    missing most often is a mount that is."""
+
+    name = "pg_basebackup"
+
+    def __init__(
+        self, root: str, server_name: str, host: Host, compression: Compression, accept_new_server: bool
+    ) -> None:
+        self._root, self._host, self._accept = root, host, accept_new_server
+        self._directory = os.path.join(root, server_name, FOLDER)
+        self._compression = compression
+        self.wal: WalArchive = FileWal(self._directory, compression)
+
+    def configure(self, check: bool) -> list[Step]:
+        self._compression.check()
+        command = self.wal.archive_command()
+        if length(command) > _ROOM:
+            raise BadOption(
+                "repository.path", self._root, f"is too long for an archive_command ({length(command)} bytes of {_ROOM})",
+                "Name a shorter path: a link to it will do.",
+            )  # fmt: skip
+        for program in ("cmp", "dd", "sync", "mv"):
+            if shutil.which(program) is None:
+                raise ToolError(f"The archive command needs the program {program}. Install coreutils and diffutils.")
+        return self._make_directory(check)
+
+    def _make_directory(self, check: bool) -> list[Step]:
+        if not os.path.isdir(self._root):
+            raise RepositoryError(f"{self._root} is not there, or no directory. Create it, or mount it.")
+        if os.path.isdir(self._directory):
+            return []
+        if not check:
+            owner = pwd.getpwnam(self._host.owner)
+            for path in (os.path.dirname(self._directory), self._directory):
+                if not os.path.isdir(path):
+                    try:
+                        os.mkdir(path, 0o700)
+                        os.chown(path, owner.pw_uid, owner.pw_gid)
+                    except OSError as exc:
+                        raise RepositoryError(f"{path} cannot be made: {exc.strerror}.") from exc
+        return [Step(f"create the directory {self._directory}")]
+
+    def prepare(self, check: bool) -> list[Step]:
+        path = os.path.join(self._directory, _OWNER)
+        mine = {"system_id": self._host.system_id}
+        try:
+            with open(path, encoding="utf-8") as stream:
+                there = json.load(stream)
+        except (OSError, ValueError):
+            there = None
+        if there == mine:
+            return []
+        if there is not None and not self._accept:
+            raise CatalogError(
+                f"{self._directory} is the WAL archive of another server: its system identifier is {there.get('system_id')}, "
+                f"this server's is {self._host.system_id}. The WAL of two servers in one place is worth nothing. Give this "
+                "server a server_name of its own; if it replaces the other one, set accept_new_server: true for one run, "
+                "after the old archive was moved away."
+            )
+        if not check:
+            owner = pwd.getpwnam(self._host.owner)
+            with open(path + ".new", "w", encoding="utf-8") as stream:
+                json.dump(mine, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chown(path + ".new", owner.pw_uid, owner.pw_gid)
+            os.replace(path + ".new", path)
+        return [Step(f"mark {self._directory} as the archive of the server {self._host.system_id}")]
+
+    def check(self) -> None:
+        if not os.access(self._directory, os.R_OK | os.X_OK):
+            raise RepositoryError(
+                f"{self._directory} is not there, or cannot be read. Mount it, or set archiving up first (state: present)."
+            )

@@ -1,0 +1,337 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""WAL-G as a keeper: one server's backups and WAL in one store."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
+    RepositoryEngine,
+    RepositoryEngineOptions,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import listing, program
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.archive import WalGArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import (
+    BACKUPS,
+    place,
+    public_key_alone,
+    settings,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.program import Program
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.rehearsal import rehearse
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    CatalogError,
+    ObjectMissing,
+    ToolError,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import completed
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import private
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+
+_ORIGIN = {"incremental": "LATEST", "differential": "LATEST_FULL"}
+# Of the 15 attempts that it makes otherwise the last come after minutes: a check is to say soon that nobody answers.
+_SOON = {"WALG_S3_MAX_RETRIES": "2"}
+
+
+class WalG(RepositoryEngine):
+    """One server's WAL-G.
+
+    Raises:
+        BadOption: the options ask for what WAL-G cannot do, or do not describe a store.
+    """
+
+    name = "wal_g"
+
+    def __init__(self, host: Host, options: RepositoryEngineOptions) -> None:
+        if len(options.repositories) != 1:
+            count = len(options.repositories)
+            raise BadOption("repositories", count, "is not one, and WAL-G keeps one", "Use pgbackrest for several.")
+        self._host, self._options = host, options
+        store = check_store(options.repositories[0])
+        if store["type"] == "azure":
+            store = completed(store)
+        secret = Encryption.passphrase(options.encryption or {})
+        self._settings = settings(host, options, store, secret.decode() if secret else None)
+        self._configuration = os.path.join(options.config_dir, f"{options.server_name}.wal-g.json")
+        self._repository, self._folder = open_repository(store), place(options.server_name)
+        self._directory: Optional[str] = self._settings.get("WALG_FILE_PREFIX")
+        self._size = SegmentSize(host.wal_segment_size)
+        self.wal: WalArchive = WalGArchive(
+            self._repository, self._folder, self._directory, host.owner, lambda: self._program
+        )
+
+    @cached_property
+    def _program(self) -> Program:
+        path = program.find(self._options.program)
+        return Program(path, self._configuration, self._host.owner, self._settings)
+
+    @cached_property
+    def version(self) -> str:  # type: ignore[override]
+        return program.version(self._program.path, self._host.owner)
+
+    # Setting up
+
+    def configure(self, check: bool) -> list[Step]:
+        self.version  # noqa: B018  (that it is there, and new enough)
+        content = json.dumps(self._settings, indent=1, sort_keys=True) + "\n"
+        if private.is_there(self._configuration, content, self._host.owner):
+            return []
+        rehearse(self._program.path, self._host.owner, self._settings)
+        if not check:
+            private.write(self._configuration, content, self._host.owner)
+        return [
+            Step(f"write {self._configuration}, WAL-G's settings and secrets, readable for {self._host.owner} alone")
+        ]
+
+    def prepare(self, check: bool) -> list[Step]:
+        self._repository.check(write=True)
+        if self._directory is not None and not os.path.isdir(self._directory):
+            if not check:
+                self._make_directory(self._directory)
+            return [Step(f"create the directory {self._directory}")]
+        there = self._system_id()
+        if there not in (None, self._host.system_id):
+            raise CatalogError(
+                f"{self._folder} in {self._repository.description} holds another server's: its system identifier is {there}, "
+                f"this server's is {self._host.system_id}. The WAL of two servers in one place is worth nothing. Give this "
+                "server a server_name of its own."
+            )
+        return []
+
+    def _make_directory(self, path: str) -> None:
+        """WAL-G wants it to be there, and writes as the owner."""
+        entry = pwd.getpwnam(self._host.owner)
+        for made in (os.path.dirname(path), path):
+            if os.path.isdir(made):
+                continue
+            try:
+                os.mkdir(made, 0o700)
+                if entry.pw_uid != os.geteuid():
+                    os.chown(made, entry.pw_uid, entry.pw_gid)
+            except OSError as exc:
+                raise ToolError(f"{made} cannot be made: {exc.strerror}.") from exc
+
+    def _system_id(self) -> Optional[str]:
+        """Whose the repository is, by its newest backup, else by its first segment; None where neither tells."""
+        for label in sorted(self._repository.folders(f"{self._folder}/{BACKUPS}"), reverse=True):
+            metadata = self._read(f"{label}/metadata.json")
+            if metadata and metadata.get("system_identifier"):
+                return str(metadata["system_identifier"])
+        # Before it is configured WAL-G can fetch nothing, and with public keys alone it cannot read what it wrote.
+        if not os.path.exists(self._configuration) or self._write_only():
+            return None
+        names = (name for name in self.wal.names() if classify(name, self._size).kind == SEGMENT)
+        first = next(names, None)
+        if first is None:
+            return None
+        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
+            path = os.path.join(scratch, "segment")
+            if not self.wal.fetch(first[:24], path):
+                return None
+            with open(path, "rb") as stream:
+                return header.system_id(stream.read(64))
+
+    def _write_only(self) -> bool:
+        path = self._settings.get("WALG_PGP_KEY_PATH")
+        if path is None:
+            return False
+        try:
+            with open(path, encoding="ascii", errors="replace") as stream:
+                return public_key_alone(stream.read())
+        except OSError as exc:
+            raise BadOption(
+                "encryption.recipients", path, f"cannot be read: {exc.strerror}", "Put the keys there."
+            ) from exc
+
+    def check(self) -> None:
+        try:
+            self._program.run("st", "ls", environment=_SOON)
+        except ToolError as exc:
+            raise ToolError(
+                f"WAL-G cannot use {self._repository.description}. {exc} As long as that is so, no WAL is archived: it piles up in "
+                f"{self._host.data_directory}/pg_wal. The settings are in {self._configuration}."
+            ) from exc
+
+    # Backups
+
+    def backups(self, problems: list[str]) -> Iterator[Record]:
+        said = self._program.run("backup-list", "--detail", "--json")
+        yield from listing.records(said.output, self._options.server_name, problems)
+
+    def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress) -> Record:
+        before = {record.id for record in self.backups([])}
+        words = ["backup-push", *(["--full"] if kind == "full" else []), self._host.data_directory]
+        environment = {"WALG_SENTINEL_USER_DATA": listing.notes(kind, annotations)}
+        if kind in _ORIGIN:
+            environment["WALG_DELTA_ORIGIN"] = _ORIGIN[kind]
+        progress.step(f"backing up by WAL-G ({kind})")
+        try:
+            self._program.follow(progress, *words, environment=environment)
+        except ToolError as exc:
+            raise ToolError(f"WAL-G made no backup. {exc}") from exc
+        self._flush()
+        made = [record for record in self.backups([]) if record.id not in before]
+        if not made:
+            raise ToolError("WAL-G said that it made a backup, and its list has no new one. Do not rely on it.")
+        record = made[-1]
+        if self._host.system_id not in (None, record.server["system_id"]):
+            raise CatalogError(
+                f"WAL-G backed up another server (system identifier {record.server['system_id']}, not {self._host.system_id}) as "
+                f"{record.id}. Delete that backup, and check port and socket_directory."
+            )
+        if kind != "full" and record.kind == "full":
+            record.warnings.append(
+                "This is a full backup: there was none that it could be made upon, or WALG_DELTA_MAX_STEPS was reached."
+            )
+        return record
+
+    def _flush(self) -> None:
+        """Into a directory WAL-G writes without flushing."""
+        if self._directory is not None:
+            done = subprocess.run(
+                ["sync", "--file-system", self._directory],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                **as_user(self._host.owner),
+            )
+            if done.returncode:
+                words = done.stderr.decode("utf-8", "replace").strip()
+                raise ToolError(f"What WAL-G wrote could not be brought to the disk: {words}. Do not rely on it.")
+
+    def verify(self, record: Record) -> None:
+        """WAL-G cannot check a backup without restoring it. So it is looked whether all is there, and not empty: the parts of
+        the backup and of those it needs, and the WAL that makes it consistent. What is in them only a drill proves."""
+        found = {other.id: other for other in self.backups([])}
+        problems: list[str] = []
+        link: Optional[Record] = found.get(record.id)
+        if link is None:
+            raise CatalogError(f"WAL-G's list has no backup {record.id}.")
+        while link is not None:
+            problems += self._missing_parts(link.id)
+            if link.parent and link.parent not in found:
+                problems.append(f"{link.parent}, which {link.id} needs, is not there")
+            link = found.get(link.parent or "")
+        problems += self._missing_wal(found[record.id])
+        if problems:
+            raise CatalogError(f"WAL-G's backup {record.id} cannot be restored: {'; '.join(problems)}.")
+
+    def _missing_parts(self, label: str) -> Iterator[str]:
+        folder = f"{self._folder}/{BACKUPS}/{label}/tar_partitions"
+        parts = {info.key.rpartition("/")[2]: info.size for info in self._repository.list(folder)}
+        if not any(name.startswith("pg_control.tar") for name in parts):
+            yield f"{label} has no pg_control"
+        files = self._read(f"{label}/files_metadata.json") or {}
+        for name in sorted({*parts, *(files.get("TarFileSets") or {})}):
+            if not parts.get(name):
+                yield f"{name} of {label} is {'empty' if name in parts else 'missing'}"
+
+    def _missing_wal(self, record: Record) -> Iterator[str]:
+        timeline, stop = record.server["timeline"], record.stop_lsn or record.start_lsn
+        first = listing.first_segment(record, self._size)
+        last = self._size.before(timeline, Lsn.parse(str(stop), "stop_lsn"))
+        there = {
+            (file.timeline, file.number)
+            for name in self.wal.names(self._size.name(first.previous()) if first.number else None)
+            if (file := classify(name, self._size)).kind == SEGMENT
+        }
+        for number in range(first.number, last.number + 1):
+            if (timeline, number) not in there:
+                yield f"the segment {self._size.name(first._replace(number=number))} is not in the archive"
+
+    def delete(self, labels: Sequence[str], check: bool) -> list[str]:
+        found = list(self.backups([]))
+        going = listing.with_dependants(found, labels)
+        parents = {record.id: record.parent for record in found}
+        roots = [label for label in going if parents[label] not in going]
+        for label in roots:
+            # By name WAL-G has removed newer backups after an upgrade (its issue 636): so first see what it would do.
+            said = self._program.run("delete", "target", label, "--use-sentinel-time")
+            doomed, expected = (
+                listing.doomed_backups(said.output + said.messages),
+                listing.with_dependants(found, [label]),
+            )
+            if doomed != set(expected):
+                raise ToolError(
+                    f"WAL-G would not delete {', '.join(expected)}, but {', '.join(sorted(doomed)) or 'nothing'}. Nothing was "
+                    f"deleted. See for yourself: wal-g --config {self._configuration} delete target {label}"
+                )
+        if check:
+            return going
+        for label in roots:
+            self._program.run("delete", "target", label, "--use-sentinel-time", "--confirm")
+        self._delete_wal([record for record in found if record.id not in going])
+        return going
+
+    def _delete_wal(self, kept: Sequence[Record]) -> None:
+        """``delete target`` leaves the WAL. ``delete garbage`` takes what lies before the oldest backup, by timeline and
+        segment; ordered by time instead it would compare segments alone, and take those of a later timeline that began
+        earlier. When none is kept WAL-G deletes no WAL."""
+        said = self._program.run("delete", "garbage", "ARCHIVES")
+        doomed = listing.doomed_wal(said.output + said.messages)
+        wrong = sorted(name for name in doomed if listing.needed(name, kept, self._size))
+        if wrong:
+            raise ToolError(
+                f"The backups are deleted. Their WAL is not: WAL-G would delete {wrong[0]} and {len(wrong) - 1} more that a kept "
+                f"backup may need. See for yourself: wal-g --config {self._configuration} delete garbage ARCHIVES"
+            )
+        if doomed:
+            self._program.run("delete", "garbage", "ARCHIVES", "--confirm")
+
+    # Restoring
+
+    def restore(self, record: Record, directory: str, tablespaces: Mapping[str, str], progress: Progress) -> None:
+        sentinel = self._read(f"{record.id}_backup_stop_sentinel.json")
+        if sentinel is None:
+            raise CatalogError(f"WAL-G's backup {record.id} is not in {self._repository.description}.")
+        spec = listing.restore_spec(sentinel, directory, tablespaces)
+        words = ["backup-fetch", directory, record.id]
+        progress.step(f"restoring {record.id} by WAL-G")
+        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
+            if spec is not None:
+                path = os.path.join(scratch, "restore_spec.json")
+                os.chmod(scratch, 0o711)  # the owner opens the file by its name
+                private.write(path, json.dumps(spec), self._host.owner)
+                words += ["--restore-spec", path]
+            try:
+                self._program.follow(progress, *words)
+            except ToolError as exc:
+                raise ToolError(
+                    f"WAL-G could not restore {record.id} into {directory}. {exc} What is there cannot be started."
+                ) from exc
+        for name in ("PG_VERSION", "backup_label", "global/pg_control"):
+            if not os.path.isfile(os.path.join(directory, name)):
+                raise ToolError(f"WAL-G restored {record.id} into {directory} without {name}: it cannot be started.")
+
+    def _read(self, name: str) -> Optional[dict[str, Any]]:
+        """A JSON object of WAL-G's that is neither compressed nor encrypted; None when it is not there."""
+        try:
+            found = json.loads(self._repository.read(f"{self._folder}/{BACKUPS}/{name}"))
+        except ObjectMissing:
+            return None
+        except ValueError as exc:
+            raise CatalogError(f"{name} in {self._folder}/{BACKUPS} is damaged: {exc}.") from exc
+        if not isinstance(found, dict):
+            raise CatalogError(f"{name} in {self._folder}/{BACKUPS} is damaged: it is no JSON object.")
+        return found

@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A recovery by its options: what is wanted, and from where."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import RECOVERY
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import open_repository_engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import (
+    EngineSource,
+    PhysicalSource,
+    ShelfSource,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
+
+# What restores databases, and means nothing for a whole server.
+_OF_DATABASES = (
+    "source", "databases", "target_db", "tables", "schemas", "schema_only", "data_only", "sections", "no_owner",
+    "no_privileges", "role_map", "disable_triggers", "globals", "terminate_sessions", "keep_old", "fix_sequences", "allow_errors",
+)  # fmt: skip
+
+
+def check_options(params: Mapping[str, Any]) -> None:
+    """Raise BadOption for options that do not go together."""
+    if params["data_directory"] is None:
+        for name, spec in RECOVERY.items():
+            if params[name] != spec.get("default"):
+                raise BadOption(
+                    name, params[name], "belongs to the recovery of a whole server", "Name its data_directory too."
+                )
+        return
+    for name in _OF_DATABASES:
+        if params[name]:
+            raise BadOption(
+                name,
+                params[name],
+                "does not go with data_directory, which restores a whole server",
+                "Drop one of them.",
+            )
+    if params["keep_archiving"] and not params["force"]:
+        raise BadOption(
+            "keep_archiving",
+            True,
+            "would let two servers archive into one place",
+            "It is for a restore in place (force).",
+        )
+
+
+def wish(params: Mapping[str, Any]) -> Wish:
+    """What is wanted. Raises BadOption."""
+    options = dict(params["recovery_target"] or {})
+    action = options.pop("action", "promote")
+    target = Target.from_option(options, "recovery_target")
+    if target.kind == "latest" and action != "promote":
+        raise BadOption(
+            "recovery_target.action",
+            action,
+            "means nothing without a target to stop at",
+            "Name a target, or use promote.",
+        )
+    return Wish(
+        data_directory=params["data_directory"],
+        target=target,
+        action=action,
+        backup_id=params["backup_id"],
+        owner=params["owner"],
+        user=params["login_user"] or "postgres",
+        bin_dir=params["bin_dir"],
+        config_file=params["config_file"],
+        settings={str(name): str(value) for name, value in params["settings"].items()},
+        tablespaces={str(name): str(value) for name, value in params["tablespace_locations"].items()},
+        start=params["start"],
+        service=params["service"],
+        stop_server=params["stop_server"],
+        keep_archiving=params["keep_archiving"],
+        force=params["force"],
+        confirm=tuple(params["confirm"]),
+        accept_new_server=params["accept_new_server"],
+    )
+
+
+def source(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> PhysicalSource:
+    """Where the backups are. ``config_dir`` is for an engine's configuration of this restore alone: the live server's is never
+    touched. Raises HoldfastError."""
+    name = params["engine"] or "pg_basebackup"
+    if name == "pg_basebackup":
+        shelf = Shelf(open_repository(params["repository"]), params["server_name"])
+        shelf.repository.check(write=False)
+        wal: Optional[WalArchive] = None
+        if params["repository"]["type"] == "file":
+            directory = os.path.join(params["repository"]["path"], shelf.name, FOLDER)
+            wal = FileWal(directory, Compression("zstd")) if os.path.isdir(directory) else None
+        return ShelfSource(shelf, secrets, wal)
+    host = Host(
+        data_directory=params["data_directory"],
+        owner=owner(params),
+        port=5432,
+        socket_directory="",
+        user=params["login_user"] or "postgres",
+        bin_dir=params["bin_dir"] or "",
+    )
+    keeper = open_repository_engine(name, {**params, "config_dir": config_dir}, host)
+    keeper.configure(False)
+    return EngineSource(keeper)
+
+
+def owner(params: Mapping[str, Any]) -> str:
+    """The user who is to own the restored server."""
+    if params["owner"]:
+        return str(params["owner"])
+    there = params["data_directory"]
+    return owner_of(there) if os.path.isdir(there) else pwd.getpwuid(os.geteuid()).pw_name

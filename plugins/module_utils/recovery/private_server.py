@@ -1,0 +1,257 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server that recovers in private: nobody can reach it, and it can reach nobody, until it is where it should be."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import private_settings
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, last_words
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+
+_PLACE = "holdfast-recovery-"
+
+
+@dataclass(frozen=True)
+class Landing:
+    """Where a recovery ended. ``commit_time``: of the last transaction that was replayed; None: there was none."""
+
+    state: str
+    timeline: Optional[int]
+    lsn: Optional[str]
+    commit_time: Optional[str]
+    seconds: float
+    #: the server's own words about its end
+    words: list[str]
+
+
+def end_interrupted(instance: Instance) -> None:
+    """Stop a private server that outlived the run that started it, and remove its socket's directory."""
+    if instance.pid() is None:
+        return
+    with open(os.path.join(instance.directory, "postmaster.pid"), encoding="utf-8") as stream:
+        lines = stream.read().splitlines()
+    instance.stop("immediate")
+    place = lines[4] if len(lines) > 4 else ""
+    if os.path.dirname(place) == "/tmp" and os.path.basename(place).startswith(_PLACE):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+class PrivateServer:
+    """The server of a data directory, started by us and for us alone. ``user`` is a superuser in it."""
+
+    def __init__(self, instance: Instance, user: str, port: int) -> None:
+        self._instance, self._user, self._port = instance, user, port
+        # A socket's path has at most 107 bytes, and the owner must get there.
+        self._place = tempfile.mkdtemp(prefix=_PLACE, dir="/tmp")
+        owner = pwd.getpwnam(instance.owner)
+        hba = os.path.join(self._place, "hba")
+        with open(hba, "w", encoding="utf-8") as stream:
+            stream.write("local all all trust\n")
+        for path in (self._place, hba):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+        self.log = os.path.join(self._place, "log")
+        self._hba = hba
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    def __enter__(self) -> PrivateServer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop("immediate")
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    def start(self, reachable: bool, keep_archiving: bool) -> None:
+        """Start it. ``reachable``: it answers us already while it recovers. ``keep_archiving``: it is to archive later."""
+        settings = private_settings(self._place, self._hba, keep_archiving)
+        # A standby that lacks connections or workers of its primary would wait, rather than recover.
+        settings.update(hot_standby="on" if reachable else "off", port=str(self._port))
+        argv = [self._instance.program("postgres"), "-D", self._instance.directory]
+        # A configuration that names a data directory names the final one.
+        argv += ["-c", f"data_directory={self._instance.directory}"]
+        if self._instance.configuration:
+            argv += ["-c", f"config_file={self._instance.configuration}"]
+        for name, value in settings.items():
+            argv += ["-c", f"{name}={value}"]
+        with open(self.log, "wb") as log:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env={**os.environ, "LC_ALL": "C", "HOME": pwd.getpwnam(self._instance.owner).pw_dir},
+                start_new_session=True,
+                **as_user(self._instance.owner),
+            )
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it, if it runs. A fast stop takes as long as a checkpoint does."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+        try:
+            self._process.wait(3600 if mode == "fast" else 30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    @contextlib.contextmanager
+    def connect(self, database: str = "template1") -> Iterator[Connection]:
+        """A connection over its private socket."""
+        import psycopg2
+
+        connection = psycopg2.connect(host=self._place, port=self._port, user=self._user, dbname=database)
+        connection.autocommit = True
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def follow(self, action: str, start: Lsn, end: Optional[Lsn], size: SegmentSize, progress: Progress) -> Landing:
+        """Wait until the recovery has ended as ``action`` says (promote, pause, shutdown), showing how far it is from ``start`` to
+        ``end``.
+
+        Raises:
+            ServerError: it ended otherwise; the server's own words are told.
+        """
+        began = time.monotonic()
+        progress.step("recovering", None if end is None else max(int(end - start), 0))
+        process = self._process
+        if process is None:
+            raise AssertionError("it was not started")
+        while True:
+            time.sleep(0.1)
+            if process.poll() is not None:
+                words = self.words()
+                if action == "shutdown" and any("shutdown at recovery target" in line for line in words):
+                    return Landing("shut down", None, *self._told(words), round(time.monotonic() - began, 3), words)
+                raise ServerError(f"The recovery failed. {last_words(self.log)}{_way_out(self.log)}")
+            reached = self._position(size)
+            if reached is not None:
+                progress.tell(max(int(reached - start), 0), None)
+            row = self._ask(action)
+            if row is not None:
+                return Landing(
+                    row["state"],
+                    row["timeline"],
+                    row["lsn"],
+                    row["time"],
+                    round(time.monotonic() - began, 3),
+                    self.words(),
+                )
+
+    def _ask(self, action: str) -> Optional[dict[str, Any]]:
+        """Where it landed; None while it has not."""
+        import psycopg2
+
+        try:
+            with self.connect() as connection:
+                recovering = facts.value(connection, "SELECT pg_is_in_recovery()")
+                if recovering and action != "pause":
+                    return None
+                if recovering and facts.value(connection, "SELECT pg_get_wal_replay_pause_state()") != "paused":
+                    return None
+                row = facts.rows(
+                    connection,
+                    "SELECT pg_last_wal_replay_lsn()::text AS lsn, pg_last_xact_replay_timestamp() AS time,"
+                    " CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_insert_lsn()) END AS segment,"
+                    " (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline",
+                )[0]
+        except psycopg2.Error:
+            return None
+        moment: Optional[datetime.datetime] = row["time"]
+        return {
+            "state": "paused" if recovering else "promoted",
+            "timeline": int(row["segment"][:8], 16) if row["segment"] else row["timeline"],
+            "lsn": row["lsn"],
+            "time": None
+            if moment is None
+            else moment.astimezone(datetime.timezone.utc).isoformat().replace("+00:00", "Z"),
+        }
+
+    def _position(self, size: SegmentSize) -> Optional[Lsn]:
+        """The segment that it replays, as its process's title tells."""
+        if self._process is None:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            path = f"/proc/{self._process.pid}/task/{self._process.pid}/children"
+            with open(path, encoding="ascii") as stream:
+                children = stream.read().split()
+            for child in children:
+                with open(f"/proc/{child}/cmdline", "rb") as stream:
+                    found = re.search(rb"startup recovering ([0-9A-F]{24})", stream.read())
+                if found:
+                    return size.start(size.parse(found.group(1).decode(), "segment"))
+        return None
+
+    def words(self) -> list[str]:
+        """What it said about its recovery."""
+        with contextlib.suppress(OSError), open(self.log, encoding="utf-8", errors="replace") as stream:
+            return [
+                line.strip()
+                for line in stream
+                if re.search(r"recover|redo|timeline|last completed|FATAL|PANIC|restored log file|invalid", line)
+                and not re.search(r"restored log file|database system is (starting up|not accepting)", line)
+            ][-40:]
+        return []
+
+    @staticmethod
+    def _told(words: list[str]) -> tuple[Optional[str], Optional[str]]:
+        """LSN and commit time, out of the log."""
+        text = "\n".join(words)
+        lsn = re.search(r"redo done at ([0-9A-F]+/[0-9A-F]+)", text)
+        moment = re.search(r"last completed transaction was at log time (\S+ \S+?)\+00", text)
+        when = None
+        if moment:
+            parsed = datetime.datetime.fromisoformat(moment.group(1)).replace(tzinfo=datetime.timezone.utc)
+            when = format_time(parsed)
+        return (lsn.group(1) if lsn else None), when
+
+
+def _way_out(log: str) -> str:
+    with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as stream:
+        text = stream.read()
+        for part, hint in (
+            (
+                "recovery ended before configured recovery target was reached",
+                " The archive ends before the target: choose an earlier one, or latest.",
+            ),
+            (
+                "requested recovery stop point is before consistent",
+                " The target is before the backup's end: use an older backup.",
+            ),
+            ("is not compatible with this version", " The files are of another major version: name bin_dir of theirs."),
+            ("No space left on device", " Free some space, and run it again."),
+            (
+                "could not access file",
+                " An extension's library is missing here: install its package (shared_preload_libraries).",
+            ),
+        ):
+            if part in text:
+                return hint
+    return ""

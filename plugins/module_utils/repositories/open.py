@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where backups are kept: one file a store, one interface (``base.Repository``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import store as azure
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import store as gcs
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
+    MIB,
+    ObjectRepository,
+    Store,
+    Transfer,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import store as s3
+
+_Store = tuple[Callable[[Mapping[str, Any], Transfer], Store], Callable[[Mapping[str, Any]], str]]
+_STORES: Mapping[str, _Store] = {
+    "s3": (s3.S3, s3.describe),
+    "azure": (azure.Azure, azure.describe),
+    "gcs": (gcs.Gcs, gcs.describe),
+}
+_NEEDED = {"file": ("path",), "s3": ("bucket",), "azure": ("container",), "gcs": ("bucket",)}
+_MOVING = {
+    "prefix",
+    "endpoint_url",
+    "storage_class",
+    "ca_file",
+    "validate_certs",
+    "bandwidth_limit",
+    "part_size",
+    "concurrency",
+}
+_OWN = {
+    "file": {"path"},
+    "s3": {
+        "bucket", "region", "access_key", "secret_key", "session_token", "profile", "role_arn", "external_id",
+        "sts_endpoint_url", "addressing_style", "sse", "sse_kms_key_id", "sse_customer_key", "object_lock",
+        "object_lock_for", "tags", "request_checksum_calculation",
+    } | _MOVING,
+    "azure": {"container", "account", "account_key", "connection_string", "sas_token", "sas_token_file", "client_id", "tags"} | _MOVING,
+    "gcs": {"bucket", "credentials_file", "project"} | _MOVING,
+}  # fmt: skip
+
+
+# What the keys of Kubernetes secrets for backups are called, by CloudNativePG, Velero, the AWS and Azure guides.
+_SECRETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "s3": {
+        "access_key": ("AWS_ACCESS_KEY_ID", "ACCESS_KEY_ID", "aws_access_key_id", "accessKey"),
+        "secret_key": (
+            "AWS_SECRET_ACCESS_KEY",
+            "ACCESS_SECRET_KEY",
+            "SECRET_ACCESS_KEY",
+            "aws_secret_access_key",
+            "secretKey",
+        ),
+        "session_token": ("AWS_SESSION_TOKEN", "ACCESS_SESSION_TOKEN"),
+        "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+        "endpoint_url": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+    },
+    "azure": {
+        "account": ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME", "azurestorageaccountname"),
+        "account_key": ("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "azurestorageaccountkey"),
+        "sas_token": ("AZURE_STORAGE_SAS_TOKEN",),
+        "connection_string": ("AZURE_STORAGE_CONNECTION_STRING", "AZURE_CONNECTION_STRING"),
+    },
+    "gcs": {"credentials_file": ("GOOGLE_APPLICATION_CREDENTIALS",), "project": ("GOOGLE_CLOUD_PROJECT",)},
+    "file": {},
+}
+
+
+def _with_secret(options: Mapping[str, Any], option: str) -> Mapping[str, Any]:
+    """The options with what the ``credentials`` dictionary says. Raises BadOption for a name that is not known."""
+    given = options.get("credentials") or {}
+    known = {name: field for field, names in _SECRETS[options["type"]].items() for name in names}
+    strange = [name for name in given if name not in known]
+    if strange:
+        raise BadOption(
+            f"{option}.credentials",
+            strange,
+            f"is no key of a secret for type {options['type']}",
+            f"Known are: {', '.join(known)}.",
+        )
+    found = {known[name]: value for name, value in given.items()}
+    return {
+        **options,
+        "credentials": None,
+        **{field: value for field, value in found.items() if not options.get(field)},
+    }
+
+
+def check_store(options: Mapping[str, Any], option: str = "repository") -> Mapping[str, Any]:
+    """The options, made whole. Raises BadOption: they do not describe a store, or have what is another store's."""
+    options = _with_secret(options, option)
+    kind = options["type"]
+    for name in _NEEDED[kind]:
+        if not options.get(name):
+            raise BadOption(f"{option}.{name}", options.get(name), f"is missing for type {kind}", "Name it.")
+    for name, spec in STORE.items():
+        strange = options.get(name) not in (None, spec.get("default")) and name not in _OWN[kind] | {
+            "type",
+            "credentials",
+        }
+        if strange:
+            value = "(hidden)" if spec.get("no_log") else options[name]
+            kinds = " or ".join(other for other in _OWN if name in _OWN[other])
+            raise BadOption(f"{option}.{name}", value, f"does not go with type {kind}", f"It is of type {kinds}.")
+    if kind == "file":
+        return options
+    if options["part_size"] < 5 * MIB:
+        raise BadOption(
+            f"{option}.part_size", options["part_size"], "is too small", "Stores take 5 MiB or more (in bytes)."
+        )
+    if options["concurrency"] < 1:
+        raise BadOption(f"{option}.concurrency", options["concurrency"], "is not a number of parts", "Use 1 or more.")
+    if bool(options.get("object_lock")) != bool(options.get("object_lock_for")):
+        raise BadOption(
+            f"{option}.object_lock", options.get("object_lock"), "and object_lock_for go together",
+            "Say how long objects are locked, such as object_lock_for: 30d.",
+        )  # fmt: skip
+    return options
+
+
+def open_repository(options: Mapping[str, Any], option: str = "repository") -> Repository:
+    """The store that the ``repository`` option names.
+
+    Raises:
+        BadOption: the option does not describe a store.
+        RepositoryError: the store's library is missing.
+    """
+    options = check_store(options, option)
+    if options["type"] == "file":
+        return FileRepository(options["path"])
+    transfer = Transfer(options["part_size"], options["concurrency"], options.get("bandwidth_limit"))
+    make, describe = _STORES[options["type"]]
+    return ObjectRepository(lambda: make(options, transfer), describe(options), options["prefix"], transfer)
+
+
+def named_repositories(params: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], str]]:
+    """The tiers that ``repository`` or ``repositories`` describe: name, options, and the option that says so.
+
+    Raises:
+        BadOption: two have the same name.
+    """
+    if not params.get("repositories"):
+        return [("the repository", params["repository"], "repository")]
+    found: list[tuple[str, Mapping[str, Any], str]] = []
+    for number, options in enumerate(params["repositories"]):
+        where = f"repositories[{number}]"
+        name = options["name"] or f"{options['type']} {number + 1}"
+        if name in [other for other, _options, _where in found]:
+            raise BadOption(f"{where}.name", name, "is another one's name too", "Give each a name of its own.")
+        found.append((name, options, where))
+    return found

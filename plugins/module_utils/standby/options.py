@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A standby by its options: who it follows, from where its files come, and who we are on either side."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import socket
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import open_repository_engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import Primary
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.run import Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+
+def check_options(params: Mapping[str, Any]) -> None:
+    """Raise BadOption for options that do not go together."""
+    if params["source"] == "backup" and not params["repository"]:
+        raise BadOption(
+            "source", "backup", "needs the option repository", "Name the repository, or use source: primary."
+        )
+    if params["slot_name"] and not re.fullmatch("[a-z0-9_]{1,63}", params["slot_name"]):
+        raise BadOption(
+            "slot_name",
+            params["slot_name"],
+            "is no name of a slot",
+            "Use up to 63 small letters, digits and underscores.",
+        )
+
+
+def default_name() -> str:
+    """A name for this host's standby, that a slot can have."""
+    return "standby_" + re.sub("[^a-z0-9_]", "_", socket.gethostname().split(".")[0].lower())[:50]
+
+
+def owner(params: Mapping[str, Any]) -> str:
+    """The user who owns the standby. Raises BadOption."""
+    there = params["data_directory"]
+    if params["owner"]:
+        return str(params["owner"])
+    if os.path.isdir(there):
+        return owner_of(there)
+    if os.geteuid() == 0:
+        raise BadOption(
+            "owner", None, "is missing, and PostgreSQL does not run as root", "Name the user who is to own the standby."
+        )
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def wish(params: Mapping[str, Any], restore_command: Optional[str]) -> Wish:
+    """What is wanted. Raises BadOption."""
+    slot = default_name() if params["slot_name"] is None else params["slot_name"]
+    extra = {str(key): str(value) for key, value in params["connect_params"].items() if key != "password"}
+    parts = {
+        "host": params["primary_host"],
+        "port": str(params["primary_port"]),
+        "user": params["replication_user"] or params["primary_user"],
+        "sslmode": params["ssl_mode"],
+        "sslrootcert": params["ca_cert"],
+        "sslcert": params["ssl_cert"],
+        "sslkey": params["ssl_key"],
+        **extra,
+    }
+    own = params["replication_user"] is not None
+    return Wish(
+        data_directory=params["data_directory"],
+        owner=owner(params),
+        bin_dir=params["bin_dir"],
+        config_file=params["config_file"],
+        config_dir=params["config_dir"],
+        name=slot or default_name(),
+        slot=slot or None,
+        link={name: value for name, value in parts.items() if value},
+        password=params["replication_password"] if own else params["primary_password"],
+        admin_password=params["primary_password"],
+        restore_command=restore_command,
+        settings={str(name): str(value) for name, value in params["settings"].items()},
+        tablespaces={str(name): str(value) for name, value in params["tablespace_locations"].items()},
+        rewind=params["rewind"],
+        max_rate=params["max_rate"],
+        backup_id=params["backup_id"],
+        service=params["service"],
+        stop_server=params["stop_server"],
+        force=params["force"],
+        confirm=tuple(params["confirm"]),
+        accept_new_server=params["accept_new_server"],
+        timeout=params["timeout"],
+    )
+
+
+def upstream(params: Mapping[str, Any], space: str) -> Upstream:
+    """The primary that the options name. Raises HoldfastError."""
+
+    def address(user: Optional[str], password: Optional[str], name: str) -> Address:
+        place = os.path.join(space, name)
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        return Address(
+            {
+                **params,
+                "login_host": params["primary_host"],
+                "login_unix_socket": None,
+                "login_port": params["primary_port"],
+                "login_user": user,
+                "login_password": password,
+                "login_db": params["primary_db"],
+            },
+            place,
+        )
+
+    admin = address(params["primary_user"], params["primary_password"], "primary")
+    if params["replication_user"] is None:
+        return Upstream(admin, admin)
+    return Upstream(admin, address(params["replication_user"], params["replication_password"], "replication"))
+
+
+def connect(params: Mapping[str, Any], space: str) -> Connection:
+    """A connection to the standby: by the login options, else over the socket that its data directory tells of. Raises
+    HoldfastError."""
+    found: Optional[tuple[str, int]] = None
+    if params["data_directory"] and not params["login_host"] and not params["login_unix_socket"]:
+        directory = params["data_directory"]
+        found = Local(Instance(directory, "", "")).socket() if os.path.isdir(directory) else None
+    place, port = found or (params["login_unix_socket"], 5432)
+    options = {**params, "login_unix_socket": place, "login_port": params["login_port"] or port}
+    return Address(options, space).connect()
+
+
+def primary(params: Mapping[str, Any], space: str, connection: Connection) -> Optional[Primary]:
+    """The server that a standby follows: as the options name it, else as its own primary_conninfo does; None: unknown."""
+    from psycopg2.extensions import parse_dsn
+
+    if params["primary_host"]:
+        port = str(params["primary_port"])
+        return Primary(
+            f"{params['primary_host']}:{port}", params["primary_host"], port, lambda: upstream(params, space)
+        )
+    words = parse_dsn(facts.setting(connection, "primary_conninfo") or "")
+    if "host" not in words:
+        return None
+    port = words.get("port", "5432")
+    return Primary(f"{words['host']}:{port}", words["host"], port, None)
+
+
+def backups(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> PhysicalSource:
+    """Where backups are. Raises HoldfastError."""
+    return recovery_options.source({**params, "owner": owner(params)}, secrets, config_dir)
+
+
+def archive(params: Mapping[str, Any], check: bool) -> Optional[WalArchive]:
+    """The WAL archive that the options describe, with what its engine needs on this host, unless ``check``; None: no repository is
+    named. Raises HoldfastError."""
+    if not params["repository"]:
+        return None
+    if (params["engine"] or "pg_basebackup") == "pg_basebackup":
+        found = recovery_options.source({**params, "owner": owner(params)}, Secrets({}, ""), "").wal
+        if found is None:
+            raise BadOption(
+                "repository", params["repository"].get("path"), "holds no WAL of this server_name that this host can read",
+                "Mount the archive's directory here, check server_name, or leave the repository out.",
+            )  # fmt: skip
+        return found
+    host = Host(
+        data_directory=params["data_directory"],
+        owner=owner(params),
+        port=5432,
+        socket_directory="",
+        user=params["login_user"] or "postgres",
+        bin_dir=params["bin_dir"] or "",
+    )
+    keeper = open_repository_engine(params["engine"], params, host)
+    keeper.configure(check)
+    return keeper.wal
