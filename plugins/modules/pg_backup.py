@@ -312,7 +312,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_ru
     delete_one as delete_one_kept,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import delete_one
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run import BackupRun, Tier, Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run import BackupRun, Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import Tier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import check_options, choose

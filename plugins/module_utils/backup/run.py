@@ -20,10 +20,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune imp
     prune,
     scope_group,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import Tier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing, look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import Folder, Plan, StreamEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
@@ -34,9 +36,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compres
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.preflight import preflight
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.tee import Branch, Tee
-from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision
-from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.tee import Tee
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
 
 
@@ -56,30 +57,6 @@ class Wish:
     enough: Sequence[str]
 
 
-class Tier(Branch):
-    """One of the repositories of a run, with a policy of its own, and what the run found and did there."""
-
-    def __init__(self, name: str, shelf: Shelf, policy: Policy) -> None:
-        super().__init__(shelf.repository)
-        self.name, self.shelf, self.policy = name, shelf, policy
-        self.known: list[Record] = []
-        self.leftovers: list[str] = []
-        #: the backup that makes another one needless, or that was made
-        self.record: Optional[Record] = None
-        self.decisions: list[Decision] = []
-        self.pruned: list[dict[str, Any]] = []
-
-    def describe(self) -> dict[str, Any]:
-        """For the result."""
-        return {
-            "name": self.name,
-            "repository": self.shelf.repository.description,
-            "backup": self.record.id if self.record and not self.error else None,
-            "error": str(self.error) if self.error else None,
-            "pruned": self.pruned,
-        }
-
-
 @dataclass
 class Outcome:
     """What a run did, or would do."""
@@ -93,14 +70,14 @@ class Outcome:
 class BackupRun:
     """A backup of one server into one repository or several, with one engine.
 
-    ``make_engine`` is called with the tiers that lack one, and only then: looking at the server costs time. A repository that fails is left
+    ``make_engine`` is called with what the tiers have that lack one, and only then: looking at the server costs time. A repository that fails is left
     behind, the others get their backup, and the run fails at its end, saying which has what.
     """
 
     def __init__(
         self,
         tiers: Sequence[Tier],
-        make_engine: Callable[[Sequence[Tier]], StreamEngine],
+        make_engine: Callable[[Sequence[Listing]], StreamEngine],
         scope: dict[str, Any],
         wish: Wish,
         compression: Compression,
@@ -177,11 +154,9 @@ class BackupRun:
         return next((tier for tier in self.tiers if tier.error is None and tier.record is not None), None)
 
     def _look(self, tier: Tier) -> None:
-        problems: list[str] = []
-        tier.leftovers = []
-        tier.known = list(tier.shelf.records(problems, tier.leftovers))
-        self.outcome.warnings += [words for words in problems if words not in self.outcome.warnings]
-        tier.record = self._stands(tier.known)
+        tier.listing = look(tier.shelf)
+        self.outcome.warnings += [message for message in tier.listing.problems if message not in self.outcome.warnings]
+        tier.record = self._stands(tier.listing.records)
         if self.outcome.record is None:
             self.outcome.record = tier.record
 
@@ -252,14 +227,17 @@ class BackupRun:
     @staticmethod
     def _chain(record: Record, donor: Tier, tier: Tier) -> list[Record]:
         """A backup and those it needs, as far as the tier lacks them, the first one first."""
-        there, by_id = {known.id for known in tier.known}, {known.id: known for known in donor.known}
+        there, by_id = (
+            {known.id for known in tier.listing.records},
+            {known.id: known for known in donor.listing.records},
+        )
         chain = [record]
         while (parent := chain[0].parent) and parent not in there and parent in by_id:
             chain.insert(0, by_id[parent])
         return chain
 
     def _back_up(self, due: list[Tier], check: bool) -> None:
-        engine = self._make_engine(due)
+        engine = self._make_engine([tier.listing for tier in due])
         plan = engine.plan()
         self._each(due, lambda tier: self._check_same_server(tier, plan))
         self._each(due, lambda tier: self._check_space(tier, plan, engine))
@@ -269,7 +247,7 @@ class BackupRun:
         self.outcome.plan = [
             f"remove what the interrupted run {leftover} left{self._in(tier)}"
             for tier in due
-            for leftover in tier.leftovers
+            for leftover in tier.listing.leftovers
         ]
         self.outcome.plan += plan.steps
         self.outcome.plan += [
@@ -315,10 +293,10 @@ class BackupRun:
                     tier.error = exc
 
     def _clean(self, tier: Tier) -> None:
-        clean(tier.shelf, tier.leftovers, self.outcome.warnings)
+        clean(tier.shelf, tier.listing.leftovers, self.outcome.warnings)
 
     def _check_same_server(self, tier: Tier, plan: Plan) -> None:
-        newest = max(tier.known, key=lambda record: record.stopped_at, default=None)
+        newest = max(tier.listing.records, key=lambda record: record.stopped_at, default=None)
         if newest is None or self._wish.accept_new_server:
             return
         before, now = newest.server.get("system_id"), plan.server.get("system_id")
@@ -334,7 +312,7 @@ class BackupRun:
         free = tier.repository.free_bytes()
         same = [
             record
-            for record in tier.known
+            for record in tier.listing.records
             if record.engine == engine.name
             and record.kind == engine.kind
             and record.scope == plan.scope

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import ENGINE_OPTIONS
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run import Tier
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import (
@@ -40,7 +40,7 @@ class Choice:
     scope: dict[str, Any]
     enough: Sequence[str]
     instructions: Callable[[Record], str]
-    make: Callable[[Sequence[Tier]], StreamEngine]
+    make: Callable[[Sequence[Listing]], StreamEngine]
 
 
 def choose(params: Mapping[str, Any], space: str, encryption: Encryption) -> Choice:
@@ -55,11 +55,11 @@ def choose(params: Mapping[str, Any], space: str, encryption: Encryption) -> Cho
     if name == "pg_basebackup":
         options = BaseOptions.from_params(params)
 
-        def copy(tiers: Sequence[Tier]) -> StreamEngine:
-            parent = _parent(tiers) if options.kind == "incremental" else None
+        def copy(listings: Sequence[Listing]) -> StreamEngine:
+            parent = _parent(listings) if options.kind == "incremental" else None
 
             def read_manifest(record: Record, path: str) -> None:
-                _read_manifest(tiers[0].shelf, record, encryption, path)
+                _read_manifest(listings[0].shelf, record, encryption, path)
 
             address = Address(params, space)
             return PgBasebackup(address, options, params["bin_dir"], encrypted, space, parent, read_manifest)
@@ -71,7 +71,7 @@ def choose(params: Mapping[str, Any], space: str, encryption: Encryption) -> Cho
         dump.scope(),
         ("logical",),
         dump_instructions.write,
-        lambda tiers: PgDump(Address(params, space), dump, params["bin_dir"], encrypted, space),
+        lambda listings: PgDump(Address(params, space), dump, params["bin_dir"], encrypted, space),
     )
 
 
@@ -90,11 +90,11 @@ def check_options(engine: str, params: Mapping[str, Any]) -> None:
                 )
 
 
-def _parent(tiers: Sequence[Tier]) -> Optional[Record]:
+def _parent(listings: Sequence[Listing]) -> Optional[Record]:
     """The newest verified backup that an incremental one can be made upon: it, and all that it needs, is in every tier."""
     usable = [
-        {record.id: record for record in tier.known if record.engine == "pg_basebackup" and record.verified_at}
-        for tier in tiers
+        {record.id: record for record in listing.records if record.engine == "pg_basebackup" and record.verified_at}
+        for listing in listings
     ]
     common = {
         backup_id: record for backup_id, record in usable[0].items() if all(backup_id in known for known in usable)

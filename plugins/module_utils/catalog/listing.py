@@ -1,0 +1,29 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One look at a server's backups in a repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+
+
+@dataclass
+class Listing:
+    """What a look found: the backups, oldest id first; manifests that cannot be used, in complete sentences; folders that
+    interrupted runs left."""
+
+    shelf: Shelf
+    records: list[Record] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+
+
+def look(shelf: Shelf) -> Listing:
+    """Raises RepositoryError: the store cannot be read."""
+    listing = Listing(shelf)
+    listing.records = list(shelf.records(listing.problems, listing.leftovers))
+    return listing
