@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import survey
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import as_backup, survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ObjectMissing
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import as_backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup

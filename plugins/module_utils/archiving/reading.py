@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a WAL archive holds: its names, its timelines, and the last commit in it."""
+"""What a WAL archive holds: its names, its timelines, the last commit in it, and the backups that it goes with."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ import subprocess
 from dataclasses import replace
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive, Commit
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import history_name
@@ -90,3 +93,17 @@ def commits_in(path: str, program: str) -> list[tuple[Lsn, datetime.datetime]]:
         (Lsn.parse(lsn, "lsn"), datetime.datetime.fromisoformat(time).replace(tzinfo=datetime.timezone.utc))
         for lsn, time in _COMMIT.findall(done.stdout)
     ]
+
+
+def as_backup(record: Record) -> Optional[Backup]:
+    """A record as the planning of a recovery sees it; None where it lacks positions."""
+    if not record.start_lsn or not record.stop_lsn:
+        return None
+    return Backup(
+        id=record.id,
+        timeline=int(record.server.get("timeline") or 1),
+        start_lsn=Lsn.parse(record.start_lsn, "start_lsn"),
+        stop_lsn=Lsn.parse(record.stop_lsn, "stop_lsn"),
+        stop_time=parse_time(str(record.consistency.get("reached_at") or record.stopped_at), "stopped_at"),
+        has_wal=bool(record.consistency.get("self_contained")),
+    )

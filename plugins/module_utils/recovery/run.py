@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import survey, with_commits
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import as_backup, survey, with_commits
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
@@ -45,7 +45,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private
     PrivateServer,
     end_interrupted,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource, as_backup
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import give, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
     Instance,

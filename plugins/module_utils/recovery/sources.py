@@ -18,9 +18,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream 
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout, make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 
 
 class PhysicalSource(abc.ABC):
@@ -162,17 +159,3 @@ class EngineSource(PhysicalSource):
         for path in (directory, *places.values()):
             make_directory(path, owner)
         self._keeper.restore(record, directory, places, progress)
-
-
-def as_backup(record: Record) -> Optional[Backup]:
-    """A record as the planning of a recovery sees it; None where it lacks positions."""
-    if not record.start_lsn or not record.stop_lsn:
-        return None
-    return Backup(
-        id=record.id,
-        timeline=int(record.server.get("timeline") or 1),
-        start_lsn=Lsn.parse(record.start_lsn, "start_lsn"),
-        stop_lsn=Lsn.parse(record.stop_lsn, "stop_lsn"),
-        stop_time=parse_time(str(record.consistency.get("reached_at") or record.stopped_at), "stopped_at"),
-        has_wal=bool(record.consistency.get("self_contained")),
-    )
