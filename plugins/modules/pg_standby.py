@@ -38,10 +38,10 @@ options:
     description:
       - V(present) makes this host a standby of the primary, and has it stream.
       - V(promoted) makes the standby a primary.
-      - V(checked) looks whether the standby follows, and fails when it does not, or lags more than O(max_lag_bytes) or
+      - V(verified) looks whether the standby follows, and fails when it does not, or lags more than O(max_lag_bytes) or
         O(max_lag_seconds).
     type: str
-    choices: [present, promoted, checked]
+    choices: [present, promoted, verified]
     default: present
   data_directory:
     description:
@@ -152,10 +152,10 @@ options:
     elements: str
     default: []
   max_lag_bytes:
-    description: Bytes of WAL that the standby may lag behind (V(promoted), V(checked)).
+    description: Bytes of WAL that the standby may lag behind (V(promoted), V(verified)).
     type: int
   max_lag_seconds:
-    description: Seconds that the standby may lag behind. A standby that has replayed all lags by none (V(promoted), V(checked)).
+    description: Seconds that the standby may lag behind. A standby that has replayed all lags by none (V(promoted), V(verified)).
     type: float
   timeout:
     description: Seconds to wait until it streams, or is a primary.
@@ -190,7 +190,7 @@ EXAMPLES = r"""
 
 - name: Fail when it does not follow closely
   holdfast.postgres.pg_standby:
-    state: checked
+    state: verified
     login_unix_socket: /var/run/postgresql
     max_lag_bytes: 67108864
     max_lag_seconds: 30
@@ -241,23 +241,23 @@ standby:
       elements: str
     timeline:
       description: The timeline that it is on; after a promotion the new one.
-      returned: when O(state) is V(promoted) or V(checked)
+      returned: when O(state) is V(promoted) or V(verified)
       type: int
     lag_bytes:
       description: Bytes of WAL that it has not replayed, of what the primary wrote (or, where that was not asked, of what it received).
-      returned: when O(state) is V(promoted) or V(checked)
+      returned: when O(state) is V(promoted) or V(verified)
       type: int
     lag_seconds:
       description: 0 when it replayed all, else the age of the last transaction that it replayed.
-      returned: when O(state) is V(promoted) or V(checked)
+      returned: when O(state) is V(promoted) or V(verified)
       type: float
     receiver:
       description: Its WAL receiver, with its C(status), or none.
-      returned: when O(state) is V(promoted) or V(checked)
+      returned: when O(state) is V(promoted) or V(verified)
       type: dict
     slot:
       description: Its slot on the primary, with C(wal_status) and C(held_bytes), when the primary was asked.
-      returned: when O(state) is V(promoted) or V(checked)
+      returned: when O(state) is V(promoted) or V(verified)
       type: dict
 elapsed:
   description: Seconds that the module took.
@@ -313,7 +313,7 @@ def observe(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str,
     params = module.params
     connection = standby_options.connect(params, space)
     limits = Limits(params["max_lag_bytes"], params["max_lag_seconds"])
-    if params["state"] == "checked":
+    if params["state"] == "verified":
         primary = standby_options.upstream(params, space) if params["primary_host"] else None
         outcome = check_standby(connection, primary, limits)
     else:
@@ -346,7 +346,7 @@ def main() -> None:
             "repository": {**argspec.REPOSITORY["repository"], "required": False},
             **argspec.ENCRYPTION,
             **argspec.ARCHIVER,
-            "state": {"type": "str", "choices": ["present", "promoted", "checked"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "promoted", "verified"], "default": "present"},
             "data_directory": {"type": "path"},
             "primary_host": {"type": "str"},
             "primary_port": {"type": "int", "default": 5432},

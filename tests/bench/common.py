@@ -104,7 +104,7 @@ class Bench:
     def playbook(self, repository: Mapping[str, Any]) -> None:
         """playbooks/backup.yml, with Ansible's own start."""
         variables = {f"holdfast_{key}": value for key, value in self.server.login().items()}
-        variables |= {"holdfast_bin_dir": str(self.server.bindir), "holdfast_databases": ["bench"]}
+        variables |= {"holdfast_bin_dir": str(self.server.bindir), "holdfast_backup_databases": ["bench"]}
         variables |= {"holdfast_repository": dict(repository), "holdfast_server_name": "bench"}
         variables |= {"holdfast_retention": {"keep_last": 1}}
         run = run_playbook(CHECKOUT / "playbooks" / "backup.yml", variables)

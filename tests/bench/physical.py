@@ -173,7 +173,7 @@ def _wal(site: Site) -> str:
 
 
 def _recovery(site: Site, size: Size) -> str:
-    """From a directory, to the latest moment: `pitr.yml`, and copy, untar, and `cp` as restore_command."""
+    """From a directory, to the latest moment: `recover.yml`, and copy, untar, and `cp` as restore_command."""
     bench, server, times = site.bench, site.server, Times()
     repository = server.server_directory("repository")
     given = {**site.common, "engine": "pg_basebackup", "repository": {"path": str(repository)}}
@@ -214,11 +214,11 @@ def _recovery(site: Site, size: Size) -> str:
             "holdfast_server_name": "bench",
             "holdfast_bin_dir": str(server.bindir),
             "holdfast_repository": {"path": str(repository)},
-            "holdfast_restore_data_directory": str(target),
-            "holdfast_restore_owner": server.owner,
-            "holdfast_restore_settings": {"port": str(port)},
+            "holdfast_data_directory": str(target),
+            "holdfast_owner": server.owner,
+            "holdfast_recover_settings": {"port": str(port)},
         }
-        run = run_playbook(CHECKOUT / "playbooks" / "pitr.yml", variables)
+        run = run_playbook(CHECKOUT / "playbooks" / "recover.yml", variables)
         if run.returncode:
             raise SystemExit(run.stdout + run.stderr)
 
@@ -229,7 +229,7 @@ def _recovery(site: Site, size: Size) -> str:
         stop()
     return table(
         Row("guide: copy, untar, `cp` as restore_command, until it can be written to", times["guide"]),
-        Row("playbooks/pitr.yml, Ansible's start and all checks included", times["ours"], times["guide"], 0.5),
+        Row("playbooks/recover.yml, Ansible's start and all checks included", times["ours"], times["guide"], 0.5),
     )
 
 

@@ -89,29 +89,29 @@ def second_act(server: Server, server_side: dict[str, Any]) -> None:
         "the accident", f"DROP TABLE act_two, {before[0]} rows; somebody remembers that all was well at {moment[11:19]}"
     )
 
-    pitr = {
+    recover = {
         **common,
-        "holdfast_restore_data_directory": str(server.data),
-        "holdfast_restore_target": {"time": moment},
-        "holdfast_restore_stop_server": True,
-        "holdfast_restore_force": True,
-        "holdfast_restore_confirm": [str(server.data)],
+        "holdfast_data_directory": str(server.data),
+        "holdfast_recovery_target": {"time": moment},
+        "holdfast_recover_stop_server": True,
+        "holdfast_recover_force": True,
+        "holdfast_recover_confirm": [str(server.data)],
     }
-    done, seconds = play("pitr", pitr, "pg_restore")
+    done, seconds = play("recover", recover, "pg_restore")
     landed = done["recovery"]
-    say("playbooks/pitr.yml", f"recovered in {done['elapsed']:.1f} s ({seconds:.1f} s with Ansible)")
+    say("playbooks/recover.yml", f"recovered in {done['elapsed']:.1f} s ({seconds:.1f} s with Ansible)")
     say("", landed["why"])
     say("", f"to {landed['lsn']} on timeline {landed['timeline']}, the last transaction of {landed['commit_time']}")
     if server.query(fingerprint, db=VICTIM)[0] != before:
         raise SystemExit("The table is not as it was.")
     say("proof", f"the table is back, all {before[0]} rows with the same sum")
-    once_more, seconds = play("pitr", pitr, "pg_restore")
+    once_more, seconds = play("recover", recover, "pg_restore")
     say(
-        "pitr.yml again",
+        "recover.yml again",
         f"{'CHANGED' if once_more['play_changed'] else 'nothing to do'} ({seconds:.1f} s with Ansible)",
     )
     if once_more["play_changed"]:
-        raise SystemExit("A second run of pitr changed something.")
+        raise SystemExit("A second run of recover changed something.")
     say("the old server", f"was moved aside, not deleted: {landed['kept'][0]}")
 
 
@@ -128,7 +128,7 @@ def main() -> None:
             "holdfast_server_name": "demo",
             "holdfast_repository": {"type": "file", "path": repository},
         }
-        backup = {**server_side, "holdfast_max_age": "1h"}
+        backup = {**server_side, "holdfast_backup_max_age": "1h"}
         restore = {**server_side, "holdfast_restore_databases": [VICTIM]}
 
         made, seconds = play("backup", backup, "pg_backup")

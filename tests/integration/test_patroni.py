@@ -238,7 +238,7 @@ def test_its_standbys_are_its_own(cluster: list[Member]) -> None:
     }
     assert "patronictl reinit" in run_module("pg_standby", options).msg
     assert "patronictl switchover" in run_module("pg_standby", {**replica.login(), "state": "promoted"}).msg
-    seen = {**options, **replica.login(), "state": "checked"}
+    seen = {**options, **replica.login(), "state": "verified"}
     wait_for(lambda: not run_module("pg_standby", seen).failed, "the replica does not follow")
     assert ok(run_module("pg_standby", seen))["standby"]["receiver"]["status"] == "streaming"
 

@@ -70,10 +70,12 @@ def test_setup_makes_a_role_that_can_back_up_all_and_no_more(hard15: HardData, t
             "holdfast_login_password": None,
             "holdfast_connect_params": {"passfile": str(pgpass)},
             # a connection limit lets only superusers into one, and Ansible takes another's name for a template
-            "holdfast_databases": [name for name in hard15.databases if name != "read only" and "{{" not in name],
+            "holdfast_backup_databases": [
+                name for name in hard15.databases if name != "read only" and "{{" not in name
+            ],
         }
         made = play("backup", narrow).of("holdfast.postgres.pg_backup")[0]
-        assert {entry["name"] for entry in made["backup"]["databases"]} == set(narrow["holdfast_databases"])
+        assert {entry["name"] for entry in made["backup"]["databases"]} == set(narrow["holdfast_backup_databases"])
         superuser = hard15.server.query("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = 'the backup'")
         assert superuser == [(False,)]
     finally:
@@ -84,7 +86,7 @@ def test_setup_makes_a_role_that_can_back_up_all_and_no_more(hard15: HardData, t
 def test_backup_prune_and_restore(hard16: HardData, wiped: Wipe, tmp_path: Path) -> None:
     given = variables(hard16.server, tmp_path, max_age="1h", role_passwords=True)
     three_times("backup", given)
-    play("backup", {**given, "holdfast_max_age": ""})
+    play("backup", {**given, "holdfast_backup_max_age": ""})
     pruned = three_times("prune", {**given, "holdfast_retention": {"keep_last": 1}})
     assert len(pruned.of("holdfast.postgres.backup_prune")[0]["pruned"]) == 1
     target = wiped(16)

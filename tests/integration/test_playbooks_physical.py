@@ -57,7 +57,7 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server]) -> No
 
     # A point to come back to, and what happens after it.
     server.query("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
-    play("restore_point", {**common, "holdfast_restore_point": "before the release"})
+    play("restore_point", {**common, "holdfast_restore_point_name": "before the release"})
     server.query("INSERT INTO t SELECT generate_series(1001, 2000)")
     time.sleep(1.1)
     moment = server.query(NOW)[0][0]
@@ -80,32 +80,32 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server]) -> No
     # Beside the old server, by the point, without touching it.
     beside = {
         **common,
-        "holdfast_restore_data_directory": str(server.directory / "look"),
-        "holdfast_restore_owner": server.owner,
-        "holdfast_restore_target": {"name": "before the release"},
-        "holdfast_restore_start": False,
+        "holdfast_data_directory": str(server.directory / "look"),
+        "holdfast_owner": server.owner,
+        "holdfast_recovery_target": {"name": "before the release"},
+        "holdfast_recover_start": False,
     }
-    planned = play("pitr", beside, "--check", "--diff")
+    planned = play("recover", beside, "--check", "--diff")
     assert not (server.directory / "look").exists()
-    looked = play("pitr", beside)
+    looked = play("recover", beside)
     assert changes(planned) == changes(looked) == ["holdfast.postgres.restore : Recover"]
     assert looked.of("holdfast.postgres.pg_restore")[0]["recovery"]["state"] == "promoted"
     assert planned.of("holdfast.postgres.pg_restore")[0]["plan"] == looked.of("holdfast.postgres.pg_restore")[0]["plan"]
 
     # In place, by the time.
-    pitr = {
+    recover = {
         **common,
-        "holdfast_restore_data_directory": str(server.data),
-        "holdfast_restore_target": {"time": moment},
-        "holdfast_restore_stop_server": True,
-        "holdfast_restore_force": True,
-        "holdfast_restore_confirm": [str(server.data)],
+        "holdfast_data_directory": str(server.data),
+        "holdfast_recovery_target": {"time": moment},
+        "holdfast_recover_stop_server": True,
+        "holdfast_recover_force": True,
+        "holdfast_recover_confirm": [str(server.data)],
     }
-    result = play("pitr", pitr).of("holdfast.postgres.pg_restore")[0]
+    result = play("recover", recover).of("holdfast.postgres.pg_restore")[0]
     assert server.query("SELECT count(*), max(n) FROM t") == [(2000, 2000)]
     assert server.query("SHOW archive_mode") == [("off",)]
     assert [Path(path).is_dir() for path in result["recovery"]["kept"]] == [True]
-    assert changes(play("pitr", pitr)) == []
+    assert changes(play("recover", recover)) == []
 
     # And archiving begins again, on the new timeline, in the same archive.
     play("setup", {**setup, "holdfast_archive_backup_max_age": "1s"})

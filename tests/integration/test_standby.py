@@ -178,35 +178,35 @@ def test_somebody_stays_the_primary(pair: Pair) -> None:
 
 def test_it_is_checked(pair: Pair) -> None:
     primary, standby = pair.primary, pair.standby
-    assert "Cannot connect" in pair.ask("checked").msg
+    assert "Cannot connect" in pair.ask("verified").msg
     ok(pair.follow())
     primary.psql("INSERT INTO t VALUES (2)")
     assert arrived(standby, 2)
     seen: dict[str, Any] = {}
 
     def level() -> bool:
-        seen.update(ok(pair.ask("checked"))["standby"])
+        seen.update(ok(pair.ask("verified"))["standby"])
         return bool(seen["lag_bytes"] == 0)
 
     assert wait_until(level) and seen["lag_seconds"] == 0
     assert seen["receiver"]["status"] == "streaming" and seen["timeline"] == 1
     assert seen["slot"]["name"] == "to_standby" and seen["slot"]["active"] and seen["slot"]["wal_status"] == "reserved"
-    assert ok(pair.ask("checked", primary=False, max_lag_bytes=1000))["standby"]["receiver"]["port"] == primary.port
+    assert ok(pair.ask("verified", primary=False, max_lag_bytes=1000))["standby"]["receiver"]["port"] == primary.port
 
     standby.psql("SELECT pg_wal_replay_pause()")
     assert wait_until(lambda: standby.query("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
     primary.psql("INSERT INTO t SELECT generate_series(1, 10000)")
     time.sleep(1.1)
-    late = pair.ask("checked", max_lag_bytes=1000, max_lag_seconds=1).msg
+    late = pair.ask("verified", max_lag_bytes=1000, max_lag_seconds=1).msg
     assert "is paused" in late and "bytes, and 1000 are allowed" in late and "seconds, and 1 are allowed" in late
     standby.psql("SELECT pg_wal_replay_resume()")
     assert arrived(standby, 10002)
 
     primary.psql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots")
     primary.stop()
-    assert wait_until(lambda: pair.ask("checked", primary=False).failed)
-    assert "there is no WAL receiver" in pair.ask("checked", primary=False).msg
-    assert "no standby" in run_module("pg_standby", {"state": "checked", **_started(primary).login()}).msg
+    assert wait_until(lambda: pair.ask("verified", primary=False).failed)
+    assert "there is no WAL receiver" in pair.ask("verified", primary=False).msg
+    assert "no standby" in run_module("pg_standby", {"state": "verified", **_started(primary).login()}).msg
 
 
 def _started(server: Server) -> Server:
@@ -417,16 +417,16 @@ def test_a_password_is_changed(pair: Pair) -> None:
 
 def test_playbooks(pair: Pair) -> None:
     primary, standby = pair.primary, pair.standby
-    renamed = {f"holdfast_standby_{name}": value for name, value in pair.options(primary, standby).items()}
+    own = ("settings", "slot_name")
     variables = {
-        **{name.replace("standby_bin", "bin").replace("standby_config_dir", "config_dir"): value for name, value in renamed.items()},
-        **{f"holdfast_{name}": value for name, value in standby.login().items()},
-    }  # fmt: skip
+        f"holdfast_standby_{name}" if name in own else f"holdfast_{name}": value
+        for name, value in {**pair.options(primary, standby), **standby.login()}.items()
+    }
     first = run_playbook("holdfast.postgres.standby", variables)
     assert first.returncode == 0 and first.of("holdfast.postgres.pg_standby")[0]["changed"], first.stdout
     again = run_playbook("holdfast.postgres.standby", variables)
     assert again.returncode == 0 and not again.changed, again.stdout
-    checked = run_playbook("holdfast.postgres.standby", {**variables, "holdfast_standby_state": "checked"})
+    checked = run_playbook("holdfast.postgres.standby", {**variables, "holdfast_standby_state": "verified"})
     assert checked.returncode == 0 and "lags by" in checked.stdout, checked.stdout
     assert "split brain" in run_playbook("holdfast.postgres.promote", variables).stdout
     primary.stop()

@@ -46,8 +46,8 @@ def test_setup_backup_disaster_and_restore_with_two_tiers(
         given = {
             **{f"holdfast_{key}": value for key, value in pg16.login().items()},
             "holdfast_bin_dir": str(pg16.bindir),
-            "holdfast_databases": ["app"],
-            "holdfast_max_age": "1h",
+            "holdfast_backup_databases": ["app"],
+            "holdfast_backup_max_age": "1h",
             "holdfast_repositories": [
                 {"name": "here", "path": str(tmp_path / "here"), "retention": {"keep_within": "7d"}},
                 {"name": "elsewhere", **bucket, **keys, "retention": {"keep_last": 1}},
@@ -68,13 +68,13 @@ def test_setup_backup_disaster_and_restore_with_two_tiers(
         play("check", {**given, "holdfast_check_retention": "30d"})
 
         three_times("backup", given)
-        again = play("backup", {**given, "holdfast_max_age": ""}).of("holdfast.postgres.pg_backup")[0]
+        again = play("backup", {**given, "holdfast_backup_max_age": ""}).of("holdfast.postgres.pg_backup")[0]
         assert {tier["name"]: len(tier["pruned"]) for tier in again["tiers"]} == {"here": 0, "elsewhere": 1}
         unneeded = play("prune", given)
         assert unneeded.changed == [], unneeded.stdout
 
         pg16.query("DROP DATABASE app")
-        wanted = {key: value for key, value in given.items() if key != "holdfast_databases"}
+        wanted = {key: value for key, value in given.items() if key != "holdfast_backup_databases"}
         three_times("restore", {**wanted, "holdfast_restore_databases": ["app"], "holdfast_restore_tier": "elsewhere"})
         assert pg16.query("SELECT count(*) FROM t", "app") == [(1000,)]
 
@@ -91,8 +91,8 @@ def test_rotate_credentials(tmp_path: Path) -> None:
         where = {"type": "azure", "account": azure.account, "container": "tokens", "endpoint_url": azure.endpoint_url}
         repository = {**where, "account_key": azure.account_key, "ca_file": str(azure.ca_file)}
         path = str(tmp_path / "token")
-        given = {"holdfast_credentials_repository": repository, "holdfast_credentials_path": path}
+        given = {"holdfast_rotate_credentials_repository": repository, "holdfast_rotate_credentials_path": path}
         play("rotate_credentials", given)
-        longer = {"holdfast_credentials_valid_for": "365d", "holdfast_credentials_renew_before": "100d"}
+        longer = {"holdfast_rotate_credentials_valid_for": "365d", "holdfast_rotate_credentials_renew_before": "100d"}
         done = three_times("rotate_credentials", {**given, **longer})
         assert "former one" in done.stdout and azure.account_key not in done.stdout

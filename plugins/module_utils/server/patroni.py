@@ -162,5 +162,5 @@ def refuse_standby(directory: str) -> None:
     if recognise(directory) is not None:
         raise ServerError(
             f"{directory} is managed by Patroni, which makes, rewinds and promotes its members itself. To make it anew: `patronictl "
-            "reinit CLUSTER MEMBER`; to promote: `patronictl switchover` or `patronictl failover`. state: checked works here too."
+            "reinit CLUSTER MEMBER`; to promote: `patronictl switchover` or `patronictl failover`. state: verified works here too."
         )

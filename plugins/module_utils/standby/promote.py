@@ -118,7 +118,7 @@ def promote(
     if not done:
         raise ServerError(
             f"The standby was told to become a primary, and is none after {timeout} seconds: it still replays what it has. Look again "
-            "by state: checked, and raise timeout."
+            "by state: verified, and raise timeout."
         )
     outcome.timeline = _timeline(connection)
     return outcome
