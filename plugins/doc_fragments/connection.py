@@ -39,6 +39,7 @@ options:
   ca_cert:
     description: File with the certificate authorities that may have signed the server's certificate.
     type: path
+    aliases: [ssl_rootcert]
   ssl_cert:
     description: File with the client's certificate.
     type: path

@@ -21,7 +21,7 @@ CONNECTION: Spec = {
         "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"],
         "default": "prefer",
     },
-    "ca_cert": {"type": "path"},
+    "ca_cert": {"type": "path", "aliases": ["ssl_rootcert"]},
     "ssl_cert": {"type": "path"},
     "ssl_key": {"type": "path", "no_log": False},
     "connect_params": {"type": "dict", "default": {}},
@@ -154,9 +154,9 @@ ARCHIVER: Spec = {
     "accept_new_server": {"type": "bool", "default": False},
 }
 
-# A server brought back to a moment; what belongs to databases is refused with it (recovery/options.py).
+# A server brought back to a moment (pg_recover).
 RECOVERY: Spec = {
-    "data_directory": {"type": "path"},
+    "data_directory": {"type": "path", "required": True},
     "engine": {"type": "str", "choices": ENGINES},
     "recovery_target": {
         "type": "dict",

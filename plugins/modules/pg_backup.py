@@ -34,11 +34,11 @@ attributes:
     support: full
   idempotent:
     support: partial
-    details: A backup is made each time, unless O(max_age) or O(id) says when there is enough.
+    details: A backup is made each time, unless O(max_age) or O(backup_id) says when there is enough.
 options:
   state:
     description:
-      - V(present) makes a backup. V(absent) deletes the one named by O(id).
+      - V(present) makes a backup. V(absent) deletes the one named by O(backup_id).
     type: str
     choices: [present, absent]
     default: present
@@ -51,11 +51,12 @@ options:
     type: str
     choices: [pg_dump, pg_basebackup, pgbackrest, barman_cloud, wal_g]
     default: pg_dump
-  id:
+  backup_id:
     description:
       - Id of the backup. By default made of the time and a few random digits.
       - When there is a backup of this id, nothing is done, but that its pin and annotations follow the options.
     type: str
+    aliases: [id]
   max_age:
     description:
       - When a verified backup of the same scope is younger than this, such as V(20h), nothing is done.
@@ -245,7 +246,7 @@ EXAMPLES = r"""
     repository:
       path: /backups
     databases: [shop]
-    id: before-release-42
+    backup_id: before-release-42
     pinned: true
     annotations:
       ticket: OPS-1234
@@ -254,7 +255,7 @@ EXAMPLES = r"""
   holdfast.postgres.pg_backup:
     repository:
       path: /backups
-    id: before-release-42
+    backup_id: before-release-42
     state: absent
 """
 
@@ -353,7 +354,7 @@ def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         raise BadOption("repositories", "(several)", "does not go with state: absent", "Name one repository.")
     shelf = Shelf(open_repository(module.params["repository"]), module.params["server_name"])
     shelf.repository.check(write=True)
-    backup_id = check_name("id", module.params["id"])
+    backup_id = check_name("backup_id", module.params["backup_id"])
     with shelf.lock("a deletion", warnings) as lock:
         if not module.check_mode:
             lock.acquire(module.params["lock_wait"])
@@ -375,10 +376,10 @@ def keep(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         host = look(connection, params)
         keeper = open_repository_engine(params["engine"], params, host)
         if params["state"] == "absent":
-            labels = delete_one_kept(keeper, params["id"], check)
+            labels = delete_one_kept(keeper, params["backup_id"], check)
             gone = [{"id": label, "reasons": ["asked for"]} for label in labels]
             return {"changed": bool(gone), "plan": [f"delete {label}" for label in labels], "pruned": gone}
-        for name in ("id", "pinned"):
+        for name in ("backup_id", "pinned"):
             if params[name]:
                 raise BadOption(name, params[name], f"cannot be given to {keeper.name}, which names its backups itself",
                                 "Pin one by its own label: retention.pins.")  # fmt: skip
@@ -419,7 +420,7 @@ def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         encryption = Encryption(params["encryption"], space)
         engine = choose(params, space, encryption)
         wish = Wish(
-            id=check_name("id", params["id"]) if params["id"] else None,
+            id=check_name("backup_id", params["backup_id"]) if params["backup_id"] else None,
             max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
             lock_wait=params["lock_wait"],
             pinned=params["pinned"],
@@ -461,7 +462,7 @@ def main() -> None:
             **argspec.ARCHIVER,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "engine": {"type": "str", "choices": ["pg_dump", *argspec.ENGINES], "default": "pg_dump"},
-            "id": {"type": "str"},
+            "backup_id": {"type": "str", "aliases": ["id"]},
             "max_age": {"type": "str"},
             "annotations": {"type": "dict"},
             "pinned": {"type": "bool"},
@@ -473,7 +474,7 @@ def main() -> None:
             "compression_level": {"type": "int"},
             "progress_file": {"type": "path"},
         },
-        required_if=[("state", "absent", ["id"])],
+        required_if=[("state", "absent", ["backup_id"])],
         required_one_of=[("repository", "repositories")],
         mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,

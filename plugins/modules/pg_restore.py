@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pg_restore
-short_description: Restore PostgreSQL databases, or a whole server to a moment
+short_description: Restore PostgreSQL databases
 version_added: 0.1.0
 description:
   - Restores a server's databases, one of them, or parts of one, from a backup that M(holdfast.postgres.pg_backup) made, or
@@ -18,10 +18,7 @@ description:
     Whatever fails before, the database that was there stays as it was.
   - Afterwards rows are compared with those that the backup recorded, indexes, constraints and sequences are looked at,
     and statistics are gathered.
-  - With O(data_directory) it restores a whole server from a physical backup, and lets it recover from its WAL archive to
-    the moment that O(recovery_target) names. The way there is proven first, which backup, and that every segment is there.
-    The server recovers in private beside what is there, and takes its place only when it is where it should be; what was
-    there is moved aside, and comes back if anything fails. This is done on the host of the server.
+  - A whole server, from a physical backup, is brought back by M(holdfast.postgres.pg_recover).
 author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
@@ -29,7 +26,6 @@ extends_documentation_fragment:
   - holdfast.postgres.connection
   - holdfast.postgres.repository
   - holdfast.postgres.repository.encryption
-  - holdfast.postgres.archiver
 attributes:
   check_mode:
     support: full
@@ -154,83 +150,6 @@ options:
     type: list
     elements: str
     default: []
-  data_directory:
-    description:
-      - The data directory of a whole server that is restored from a physical backup. It is empty or not there; or what is in it
-        is replaced, with O(force) and O(confirm) naming it.
-    type: path
-  engine:
-    description: The engine that made the physical backup. By default V(pg_basebackup).
-    type: str
-    choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
-  recovery_target:
-    description: How far the server recovers. By default as far as the archive reaches.
-    type: dict
-    suboptions:
-      time:
-        description: To this moment, with an offset, such as V(2026-11-21T02:59:00+01:00).
-        type: str
-      lsn:
-        description: To this position of the write-ahead log.
-        type: str
-      xid:
-        description: To this transaction.
-        type: str
-      name:
-        description: To this restore point (M(holdfast.postgres.pg_restore_point)).
-        type: str
-      immediate:
-        description: Only to the end of the backup itself.
-        type: bool
-      latest:
-        description: As far as the archive reaches.
-        type: bool
-      inclusive:
-        description: Whether with the transaction at the target. By default it is.
-        type: bool
-      timeline:
-        description: The timeline to follow, as a number, V(latest) or V(current). By default V(latest).
-        type: str
-      action:
-        description: What the server does at the target.
-        type: str
-        choices: [promote, pause, shutdown]
-        default: promote
-  owner:
-    description: The user of the host who owns the server. By default who owns O(data_directory), or runs this module.
-    type: str
-  config_file:
-    description:
-      - The server's C(postgresql.conf), where it is not in the data directory. By default the one that it was last started with.
-    type: path
-  settings:
-    description: Settings for the restored server, such as C(port) for one that stands beside the old one.
-    type: dict
-    default: {}
-  start:
-    description: Whether the server is started in the end.
-    type: bool
-    default: true
-  service:
-    description: The systemd unit by which it is stopped and started. By default C(pg_ctl) does it.
-    type: str
-  stop_server:
-    description: Stop the server that runs in O(data_directory). It serves until the backup is unpacked beside it.
-    type: bool
-    default: false
-  keep_archiving:
-    description:
-      - Let the restored server archive as the old one did, on its new timeline. By default C(archive_mode) is off in it, so that
-        it cannot archive into the old one's place.
-    type: bool
-    default: false
-  compression:
-    description: Compression of the engine, where it has to know (V(barman_cloud)).
-    type: str
-    choices: [zstd, gzip, lz4, none]
-  compression_level:
-    description: Its level.
-    type: int
   scratch_dir:
     description: Directory for unpacking, where that is needed.
     type: path
@@ -244,6 +163,7 @@ options:
     type: path
 seealso:
   - module: holdfast.postgres.pg_backup
+  - module: holdfast.postgres.pg_recover
 """
 
 EXAMPLES = r"""
@@ -280,29 +200,6 @@ EXAMPLES = r"""
     repository:
       type: gcs
       bucket: acme-backups
-
-- name: Undo a DROP TABLE, in place, to the second before
-  holdfast.postgres.pg_restore:
-    repository:
-      path: /backups
-    data_directory: /var/lib/postgresql/15/main
-    recovery_target:
-      time: "2026-11-21T02:59:00+01:00"
-    stop_server: true
-    force: true
-    confirm: [/var/lib/postgresql/15/main]
-
-- name: Look at the state before a release, beside the live server
-  holdfast.postgres.pg_restore:
-    repository:
-      path: /backups
-    data_directory: /var/lib/postgresql/before_release
-    owner: postgres
-    recovery_target:
-      name: before_release_42
-      action: pause
-    settings:
-      port: 5433
 
 - name: A dump that a cron job made
   holdfast.postgres.pg_restore:
@@ -341,13 +238,6 @@ backup:
   description: The record of the backup.
   returned: when a repository is used
   type: dict
-recovery:
-  description:
-    - Where the recovery landed, with C(state), C(timeline), C(lsn), C(commit_time) of the last transaction that was replayed (null,
-      none was), C(seconds) and the server's own C(words); the C(backup) that was used and C(why); and where the old
-      directories are now (C(kept)).
-  returned: when O(data_directory) is given
-  type: dict
 elapsed:
   description: Seconds that the module took.
   returned: success
@@ -356,9 +246,6 @@ elapsed:
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -373,13 +260,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import RecoverRun
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import give
 
 
 def local_log(path: str) -> RestoreLog:
@@ -444,58 +327,6 @@ def restore(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     return result
 
 
-@contextlib.contextmanager
-def owners_directory(owner: str) -> Iterator[str]:
-    """A directory for the server's owner, gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="holdfast-", dir="/tmp") as path:
-        give(path, owner)
-        yield path
-
-
-def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
-    """A whole server, to a moment."""
-    params = module.params
-    progress = Progress(None if module.check_mode else params["progress_file"])
-    wanted = recovery_options.wish(params)
-    with contextlib.ExitStack() as stack:
-        space = stack.enter_context(workspace())
-        secrets = Secrets(params["encryption"] or {}, space)
-        try:
-            owner = recovery_options.owner(params)
-            config_dir = os.path.join(params["config_dir"], "restore")
-            if module.check_mode:
-                config_dir = stack.enter_context(owners_directory(owner))
-            source = recovery_options.source(params, secrets, config_dir)
-            run = RecoverRun(source, wanted, space, progress)
-            try:
-                outcome = run.run(module.check_mode)
-            finally:
-                warnings.extend(run.outcome.warnings)
-        finally:
-            secrets.close()
-            progress.finish()
-    result: dict[str, Any] = {"changed": outcome.changed, "plan": outcome.plan, "restored": [], "unchanged": []}
-    if not outcome.changed:
-        result["unchanged"] = [params["data_directory"]]
-    if outcome.record:
-        result["backup"] = outcome.record.to_dict()
-    result["recovery"] = {
-        **(asdict(outcome.landing) if outcome.landing else {}),
-        "backup": outcome.record.id if outcome.record else None,
-        "why": outcome.choice.why if outcome.choice else None,
-        "kept": outcome.kept,
-    }
-    if module._diff:
-        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
-    return result
-
-
-def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
-    """Databases, or a whole server."""
-    recovery_options.check_options(module.params)
-    return (restore if module.params["data_directory"] is None else recover)(module, warnings)
-
-
 def main() -> None:
     repository = {**argspec.REPOSITORY, "repository": {**argspec.REPOSITORY["repository"], "required": False}}
     module = AnsibleModule(
@@ -531,10 +362,6 @@ def main() -> None:
             "analyze": {"type": "bool", "default": True},
             "fix_sequences": {"type": "bool", "default": False},
             "allow_errors": {"type": "list", "elements": "str", "default": []},
-            **argspec.ARCHIVER,
-            **argspec.RECOVERY,
-            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
-            "compression_level": {"type": "int"},
             "scratch_dir": {"type": "path", "default": "/var/tmp"},
             "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
             "progress_file": {"type": "path"},
@@ -543,7 +370,7 @@ def main() -> None:
         required_one_of=[("repository", "source")],
         supports_check_mode=True,
     )
-    execute(module, work, psycopg2=True)
+    execute(module, restore, psycopg2=True)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def second_act(server: Server, server_side: dict[str, Any]) -> None:
         "holdfast_recover_force": True,
         "holdfast_recover_confirm": [str(server.data)],
     }
-    done, seconds = play("recover", recover, "pg_restore")
+    done, seconds = play("recover", recover, "pg_recover")
     landed = done["recovery"]
     say("playbooks/recover.yml", f"recovered in {done['elapsed']:.1f} s ({seconds:.1f} s with Ansible)")
     say("", landed["why"])
@@ -105,7 +105,7 @@ def second_act(server: Server, server_side: dict[str, Any]) -> None:
     if server.query(fingerprint, db=VICTIM)[0] != before:
         raise SystemExit("The table is not as it was.")
     say("proof", f"the table is back, all {before[0]} rows with the same sum")
-    once_more, seconds = play("recover", recover, "pg_restore")
+    once_more, seconds = play("recover", recover, "pg_recover")
     say(
         "recover.yml again",
         f"{'CHANGED' if once_more['play_changed'] else 'nothing to do'} ({seconds:.1f} s with Ansible)",

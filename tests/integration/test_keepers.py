@@ -116,13 +116,13 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server], store
             settings=restored.settings,
             tablespace_locations={"fast": str(server.directory / "fast of the moment")},
         )
-        plan = run("pg_restore", pitr, check=True).result["plan"]
+        plan = run("pg_recover", pitr, check=True).result["plan"]
         assert not restored.data.exists()
-        done = run("pg_restore", pitr)
+        done = run("pg_recover", pitr)
         assert done.result["plan"] == plan
         assert restored.query("SELECT count(*), max(n) FROM t") == [(2000, 2000)]
         assert restored.query("SHOW archive_mode") == [("off",)]
-        assert not run("pg_restore", pitr).changed
+        assert not run("pg_recover", pitr).changed
 
     # Retention is ours, and carried out by the engine: the old full backup goes, with what needs it.
     newest = run("pg_backup", {**given, "retention": {"keep_last": 1}})

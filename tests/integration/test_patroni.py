@@ -263,12 +263,12 @@ def test_a_cluster_goes_back_to_a_moment(cluster: list[Member]) -> None:
         "stop_server": True,
         "keep_archiving": True,
     }
-    refused = run_module("pg_restore", options).msg
+    refused = run_module("pg_recover", options).msg
     assert "patronictl pause" in refused and "patronictl resume" in refused
     assert "precious" not in str(leader.query("SELECT relname FROM pg_class")) and leader.says()["state"] == "running"
     leader.control("pause", "lab", "--wait")
-    wait_for(lambda: not run_module("pg_restore", options, check=True).failed, "Patroni's pause is not seen")
-    done = ok(run_module("pg_restore", options))
+    wait_for(lambda: not run_module("pg_recover", options, check=True).failed, "Patroni's pause is not seen")
+    done = ok(run_module("pg_recover", options))
     assert done["recovery"]["state"] == "promoted"
     assert leader.query("SELECT count(*), max(n) FROM precious") == [(101, 101)]
     wait_for(

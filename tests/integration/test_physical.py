@@ -90,7 +90,7 @@ def restore(server: Server, repository: Any, new: Restored, check: bool = False,
         "settings": new.settings,
         **options,
     }
-    return run_module("pg_restore", given, check=check)
+    return run_module("pg_recover", given, check=check)
 
 
 def facts(repository: Any) -> dict[str, Any]:
@@ -366,6 +366,15 @@ def test_max_rate(shop: Server, tmp_path: Path) -> None:
     began = time.monotonic()
     record = back_up(shop, tmp_path, max_rate=16 * 1024 * 1024, compression="none")
     assert time.monotonic() - began > record["size"] / (16 * 1024 * 1024) * 0.8
+
+
+def test_pg_restore_names_the_module_for_whole_servers(shop: Server, tmp_path: Path) -> None:
+    """Both modules read the same repository: each says which backup is the other's, by id and by ``latest``."""
+    record = back_up(shop, tmp_path)
+    given = {**shop.login(), "bin_dir": str(shop.bindir), "repository": {"path": str(tmp_path)}}
+    for chosen in ({"backup_id": record["id"]}, {}):
+        refused = run_module("pg_restore", {**given, **chosen}, check=True)
+        assert refused.failed and "pg_recover (playbook recover)" in refused.msg and "whole server" in refused.msg
 
 
 def test_what_is_refused(shop: Server, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def arguments(history: History, to: Server, target: dict[str, Any], **options: A
 
 
 def restore(history: History, to: Server, target: dict[str, Any], check: bool = False, **options: Any) -> ModuleResult:
-    return run_module("pg_restore", arguments(history, to, target, **options), check=check)
+    return run_module("pg_recover", arguments(history, to, target, **options), check=check)
 
 
 @pytest.fixture(scope="module")
@@ -562,7 +562,7 @@ def test_killed_half_way_and_run_again(idle: History) -> None:
     with Restored(server, "again") as new:
         staged = new.data.with_name(new.data.name + ".holdfast-restore")
         for condition in ((staged / "base").exists, (staged / "postmaster.pid").exists):
-            running = start_module("pg_restore", arguments(idle, new, target))
+            running = start_module("pg_recover", arguments(idle, new, target))
             assert wait_until(condition), running.result().msg
             os.kill(running.process.pid, signal.SIGKILL)
             running.process.wait()
@@ -578,7 +578,7 @@ def test_killed_half_way_and_run_again(idle: History) -> None:
 def test_two_at_once(idle: History) -> None:
     target = {"lsn": idle.moments[3].lsn}
     with Restored(idle.server, "both") as new:
-        first = start_module("pg_restore", arguments(idle, new, target))
+        first = start_module("pg_recover", arguments(idle, new, target))
         assert wait_until(new.data.with_name("both.holdfast-restore").exists)
         first.process.send_signal(signal.SIGSTOP)
         refused(restore(idle, new, target), "Another restore", str(new.data))

@@ -88,9 +88,9 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server]) -> No
     planned = play("recover", beside, "--check", "--diff")
     assert not (server.directory / "look").exists()
     looked = play("recover", beside)
-    assert changes(planned) == changes(looked) == ["holdfast.postgres.restore : Recover"]
-    assert looked.of("holdfast.postgres.pg_restore")[0]["recovery"]["state"] == "promoted"
-    assert planned.of("holdfast.postgres.pg_restore")[0]["plan"] == looked.of("holdfast.postgres.pg_restore")[0]["plan"]
+    assert changes(planned) == changes(looked) == ["holdfast.postgres.recover : Recover"]
+    assert looked.of("holdfast.postgres.pg_recover")[0]["recovery"]["state"] == "promoted"
+    assert planned.of("holdfast.postgres.pg_recover")[0]["plan"] == looked.of("holdfast.postgres.pg_restore")[0]["plan"]
 
     # In place, by the time.
     recover = {
@@ -101,7 +101,7 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server]) -> No
         "holdfast_recover_force": True,
         "holdfast_recover_confirm": [str(server.data)],
     }
-    result = play("recover", recover).of("holdfast.postgres.pg_restore")[0]
+    result = play("recover", recover).of("holdfast.postgres.pg_recover")[0]
     assert server.query("SELECT count(*), max(n) FROM t") == [(2000, 2000)]
     assert server.query("SHOW archive_mode") == [("off",)]
     assert [Path(path).is_dir() for path in result["recovery"]["kept"]] == [True]

@@ -85,7 +85,7 @@ def test_a_receiver(server_factory: Callable[..., Server], major: int, compressi
 
     with Restored(server, "again") as new:
         done = run_module(
-            "pg_restore",
+            "pg_recover",
             {
                 **common,
                 "data_directory": str(new.data),

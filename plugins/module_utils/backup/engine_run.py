@@ -136,5 +136,5 @@ def delete_one(keeper: RepositoryEngine, label: str, check: bool) -> list[str]:
         return []
     children = [record.id for record in known if record.parent == label]
     if children:
-        raise BadOption("id", label, f"is needed by {', '.join(children)}", "Delete those first.")
+        raise BadOption("backup_id", label, f"is needed by {', '.join(children)}", "Delete those first.")
     return keeper.delete([label], check)

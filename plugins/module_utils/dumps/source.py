@@ -41,14 +41,30 @@ class Source:
 
 
 def select(shelf: Shelf, backup_id: str) -> Record:
-    """The backup of that id, or the newest verified one for ``latest``. Raises CatalogError."""
+    """The backup of that id, or the newest verified one for ``latest``.
+
+    Raises:
+        CatalogError: there is none.
+        BadOption: it is a copy of a whole server, which pg_recover brings back.
+    """
     if backup_id != "latest":
-        return shelf.get(backup_id)
+        record = shelf.get(backup_id)
+        if record.kind != "logical":
+            raise BadOption(
+                "backup_id",
+                backup_id,
+                f"is a copy of the whole server, by {record.engine}",
+                "Bring the server back by pg_recover (playbook recover), or name a dump.",
+            )
+        return record
     problems: list[str] = []
-    good = [record for record in shelf.records(problems) if record.verified_at and record.kind == "logical"]
+    records = list(shelf.records(problems))
+    good = [record for record in records if record.verified_at and record.kind == "logical"]
     if not good:
+        whole = sum(bool(record.verified_at) and record.kind != "logical" for record in records)
         raise CatalogError(
-            f"There is no verified backup of the server {shelf.name!r} in {shelf.repository.description}. "
+            f"There is no verified dump of the server {shelf.name!r} in {shelf.repository.description}. "
+            + (f"There are {whole} copies of the whole server, for pg_recover (playbook recover). " if whole else "")
             + " ".join(problems)
         )
     return max(good, key=lambda record: record.stopped_at)

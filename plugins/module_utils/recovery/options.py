@@ -10,7 +10,6 @@ import pwd
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import RECOVERY
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import open_repository_engine
@@ -29,30 +28,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
 
-# What restores databases, and means nothing for a whole server.
-_OF_DATABASES = (
-    "source", "databases", "target_db", "tables", "schemas", "schema_only", "data_only", "sections", "no_owner",
-    "no_privileges", "role_map", "disable_triggers", "globals", "terminate_sessions", "keep_old", "fix_sequences", "allow_errors",
-)  # fmt: skip
 
-
-def check_options(params: Mapping[str, Any]) -> None:
-    """Raise BadOption for options that do not go together."""
-    if params["data_directory"] is None:
-        for name, spec in RECOVERY.items():
-            if params[name] != spec.get("default"):
-                raise BadOption(
-                    name, params[name], "belongs to the recovery of a whole server", "Name its data_directory too."
-                )
-        return
-    for name in _OF_DATABASES:
-        if params[name]:
-            raise BadOption(
-                name,
-                params[name],
-                "does not go with data_directory, which restores a whole server",
-                "Drop one of them.",
-            )
+def wish(params: Mapping[str, Any]) -> Wish:
+    """What is wanted. Raises BadOption."""
     if params["keep_archiving"] and not params["force"]:
         raise BadOption(
             "keep_archiving",
@@ -60,10 +38,6 @@ def check_options(params: Mapping[str, Any]) -> None:
             "would let two servers archive into one place",
             "It is for a restore in place (force).",
         )
-
-
-def wish(params: Mapping[str, Any]) -> Wish:
-    """What is wanted. Raises BadOption."""
     options = dict(params["recovery_target"] or {})
     action = options.pop("action", "promote")
     target = Target.from_option(options, "recovery_target")

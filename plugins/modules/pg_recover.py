@@ -1,0 +1,285 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_recover
+short_description: Bring a whole PostgreSQL server back to a moment
+version_added: 0.1.0
+description:
+  - Restores a whole server from a physical backup, and lets it recover from its WAL archive to the moment that O(recovery_target) names.
+  - The way there is proven first, which backup, and that every segment is there.
+  - The server recovers in private beside what is there, and takes its place only when it is where it should be; what was there is moved
+    aside, and comes back if anything fails.
+  - Runs on the server's host, as root or as the user who owns the server. Databases of a dump are restored by
+    M(holdfast.postgres.pg_restore).
+author:
+  - holdfast.postgres contributors (@holdfast)
+extends_documentation_fragment:
+  - holdfast.postgres.attributes
+  - holdfast.postgres.repository
+  - holdfast.postgres.repository.encryption
+  - holdfast.postgres.archiver
+attributes:
+  check_mode:
+    support: full
+    details: Does every read that the run does, and returns what would happen as RV(plan).
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - What the directory was recovered to is remembered in it. When the same is asked for again, and nothing was written since, nothing
+        is done.
+options:
+  login_user:
+    description: A superuser in the restored server. By default V(postgres).
+    type: str
+  bin_dir:
+    description: Directory of the server's programs. By default those of the backup's major version are looked for.
+    type: path
+  backup_id:
+    description: Id of the backup, or V(latest) for the newest one that leads to the target.
+    type: str
+    default: latest
+  data_directory:
+    description:
+      - The server's data directory. It is empty or not there; or what is in it is replaced, with O(force) and O(confirm) naming it.
+    type: path
+    required: true
+  engine:
+    description: The engine that made the physical backup. By default V(pg_basebackup).
+    type: str
+    choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
+  recovery_target:
+    description: How far the server recovers. By default as far as the archive reaches.
+    type: dict
+    suboptions:
+      time:
+        description: To this moment, with an offset, such as V(2026-11-21T02:59:00+01:00).
+        type: str
+      lsn:
+        description: To this position of the write-ahead log.
+        type: str
+      xid:
+        description: To this transaction.
+        type: str
+      name:
+        description: To this restore point (M(holdfast.postgres.pg_restore_point)).
+        type: str
+      immediate:
+        description: Only to the end of the backup itself.
+        type: bool
+      latest:
+        description: As far as the archive reaches.
+        type: bool
+      inclusive:
+        description: Whether with the transaction at the target. By default it is.
+        type: bool
+      timeline:
+        description: The timeline to follow, as a number, V(latest) or V(current). By default V(latest).
+        type: str
+      action:
+        description: What the server does at the target.
+        type: str
+        choices: [promote, pause, shutdown]
+        default: promote
+  owner:
+    description: The user of the host who owns the server. By default who owns O(data_directory), or runs this module.
+    type: str
+  config_file:
+    description:
+      - The server's C(postgresql.conf), where it is not in the data directory. By default the one that it was last started with.
+    type: path
+  settings:
+    description: Settings for the restored server, such as C(port) for one that stands beside the old one.
+    type: dict
+    default: {}
+  start:
+    description: Whether the server is started in the end.
+    type: bool
+    default: true
+  service:
+    description: The systemd unit by which it is stopped and started. By default C(pg_ctl) does it.
+    type: str
+  stop_server:
+    description: Stop the server that runs in O(data_directory). It serves until the backup is unpacked beside it.
+    type: bool
+    default: false
+  keep_archiving:
+    description:
+      - Let the restored server archive as the old one did, on its new timeline. By default C(archive_mode) is off in it, so that
+        it cannot archive into the old one's place.
+    type: bool
+    default: false
+  tablespace_locations:
+    description: Other directories for tablespaces, by their names or former paths.
+    type: dict
+    default: {}
+  force:
+    description: Replace what is in O(data_directory). Needs O(confirm).
+    type: bool
+    default: false
+  confirm:
+    description: The O(data_directory), so that O(force) cannot be meant by mistake.
+    type: list
+    elements: str
+    default: []
+  jobs:
+    description: Processes that fetch files at the same time, where the engine does that.
+    type: int
+    default: 1
+  compression:
+    description: Compression of the engine, where it has to know (V(barman_cloud)).
+    type: str
+    choices: [zstd, gzip, lz4, none]
+  compression_level:
+    description: Its level.
+    type: int
+  progress_file:
+    description: File in which the run says how far it is. The action plugin of this module sets it.
+    type: path
+seealso:
+  - module: holdfast.postgres.pg_backup
+  - module: holdfast.postgres.pg_restore
+  - module: holdfast.postgres.pg_restore_point
+"""
+
+EXAMPLES = r"""
+- name: Undo a DROP TABLE, in place, to the second before
+  holdfast.postgres.pg_recover:
+    repository:
+      path: /backups
+    data_directory: /var/lib/postgresql/15/main
+    recovery_target:
+      time: "2026-11-21T02:59:00+01:00"
+    stop_server: true
+    force: true
+    confirm: [/var/lib/postgresql/15/main]
+
+- name: Look at the state before a release, beside the live server
+  holdfast.postgres.pg_recover:
+    repository:
+      path: /backups
+    data_directory: /var/lib/postgresql/before_release
+    owner: postgres
+    recovery_target:
+      name: before_release_42
+      action: pause
+    settings:
+      port: 5433
+"""
+
+RETURN = r"""
+plan:
+  description: What is done, or in check mode would be done, step by step.
+  returned: always
+  type: list
+  elements: str
+backup:
+  description: The record of the backup.
+  returned: when something was, or would be, restored
+  type: dict
+recovery:
+  description:
+    - Where the recovery landed, with C(state), C(timeline), C(lsn), C(commit_time) of the last transaction that was replayed (null,
+      none was), C(seconds) and the server's own C(words); the C(backup) that was used and C(why); and where the old
+      directories are now (C(kept)).
+  returned: success
+  type: dict
+elapsed:
+  description: Seconds that the module took.
+  returned: success
+  type: float
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import RecoverRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import give
+
+
+@contextlib.contextmanager
+def owners_directory(owner: str) -> Iterator[str]:
+    """A directory for the server's owner, gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-", dir="/tmp") as path:
+        give(path, owner)
+        yield path
+
+
+def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
+    """A whole server, to a moment."""
+    params = module.params
+    progress = Progress(None if module.check_mode else params["progress_file"])
+    wanted = recovery_options.wish(params)
+    with contextlib.ExitStack() as stack:
+        space = stack.enter_context(workspace())
+        secrets = Secrets(params["encryption"] or {}, space)
+        try:
+            owner = recovery_options.owner(params)
+            config_dir = os.path.join(params["config_dir"], "restore")
+            if module.check_mode:
+                config_dir = stack.enter_context(owners_directory(owner))
+            source = recovery_options.source(params, secrets, config_dir)
+            run = RecoverRun(source, wanted, space, progress)
+            try:
+                outcome = run.run(module.check_mode)
+            finally:
+                warnings.extend(run.outcome.warnings)
+        finally:
+            secrets.close()
+            progress.finish()
+    result: dict[str, Any] = {"changed": outcome.changed, "plan": outcome.plan}
+    if outcome.record:
+        result["backup"] = outcome.record.to_dict()
+    result["recovery"] = {
+        **(asdict(outcome.landing) if outcome.landing else {}),
+        "backup": outcome.record.id if outcome.record else None,
+        "why": outcome.choice.why if outcome.choice else None,
+        "kept": outcome.kept,
+    }
+    if module._diff:
+        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "login_user": argspec.CONNECTION["login_user"],
+            "bin_dir": argspec.CONNECTION["bin_dir"],
+            **argspec.REPOSITORY,
+            **argspec.ENCRYPTION,
+            **argspec.ARCHIVER,
+            **argspec.RECOVERY,
+            "backup_id": {"type": "str", "default": "latest"},
+            "tablespace_locations": {"type": "dict", "default": {}},
+            "force": {"type": "bool", "default": False},
+            "confirm": {"type": "list", "elements": "str", "default": []},
+            "jobs": {"type": "int", "default": 1},
+            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
+            "compression_level": {"type": "int"},
+            "progress_file": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    execute(module, recover, psycopg2=True)
+
+
+if __name__ == "__main__":
+    main()
