@@ -10,15 +10,14 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   login_host:
-    description: Host of the server. Without it, the local socket is used.
+    description: Host of the server. Without it libpq decides, by a service or the environment; else it is the local socket.
     type: str
   login_unix_socket:
     description: Directory of the server's Unix socket, instead of O(login_host).
     type: str
   login_port:
-    description: Port of the server.
+    description: Port of the server. Without it libpq decides, by a service or the environment; else it is 5432.
     type: int
-    default: 5432
   login_user:
     description: Role to connect as. By default the name of the operating system's user, as libpq does.
     type: str
@@ -32,10 +31,9 @@ options:
     type: str
     default: postgres
   ssl_mode:
-    description: How TLS is used and verified. See C(sslmode) of libpq.
+    description: How TLS is used and verified. See C(sslmode) of libpq, which decides without it (V(prefer), where nothing else is set).
     type: str
     choices: [allow, disable, prefer, require, verify-ca, verify-full]
-    default: prefer
   ca_cert:
     description: File with the certificate authorities that may have signed the server's certificate.
     type: path
@@ -47,7 +45,7 @@ options:
     description: File with the client's key.
     type: path
   connect_params:
-    description: Any other parameters of libpq, such as V(connect_timeout) (10 seconds unless given here).
+    description: Any other parameters of libpq, such as V(service), or V(connect_timeout) (10 seconds unless given here).
     type: dict
     default: {}
   bin_dir:

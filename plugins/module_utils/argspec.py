@@ -12,14 +12,13 @@ Spec = dict[str, Any]
 CONNECTION: Spec = {
     "login_host": {"type": "str"},
     "login_unix_socket": {"type": "str"},
-    "login_port": {"type": "int", "default": 5432},
+    "login_port": {"type": "int"},
     "login_user": {"type": "str"},
     "login_password": {"type": "str", "no_log": True},
     "login_db": {"type": "str", "default": "postgres"},
     "ssl_mode": {
         "type": "str",
         "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"],
-        "default": "prefer",
     },
     "ca_cert": {"type": "path", "aliases": ["ssl_rootcert"]},
     "ssl_cert": {"type": "path"},

@@ -250,7 +250,9 @@ class TargetServer:
         from psycopg2 import sql
 
         present = self.oid(name) is not None
-        self.sessions(new)  # our own have just been closed: let them end
+        if self.sessions(new):  # our own have been closed, and nobody else knows the name: what is left, a pooler keeps
+            self.end_sessions(new)
+            self.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", new)
         if not terminate:
             self.sessions(name)
         if present and terminate:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.pooler import is_proxied, refuse_pooler
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -60,14 +61,32 @@ def workspace(parent: Optional[str] = None) -> Iterator[str]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+# What a server, a database or a role may set against idlers ends backups and restores half-way: pg_dump sets these to 0 for itself,
+# and so do our own sessions and the other programs. By the version that first knows them.
+# Source: https://www.postgresql.org/docs/current/runtime-config-client.html
+_TIMEOUTS = {
+    "statement_timeout": 0,
+    "lock_timeout": 0,
+    "idle_in_transaction_session_timeout": 0,
+    "idle_session_timeout": 140000,
+    "transaction_timeout": 170000,
+}
+
+
 class Address:
-    """Where a server is and who we are there: the options as ``community.postgresql`` names them."""
+    """Where a server is and who we are there: the options as ``community.postgresql`` names them.
+
+    What is not given is left to libpq (service files, environment). The first connection finds out whom one talks to: poolers by
+    transaction are refused, and all later sessions, also those of client programs, have no timeouts and fire no event triggers where
+    the role may say so.
+    """
 
     def __init__(self, params: Mapping[str, Any], space: str, writes: bool = False) -> None:
         extra = {str(key): str(value) for key, value in (params.get("connect_params") or {}).items()}
-        password = params.get("login_password") or extra.pop("password", None)
+        in_extra = extra.pop("password", None)  # never in a connection string, which is an argument of programs
+        password = params.get("login_password") or in_extra
         self.host: str = params.get("login_unix_socket") or params.get("login_host") or ""
-        self.port: int = params["login_port"]
+        self.port: Optional[int] = params.get("login_port")
         self.user: Optional[str] = params.get("login_user")
         self.db: str = params["login_db"]
         if params.get("login_unix_socket") and params.get("login_host"):
@@ -79,55 +98,89 @@ class Address:
             )
         optional = {
             "host": self.host,
+            "port": str(self.port or ""),
             "user": self.user,
             "sslmode": params.get("ssl_mode"),
             "sslrootcert": params.get("ca_cert"),
             "sslcert": params.get("ssl_cert"),
             "sslkey": params.get("ssl_key"),
         }
-        self._words = {
+        self._parameters = {
             "connect_timeout": "10",
             "application_name": "holdfast.postgres",
-            "port": str(self.port),
             **{key: value for key, value in optional.items() if value},
             **extra,
         }
-        if writes:
-            # A database may be read-only by default, also while it is being restored.
-            self._words["options"] = f"{extra.get('options', '')} -c default_transaction_read_only=off".strip()
+        self._service = extra.get("service") or os.environ.get("PGSERVICE")
+        # A database may be read-only by default, also while it is being restored.
+        self._settings: dict[str, str] = {"default_transaction_read_only": "off"} if writes else {}
+        self._met = False
         if password:
             passfile = os.path.join(space, "pgpass")
             escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
             fd = os.open(passfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(fd, "w", encoding="utf-8") as stream:
                 stream.write(f"*:*:*:*:{escaped}\n")
-            self._words["passfile"] = passfile
+            self._parameters["passfile"] = passfile
 
     def __str__(self) -> str:
-        where = self.host or "the local socket"
-        return f"{where}:{self.port}" + (f" as {self.user}" if self.user else "")
+        if self._service and not self.host:
+            where = f"the service {self._service!r}" + (f", port {self.port}" if self.port else "")
+        else:
+            where = f"{self.host or 'the local socket'}" + (f":{self.port}" if self.port else "")
+        return where + (f" as {self.user}" if self.user else "")
 
-    def conninfo(self, database: str) -> str:
-        """A connection string for libpq programs; it holds no password (that is in the passfile)."""
-        return str(make_dsn(**{**self._words, "dbname": database}))
+    def conninfo(self, database: str, settings: Optional[Mapping[str, str]] = None) -> str:
+        """A connection string for libpq programs; it holds no password (that is in the passfile). ``settings`` are those that the
+        session starts with, besides our own."""
+        chosen = {**self._settings, **(settings or {})}
+        options = [self._parameters.get("options", ""), *(f"-c {name}={value}" for name, value in chosen.items())]
+        joined = " ".join(filter(None, options))
+        return str(make_dsn(**{**self._parameters, **({"options": joined} if joined else {}), "dbname": database}))
 
     def connect(self, database: Optional[str] = None) -> Connection:
         """A connection in autocommit mode.
 
         Raises:
-            ServerError: in the server's words and ours.
+            ServerError: in the server's words and ours; or there is a pooler in between.
         """
         database = database or self.db
+        connection = self._open(database)
+        if not self._met:
+            try:
+                self._meet(connection, database)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _open(self, database: str) -> Connection:
         try:
-            connection = psycopg2.connect(self.conninfo(database))
+            # At the start, not by a SET: it is not yet known whose session this is.
+            connection = psycopg2.connect(self.conninfo(database), client_encoding="UTF8")
         except psycopg2.OperationalError as exc:
             words = " ".join(str(exc).split())
             raise ServerError(
                 f"Cannot connect to PostgreSQL at {self}, database {database!r}: {words}. {_way_out(words)}"
             ) from exc
         connection.autocommit = True
-        connection.set_client_encoding("UTF8")
         return connection
+
+    def _meet(self, connection: Connection, database: str) -> None:
+        """Find out whom we talk to, and how our sessions are to be from now on; this one too."""
+        refuse_pooler(connection, lambda: self._open(database), str(self))
+        quiet = {name: "0" for name, since in _TIMEOUTS.items() if connection.server_version >= since}
+        with connection.cursor() as cursor:
+            for name, value in quiet.items():
+                cursor.execute(f"SET {name} = {value}")
+            if connection.server_version >= 170000:  # has_parameter_privilege is there from 15 on
+                cursor.execute("SELECT has_parameter_privilege('event_triggers', 'SET')")
+                if cursor.fetchone()[0]:  # type: ignore[index]
+                    quiet["event_triggers"] = "off"
+                    cursor.execute("SET event_triggers = off")
+        if not is_proxied(connection):  # a pooler in session mode takes no such options
+            self._settings.update(quiet)
+        self._met = True
 
 
 def _way_out(words: str) -> str:
@@ -142,6 +195,11 @@ def _way_out(words: str) -> str:
             "too many connections for database",
             "Its CONNECTION LIMIT leaves no room: a backup needs two, and one more for each job. Raise it (ALTER DATABASE … "
             "CONNECTION LIMIT), or use a superuser, whom it does not concern.",
+        ),
+        (
+            "unsupported startup parameter",
+            "These are the words of a connection pooler (PgBouncer). Name the server itself by login_host and login_port: backups and "
+            "restores do not go through a pooler.",
         ),
         ("pg_hba.conf", "Allow it in pg_hba.conf, or come from another address."),
     ):

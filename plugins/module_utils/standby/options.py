@@ -74,7 +74,7 @@ def wish(params: Mapping[str, Any], restore_command: Optional[str]) -> Wish:
         "host": params["primary_host"],
         "port": str(params["primary_port"]),
         "user": params["replication_user"] or params["primary_user"],
-        "sslmode": params["ssl_mode"],
+        "sslmode": params["ssl_mode"] or "prefer",
         "sslrootcert": params["ca_cert"],
         "sslcert": params["ssl_cert"],
         "sslkey": params["ssl_key"],
