@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A full backup and what depends on it is one thing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+
+
+def by_id(records: Iterable[Record]) -> dict[str, Record]:
+    """Records by their ids."""
+    return {record.id: record for record in records}
+
+
+def chain(record: Record, known: Mapping[str, Record]) -> Sequence[Record]:
+    """A backup and all that it needs, the full one first.
+
+    Raises:
+        CatalogError: one of them is not there, or they need each other in a circle.
+    """
+    links = [record]
+    while (parent := links[0].parent) is not None:
+        if parent in {link.id for link in links}:
+            raise CatalogError(
+                f"The backup {record.id} cannot be restored: {parent}, which it is based on, is based on itself. Its manifest was "
+                "changed. Use another backup."
+            )
+        if parent not in known:
+            raise CatalogError(
+                f"The backup {record.id} cannot be restored: {parent}, which it is based on, is not there. Use another backup, or "
+                "bring that one back."
+            )
+        links.insert(0, known[parent])
+    return links
+
+
+def is_whole(record: Record, known: Mapping[str, Record]) -> bool:
+    """Whether a backup and all that it needs are there, and verified."""
+    try:
+        return all(link.verified_at is not None for link in chain(record, known))
+    except CatalogError:
+        return False
+
+
+def dependants(backup_id: str, records: Iterable[Record]) -> list[Record]:
+    """Those that need a backup, directly or through others, in their order."""
+    listed, going = list(records), {backup_id}
+    while more := {record.id for record in listed if record.parent in going} - going:
+        going |= more
+    return [record for record in listed if record.id in going and record.id != backup_id]
