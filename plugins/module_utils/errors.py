@@ -9,9 +9,36 @@ Each message is complete: what failed, on what, what it means for the data, the 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from typing import Any, Optional
+
+# What libpq, gpg and the stores' tools call a secret; their values never leave this process.
+_SECRET = re.compile(
+    r"(?i)((?:\b|_|-)(?:\w*pass(?:word|wd|phrase|code)|secret\w*|\w*token|\w*_key|sas)\s*[=:]\s*)('(?:[^'\\]|\\.)*'|\S+)"
+)
+
+
+class Stopped(BaseException):
+    """A signal told the run to stop. No ``Exception``: nobody who handles failures may take it for one, or try again.
+
+    ``left``: what remains of what the run had begun, a sentence each (``stopping.remains``). ``changed``: whether something is
+    other than it was.
+    """
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(f"The run was stopped by {signal_name}.")
+        self.signal_name = signal_name
+        self.left: list[str] = []
+        self.changed = False
+
 
 class HoldfastError(Exception):
     """Anything that the user is told about."""
+
+    def result(self) -> dict[str, Any]:
+        """What a module's result says of it beside the message."""
+        return {}
 
 
 class BadOption(HoldfastError):
@@ -27,7 +54,20 @@ class ServerError(HoldfastError):
 
 
 class ToolError(HoldfastError):
-    """A program is missing, of the wrong version, or failed."""
+    """A program is missing, of the wrong version, or failed.
+
+    Of one that failed ``argv`` (secrets are taken out), ``rc`` (negative: the signal that killed it) and ``output``, the end of what
+    it said, come into the module's result as ``tool``.
+    """
+
+    def __init__(
+        self, message: str, argv: Sequence[str] = (), rc: Optional[int] = None, output: Optional[str] = None
+    ) -> None:
+        super().__init__(message)
+        self.argv, self.rc, self.output = [without_secrets(word) for word in argv], rc, output
+
+    def result(self) -> dict[str, Any]:
+        return {"tool": {"argv": self.argv, "rc": self.rc, "output": self.output}} if self.argv else {}
 
 
 class RepositoryError(HoldfastError):
@@ -56,3 +96,18 @@ class LockHeld(HoldfastError):
 
 class WalError(HoldfastError):
     """The WAL archive is damaged, or does not hold what a recovery needs."""
+
+
+def without_secrets(text: str) -> str:
+    """A text in which the values of what is called password, token, secret or key are ``***``."""
+    return _SECRET.sub(r"\1***", text)
+
+
+def causes(exc: BaseException) -> list[BaseException]:
+    """An exception and those that it came from, the last one first."""
+    found: list[BaseException] = []
+    current: Optional[BaseException] = exc
+    while current is not None and current not in found:
+        found.append(current)
+        current = current.__cause__ or current.__context__
+    return found

@@ -1,43 +1,110 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module does the same way: end in one clear error, clean up when it is told to stop."""
+"""What every module does the same way: end in one clear error, whatever went wrong, and stop when it is told to."""
 
 from __future__ import annotations
 
-import signal
+import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Stopped, causes
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import PSYCOPG2_ERROR
 
 VERSION = "0.1.0"
 CREATED_BY = f"holdfast.postgres {VERSION}"
+REPORT = "https://github.com/holdfast/postgres/issues"
+
+Work = Callable[[AnsibleModule, list[str]], dict[str, Any]]
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    raise HoldfastError(f"The run was stopped by {signal.Signals(number).name}. What it had begun was removed.")
+def execute(module: AnsibleModule, work: Work, psycopg2: bool) -> NoReturn:
+    """Do a module's work, which gets a list for its warnings, and exit with its result and ``elapsed`` seconds.
 
-
-def execute(
-    module: AnsibleModule, work: Callable[[AnsibleModule, list[str]], dict[str, Any]], psycopg2: bool
-) -> NoReturn:
-    """Do a module's work, which gets a list for its warnings, and exit with its result and ``elapsed`` seconds."""
+    Whatever goes wrong becomes words and a failed module. Tracebacks come with ``-vvv`` alone, by ``fail_json`` itself.
+    """
     if psycopg2 and PSYCOPG2_ERROR:
         module.fail_json(msg=missing_required_lib("psycopg2"), exception=PSYCOPG2_ERROR)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, _stop)
     began, warnings = time.monotonic(), list[str]()
+    result: dict[str, Any] = {}
+    done = False
+    stopping.listen(lambda stopped: _give_up(stopped, warnings))
     try:
         result = work(module, warnings)
-    except HoldfastError as exc:
-        for warning in dict.fromkeys(warnings):
-            module.warn(warning)
-        module.fail_json(msg=str(exc))
-    for warning in dict.fromkeys(warnings):
-        module.warn(warning)
+        done = True
+        stopping.finished()
+    except BaseException as exc:
+        stopping.finished()
+        if not done:  # else the signal came when all was done
+            _warn(module, warnings)
+            module.fail_json(**failure(exc, str(module._name)))
+    _warn(module, warnings)
     module.exit_json(elapsed=round(time.monotonic() - began, 3), **result)
     raise AssertionError("exit_json does not return")
+
+
+def _warn(module: AnsibleModule, warnings: list[str]) -> None:
+    for warning in dict.fromkeys(warnings):
+        module.warn(warning)
+
+
+def failure(exc: BaseException, module_name: str) -> dict[str, Any]:
+    """What a module says of an exception: ``msg``, and what else its result has.
+
+    The first one counts: what fails while it is cleared up must not hide what was the matter.
+    """
+    chain = causes(exc)
+    stopped = next((found for found in chain if isinstance(found, Stopped)), None)
+    if stopped is not None:
+        return _stop(stopped)
+    result: dict[str, Any] = {}
+    for found in reversed(chain):
+        if isinstance(found, HoldfastError):
+            result = {**found.result(), **result}
+    if isinstance(exc, HoldfastError):
+        return {"msg": str(exc), **result}
+    known = next((found for found in chain if isinstance(found, HoldfastError)), None)
+    if known is not None:
+        return {"msg": f"{known} Then, while that was cleared up: {_plain(exc)}.", **result}
+    return {"msg": _unforeseen(exc, module_name), **result}
+
+
+def _stop(stopped: Stopped) -> dict[str, Any]:
+    left = stopped.left or ["What it had finished stays; what it had not is done by the next run."]
+    return {"msg": f"{stopped} {' '.join(left)}", "changed": stopped.changed, "stopped_by": stopped.signal_name}
+
+
+def _plain(exc: BaseException) -> str:
+    words = " ".join(str(exc).split()).rstrip(".")
+    return f"{type(exc).__name__}: {words}" if words else type(exc).__name__
+
+
+def _unforeseen(exc: BaseException, module_name: str) -> str:
+    # SQLSTATE of psycopg2's errors: https://www.psycopg.org/docs/errors.html
+    code = getattr(exc, "pgcode", None)
+    what = (
+        f"PostgreSQL answered with an error that was not foreseen (SQLSTATE {code})"
+        if code
+        else "something that was not foreseen"
+    )
+    return (
+        f"{module_name} met {what}: {_plain(exc)}. Nothing that it did not report as done may be relied on; what was "
+        "there before is not deleted by this. docs/troubleshooting.md says how to look closer; please report it, with the "
+        f"output of a run with -vvv, at {REPORT}."
+    )
+
+
+def _give_up(stopped: Stopped, warnings: list[str]) -> None:
+    """Clearing up took too long: say what remains, and go."""
+    said = _stop(stopped)
+    said["msg"] += " Clearing up did not end in time, and was given up."
+    stopping.end_children()
+    print(json.dumps({**said, "failed": True, "warnings": list(dict.fromkeys(warnings))}))
+    sys.stdout.flush()
+    os._exit(1)

@@ -21,6 +21,7 @@ from typing import IO, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Sink
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import held
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 
 CHUNK = 256 * 1024  # what is on its way between two programs stays in the processor's cache
@@ -132,7 +133,6 @@ class Chain:
                 process = self._start(command, source, stdout if last else subprocess.PIPE)
                 if number and not isinstance(source, int):
                     source.close()  # else the program before would never see that its reader is gone
-                self.processes.append(process)
                 if process.stdout is not None:
                     _widen(process.stdout.fileno())
                     source = process.stdout
@@ -155,16 +155,19 @@ class Chain:
             os.close(secret_write)
             argv = [word.replace("{secret_fd}", str(secret_read)) for word in argv]
         try:
-            return subprocess.Popen(
-                argv,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=errors,
-                env=_environment(command.env),
-                pass_fds=() if secret_read < 0 else (secret_read,),
-                start_new_session=command.session,
-                **as_user(command.user),
-            )
+            with held():  # a program that nobody has noted is one that nobody ends
+                process = subprocess.Popen(
+                    argv,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=errors,
+                    env=_environment(command.env),
+                    pass_fds=() if secret_read < 0 else (secret_read,),
+                    start_new_session=command.session,
+                    **as_user(command.user),
+                )
+                self.processes.append(process)
+                return process
         except OSError as exc:
             raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
         finally:
@@ -234,7 +237,13 @@ class Chain:
             number, code = next((item for item in reversed(failed) if item[1] != -signal.SIGPIPE), failed[-1])
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
             words = "\n".join(self.messages(number).splitlines()[-12:])
-            raise ToolError(f"{self.commands[number].name} {how}" + (f": {words}" if words else " and said nothing."))
+            command = self.commands[number]
+            raise ToolError(
+                f"{command.name} {how}" + (f": {words}" if words else " and said nothing."),
+                argv=command.argv,
+                rc=code,
+                output=words,
+            )
         if self._counter is not None:
             self._counter.join()
         return self.made()

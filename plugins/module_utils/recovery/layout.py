@@ -142,7 +142,7 @@ class Layout:
                 told(chain.made() or 0)
             try:
                 digest, size = feeding.result()
-            except BaseException as exc:
+            except Exception as exc:
                 raise CatalogError(f"The artifact {key} cannot be read: {exc}") from exc
             if (digest, size) != (artifact.sha256, artifact.size):
                 raise CatalogError(

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.pooler import is_proxied, refuse_pooler
 
@@ -22,9 +26,22 @@ if TYPE_CHECKING:
 PSYCOPG2_ERROR: Optional[str] = None
 try:
     import psycopg2
+    from psycopg2 import extensions
     from psycopg2.extensions import make_dsn
+
+    class _Cursor(extensions.cursor):
+        """A statement ends, if need be because ``_wait`` cancels it, before a stop is raised: so the connection can still be used
+        to clear up."""
+
+        def execute(self, query: Any, vars: Any = None) -> None:
+            with stopping.held():
+                super().execute(query, vars)
+
 except ImportError:  # said by the module through missing_required_lib
     PSYCOPG2_ERROR = traceback.format_exc()
+
+_connecting = threading.Lock()
+_LOOK = 0.2  # seconds between two looks at whether a stop came
 
 
 # A socket's path has at most 107 bytes (unix(7)), and gpg-agent's lies in our directory.
@@ -156,8 +173,8 @@ class Address:
 
     def _open(self, database: str) -> Connection:
         try:
-            # At the start, not by a SET: it is not yet known whose session this is.
-            connection = psycopg2.connect(self.conninfo(database), client_encoding="UTF8")
+            # In another thread: while libpq connects it hears no signals.
+            connection = Background(lambda: _connect(self.conninfo(database))).result()
         except psycopg2.OperationalError as exc:
             words = " ".join(str(exc).split())
             raise ServerError(
@@ -181,6 +198,32 @@ class Address:
         if not is_proxied(connection):  # a pooler in session mode takes no such options
             self._settings.update(quiet)
         self._met = True
+
+
+def _connect(conninfo: str) -> Connection:
+    """A connection whose statements can be stopped. libpq has its own care for timeouts and several hosts while it connects,
+    and that of psycopg2's waiting has none: so it does that alone."""
+    with _connecting:
+        extensions.set_wait_callback(None)
+        try:
+            # The encoding at the start, not by a SET: it is not yet known whose session this is.
+            return psycopg2.connect(conninfo, client_encoding="UTF8", cursor_factory=_Cursor)
+        finally:
+            extensions.set_wait_callback(_wait)
+
+
+def _wait(connection: Connection) -> None:
+    """Wait for a statement's end; a stop cancels it. Source: https://www.psycopg.org/docs/advanced.html#support-for-coroutine-libraries"""
+    cancelled = False
+    while True:
+        state = connection.poll()
+        if state == extensions.POLL_OK:
+            return
+        reading = state == extensions.POLL_READ
+        ready = select.select([connection] if reading else [], [] if reading else [connection], [], _LOOK)
+        if not any(ready) and not cancelled and stopping.wanted():
+            cancelled = True
+            connection.cancel()
 
 
 def _way_out(words: str) -> str:

@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stop means stop: within seconds, at any step, and what is said of what remains is true.
+
+A signal raises ``Stopped`` in the main thread, wherever it is. Three things keep that promise:
+
+- where it was swallowed (Python does, in finalizers and callbacks), it is raised again a second later;
+- when what stdout leads to is gone, who asked for the run is gone: a cancelled job, a closed connection. That counts as SIGHUP;
+- clearing up has ``GRACE`` seconds (more where ``remains`` says so); then the run says what remains, and is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Optional, Union
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Stopped, causes
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+#: seconds to clear up in
+GRACE = 10.0
+
+Words = Union[str, Callable[[], str]]
+
+
+class Remains:
+    """What would remain if the run were stopped here. ``now`` says something else, or nothing."""
+
+    def __init__(self, words: Words, changed: bool, seconds: float) -> None:
+        self._words, self.changed, self.seconds = words, changed, seconds
+
+    def now(self, words: Words, changed: bool = True) -> None:
+        """From here on this remains; an empty text: nothing that is worth a word."""
+        self._words, self.changed = words, changed
+
+    @property
+    def words(self) -> str:
+        """The sentence, as it is true now."""
+        return self._words if isinstance(self._words, str) else self._words()
+
+
+_open: list[Remains] = []
+_stopped: Optional[Stopped] = None
+_held = 0
+_deadline = 0.0
+
+
+@contextlib.contextmanager
+def remains(words: Words, changed: bool = True, seconds: float = 0) -> Iterator[Remains]:
+    """While this block works, ``words`` (a sentence, or who says it) is what a stop would leave. ``changed``: something is other
+    than it was. ``seconds``: what clearing up may take here where that is more, such as starting the server again that was stopped."""
+    entry = Remains(words, changed, seconds)
+    _open.append(entry)
+    try:
+        yield entry
+    except Stopped as exc:
+        _note(entry, exc)
+        raise
+    finally:
+        _open.remove(entry)
+
+
+def _note(entry: Remains, exc: Stopped) -> None:
+    words = entry.words
+    if words and words not in exc.left:
+        exc.left.append(words)
+    exc.changed = exc.changed or (bool(words) and entry.changed)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """A stop waits for the end of this block: for what takes no time, and must not be half done."""
+    global _held
+    main = threading.current_thread() is threading.main_thread()
+    _held += main
+    try:
+        yield
+    finally:
+        _held -= main
+        if main and not _held and wanted():
+            raise _stopped  # type: ignore[misc]
+
+
+def wanted() -> bool:
+    """Whether the run was told to stop, and this thread is not clearing up after it."""
+    return _stopped is not None and _pending()
+
+
+def _pending() -> bool:
+    """Whether a stop came that nobody is clearing up after: it was swallowed, or is yet to be raised."""
+    return not any(isinstance(exc, Stopped) for exc in _handled())
+
+
+def _handled() -> list[BaseException]:
+    current = sys.exc_info()[1]
+    return causes(current) if current is not None else []
+
+
+def _stop(number: int, frame: object) -> None:
+    global _stopped, _deadline
+    if _stopped is None:
+        _stopped = Stopped(signal.Signals(number).name)
+        _deadline = time.monotonic() + max([GRACE, *(entry.seconds for entry in _open)])
+        signal.signal(signal.SIGALRM, _again)
+        signal.setitimer(signal.ITIMER_REAL, 1, 1)
+    if not _held and _pending():
+        raise _stopped
+
+
+def _again(number: int, frame: object) -> None:
+    if _stopped is not None and not _held and _pending():
+        raise _stopped
+
+
+def _unraisable(args: Any) -> None:
+    """Python tells of what it swallows; a stop is raised again."""
+    if not isinstance(args.exc_value, Stopped):
+        sys.__unraisablehook__(args)
+
+
+def listen(give_up: Callable[[Stopped], None]) -> None:
+    """From here on signals raise ``Stopped``. ``give_up`` is called in another thread when clearing up takes too long; it ends
+    the process."""
+    sys.unraisablehook = _unraisable
+    for number in SIGNALS:
+        signal.signal(number, _stop)
+    threading.Thread(target=_watch_asker, daemon=True).start()
+    threading.Thread(target=_watch_clock, args=(give_up,), daemon=True).start()
+
+
+def finished() -> None:
+    """The work has ended, one way or another: signals come too late."""
+    global _deadline
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    _deadline = 0.0
+
+
+def end_children() -> None:
+    """Tell the programs that this process has started to end."""
+    for path in glob.glob(f"/proc/{os.getpid()}/task/*/children"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as stream:
+            for pid in stream.read().split():
+                os.kill(int(pid), signal.SIGTERM)
+
+
+def _watch_asker() -> None:
+    """Wait until nobody can hear the result any more."""
+    poll = select.poll()
+    try:
+        poll.register(
+            sys.stdout.fileno(), 0
+        )  # what went wrong with it, or that its other end is closed, is always told
+        poll.poll()
+    except (OSError, ValueError):
+        return
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+def _watch_clock(give_up: Callable[[Stopped], None]) -> None:
+    while True:
+        time.sleep(0.5)
+        if _deadline and time.monotonic() > _deadline and _stopped is not None:
+            for entry in reversed(_open):
+                _note(entry, _stopped)
+            give_up(_stopped)
+            return
