@@ -53,7 +53,7 @@ class Progress:
         }
         # Progress is a courtesy: a full disk there must not fail a backup.
         with contextlib.suppress(OSError):
-            fd = os.open(f"{self._path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            fd = os.open(f"{self._path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(fd, "w", encoding="utf-8") as stream:
                 json.dump(state, stream)
             os.replace(f"{self._path}.new", self._path)

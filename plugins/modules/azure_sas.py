@@ -83,11 +83,10 @@ elapsed:
 """
 
 import datetime
-import os
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec, files
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
@@ -122,18 +121,16 @@ def read_token(path: str) -> Optional[str]:
 def install(path: str, token: str) -> None:
     """Put the token in the file's place, durably, of mode 0600. Raises RepositoryError."""
     try:
-        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "w", encoding="ascii") as stream:
-            stream.write(token + "\n")
-            stream.flush()
-            os.fsync(fd)
-        if os.path.exists(path):
-            os.replace(path, f"{path}.former")
-        os.replace(f"{path}.new", path)
+        former = files.read(path, 64 * 1024)
+    except FileNotFoundError:
+        former = b""
     except OSError as exc:
         raise RepositoryError(
-            f"The new token could not be put into {path}: {exc.strerror}. The former one is as it was."
+            f"The former token in {path} cannot be kept beside the new one: {exc.strerror}. It is as it was."
         ) from exc
+    if former:
+        files.put(f"{path}.former", former)
+    files.put(path, token + "\n")
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

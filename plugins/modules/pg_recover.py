@@ -205,13 +205,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import give
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import RecoverRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import give
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ class Stream:
 
     def save(self, path: str, on_bytes: OnBytes) -> None:
         """Into a file of mode 0600."""
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as target, self.open() as source:
             pump(self.filters or [Command(["cat"])], source, target, on_bytes)
 

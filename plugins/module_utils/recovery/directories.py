@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import open_lock, put
 
 STAGED = ".holdfast-restore"  # behind a directory's name, while it is being made
 MARKER = "holdfast.restore.json"  # in a data directory: what was restored there
@@ -42,10 +43,7 @@ def read_marker(directory: str) -> Optional[dict[str, Any]]:
 def write_marker(directory: str, owner: str, content: Mapping[str, Any]) -> None:
     """Remember it there."""
     path = os.path.join(directory, MARKER)
-    with open(path, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1)
-    entry = pwd.getpwnam(owner)
-    os.chown(path, entry.pw_uid, entry.pw_gid)
+    put(path, json.dumps(content, indent=1), owner)
 
 
 @contextlib.contextmanager
@@ -56,7 +54,7 @@ def alone(directory: str) -> Iterator[None]:
         ServerError: somebody does.
     """
     path = f"{directory}{STAGED}.lock"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fd = open_lock(path)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.background impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import filters
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -25,21 +26,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
 
 TABLESPACE_MAP = "tablespace_map"
-
-
-def make_directory(path: str, owner: str) -> None:
-    """A directory of mode 0700 for the owner, and those above it as far as they are missing."""
-    parent = os.path.dirname(path)
-    if parent and not os.path.isdir(parent):
-        make_directory(parent, owner)
-    entry = pwd.getpwnam(owner)
-    try:
-        os.mkdir(path, 0o700)
-        os.chown(path, entry.pw_uid, entry.pw_gid)
-    except FileExistsError:
-        pass
-    except OSError as exc:
-        raise ToolError(f"The directory {path} cannot be made: {exc.strerror}. Make it, for the user {owner}.") from exc
 
 
 class Layout:
@@ -185,6 +171,4 @@ def _map(directory: str, tablespaces: Mapping[str, str], owner: str) -> None:
         os.lchown(link, entry.pw_uid, entry.pw_gid)
     path = os.path.join(directory, TABLESPACE_MAP)
     if tablespaces:
-        with open(path, "w", encoding="utf-8") as stream:
-            stream.write("".join(f"{oid} {place}\n" for oid, place in tablespaces.items()))
-        os.chown(path, entry.pw_uid, entry.pw_gid)
+        put(path, "".join(f"{oid} {place}\n" for oid, place in tablespaces.items()), owner)

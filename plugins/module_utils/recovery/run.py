@@ -24,6 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ServerError,
     ToolError,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import give, make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
     Places,
@@ -32,7 +33,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directo
     read_marker,
     write_marker,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import (
     AUTO,
     SIGNAL,
@@ -46,7 +46,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private
     end_interrupted,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import give, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
     Instance,
     configuration_of,

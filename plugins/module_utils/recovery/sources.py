@@ -14,9 +14,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout, make_directory
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 
 

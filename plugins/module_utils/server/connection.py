@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import put
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.pooler import is_proxied, refuse_pooler
 
 if TYPE_CHECKING:
@@ -135,9 +136,7 @@ class Address:
         if password:
             passfile = os.path.join(space, "pgpass")
             escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
-            fd = os.open(passfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(fd, "w", encoding="utf-8") as stream:
-                stream.write(f"*:*:*:*:{escaped}\n")
+            put(passfile, f"*:*:*:*:{escaped}\n")
             self._parameters["passfile"] = passfile
 
     def __str__(self) -> str:

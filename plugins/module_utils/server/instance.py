@@ -124,6 +124,11 @@ def last_words(log: str, lines: int = 12) -> str:
     return "Its log says: " + " / ".join(line.strip() for line in telling[-lines:])
 
 
+def may(owner: str, what: str, path: str) -> bool:
+    """Whether a user may read (``-r``) or write (``-w``) there."""
+    return run_as(owner, ["test", what, path], timeout=60).returncode == 0
+
+
 def configuration_of(directory: str) -> Optional[str]:
     """The configuration file that a server was last started with, when it is not in its directory (Debian)."""
     try:

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import make_directory
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import put
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 
 # pg_rewind brings the primary's, as a copy has them.

@@ -20,12 +20,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ServerError,
     ToolError,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Places, is_empty
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO, rewrite
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.files import put
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
     Instance,
     configuration_of,

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import (
@@ -39,7 +40,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import completed
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import private
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
@@ -113,10 +113,10 @@ class BarmanCloud(RepositoryEngine):
         if shutil.which("cmp") is None:
             raise ToolError("The archive command needs the program cmp. Install the package diffutils.")
         text = commands.settings(self._place, self._settings, self._barman.directory, wal, self._options.server_name)
-        if private.is_there(self._settings, text, self._host.owner):
+        if files.is_there(self._settings, text, self._host.owner):
             return []
         if not check:
-            private.write(self._settings, text, self._host.owner)
+            files.put(self._settings, text, self._host.owner, folder_mode=0o755)
         return [Step(f"write {self._settings}, the way into the store, readable for {self._host.owner} alone")]
 
     def _libraries(self, method: str) -> None:

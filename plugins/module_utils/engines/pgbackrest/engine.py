@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.configuration import (
     IO_TIMEOUT,
     NEVER,
@@ -52,7 +52,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import store as s3
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, may
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 _DESCRIBE = {"file": lambda store: str(store["path"]), "s3": s3.describe, "azure": azure.describe, "gcs": gcs.describe}
@@ -104,13 +104,17 @@ class PgBackRest(Reader):
             what = "pgBackRest's secrets" if mode == 0o600 else "pgBackRest's configuration"
             steps.append(Step(f"write {path}, {what}, with mode {mode:04o}"))
             if not check:
-                files.write(path, text, mode, self._host.owner)
+                files.put(path, text, self._host.owner, mode, folder_mode=0o750)
+                if not may(self._host.owner, "-r", path):
+                    raise ToolError(
+                        f"{self._host.owner}, who owns the server, cannot read {path}: a directory above it is closed to that user."
+                    )
         return steps + self._make(self._work_directories(), check)
 
     def _make(self, paths: Sequence[str], check: bool) -> list[Step]:
         for path in paths:
             if not check:
-                files.make_directory(path, self._host.owner)
+                files.make_directory(path, self._host.owner, 0o750)
         return [Step(f"create the directory {path} for {self._host.owner}") for path in paths]
 
     def _changes(self) -> list[tuple[str, str, int]]:
@@ -119,7 +123,7 @@ class PgBackRest(Reader):
             (os.path.join(self._directory, "conf.d", "secrets.conf"), self._configuration.secrets, 0o600),
             (os.path.join(self._directory, "pgbackrest.conf"), self._configuration.main, 0o640),
         ]
-        return [change for change in wanted if not files.is_there(*change, self._host.owner)]
+        return [change for change in wanted if not files.is_there(change[0], change[1], self._host.owner, change[2])]
 
     def _work_directories(self) -> list[str]:
         """Those that are missing. Raises BadOption: one that is there is not the owner's to write to."""
@@ -128,7 +132,7 @@ class PgBackRest(Reader):
         for option, path in (("spool-path", made.spool), ("lock-path", made.locks), ("log-path", made.logs)):
             if path is not None and not os.path.isdir(path):
                 missing.append(path)
-            elif path is not None and not files.may(owner, "-w", path):
+            elif path is not None and not may(owner, "-w", path):
                 raise BadOption(
                     f"engine_options.{option}", path, f"is not for {owner} to write to",
                     "Name another directory; it is made when it is not there.",
@@ -144,7 +148,7 @@ class PgBackRest(Reader):
             path = place(store)
             if not os.path.isdir(path):
                 missing.append(path)
-            elif not files.may(owner, "-w", path):
+            elif not may(owner, "-w", path):
                 raise RepositoryError(
                     f"{owner}, who owns the server, may not write to {path}. Let it belong to that user."
                 )
@@ -158,11 +162,7 @@ class PgBackRest(Reader):
             texts = {"pgbackrest.conf": self._configuration.main, "conf.d/secrets.conf": self._configuration.secrets}
             os.mkdir(os.path.join(scratch, "conf.d"), 0o700)
             for name, text in texts.items():
-                path = os.path.join(scratch, name)
-                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-                    stream.write(text)
-                if entry.pw_uid != os.geteuid():
-                    os.chown(path, entry.pw_uid, entry.pw_gid)
+                files.put(os.path.join(scratch, name), text, self._host.owner)
             if entry.pw_uid != os.geteuid():
                 for path in (os.path.join(scratch, "conf.d"), scratch):
                     os.chown(path, entry.pw_uid, entry.pw_gid)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import shlex
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
@@ -171,23 +171,15 @@ class FileArchiver(Archiver):
         if os.path.isdir(self._directory):
             return []
         if not check:
-            owner = pwd.getpwnam(self._host.owner)
-            for path in (os.path.dirname(self._directory), self._directory):
-                if not os.path.isdir(path):
-                    try:
-                        os.mkdir(path, 0o700)
-                        os.chown(path, owner.pw_uid, owner.pw_gid)
-                    except OSError as exc:
-                        raise RepositoryError(f"{path} cannot be made: {exc.strerror}.") from exc
+            files.make_directory(self._directory, self._host.owner)
         return [Step(f"create the directory {self._directory}")]
 
     def prepare(self, check: bool) -> list[Step]:
         path = os.path.join(self._directory, _OWNER)
         mine = {"system_id": self._host.system_id}
         try:
-            with open(path, encoding="utf-8") as stream:
-                there = json.load(stream)
-        except (OSError, ValueError):
+            there = json.loads(files.read(path))
+        except (OSError, ValueError, RecursionError):
             there = None
         if there == mine:
             return []
@@ -199,13 +191,7 @@ class FileArchiver(Archiver):
                 "after the old archive was moved away."
             )
         if not check:
-            owner = pwd.getpwnam(self._host.owner)
-            with open(path + ".new", "w", encoding="utf-8") as stream:
-                json.dump(mine, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chown(path + ".new", owner.pw_uid, owner.pw_gid)
-            os.replace(path + ".new", path)
+            files.put(path, json.dumps(mine), self._host.owner)
         return [Step(f"mark {self._directory} as the archive of the server {self._host.system_id}")]
 
     def check(self) -> None:

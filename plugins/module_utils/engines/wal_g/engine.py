@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
@@ -40,7 +40,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import completed
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import private
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
@@ -94,11 +93,11 @@ class WalG(RepositoryEngine):
     def configure(self, check: bool) -> list[Step]:
         self.version  # noqa: B018  (that it is there, and new enough)
         content = json.dumps(self._settings, indent=1, sort_keys=True) + "\n"
-        if private.is_there(self._configuration, content, self._host.owner):
+        if files.is_there(self._configuration, content, self._host.owner):
             return []
         rehearse(self._program.path, self._host.owner, self._settings)
         if not check:
-            private.write(self._configuration, content, self._host.owner)
+            files.put(self._configuration, content, self._host.owner, folder_mode=0o755)
         return [
             Step(f"write {self._configuration}, WAL-G's settings and secrets, readable for {self._host.owner} alone")
         ]
@@ -120,16 +119,7 @@ class WalG(RepositoryEngine):
 
     def _make_directory(self, path: str) -> None:
         """WAL-G wants it to be there, and writes as the owner."""
-        entry = pwd.getpwnam(self._host.owner)
-        for made in (os.path.dirname(path), path):
-            if os.path.isdir(made):
-                continue
-            try:
-                os.mkdir(made, 0o700)
-                if entry.pw_uid != os.geteuid():
-                    os.chown(made, entry.pw_uid, entry.pw_gid)
-            except OSError as exc:
-                raise ToolError(f"{made} cannot be made: {exc.strerror}.") from exc
+        files.make_directory(path, self._host.owner)
 
     def _system_id(self) -> Optional[str]:
         """Whose the repository is, by its newest backup, else by its first segment; None where neither tells."""
@@ -312,7 +302,7 @@ class WalG(RepositoryEngine):
             if spec is not None:
                 path = os.path.join(scratch, "restore_spec.json")
                 os.chmod(scratch, 0o711)  # the owner opens the file by its name
-                private.write(path, json.dumps(spec), self._host.owner)
+                files.put(path, json.dumps(spec), self._host.owner)
                 words += ["--restore-spec", path]
             try:
                 self._program.follow(progress, *words)

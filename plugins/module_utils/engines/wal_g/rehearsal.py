@@ -15,10 +15,10 @@ import pwd
 import tempfile
 from collections.abc import Mapping
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import WAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.program import Program
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import private
 
 _NAME = "000000010000000000000001"
 _CONTENT = b"holdfast.postgres rehearses\n" * 64
@@ -41,7 +41,7 @@ def rehearse(path: str, owner: str, settings: Mapping[str, str]) -> None:
         ours = {name: value for name, value in settings.items() if name.startswith(_METHOD)}
         ours.update(WALG_FILE_PREFIX=store, PGDATA=data, WALG_UPLOAD_CONCURRENCY="1")
         configuration = os.path.join(scratch, "rehearsal.json")
-        private.write(configuration, json.dumps(ours), owner)
+        files.put(configuration, json.dumps(ours), owner)
         try:
             Program(path, configuration, owner, settings).run("wal-push", os.path.join(data, "pg_wal", _NAME))
         except ToolError as exc:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NoReturn, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectMissing,
@@ -34,15 +35,6 @@ BLOCK = 1024 * 1024  # bytes
 FLUSH = 64 * 1024 * 1024  # bytes that are written before the disk is asked to begin
 
 
-def fsync_directory(path: str) -> None:
-    """Make the names in a directory durable, as a rename alone is not (fsync(2))."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 class FileSink(Sink):
     """A file under a temporary name, renamed when it is on the disk. The disk is kept busy while more comes: else all of it
     would be waited for at the end."""
@@ -54,7 +46,8 @@ class FileSink(Sink):
         self._temporary = os.path.join(self._directory, f"{UNFINISHED}{os.path.basename(path)[:200]}")
         try:
             repository.make_folder(self._directory)
-            self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with files.opened(self._directory) as directory:
+                self._fd = files.open_new(directory, os.path.basename(self._temporary))
         except OSError as exc:
             repository.fail("begin a file in", exc)
         self._unflushed = 0
@@ -84,8 +77,10 @@ class FileSink(Sink):
             os.fsync(self._fd)
             os.close(self._fd)
             self._fd = -1
-            os.rename(self._temporary, self._path)
-            fsync_directory(self._directory)
+            with files.opened(self._directory) as directory:
+                names = os.path.basename(self._temporary), os.path.basename(self._path)
+                os.rename(*names, src_dir_fd=directory, dst_dir_fd=directory)
+                files.sync(directory)
         except OSError as exc:
             self.abort()
             self._repository.fail("finish a file in", exc)
@@ -133,7 +128,7 @@ class FileRepository(Repository):
 
     def open(self, key: str) -> BinaryIO:
         try:
-            return open(self._path(key), "rb")
+            return os.fdopen(files.open_read(self._path(key)), "rb")
         except FileNotFoundError:
             raise ObjectMissing(f"{key} is not in {self.description}.") from None
         except PermissionError as exc:
@@ -190,8 +185,9 @@ class FileRepository(Repository):
     def delete(self, key: str) -> None:
         path = self._path(key)
         try:
-            os.unlink(path)
-            fsync_directory(os.path.dirname(path))
+            with files.opened(os.path.dirname(path)) as directory:
+                os.unlink(os.path.basename(path), dir_fd=directory)
+                files.sync(directory)
         except FileNotFoundError:
             return
         except OSError as exc:
@@ -200,8 +196,10 @@ class FileRepository(Repository):
     def delete_folder(self, prefix: str) -> None:
         path = self._path(prefix)
         try:
-            shutil.rmtree(path)
-            fsync_directory(os.path.dirname(path))
+            with files.opened(os.path.dirname(path)) as directory:
+                # (rmtree has a dir_fd of its own from Python 3.11 on. It follows no links below what it is given.)
+                shutil.rmtree(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+                files.sync(directory)
         except FileNotFoundError:
             return
         except OSError as exc:
@@ -212,8 +210,7 @@ class FileRepository(Repository):
         try:
             self.make_folder(os.path.dirname(path))
             # The kernel lets go of flock when its holder dies, so this guard itself can never be stale.
-            guard_fd = os.open(f"{os.path.dirname(path)}/.guard", os.O_WRONLY | os.O_CREAT, 0o600)
-            with os.fdopen(guard_fd, "ab") as guard:
+            with os.fdopen(files.open_lock(f"{os.path.dirname(path)}/.guard"), "rb") as guard:
                 fcntl.flock(guard, fcntl.LOCK_EX)
                 try:
                     current: Optional[bytes] = self.read(key)
@@ -264,8 +261,7 @@ class FileRepository(Repository):
         elif not os.path.isdir(path):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-        fsync_directory(parent)
+            files.mkdir(path)
 
     def fail(self, doing: str, exc: OSError) -> NoReturn:
         """Raise RepositoryError in the user's words."""

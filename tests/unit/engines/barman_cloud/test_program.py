@@ -16,7 +16,6 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.program import Barman
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import private
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -30,36 +29,6 @@ def stand_in(directory: Path, text: str, name: str = "wal-archive") -> Path:
 
 def barman(directory: Path, **environment: str) -> Barman:
     return Barman(str(directory), ME, environment, ambient=False)
-
-
-def test_a_private_file(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "env"
-    assert not private.is_there(str(path), "one", ME)
-    private.write(str(path), "one", ME)
-    assert (path.read_text(), path.stat().st_mode & 0o7777) == ("one", 0o600)
-    assert private.is_there(str(path), "one", ME)
-    assert not private.is_there(str(path), "two", ME)
-    path.chmod(0o640)
-    assert not private.is_there(str(path), "one", ME)
-    private.write(str(path), "one", ME)
-    assert private.is_there(str(path), "one", ME)
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    target, path = tmp_path / "target", tmp_path / "env"
-    target.write_text("one")
-    target.chmod(0o600)
-    path.symlink_to(target)
-    assert not private.is_there(str(path), "one", ME)
-    private.write(str(path), "two", ME)
-    assert (target.read_text(), path.is_symlink()) == ("one", False)
-
-
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ToolError, match="cannot be written"):
-        private.write(str(tmp_path / "file" / "env"), "one", ME)
 
 
 def test_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
