@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,29 +108,3 @@ def test_every_controller(version: str, pg15: Server, tmp_path: Path) -> None:
     pg15.query("DROP DATABASE app")
     assert changes(play("restore", variables(pg15, tmp_path, restore_databases=["app"]), bindir=bindir))
     assert pg15.query("SELECT count(*) FROM t", "app") == [(1000,)]
-
-
-@pytest.mark.parametrize("manager", ["systemd", "cron"])
-def test_schedule(manager: str, tmp_path: Path) -> None:
-    units, config = tmp_path / "units", tmp_path / "config"
-    units.mkdir()
-    given = {
-        "holdfast_schedule_manager": manager,
-        "holdfast_schedule_unit_dir": str(units),
-        "holdfast_schedule_cron_dir": str(units),
-        "holdfast_schedule_config_dir": str(config),
-        "holdfast_schedule_enable": False,
-        "holdfast_schedule_variables": {"holdfast_login_password": "s3cret", "holdfast_repository": {"path": "/b"}},
-    }
-    done = three_times("schedule", given)
-    assert "s3cret" not in done.stdout
-    kept = config / "holdfast-backup.json"
-    assert kept.stat().st_mode & 0o777 == 0o600
-    assert json.loads(kept.read_text())["holdfast_login_password"] == "s3cret"
-    written = {path.name: path.read_text() for path in units.iterdir()}
-    expected = {"holdfast-backup.service", "holdfast-backup.timer"} if manager == "systemd" else {"holdfast-backup"}
-    assert set(written) == expected
-    assert all("s3cret" not in text for text in written.values())
-    assert any(f"-e @{kept}" in text for text in written.values())
-    three_times("schedule", {**given, "holdfast_schedule_state": "absent"})
-    assert not list(units.iterdir()) and not list(config.iterdir())

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -111,28 +110,3 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server]) -> No
     play("setup", {**setup, "holdfast_archive_backup_max_age": "1s"})
     facts = run_module("backup_facts", {"repository": {"path": str(archive)}, "server_name": "db1"}).result
     assert [window["timeline"] for window in facts["ansible_facts"]["holdfast_backups"]["wal"]["windows"]] == [1, 2]
-
-
-def test_several_schedules(tmp_path: Path) -> None:
-    given = {
-        "holdfast_schedule_manager": "cron",
-        "holdfast_schedule_cron_dir": str(tmp_path),
-        "holdfast_schedule_unit_dir": str(tmp_path),
-        "holdfast_schedule_config_dir": str(tmp_path / "config"),
-        "holdfast_schedule_enable": False,
-        "holdfast_schedule_variables": {"holdfast_repository": {"path": "/b"}},
-        "holdfast_schedules": [
-            {"name": "full", "cron": "30 1 * * 0", "variables": {"holdfast_engine": "pg_basebackup"}},
-            {"name": "audit", "cron": "7 * * * *", "playbook": "holdfast.postgres.audit"},
-        ],
-    }
-    assert changes(play("schedule", given, "--check")) == changes(play("schedule", given))
-    assert changes(play("schedule", given)) == []
-    assert "30 1 * * 0 root" in (tmp_path / "full").read_text()
-    assert "holdfast.postgres.audit" in (tmp_path / "audit").read_text()
-    full = json.loads((tmp_path / "config" / "full.json").read_text())
-    assert full["holdfast_engine"] == "pg_basebackup"
-    assert full["holdfast_repository"] == {"path": "/b"}
-    assert "holdfast_engine" not in json.loads((tmp_path / "config" / "audit.json").read_text())
-    play("schedule", {**given, "holdfast_schedule_state": "absent"})
-    assert not (tmp_path / "full").exists()
