@@ -164,7 +164,7 @@ def test_who_asked_is_gone() -> None:
 
 
 def test_a_stop_after_the_work_is_done_hides_nothing() -> None:
-    process = start("ready()\nstopping.finished()\ntime.sleep(0.5)\nreturn {'changed': True}")
+    process = start("stopping.finished()\nready()\ntime.sleep(0.5)\nreturn {'changed': True}")
     assert process.stderr
     process.stderr.readline()
     process.send_signal(signal.SIGTERM)
