@@ -29,6 +29,17 @@ def format_time(moment: datetime.datetime) -> str:
     return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def format_exact(moment: datetime.datetime) -> str:
+    """ISO 8601 in UTC with milliseconds: ``2026-11-21T01:45:12.250Z``. For what has an order within a second."""
+    moment = moment.astimezone(datetime.timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+
+
+def now() -> datetime.datetime:
+    """Now, in UTC, to the microsecond."""
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
 def parse_time(text: str, option: str) -> datetime.datetime:
     """A time in UTC, to the microsecond, from ISO 8601 with ``Z`` or an offset.
 

@@ -218,14 +218,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup import archiver_state
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import holder, is_dead, is_released
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import open_to_read
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ObjectMissing
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
@@ -237,15 +237,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
 
 CLOCKS_DIFFER = 60  # seconds
-
-
-def lock_state(shelf: Shelf) -> Optional[dict[str, Any]]:
-    """Who holds the lock; None when nobody does."""
-    try:
-        data = shelf.repository.read(f"{shelf.name}/lock.json")
-    except ObjectMissing:
-        return None
-    return None if is_released(data) else {**holder(data), "dead": is_dead(data)}
 
 
 @dataclass
@@ -282,7 +273,7 @@ def look(
         if record.kind != "logical":
             physical[record.id] = record
         shown["verified_at"] = shown["verified_at"] or record.verified_at
-    tier.lock = lock_state(shelf)
+    tier.lock = lock.state(shelf.repository, f"{shelf.name}/lock.json")
 
 
 def look_at_wal(params: dict[str, Any], physical: dict[str, Record], space: str) -> Optional[dict[str, Any]]:

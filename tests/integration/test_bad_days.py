@@ -358,7 +358,12 @@ def test_two_backups_at_once(shop: Server, slow: fault.Proxy, repository: Path, 
 @pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b"{}"])
 def test_a_lock_that_cannot_be_read(shop: Server, repository: Path, content: bytes) -> None:
     (repository / "main").mkdir()
-    (repository / "main" / "lock.json").write_bytes(content)
+    path = repository / "main" / "lock.json"
+    path.write_bytes(content)
+    # Somebody wrote it just now, whoever that is; without a sign of life for three minutes it is nobody's.
+    refused(back_up(shop, repository, databases=["postgres"]), "somebody unknown", "lock_wait")
+    moment = time.time() - 200
+    os.utime(path, (moment, moment))
     assert facts(repository)["lock"]["dead"]
     done = back_up(shop, repository, databases=["postgres"])
     assert not done.failed, done.msg

@@ -38,7 +38,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.preflight import preflight
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.tee import Tee
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import (
+    format_exact,
+    format_time,
+    now,
+    parse_time,
+    utcnow,
+)
 
 
 @dataclass
@@ -335,7 +341,7 @@ class BackupRun:
             self._encryption,
             self._progress,
         )
-        started = utcnow()
+        started = now()
         try:
             draft = engine.back_up(folder)
             record = Record(
@@ -344,8 +350,8 @@ class BackupRun:
                 kind=engine.kind,
                 engine_version=engine.version,
                 server={"name": tiers[0].shelf.name, **plan.server, **draft.server},
-                started_at=format_time(started),
-                stopped_at=format_time(utcnow()),
+                started_at=format_exact(started),
+                stopped_at=format_exact(now()),
                 start_lsn=draft.start_lsn,
                 stop_lsn=draft.stop_lsn,
                 scope=plan.scope,
@@ -359,6 +365,7 @@ class BackupRun:
                 pinned=bool(self._wish.pinned),
                 annotations=self._wish.annotations or {},
                 warnings=draft.warnings,
+                left_out=draft.left_out,
             )
             self._progress.step("reading the backup back", record.size)
             self._read_back(record, tiers)

@@ -10,18 +10,23 @@ index is a cache: what it says is believed only where the listing agrees, and wi
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import heapq
 import itertools
 import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing, ObjectUnreadable
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    CatalogError,
+    ObjectMissing,
+    ObjectUnreadable,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 
 MANIFEST = "manifest.json"
@@ -29,51 +34,57 @@ INDEX = "_index.jsonl.gz"  # no backup's id: that begins with a letter or digit
 STALE = 32  # manifests that the index lacks, from which on it is written anew
 _THREADS = 16
 
-#: a manifest, or why the store does not hand it out; None: there is none
-Found = Union[bytes, ObjectUnreadable, None]
+#: a manifest, or why it is not to be had: the store does not hand it out, or it is no manifest's size; None: there is none
+Found = Union[bytes, ObjectUnreadable, CatalogError, None]
+
+#: bytes of an index, packed: 100,000 manifests have 20 MiB
+_LARGEST_PACKED = 64 * bounded.MIB
+#: bytes of a manifest that the index takes, and that it has of each on average at most
+_LARGEST_ROW = bounded.MIB
 
 
 def read_one(repository: Repository, server: str, backup_id: str) -> Found:
     """The manifest of one backup. Raises RepositoryError: the store cannot be used."""
     try:
-        return repository.read(f"{server}/{backup_id}/{MANIFEST}")
+        return bounded.read(repository, f"{server}/{backup_id}/{MANIFEST}", bounded.LARGEST_MANIFEST)
     except ObjectMissing:
         return None
-    except ObjectUnreadable as exc:
+    except (ObjectUnreadable, CatalogError) as exc:
         return exc
 
 
 def read_all(repository: Repository, server: str, name: re.Pattern[str]) -> Iterator[tuple[str, Found]]:
     """Each backup's id and manifest (None: an interrupted one has none), in the order of the ids."""
-    there, lines = _look(repository, server, name)
-    known = [(backup_id, text.encode()) for backup_id, mark, text in lines if there.get(backup_id) == mark]
-    rest = set(there).difference(backup_id for backup_id, _text in known)
-    return heapq.merge(known, _fetch(repository, server, sorted(rest), there), key=lambda entry: entry[0])
+    there, known = _look(repository, server, name)
+    rest = set(there).difference(known)
+    return heapq.merge(
+        sorted(known.items()), _fetch(repository, server, sorted(rest), there), key=lambda entry: entry[0]
+    )
 
 
 def refresh(repository: Repository, server: str, name: re.Pattern[str]) -> None:
     """Write the index anew, if it lacks many."""
     if not repository.remote:
         return
-    found, lines = _look(repository, server, name)
+    found, known = _look(repository, server, name)
     there = {backup_id: mark for backup_id, mark in found.items() if mark}
-    known = sum(there.get(backup_id) == mark for backup_id, mark, _text in lines)
-    if len(there) - known < STALE:
+    if len(there) - len(known) < STALE:
         return
     rows = (
-        json.dumps([backup_id, there[backup_id], data.decode()]) + "\n"
+        json.dumps([backup_id, there[backup_id], data.decode(errors="replace")]) + "\n"
         for backup_id, data in read_all(repository, server, name)
-        if isinstance(data, bytes) and backup_id in there
+        if isinstance(data, bytes) and len(data) < _LARGEST_ROW // 2 and backup_id in there
     )
     repository.write(f"{server}/{INDEX}", gzip.compress("".join(rows).encode(), 1, mtime=0))
 
 
 def _look(
     repository: Repository, server: str, name: re.Pattern[str]
-) -> tuple[dict[str, Optional[str]], Sequence[tuple[str, str, str]]]:
-    """What there is and what the index says, asked for at the same time."""
-    lines = Background(lambda: list(_lines(repository, server)))
-    return _manifests(repository, server, name), lines.result()
+) -> tuple[dict[str, Optional[str]], dict[str, bytes]]:
+    """What there is (ids with their manifests' marks), and what the index has of it."""
+    packed = Background(lambda: _read(repository, server))
+    there = _manifests(repository, server, name)
+    return there, dict(_known(packed.result(), there))
 
 
 def _manifests(repository: Repository, server: str, name: re.Pattern[str]) -> dict[str, Optional[str]]:
@@ -93,15 +104,22 @@ def _unmarked(keys: Background[Sequence[str]]) -> Iterator[tuple[str, None]]:
         yield key, None
 
 
-def _lines(repository: Repository, server: str) -> Iterator[tuple[str, str, str]]:
-    """What the index says, in the order of the ids: id, mark, manifest. A damaged one says nothing."""
+def _read(repository: Repository, server: str) -> bytes:
+    """The index, packed; empty when there is none, or it cannot be read."""
     try:
-        data = repository.read(f"{server}/{INDEX}")
-        for row in gzip.decompress(data).splitlines():
-            backup_id, mark, text = json.loads(row)
-            yield backup_id, mark, text
-    except (ObjectMissing, ObjectUnreadable, OSError, EOFError, ValueError, TypeError, zlib.error):
-        return
+        return bounded.read(repository, f"{server}/{INDEX}", _LARGEST_PACKED)
+    except (ObjectMissing, ObjectUnreadable, CatalogError):
+        return b""
+
+
+def _known(packed: bytes, there: Mapping[str, Optional[str]]) -> Iterator[tuple[str, bytes]]:
+    """Manifests that the index has as they are now, by id. A damaged index says no more from where it is damaged on."""
+    most = (len(there) + 1) * _LARGEST_ROW
+    with contextlib.suppress(ValueError, TypeError):
+        for row in bounded.gunzip_lines(packed, _LARGEST_ROW, most):
+            backup_id, mark, text = bounded.loads(row, 2)
+            if all(isinstance(item, str) for item in (backup_id, mark, text)) and there.get(backup_id) == mark:
+                yield backup_id, text.encode()
 
 
 def _fetch(

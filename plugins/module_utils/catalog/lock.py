@@ -5,110 +5,140 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import socket
+import secrets
+import threading
 import time
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded, liveness
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.liveness import (
+    PATIENCE,
+    Here,
+    by_process,
+    describe,
+    holder,
+    is_dead,
+    is_released,
+    myself,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    CatalogError,
+    HoldfastError,
     LockHeld,
     ObjectLocked,
     ObjectMissing,
     RepositoryError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
-# A holder on another host says that it lives at least this often (seconds); three times missed, it is taken for dead.
-HEARTBEAT = 60
-
-
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-            return stream.read().strip()
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> Optional[str]:
-    """When a process began, in ticks since boot (proc(5), /proc/pid/stat, field 22); None: there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
-            rest = stream.read().rpartition(")")[2].split()
-            return None if rest[0] in ("Z", "X") else rest[19]
-    except OSError:
-        return None
+#: how often a store may refuse to write a lock that nobody holds, until that is an answer
+REFUSALS = 4
 
 
 class Lock:
-    """The lock object of a server in a repository. Use as a context manager. What is to be said goes to ``warnings``."""
+    """The lock object of a server in a repository. Use as a context manager; while it is held, a thread tells the store that we
+    live. What is to be said goes to ``warnings``."""
 
     def __init__(self, repository: Repository, key: str, purpose: str, warnings: list[str]) -> None:
         self._repository, self._key, self._warnings = repository, key, warnings
         self._content: Optional[bytes] = None
-        self._beat = 0.0
-        self._holder = {
-            "host": socket.gethostname(),
-            "boot_id": _boot_id(),
-            "pid": os.getpid(),
-            "process_started": _started(os.getpid()),
-            "purpose": purpose,
-            "since": format_time(utcnow()),
-        }
+        self._holder, self._here = myself(purpose), Here.look()
+        self._lost: Optional[HoldfastError] = None
+        self._released = threading.Event()
+        self._changing = threading.Lock()
 
     def acquire(self, wait: int) -> None:
         """Take the lock, waiting for at most ``wait`` seconds. That a dead holder's was taken over is a warning.
 
         Raises:
             LockHeld: someone living holds it.
+            RepositoryError: nobody does, and the store refuses to write it.
         """
-        deadline = time.monotonic() + wait
+        deadline, refusals = time.monotonic() + wait, 0
+        watch = Watch(self._repository, self._key, self._here)
         while True:
             current = self._read()
-            if current is None or is_released(current) or is_dead(current):
+            if current is None or is_released(current) or watch.is_dead(current):
                 new = self._encode()
                 if self._repository.swap(self._key, current, new):
-                    self._content = new
+                    self._begin(new)
                     if current is not None and not is_released(current):
-                        words = f"A lock was left behind by {describe(current)}, which is dead; it was taken over."
-                        self._warnings.append(words)
+                        self._warnings.append(
+                            f"A lock was left behind by {describe(current)}, which is dead; it was taken over."
+                        )
                     return
+                # Another run may have been quicker: then the next look finds its lock.
+                refusals += 1
+                if refusals >= REFUSALS and time.monotonic() >= deadline:
+                    raise RepositoryError(
+                        f"{self._repository.description} refused {refusals} times to write the lock {self._key}, which nobody holds. "
+                        "It may not do conditional writes as it should (If-None-Match, If-Match), without which two runs at once "
+                        "cannot be kept apart. Nothing was changed."
+                    )
+                time.sleep(min(1.0, 0.1 * 2**refusals))
                 continue
             if time.monotonic() >= deadline:
                 raise LockHeld(
                     f"Another run works on these backups: {describe(current)} holds the lock {self._key} in "
-                    f"{self._repository.description}. Wait for it, or let this run wait by lock_wait (seconds)."
+                    f"{self._repository.description}. {watch.describe()} Wait for it, or let this run wait by lock_wait (seconds)."
                 )
             time.sleep(1)
 
     def beat(self) -> None:
-        """Say that we live; call it often, it does something once a minute.
+        """Raise LockHeld when someone took the lock from us."""
+        if self._lost is not None:
+            raise self._lost
 
-        Raises:
-            LockHeld: someone took the lock from us.
-        """
-        if self._content is None or time.monotonic() - self._beat < HEARTBEAT:
-            return
-        new = self._encode()
-        if not self._repository.swap(self._key, self._content, new):
-            self._content = None
-            raise LockHeld(f"The lock {self._key} in {self._repository.description} was taken from this run.")
-        self._content = new
+    def _begin(self, content: bytes) -> None:
+        self._content = content
+        threading.Thread(target=self._live, daemon=True).start()
+
+    def _live(self) -> None:
+        """Say that we live, until the lock is given back."""
+        last = time.monotonic()
+        while not self._released.wait(liveness.HEARTBEAT):
+            with self._changing:
+                if self._content is None:
+                    return
+                try:
+                    new = self._encode()
+                    if self._repository.swap(self._key, self._content, new):
+                        self._content, last = new, time.monotonic()
+                        continue
+                    self._lost = LockHeld(
+                        f"The lock {self._key} in {self._repository.description} was taken from this run."
+                    )
+                except HoldfastError as exc:
+                    if time.monotonic() - last < PATIENCE:
+                        continue  # the store may be back in time
+                    self._lost = LockHeld(
+                        f"The lock {self._key} in {self._repository.description} could not be kept for {PATIENCE} seconds, so that another "
+                        f"run may have it: {exc}"
+                    )
+                self._content = None
+                return
 
     def release(self) -> None:
         """Give the lock back, if it still is ours. What was done under it stands, so that this fails is but a warning."""
-        content, self._content = self._content, None
-        if content is None:
+        self._released.set()
+        # A heartbeat that hangs in a store must not keep the run from its end: the lock then is taken for dead by itself.
+        if not self._changing.acquire(timeout=10):
+            self._warnings.append(f"The lock {self._key} stays behind: {self._repository.description} does not answer.")
             return
         try:
-            self._give_back(content)
+            content, self._content = self._content, None
+            if content is not None:
+                self._give_back(content)
         except RepositoryError as exc:
-            minutes = 3 * HEARTBEAT // 60
             self._warnings.append(
-                f"The lock {self._key} stays behind: {exc} Runs of this host take it over at once, others in {minutes} minutes."
+                f"The lock {self._key} stays behind: {exc} Runs of this host take it over at once, others in "
+                f"{PATIENCE // 60} minutes."
             )
+        finally:
+            self._changing.release()
 
     def _give_back(self, content: bytes) -> None:
         try:
@@ -124,46 +154,67 @@ class Lock:
         self.release()
 
     def _encode(self, **extra: str) -> bytes:
-        self._beat = time.monotonic()
-        return json.dumps({**self._holder, "alive_at": format_time(utcnow()), **extra}).encode()
+        # Without the number, two heartbeats of one second would be the same, and which one was written could not be told.
+        content = {**self._holder, "alive_at": format_time(utcnow()), "beat": secrets.token_hex(4), **extra}
+        return json.dumps(content).encode()
 
     def _read(self) -> Optional[bytes]:
-        try:
-            return self._repository.read(self._key)
-        except ObjectMissing:
-            return None
+        return read(self._repository, self._key)
 
 
-def holder(data: bytes) -> dict[str, Any]:
-    """Who holds a lock; empty when its content can't be read."""
+class Watch:
+    """Looks at another's lock again and again, and tells whether its holder is gone."""
+
+    def __init__(self, repository: Repository, key: str, here: Here) -> None:
+        self._repository, self._key, self._here = repository, key, here
+        self._content: Optional[bytes] = None
+        self._age = self._seen = 0.0
+
+    def is_dead(self, content: bytes) -> bool:
+        """Whether the holder of this content is dead. Raises RepositoryError."""
+        if content != self._content:
+            self._content, self._seen = content, time.monotonic()
+            self._age = self._store_age() if by_process(content, self._here) is None else 0.0
+        return is_dead(content, self._now(), self._here)
+
+    def describe(self) -> str:
+        """A sentence about its last sign of life, where that is what counts."""
+        if self._content is None or by_process(self._content, self._here) is not None:
+            return "It lives."
+        left = max(0, round(PATIENCE - self._now()))
+        return f"It gave a sign of life {round(self._now())} seconds ago; without another one it is taken for dead in {left} seconds."
+
+    def _now(self) -> float:
+        return self._age + time.monotonic() - self._seen
+
+    def _store_age(self) -> float:
+        """Seconds since the lock was written, by the store's own clock: by what it says of an object that is written now."""
+        info = self._repository.stat(self._key)
+        if info is None:
+            return 0.0
+        probe = f"{self._key}.clock"  # one name: where nothing may be deleted, there is one of them
+        self._repository.write(probe, b"what time is it?\n")
+        now = self._repository.stat(probe)
+        with contextlib.suppress(RepositoryError):
+            self._repository.delete(probe)
+        return max(0.0, now.modified - info.modified) if now else 0.0
+
+
+def read(repository: Repository, key: str) -> Optional[bytes]:
+    """A lock's content; None: there is none. What is too large for one is content that cannot be read."""
     try:
-        content = json.loads(data)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        return bounded.read(repository, key, bounded.LARGEST_LOCK)
+    except ObjectMissing:
+        return None
+    except CatalogError as exc:
+        raise RepositoryError(f"{exc} Look at it, and delete it when no run works on these backups.") from exc
 
 
-def is_released(data: bytes) -> bool:
-    """Whether a lock was given back by one who may not delete it."""
-    return "released_at" in holder(data)
-
-
-def is_dead(data: bytes) -> bool:
-    """Whether a lock's holder is gone for certain: its process on this host, else its heartbeat."""
-    who = holder(data)
-    if not who:
-        return True
-    if who.get("host") == socket.gethostname():
-        if who.get("boot_id") != _boot_id():
-            return True
-        return _started(int(who.get("pid", 0))) != who.get("process_started")
-    age = (utcnow() - parse_time(who["alive_at"], "alive_at")).total_seconds()
-    return age > 3 * HEARTBEAT
-
-
-def describe(data: bytes) -> str:
-    """A lock's holder in words."""
-    who = holder(data)
-    if not who:
-        return "somebody unknown (the lock's content cannot be read)"
-    return f"{who.get('purpose')} on {who.get('host')}, process {who.get('pid')}, since {who.get('since')}"
+def state(repository: Repository, key: str) -> Optional[dict[str, Any]]:
+    """Who holds a lock, with ``dead``, for who looks and writes nothing: a holder elsewhere is judged by this host's clock. None:
+    nobody holds it. Raises RepositoryError."""
+    data, info = read(repository, key), repository.stat(key)
+    if data is None or info is None or is_released(data):
+        return None
+    age = utcnow().timestamp() - info.modified
+    return {**holder(data), "dead": is_dead(data, age, Here.look())}

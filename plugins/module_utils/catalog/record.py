@@ -12,8 +12,9 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.bounded import loads
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shape import check
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 
 FORMAT = 1
 
@@ -62,6 +63,8 @@ class Record:
     pinned: bool = False
     annotations: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    #: what was there and is not in the backup: ``database`` (None: outside all), ``what``, ``why``, ``rows`` (None: unknown)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -81,6 +84,7 @@ class Record:
         return {"format": FORMAT, **vars(self), "artifacts": artifacts, "size": self.size, "raw_size": self.raw_size}
 
 
+_LEVELS = 12  # of brackets; ours have four
 _RECORD = frozenset(item.name for item in fields(Record))
 _ARTIFACT = tuple(item.name for item in fields(Artifact))
 
@@ -97,25 +101,20 @@ def decode(data: bytes, where: str) -> Record:
         CatalogError: it is damaged, or of a newer format.
     """
     try:
-        content = json.loads(data)
+        content = loads(data, _LEVELS)
         if not isinstance(content, dict):
             raise TypeError("it is not a JSON object")
-        version = content["format"]
+        version = content.get("format")
         if isinstance(version, int) and version > FORMAT:
             raise CatalogError(
                 f"The manifest {where} has format {version}; this version of holdfast.postgres reads up to {FORMAT}. "
                 "Update the collection, or restore by hand with the RESTORE.txt beside it."
             )
         values = {name: value for name, value in content.items() if name in _RECORD}
+        check(content)
         values["artifacts"] = [Artifact(**{name: entry[name] for name in _ARTIFACT}) for entry in content["artifacts"]]
-        record = Record(**values)
-        if not isinstance(record.server, dict):
-            raise TypeError("server is not an object")
-        # Times are compared and subtracted by all who read records: one that is none must show here.
-        for name in ("started_at", "stopped_at"):
-            parse_time(str(getattr(record, name)), name)
-        return record
-    except (ValueError, KeyError, TypeError, BadOption) as exc:
+        return Record(**values)
+    except (ValueError, KeyError, TypeError) as exc:
         raise CatalogError(
             f"The manifest {where} is damaged ({exc.__class__.__name__}: {exc}). Its backup is not trusted; the artifacts "
             "may still be good: see the RESTORE.txt beside it, or use another backup."

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, Found, read_all, read_one
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, decode, encode
@@ -23,7 +24,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectLocked,
     ObjectMissing,
-    ObjectUnreadable,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 
@@ -72,7 +72,7 @@ class Shelf:
             CatalogError: the manifest is damaged, newer, or of another server.
         """
         try:
-            data = self.repository.read(self.key(backup_id, MANIFEST))
+            data = bounded.read(self.repository, self.key(backup_id, MANIFEST), bounded.LARGEST_MANIFEST)
         except ObjectMissing:
             return None
         return self.decode(backup_id, data)
@@ -97,7 +97,7 @@ class Shelf:
                 if leftovers is not None and self._ours(backup_id):
                     leftovers.append(backup_id)
                 continue
-            if isinstance(data, ObjectUnreadable):
+            if not isinstance(data, bytes):
                 problems.append(str(data))
                 continue
             try:

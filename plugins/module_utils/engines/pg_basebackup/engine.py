@@ -205,7 +205,7 @@ class PgBasebackup(StreamEngine):
             if not row["is_template"]
         ]
         server = {"timeline": said.timeline} if said.timeline else {}
-        return Draft(said.start_lsn, said.stop_lsn, consistency, databases, self._doubts, server)
+        return Draft(said.start_lsn, said.stop_lsn, consistency, databases, self._doubts, server=server)
 
     def _wal_kept(self) -> facts.Slot:
         """A temporary slot keeps the WAL of the copy until it is fetched at its end."""
