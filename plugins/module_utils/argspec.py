@@ -115,36 +115,6 @@ ENCRYPTION: Spec = {
     },
 }
 
-ENGINES = ["pg_basebackup", "pgbackrest", "barman_cloud", "wal_g"]
-
-# What only one engine knows; engines/open.py refuses them with another.
-ENGINE_OPTIONS: dict[str, Spec] = {
-    "pg_dump": {
-        "databases": {"type": "list", "elements": "str", "default": []},
-        "format": {"type": "str", "choices": ["custom", "directory", "plain", "tar"], "default": "custom"},
-        "schema_only": {"type": "bool", "default": False},
-        "data_only": {"type": "bool", "default": False},
-        "schemas": {"type": "list", "elements": "str", "default": []},
-        "exclude_schemas": {"type": "list", "elements": "str", "default": []},
-        "tables": {"type": "list", "elements": "str", "default": []},
-        "exclude_tables": {"type": "list", "elements": "str", "default": []},
-        "exclude_table_data": {"type": "list", "elements": "str", "default": []},
-        "large_objects": {"type": "bool"},
-        "globals": {"type": "bool", "default": True},
-        "role_passwords": {"type": "bool", "no_log": False},
-        "row_counts": {"type": "bool", "default": True},
-        "staging_limit": {"type": "int", "default": 1024**3},
-    },
-    **{engine: {"kind": {"type": "str", "choices": ["full", "differential", "incremental"]}} for engine in ENGINES[1:]},
-    "pg_basebackup": {
-        "kind": {"type": "str", "choices": ["full", "differential", "incremental"]},
-        "include_wal": {"type": "bool", "default": True},
-        "checkpoint": {"type": "str", "choices": ["fast", "spread"], "default": "fast"},
-        "max_rate": {"type": "int"},
-        "compression_at": {"type": "str", "choices": ["client", "server"], "default": "client"},
-    },
-}
-
 # What an engine of physical backups is told; the fragment is archiver.py.
 ARCHIVER: Spec = {
     "config_dir": {"type": "path", "default": "/etc/holdfast"},
@@ -156,7 +126,6 @@ ARCHIVER: Spec = {
 # A server brought back to a moment (pg_recover).
 RECOVERY: Spec = {
     "data_directory": {"type": "path", "required": True},
-    "engine": {"type": "str", "choices": ENGINES},
     "recovery_target": {
         "type": "dict",
         "options": {

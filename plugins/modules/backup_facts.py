@@ -217,13 +217,12 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup import archiver_state
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import open_to_read
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY, open_to_read
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
@@ -232,6 +231,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
     named_repositories,
     open_repository,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import archiver_state
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import slots
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
@@ -337,7 +337,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             found[record.id] = {**record.to_dict(), "tiers": [record.engine]}
     backups = sorted(found.values(), key=lambda entry: (entry["stopped_at"], entry["id"]))
     # An engine with a repository of its own checks what it copies, and lists only what succeeded.
-    good = [entry["stopped_at"] for entry in backups if entry["verified_at"] or entry["engine"] in argspec.ENGINES[1:]]
+    good = [entry["stopped_at"] for entry in backups if entry["verified_at"] or entry["engine"] in WITH_REPOSITORY]
     overdue = None
     if every is not None:
         # One from the future, taken while a clock was wrong, says nothing about last night.
@@ -351,7 +351,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         "newest": backups[-1]["id"] if backups else None,
         "oldest": backups[0]["id"] if backups else None,
         "total_size": sum(tier.total_size for tier in tiers)
-        + sum(entry["scope"].get("stored") or 0 for entry in found.values() if entry["engine"] in argspec.ENGINES[1:]),
+        + sum(entry["scope"].get("stored") or 0 for entry in found.values() if entry["engine"] in WITH_REPOSITORY),
         "last_success": good[-1] if good else None,
         "overdue": overdue,
         "lock": next((tier.lock for tier in tiers if tier.lock), None),
@@ -372,7 +372,7 @@ def main() -> None:
             **argspec.ENCRYPTION,
             **argspec.ARCHIVER,
             "archiving": {"type": "bool", "default": False},
-            "engine": {"type": "str", "choices": argspec.ENGINES[1:]},
+            "engine": {"type": "str", "choices": WITH_REPOSITORY},
             "engine_config": {"type": "path"},
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},

@@ -317,8 +317,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import Tier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import check_options, choose
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import (
+    ENGINES,
+    SPEC,
+    check_options,
+    choose,
     keep_password,
     open_repository_engine,
 )
@@ -333,7 +336,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import look
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
 
 def open_tiers(params: dict[str, Any]) -> list[Tier]:
@@ -373,7 +376,7 @@ def keep(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     check_options(params["engine"], params)
     progress = Progress(None if check else params["progress_file"])
     with workspace() as space, contextlib.closing(Address(params, space).connect()) as connection:
-        host = look(connection, params)
+        host = Host.running(connection, params)
         keeper = open_repository_engine(params["engine"], params, host)
         if params["state"] == "absent":
             labels = delete_one_kept(keeper, params["backup_id"], check)
@@ -461,14 +464,13 @@ def main() -> None:
             **argspec.RETENTION,
             **argspec.ARCHIVER,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "engine": {"type": "str", "choices": ["pg_dump", *argspec.ENGINES], "default": "pg_dump"},
+            "engine": {"type": "str", "choices": list(ENGINES), "default": "pg_dump"},
             "backup_id": {"type": "str", "aliases": ["id"]},
             "max_age": {"type": "str"},
             "annotations": {"type": "dict"},
             "pinned": {"type": "bool"},
             "lock_wait": {"type": "int", "default": 0},
-            **argspec.ENGINE_OPTIONS["pg_dump"],
-            **argspec.ENGINE_OPTIONS["pg_basebackup"],
+            **SPEC,
             "jobs": {"type": "int", "default": 1},
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},
@@ -479,7 +481,7 @@ def main() -> None:
         mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )
-    if module.params["engine"] not in ("pg_dump", "pg_basebackup"):
+    if ENGINES[module.params["engine"]].has_repository:
         execute(module, keep, psycopg2=True)
     if module.params["state"] == "absent":
         execute(module, delete, psycopg2=False)

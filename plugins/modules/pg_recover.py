@@ -205,6 +205,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import PHYSICAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import give
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -212,6 +213,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import RecoverRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import data_owner
 
 
 @contextlib.contextmanager
@@ -231,7 +233,7 @@ def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         space = stack.enter_context(workspace())
         secrets = Secrets(params["encryption"] or {}, space)
         try:
-            owner = recovery_options.owner(params)
+            owner = data_owner(params["data_directory"], params["owner"])
             config_dir = os.path.join(params["config_dir"], "restore")
             if module.check_mode:
                 config_dir = stack.enter_context(owners_directory(owner))
@@ -267,6 +269,7 @@ def main() -> None:
             **argspec.ENCRYPTION,
             **argspec.ARCHIVER,
             **argspec.RECOVERY,
+            "engine": {"type": "str", "choices": PHYSICAL},
             "backup_id": {"type": "str", "default": "latest"},
             "tablespace_locations": {"type": "dict", "default": {}},
             "force": {"type": "bool", "default": False},

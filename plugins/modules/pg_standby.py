@@ -269,6 +269,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import PHYSICAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
@@ -357,7 +358,7 @@ def main() -> None:
             "replication_password": {"type": "str", "no_log": True},
             "slot_name": {"type": "str"},
             "source": {"type": "str", "choices": ["primary", "backup"], "default": "primary"},
-            "engine": {"type": "str", "choices": argspec.ENGINES},
+            "engine": {"type": "str", "choices": PHYSICAL},
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},
             "backup_id": {"type": "str", "default": "latest"},

@@ -224,51 +224,30 @@ elapsed:
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import receiver_setup
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup import (
-    Canary,
     Outcome,
     Wanted,
-    archiver_words,
-    check_mode_on,
+    prove,
     set_up,
     take_down,
-    verify,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import (
+    PHYSICAL,
     keep_password,
     open_archiver,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.receiver import WalReceiver
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import running_command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host, look
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni, recognise
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import waiting_for_restart
-
-if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection
-
-
-def _password(archiver: Archiver, params: dict[str, Any], host: Host, check: bool) -> list[Step]:
-    # The stock engine's shell command connects to nothing.
-    return keep_password(params, host, check) if isinstance(archiver, (RepositoryEngine, WalReceiver)) else []
-
-
-def _prove(connection: Connection, archiver: Archiver, timeout: float, space: str) -> Canary:
-    archiver.check()
-    if isinstance(archiver, WalReceiver):
-        receiver_setup.check_running(connection, archiver)
-        return verify(connection, archiver.wal, timeout, space, lambda asked: receiver_setup.words(asked, archiver))
-    check_mode_on(connection)
-    return verify(connection, archiver.wal, timeout, space, archiver_words)
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -276,15 +255,11 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     params = module.params
     with workspace() as space:
         connection = Address(params, space).connect()
-        host = look(connection, params)
-        archiver = open_archiver(params, host)
+        host = Host.running(connection, params)
+        archiver = open_archiver(physical_engine(params, running_command(connection)), params, host)
         patroni = Patroni(params["patroni"]) if recognise(host.data_directory) else None
         result: dict[str, Any] = {"engine": archiver.name, "archive": archiver.wal.description}
         outcome = Outcome()
-        if isinstance(archiver, WalReceiver) and params["archive_command"]:
-            raise BadOption(
-                "archive_command", params["archive_command"], "means nothing with streaming", "Leave one out."
-            )
         if params["state"] == "present":
             wanted = Wanted(
                 params["archive_timeout"],
@@ -296,28 +271,21 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             )
 
             def before() -> list[Step]:
-                return _password(archiver, params, host, module.check_mode)
+                return keep_password(params, host, module.check_mode) if archiver.connects else []
 
-            if isinstance(archiver, WalReceiver):
-                outcome = receiver_setup.set_up(connection, archiver, wanted, module.check_mode, before, patroni)
-            else:
-                outcome = set_up(connection, archiver, wanted, module.check_mode, before, patroni)
+            outcome = set_up(connection, archiver, wanted, module.check_mode, before, patroni)
         elif params["state"] == "absent":
-            if isinstance(archiver, WalReceiver):
-                outcome = receiver_setup.take_down(connection, archiver, module.check_mode)
-            else:
-                outcome = take_down(connection, module.check_mode, patroni)
+            outcome = take_down(connection, archiver, module.check_mode, patroni)
         else:
             outcome.plan = ["make a restore point, switch the segment, and wait for it in the archive"]
             outcome.waiting = waiting_for_restart(connection)
             outcome.restart_required = bool(outcome.waiting)
             if not module.check_mode:
-                result["canary"] = asdict(_prove(connection, archiver, params["timeout"], space))
+                result["canary"] = asdict(prove(connection, archiver, params["timeout"], space))
         warnings.extend(outcome.warnings)
-        if isinstance(archiver, WalReceiver):
-            result["receiver"] = {"command": archiver.command, "user": archiver.user, "slot": archiver.slot}
-        else:
-            result["archive_command"] = params["archive_command"] or archiver.wal.archive_command()
+        result.update(archiver.describe())
+        if archiver.by_command and params["archive_command"]:
+            result["archive_command"] = params["archive_command"]
         result["restore_command"] = archiver.wal.restore_command()
     result.update({name: getattr(outcome, name) for name in ("changed", "plan", "restart_required", "waiting")})
     if params["state"] != "verified":
@@ -338,7 +306,7 @@ def main() -> None:
             **argspec.ENCRYPTION,
             **argspec.ARCHIVER,
             "state": {"type": "str", "choices": ["present", "absent", "verified"], "default": "present"},
-            "engine": {"type": "str", "choices": argspec.ENGINES},
+            "engine": {"type": "str", "choices": PHYSICAL},
             "streaming": {"type": "bool", "default": False},
             "archive_timeout": {"type": "str", "default": "1min"},
             "max_slot_wal_keep_size": {"type": "str"},

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup import archiver_state
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import archiver_state
 from lab import fault
 from lab.playbooks import ModuleResult, run_module
 from lab.servers import Server

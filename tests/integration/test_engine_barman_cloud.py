@@ -24,6 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import S
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import engine as module
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.engine import BarmanCloud
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
@@ -255,7 +256,7 @@ def recovered(site: Site, keeper: BarmanCloud, record: Record, tablespaces: dict
     with Restored(site.server, "restored", [Path(path) for path in tablespaces.values()]) as restored:
         directory = site.server.server_directory("restored")
         progress = site.directory / "progress"
-        keeper.restore(record, str(directory), tablespaces, Progress(str(progress)))
+        keeper.restore(record, LocalDirectories(str(directory), tablespaces), Progress(str(progress)))
         assert json.loads(progress.read_text())["activity"] == f"restoring {record.id} by barman-cloud"
         command = keeper.wal.restore_command().replace("'", "''")
         with (directory / "postgresql.auto.conf").open("a") as stream:
@@ -350,8 +351,10 @@ def test_a_life(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> 
         site.keeper(replace(site.host, system_id="7")).prepare(check=False)
     with pytest.raises(BadOption, match="makes full backups"):
         keeper.back_up("incremental", {}, Progress(None))
-    with pytest.raises(CatalogError, match="without restoring it"):
-        keeper.verify(first)
+    found = keeper.verify(first)
+    assert not found.verified and "reads nothing back" in found.looked_at
+    with pytest.raises(CatalogError, match="has no backup"):
+        keeper.verify(replace(first, id="20200101T000000"))
 
     kept(site, keeper, first)
     assert keeper.delete([first.id], check=True) == [first.id]

@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.adopt import adopt
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.engine import PgBackRest
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
@@ -153,7 +154,7 @@ class Restored:
         self.site, self.keeper, self.port = site, keeper, free_port()
         self.data = site.server.server_directory(f"restored-{self.port}")
         self.log = site.server.server_directory("logs") / str(self.port)
-        keeper.restore(record, str(self.data), tablespaces, QUIET)
+        keeper.restore(record, LocalDirectories(str(self.data), tablespaces), QUIET)
         assert not list(self.data.glob("*.signal"))
 
     def start(self, signal: str = "recovery.signal", configuration: str | None = None, **settings: str) -> None:

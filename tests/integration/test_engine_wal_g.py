@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.commands import (
     archive_command,
@@ -349,7 +350,7 @@ def test_a_whole_life(
 
     for record in (full, upon):
         target = server.server_directory(f"restored-{record.kind}")
-        keeper.restore(record, str(target), {}, Progress(None))
+        keeper.restore(record, LocalDirectories(str(target), {}), Progress(None))
         assert recover(server, target, keeper.wal.restore_command(), rows_of) == 3000
 
     assert keeper.delete([early.id], check=True) == [early.id]
@@ -430,7 +431,7 @@ def test_encryption_by_pgp_and_the_wrong_key(
     full = kept.back_up("full")
     name = switched(server)
     target = server.server_directory("restored")
-    kept.keeper.restore(full, str(target), {}, Progress(None))
+    kept.keeper.restore(full, LocalDirectories(str(target), {}), Progress(None))
     assert recover(server, target, kept.keeper.wal.restore_command(), rows_of) == 1000
     other = {"method": "pgp", "recipients": [str(keys / "two.asc")]}
     wrong = WalG(kept.host, replace(kept.options, encryption=other, config_dir=str(server.server_directory("etc-two"))))
@@ -451,7 +452,7 @@ def test_libsodium_works_or_is_refused(program: str, server_factory: Callable[..
         assert "libsodium" in str(exc)
         return
     target = server.server_directory("restored")
-    kept.keeper.restore(kept.back_up("full"), str(target), {}, Progress(None))
+    kept.keeper.restore(kept.back_up("full"), LocalDirectories(str(target), {}), Progress(None))
     assert recover(server, target, kept.keeper.wal.restore_command(), rows_of) == 1000
 
 
@@ -466,9 +467,9 @@ def test_tablespaces_go_elsewhere(program: str, server_factory: Callable[..., Se
     switched(server)
     before = sorted(path.name for path in old.rglob("*"))
     target = server.server_directory("restored")
-    kept.keeper.restore(full, str(target), {str(old): str(new)}, Progress(None))
+    kept.keeper.restore(full, LocalDirectories(str(target), {str(old): str(new)}), Progress(None))
     assert recover(server, target, kept.keeper.wal.restore_command(), rows_of) == 1000
     assert any(path.is_file() for path in new.rglob("*"))
     assert sorted(path.name for path in old.rglob("*")) == before
     with pytest.raises(BadOption, match="is no location"):
-        kept.keeper.restore(full, str(target), {"/none": str(new)}, Progress(None))
+        kept.keeper.restore(full, LocalDirectories(str(target), {"/none": str(new)}), Progress(None))

@@ -10,9 +10,9 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import engine_of, judge
@@ -68,25 +68,17 @@ def set_up(
         HoldfastError: the server cannot be set up so, or archives already elsewhere.
     """
     outcome = Outcome()
-    if facts.identify(connection).in_recovery:
-        raise ServerError(
-            "The server is a standby: its settings and its WAL are the primary's. Set archiving up there; a standby that is to "
-            "go on archiving after a promotion needs the same archive_command in its configuration."
-        )
-    command = wanted.archive_command or archiver.wal.archive_command()
-    _refuse_unsafe(command, wanted)
-    current = facts.setting(connection, "archive_command") or ""
-    mode = facts.setting(connection, "archive_mode")
-    _refuse_takeover(current if mode != "off" else "", command, wanted, outcome)
-    settings: dict[str, Optional[str]] = {
-        "archive_mode": "on" if mode == "off" else mode,
-        "archive_command": command,
-        "archive_timeout": wanted.archive_timeout,
-    }
-    if facts.setting(connection, "wal_level") == "minimal":
-        settings["wal_level"] = "replica"
-    if facts.setting(connection, "archive_library"):
-        settings["archive_library"] = ""  # it and a command together are an error
+    archiver.refuse(connection)
+    command = ""
+    if archiver.by_command:
+        command = wanted.archive_command or archiver.wal.archive_command()
+        _refuse_unsafe(command, wanted)
+        current = facts.setting(connection, "archive_command") or ""
+        archiving = facts.setting(connection, "archive_mode") != "off"
+        _refuse_takeover(current if archiving else "", command, wanted, outcome)
+    elif wanted.archive_command:
+        raise BadOption("archive_command", wanted.archive_command, "means nothing with streaming", "Leave one out.")
+    settings = archiver.settings(connection, command, wanted.archive_timeout)
     if wanted.max_slot_wal_keep_size is not None:
         settings["max_slot_wal_keep_size"] = wanted.max_slot_wal_keep_size
     if wanted.summarize_wal is not None:
@@ -96,19 +88,18 @@ def set_up(
     with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
         # What prepares the repository may need the configuration that check mode did not write.
         steps += archiver.prepare(check)
+    steps += archiver.join(connection, check, any(change.restart for change in changes))
     outcome.plan += [step.words for step in steps]
     return finish(connection, changes, bool(steps), outcome, check, patroni)
 
 
-def take_down(connection: Connection, check: bool, patroni: Optional[Patroni] = None) -> Outcome:
-    """Let the server archive no more, unless ``check``: ``archive_mode`` goes off with the next restart, and until then the
-    command stays, so that nothing is lost or piles up. The archive stays as it is."""
+def take_down(connection: Connection, archiver: Archiver, check: bool, patroni: Optional[Patroni] = None) -> Outcome:
+    """Let the server archive no more, unless ``check``. The archive stays as it is. Raises HoldfastError."""
     outcome = Outcome()
-    settings: dict[str, Optional[str]] = {"archive_mode": "off"}
-    if facts.setting(connection, "archive_mode") == "off":
-        settings.update(archive_command=None, archive_timeout=None)
-    changes = differences(connection, settings)
-    return finish(connection, changes, False, outcome, check, patroni)
+    changes = differences(connection, archiver.settings_without(connection))
+    steps = archiver.leave(connection, check)
+    outcome.plan += [step.words for step in steps]
+    return finish(connection, changes, bool(steps), outcome, check, patroni)
 
 
 def finish(
@@ -179,22 +170,16 @@ class Canary:
     bytes: int
 
 
-def check_mode_on(connection: Connection) -> None:
-    """Raises ServerError: the server archives nothing."""
-    if facts.setting(connection, "archive_mode") == "off":
-        raise ServerError(
-            "Nothing is archived: archive_mode is off. Set it up (state: present), and restart the server."
-        )
-
-
-def verify(
-    connection: Connection, wal: WalArchive, timeout: float, scratch: str, why: Callable[[Connection], str]
-) -> Canary:
+def prove(connection: Connection, archiver: Archiver, timeout: float, scratch: str) -> Canary:
     """Make a restore point, switch the segment, and wait until that segment is in the archive and has the restore point.
 
     Raises:
-        ServerError: it did not arrive within ``timeout`` seconds; ``why`` says what is known of that.
+        HoldfastError: nothing archives, or the archive cannot be read.
+        ServerError: it did not arrive within ``timeout`` seconds; what is known of that is told.
     """
+    archiver.check()
+    archiver.check_running(connection)
+    wal = archiver.wal
     name = f"holdfast_canary_{os.getpid()}_{time.time_ns()}"
     # On an idle server a switch alone would do nothing: the restore point is what there is to archive.
     point = facts.rows(
@@ -213,7 +198,7 @@ def verify(
         if time.monotonic() - began > timeout:
             raise ServerError(
                 f"The segment {point['segment']} was not in {wal.description} after {timeout:g} seconds. "
-                f"{why(connection)}"
+                f"{archiver.explain(connection)}"
             )
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
@@ -227,57 +212,3 @@ def verify(
             "trusted: find out what stands between the server and it."
         )
     return Canary(point["segment"], name, point["lsn"], round(seconds, 3), len(content))
-
-
-def archiver_state(connection: Connection) -> dict[str, Any]:
-    """What the server says of its archiving: ``failing`` (since when, which segment), the last one archived and its age in
-    seconds, the segments and bytes that wait. Unknown is None."""
-    row = facts.rows(
-        connection,
-        "SELECT archived_count, last_archived_wal, last_archived_time, failed_count, last_failed_wal, last_failed_time,"
-        " coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) AS failing,"
-        " extract(epoch FROM clock_timestamp() - last_archived_time)::float AS age"
-        " FROM pg_stat_archiver",
-    )[0]
-    doubts: list[str] = []
-    ready = facts.attempt(
-        connection,
-        "SELECT count(*) AS count, extract(epoch FROM clock_timestamp() - min(modification))::float AS oldest"
-        " FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'",
-        doubts,
-        "Waiting segments",
-    )
-    size = facts.wal_segment_size(connection)
-    waiting = ready[0]["count"] if ready else None
-    return {
-        "mode": facts.setting(connection, "archive_mode"),
-        "command": facts.setting(connection, "archive_command"),
-        "failing": row["failing"],
-        "failing_segment": row["last_failed_wal"] if row["failing"] else None,
-        "failing_since": _iso(row["last_failed_time"]) if row["failing"] else None,
-        "failed_count": row["failed_count"],
-        "last_archived": row["last_archived_wal"],
-        "last_archived_at": _iso(row["last_archived_time"]),
-        "last_archived_age": row["age"],
-        "ready": waiting,
-        "oldest_ready_age": ready[0]["oldest"] if ready else None,
-        "lag_bytes": None if waiting is None else waiting * size,
-    }
-
-
-def _iso(moment: Any) -> Optional[str]:
-    return None if moment is None else moment.isoformat()
-
-
-def archiver_words(connection: Connection) -> str:
-    """The same for a message."""
-    state = archiver_state(connection)
-    if state["failing"]:
-        return (
-            f"The archiver is failing, at {state['failing_segment']}, since {state['failing_since']}, and {state['ready']} segments "
-            "wait: the server's log has the command's own words. Nothing is lost while pg_wal has room."
-        )
-    return (
-        f"The archiver does not fail; the last one that it archived is {state['last_archived']}, and {state['ready']} segments wait: "
-        "the archive is slow, or the command writes to another place."
-    )

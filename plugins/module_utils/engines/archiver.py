@@ -8,12 +8,19 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import archiver_words, check_mode_on
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that is not yet as it should be, and would be done: words for the plan, and what is done is the keeper's."""
+    """Something that is not yet as it should be, and would be done: words for the plan."""
 
     words: str
 
@@ -60,11 +67,8 @@ class WalArchive(abc.ABC):
         raise NotImplementedError(f"{self.description} is kept by its engine")
 
 
-class Archiver(abc.ABC):
-    """What a server's continuous archiving needs on its host and in the repository."""
-
-    name: str
-    wal: WalArchive
+class Configured(abc.ABC):
+    """What needs something on the server's host and in the repository, before it can work for a server."""
 
     @abc.abstractmethod
     def configure(self, check: bool) -> list[Step]:
@@ -87,3 +91,67 @@ class Archiver(abc.ABC):
     @abc.abstractmethod
     def check(self) -> None:
         """The engine's own check, where it has one. Raises ToolError in its words and ours."""
+
+
+class Archiver(Configured):
+    """A server's continuous archiving: set up, taken down, proven and described by whoever asks, without knowing which it is.
+
+    These are for an archiver by ``archive_command``, which most are; one that takes the WAL otherwise has its own.
+    """
+
+    name: str
+    wal: WalArchive
+    #: whether it connects to the server by itself, and so needs the password in a file
+    connects = True
+    #: whether the server runs a command for each segment
+    by_command = True
+
+    def refuse(self, connection: Connection) -> None:
+        """Raise ServerError, before anything is touched: this server cannot be set up so."""
+        if facts.identify(connection).in_recovery:
+            raise ServerError(
+                "The server is a standby: its settings and its WAL are the primary's. Set archiving up there; a standby that is to "
+                "go on archiving after a promotion needs the same archive_command in its configuration."
+            )
+
+    def settings(self, connection: Connection, command: str, timeout: str) -> dict[str, Optional[str]]:
+        """The settings that the server must have; ``command`` is the ``archive_command`` (``by_command``), ``timeout`` the time after
+        which it begins a new segment, as PostgreSQL writes times."""
+        mode = facts.setting(connection, "archive_mode")
+        found: dict[str, Optional[str]] = {
+            "archive_mode": "on" if mode == "off" else mode,
+            "archive_command": command,
+            "archive_timeout": timeout,
+        }
+        if facts.setting(connection, "wal_level") == "minimal":
+            found["wal_level"] = "replica"
+        if facts.setting(connection, "archive_library"):
+            found["archive_library"] = ""  # it and a command together are an error
+        return found
+
+    def settings_without(self, connection: Connection) -> dict[str, Optional[str]]:
+        """The settings of a server that is to archive no more. ``archive_mode`` goes off with the next restart; until then the
+        command stays, so that nothing is lost or piles up."""
+        if facts.setting(connection, "archive_mode") == "off":
+            return {"archive_mode": "off", "archive_command": None, "archive_timeout": None}
+        return {"archive_mode": "off"}
+
+    def join(self, connection: Connection, check: bool, later: bool) -> list[Step]:
+        """Make what it needs inside the server, unless ``check``; ``later``: once the server was restarted. Returns what changes."""
+        return []
+
+    def leave(self, connection: Connection, check: bool) -> list[Step]:
+        """Remove what it had inside the server, unless ``check``. What was archived stays. Returns what changes. Raises ServerError."""
+        return []
+
+    def check_running(self, connection: Connection) -> None:
+        """Raise ServerError: nothing takes the server's WAL."""
+        check_mode_on(connection)
+
+    def explain(self, connection: Connection) -> str:
+        """What is known of a segment that does not come, for a message."""
+        return archiver_words(connection)
+
+    def describe(self) -> dict[str, Any]:
+        """How it archives, for a module's result."""
+        return {"archive_command": self.wal.archive_command()}

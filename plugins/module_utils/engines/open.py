@@ -1,34 +1,93 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which engine makes a backup: its name and its options to what a run needs."""
+"""The engines that there are, and how one is opened: its name and the user's options to what a run needs.
+
+Adding an engine is a folder beside this file and a row in ``ENGINES``; which of them a server has, which.py says.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Optional
+from dataclasses import dataclass, field
+from typing import Any, Optional, Union
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import ENGINE_OPTIONS
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.engine import BarmanCloud
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import (
     instructions as physical_instructions,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.engine import PgBasebackup
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.options import (
     MANIFEST,
+    SPEC as PHYSICAL_SPEC,
     BaseOptions,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump import instructions as dump_instructions
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.engine import PgDump
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import DumpOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import (
+    SPEC as DUMP_SPEC,
+    DumpOptions,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.adopt import adopt
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.engine import PgBackRest
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
+    RepositoryEngine,
+    RepositoryEngineOptions,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import StreamEngine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileArchiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.receiver import WalReceiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.engine import WalG
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import put
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, named_repositories
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A row of the table. ``spec`` are the options that only it knows, as argument specification."""
+
+    made_by: Union[type[StreamEngine], type[RepositoryEngine]]
+    kinds: Sequence[str]
+    #: whether it works on the server's host, with the server's files at hand
+    beside: bool
+    #: what a backup of it is restored to: databases of a running server, or a directory that becomes one
+    restores_to: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_repository(self) -> bool:
+        """Whether it keeps its backups in a repository of its own, and not in our folders."""
+        return issubclass(self.made_by, RepositoryEngine)
+
+
+KINDS = ("full", "differential", "incremental")
+_KIND = {"kind": {"type": "str", "choices": list(KINDS)}}
+ENGINES: Mapping[str, Engine] = {
+    "pg_dump": Engine(PgDump, ("logical",), False, "databases", DUMP_SPEC),
+    "pg_basebackup": Engine(PgBasebackup, ("full", "incremental"), False, "directory", {**_KIND, **PHYSICAL_SPEC}),
+    "pgbackrest": Engine(PgBackRest, KINDS, True, "directory", _KIND),
+    "barman_cloud": Engine(BarmanCloud, ("full",), True, "directory", _KIND),
+    "wal_g": Engine(WalG, KINDS, True, "directory", _KIND),
+}
+#: those that copy whole servers, and go with an archive of WAL
+PHYSICAL = [name for name, engine in ENGINES.items() if engine.restores_to == "directory"]
+#: those with a repository of their own
+WITH_REPOSITORY = [name for name, engine in ENGINES.items() if engine.has_repository]
+#: what each knows alone, together: the options of a module that makes backups
+SPEC: dict[str, Any] = {name: spec for engine in ENGINES.values() for name, spec in engine.spec.items()}
 
 
 @dataclass(frozen=True)
@@ -75,18 +134,15 @@ def choose(params: Mapping[str, Any], space: str, encryption: Encryption) -> Cho
     )
 
 
-def check_options(engine: str, params: Mapping[str, Any]) -> None:
+def check_options(name: str, params: Mapping[str, Any]) -> None:
     """Raise BadOption for an option that only other engines know, and that was given another value than its default."""
-    for owner, spec in ENGINE_OPTIONS.items():
-        for option, details in spec.items():
-            if owner == engine or option in ENGINE_OPTIONS.get(engine, {}):
+    for other, engine in ENGINES.items():
+        for option, details in engine.spec.items():
+            if other == name or option in ENGINES[name].spec:
                 continue
             if params.get(option) != details.get("default"):
                 raise BadOption(
-                    option,
-                    params[option],
-                    f"is an option of engine {owner}, and engine is {engine}",
-                    "Drop one of them.",
+                    option, params[option], f"is an option of engine {other}, and engine is {name}", "Drop one of them."
                 )
 
 
@@ -118,3 +174,103 @@ def _read_manifest(shelf: Shelf, record: Record, encryption: Encryption, path: s
             f"The {MANIFEST} of {record.id}, on which an incremental backup is made, cannot be read: {exc} "
             "Take a full backup (kind: full)."
         ) from exc
+
+
+def open_archiver(name: str, params: Mapping[str, Any], host: Host) -> Archiver:
+    """What archives the server's WAL, by the engine ``name``, as the options describe it.
+
+    Raises:
+        BadOption: the engine cannot do what they ask.
+    """
+    if name == "pg_basebackup":
+        return _open_directory(params, host)
+    if params.get("streaming"):
+        raise BadOption(
+            "streaming",
+            True,
+            f"is not known to {name}",
+            "It is pg_receivewal's, into one directory: engine: pg_basebackup.",
+        )
+    engine = open_repository_engine(name, params, host)
+    if not isinstance(engine, Archiver):
+        raise BadOption("engine", name, "archives no WAL", f"Use one of {', '.join(PHYSICAL)}.")
+    return engine
+
+
+def _open_directory(params: Mapping[str, Any], host: Host) -> Archiver:
+    stores = named_repositories(params)
+    options = stores[0][1]
+    if len(stores) > 1 or options["type"] != "file":
+        raise BadOption(
+            "engine",
+            "pg_basebackup",
+            "archives WAL into one directory only",
+            "Use engine: pgbackrest for stores and several places.",
+        )
+    encryption = params.get("encryption") or {}
+    if encryption.get("method", "none") != "none":
+        raise BadOption(
+            "encryption.method", encryption["method"], "cannot be had for WAL that a shell command archives",
+            "Use engine: pgbackrest, which encrypts it, or an encrypted file system.",
+        )  # fmt: skip
+    check_store(options, stores[0][2])
+    server = check_name("server_name", params["server_name"])
+    if params.get("streaming"):
+        # Not compressed, what is unfinished can be restored as well.
+        plain = Compression(params["compression"] or "none", params["compression_level"])
+        return WalReceiver(options["path"], server, host, plain, params["accept_new_server"])
+    compression = Compression(params["compression"] or "zstd", params["compression_level"])
+    return FileArchiver(options["path"], server, host, compression, params["accept_new_server"])
+
+
+def open_repository_engine(name: str, params: Mapping[str, Any], host: Host) -> RepositoryEngine:
+    """An engine with a repository of its own. Raises BadOption."""
+    made_by = ENGINES[name].made_by
+    if not issubclass(made_by, RepositoryEngine):
+        raise BadOption("engine", name, "keeps no repository of its own", f"Use one of {', '.join(WITH_REPOSITORY)}.")
+    stores: Sequence[Mapping[str, Any]] = [options for _name, options, _where in named_repositories(params)]
+    options = RepositoryEngineOptions(
+        server_name=check_name("server_name", params["server_name"]),
+        repositories=stores,
+        encryption=params.get("encryption"),
+        compression=params.get("compression") or made_by.default_compression,
+        level=params.get("compression_level"),
+        jobs=params.get("jobs") or 1,
+        config_dir=params["config_dir"],
+        program=params["engine_program"],
+        extra={str(key): str(value) for key, value in (params["engine_options"] or {}).items()},
+    )
+    return made_by(host, options)
+
+
+def open_to_read(name: str, params: Mapping[str, Any], space: str) -> RepositoryEngine:
+    """An engine's repository, to look into it from wherever we are: by the configuration that somebody else wrote, or by one
+    in the private directory ``space``, so that nothing else is touched. Raises HoldfastError."""
+    host = Host.of_directory(space, user=params.get("login_user"), bin_dir=params.get("bin_dir"))
+    if params.get("engine_config"):
+        if name != "pgbackrest":
+            raise BadOption(
+                "engine_config", params["engine_config"], f"is not read for {name}", "Name its repository instead."
+            )
+        server = check_name("server_name", params["server_name"])
+        return adopt(host, server, params["engine_config"], params["engine_program"])
+    engine = open_repository_engine(name, {**params, "config_dir": space}, host)
+    engine.configure(False)
+    return engine
+
+
+def keep_password(params: Mapping[str, Any], host: Host, check: bool) -> list[Step]:
+    """Write the password, by which the engine connects, into the passfile of the server's owner, unless ``check``. Returns what
+    changes."""
+    if host.passfile is None:
+        return []
+    secret = str(params["login_password"]).replace("\\", "\\\\").replace(":", "\\:")
+    text = f"*:*:*:*:{secret}\n"
+    with contextlib.suppress(OSError), open(host.passfile, encoding="utf-8") as stream:
+        mode = os.stat(host.passfile).st_mode & 0o777
+        if stream.read() == text and mode == 0o600 and owner_of(host.passfile) == host.owner:
+            return []
+    if not check:
+        os.makedirs(os.path.dirname(host.passfile), mode=0o755, exist_ok=True)
+        put(host.passfile, text, host.owner)
+    return [Step(f"write {host.passfile}, by which {host.owner} connects, with mode 0600")]

@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Configured, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
 
 @dataclass(frozen=True)
 class RepositoryEngineOptions:
-    """What the user asked of a keeper, checked by argument specification alone.
+    """What the user asked of an engine, checked by argument specification alone.
 
     ``repositories`` are the options of stores as every module takes them (``type``, ``path``, ``bucket``, …, secrets
     included), one or several; ``encryption`` is that option (``method``, ``passphrase``, …) or None; ``compression`` one of
@@ -42,11 +44,29 @@ class RepositoryEngineOptions:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
-class RepositoryEngine(Archiver):
-    """An engine with a repository, a catalogue and a WAL archive of its own."""
+@dataclass(frozen=True)
+class Verification:
+    """What a look at a backup found, that did not find it damaged. ``verified``: the engine read all of it back and compared it;
+    else ``looked_at`` says what was looked at instead, as an engine may have no means for more."""
 
+    verified: bool
+    looked_at: str
+
+
+class RepositoryEngine(Configured):
+    """An engine with a repository and a catalogue of its own."""
+
+    name: str
     #: version of its program
     version: str
+    #: its archive of WAL; None where it keeps none
+    wal: Optional[WalArchive]
+    #: where the user names none
+    default_compression = "zstd"
+
+    @abc.abstractmethod
+    def __init__(self, host: Host, options: RepositoryEngineOptions) -> None:
+        """Nothing is touched, and no program asked. Raises BadOption: the options ask for what it cannot do."""
 
     @abc.abstractmethod
     def backups(self, problems: list[str]) -> Iterator[Record]:
@@ -69,19 +89,23 @@ class RepositoryEngine(Archiver):
         """
 
     @abc.abstractmethod
-    def verify(self, record: Record) -> None:
-        """Have the engine check a backup without restoring it, where it can. Raises CatalogError."""
+    def verify(self, record: Record) -> Verification:
+        """Look whether a backup is whole, as far as that can be told without restoring it. Raises CatalogError: it is not."""
 
     @abc.abstractmethod
     def delete(self, labels: Sequence[str], check: bool) -> list[str]:
         """Delete backups (and WAL that no other one needs, as the engine does), unless ``check``; a dry run of the engine's
         own first, where it has one. Returns the labels that go, those included that depend on the ones named."""
 
+    def leftovers(self) -> list[str]:
+        """The labels of what runs left that failed or were killed, and which no list of backups has. One that is being made looks the
+        same. ``delete`` takes them."""
+        return []
+
     @abc.abstractmethod
-    def restore(self, record: Record, directory: str, tablespaces: Mapping[str, str], progress: Progress) -> None:
-        """Lay a backup out in ``directory``, which exists, is empty and belongs to the owner, without configuring recovery
-        (no recovery settings, no signal file: the run writes these, the same for every engine). ``tablespaces`` maps the
-        old location of a tablespace to a new one.
+    def restore(self, record: Record, destination: Destination, progress: Progress) -> None:
+        """Lay a backup out, without configuring recovery (no recovery settings, no signal file: the run writes these, the same for
+        every engine).
 
         Raises:
             ToolError: in the engine's words and ours.

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import open_repository_engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_repository_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import Wish
@@ -25,7 +25,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
 
 
@@ -72,7 +71,7 @@ def wish(params: Mapping[str, Any]) -> Wish:
 def source(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> PhysicalSource:
     """Where the backups are. ``config_dir`` is for an engine's configuration of this restore alone: the live server's is never
     touched. Raises HoldfastError."""
-    name = params["engine"] or "pg_basebackup"
+    name = physical_engine(params, copies=True)
     if name == "pg_basebackup":
         shelf = Shelf(open_repository(params["repository"]), params["server_name"])
         shelf.repository.check(write=False)
@@ -81,22 +80,7 @@ def source(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> Phys
             directory = os.path.join(params["repository"]["path"], shelf.name, FOLDER)
             wal = FileWal(directory, Compression("zstd")) if os.path.isdir(directory) else None
         return ShelfSource(shelf, secrets, wal)
-    host = Host(
-        data_directory=params["data_directory"],
-        owner=owner(params),
-        port=5432,
-        socket_directory="",
-        user=params["login_user"] or "postgres",
-        bin_dir=params["bin_dir"] or "",
-    )
-    keeper = open_repository_engine(name, {**params, "config_dir": config_dir}, host)
-    keeper.configure(False)
-    return EngineSource(keeper)
-
-
-def owner(params: Mapping[str, Any]) -> str:
-    """The user who is to own the restored server."""
-    if params["owner"]:
-        return str(params["owner"])
-    there = params["data_directory"]
-    return owner_of(there) if os.path.isdir(there) else pwd.getpwuid(os.geteuid()).pw_name
+    host = Host.of_directory(params["data_directory"], params["owner"], params["login_user"], params["bin_dir"])
+    engine = open_repository_engine(name, {**params, "config_dir": config_dir}, host)
+    engine.configure(False)
+    return EngineSource(engine)

@@ -46,6 +46,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private
     end_interrupted,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
     Instance,
     configuration_of,
@@ -54,7 +55,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_restore
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user, owner_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Coverage
@@ -193,11 +194,7 @@ class RecoverRun:
         return choice, self._source.detail(self._records[choice.backup.id])
 
     def _owner(self) -> str:
-        name = self._wish.owner
-        if name is None and os.path.isdir(self._directory):
-            name = owner_of(self._directory)
-        if name is None:
-            name = pwd.getpwuid(os.geteuid()).pw_name
+        name = data_owner(self._directory, self._wish.owner)
         as_user(name)  # it refuses who is nobody here
         if pwd.getpwnam(name).pw_uid == 0:
             raise BadOption(

@@ -12,6 +12,7 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
@@ -136,7 +137,7 @@ class EngineSource(PhysicalSource):
     """An engine with a repository of its own."""
 
     def __init__(self, keeper: RepositoryEngine) -> None:
-        self.name = f"{keeper.name} ({keeper.wal.description})"
+        self.name = f"{keeper.name} ({keeper.wal.description})" if keeper.wal else keeper.name
         self.wal, self._keeper = keeper.wal, keeper
 
     def records(self, problems: list[str]) -> list[Record]:
@@ -159,4 +160,4 @@ class EngineSource(PhysicalSource):
         places = {old[oid]: place for oid, place in tablespaces.items() if oid in old}
         for path in (directory, *places.values()):
             make_directory(path, owner)
-        self._keeper.restore(record, directory, places, progress)
+        self._keeper.restore(record, LocalDirectories(directory, places), progress)

@@ -1,22 +1,41 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The server as seen from beside it."""
+"""The server as seen from beside it: what runs here, or a directory of its files."""
 
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
+
+
+def data_owner(directory: str, named: Optional[str] = None) -> str:
+    """The user who owns a server's files, or is to own them: who is ``named``, else the owner of what is there, else who runs
+    this.
+
+    Raises:
+        BadOption: that would be root, as whom PostgreSQL does not run.
+    """
+    if named:
+        return named
+    if os.path.isdir(directory):
+        return owner_of(directory)
+    if os.geteuid() == 0:
+        raise BadOption(
+            "owner", None, "is missing, and PostgreSQL does not run as root", "Name the user who is to own the server."
+        )
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 @dataclass(frozen=True)
@@ -44,36 +63,56 @@ class Host:
     #: bytes of a WAL segment
     wal_segment_size: int = 16 * 1024 * 1024
 
+    @classmethod
+    def running(cls, connection: Connection, params: Mapping[str, Any]) -> Host:
+        """What an engine must know of the running server, which has to be on this host. ``params`` are the ``login_*`` options, with
+        ``bin_dir``, ``config_dir`` and ``server_name``.
 
-def look(connection: Connection, params: Mapping[str, Any]) -> Host:
-    """What an engine must know of the running server, which has to be on this host.
+        Raises:
+            ServerError: its data directory is not here, or may not be seen.
+        """
+        identity = facts.identify(connection)
+        directory = facts.setting(connection, "data_directory")
+        if not directory:
+            raise ServerError(
+                f"The role {identity.role!r} may not see where the server's data directory is. Use a superuser, or grant it "
+                "pg_read_all_settings."
+            )
+        if not os.path.isdir(directory):
+            raise ServerError(
+                f"The server's data directory {directory} is not on this host, or may not be seen by who runs this module. "
+                "Run it on the database host, as root or as the user who owns the directory (become_user)."
+            )
+        passfile = f"{params['config_dir']}/{params['server_name']}.pgpass" if params.get("login_password") else None
+        return cls(
+            data_directory=directory,
+            owner=owner_of(directory),
+            port=int(facts.setting(connection, "port") or 5432),
+            socket_directory=(facts.setting(connection, "unix_socket_directories") or "").split(",")[0].strip(),
+            user=params.get("login_user") or identity.role,
+            bin_dir=find_tools(identity.version_num, params.get("bin_dir")).directory,
+            host=params.get("login_host"),
+            passfile=passfile,
+            version_num=identity.version_num,
+            system_id=identity.system_id,
+            wal_segment_size=facts.wal_segment_size(connection),
+        )
 
-    Raises:
-        ServerError: its data directory is not here, or may not be seen.
-    """
-    identity = facts.identify(connection)
-    directory = facts.setting(connection, "data_directory")
-    if not directory:
-        raise ServerError(
-            f"The role {identity.role!r} may not see where the server's data directory is. Use a superuser, or grant it "
-            "pg_read_all_settings."
+    @classmethod
+    def of_directory(
+        cls, path: str, owner: Optional[str] = None, user: Optional[str] = None, bin_dir: Optional[str] = None
+    ) -> Host:
+        """A server that does not run, or is yet to be made, in the directory ``path``. Of its version, identity and addresses
+        nothing is known.
+
+        Raises:
+            BadOption: it would be root's.
+        """
+        return cls(
+            data_directory=path,
+            owner=data_owner(path, owner),
+            port=5432,
+            socket_directory="",
+            user=user or "postgres",
+            bin_dir=bin_dir or "",
         )
-    if not os.path.isdir(directory):
-        raise ServerError(
-            f"The server's data directory {directory} is not on this host, or may not be seen by who runs this module. "
-            "Run it on the database host, as root or as the user who owns the directory (become_user)."
-        )
-    sockets = (facts.setting(connection, "unix_socket_directories") or "").split(",")[0].strip()
-    return Host(
-        data_directory=directory,
-        owner=owner_of(directory),
-        port=int(facts.setting(connection, "port") or 5432),
-        socket_directory=sockets,
-        user=params.get("login_user") or identity.role,
-        bin_dir=find_tools(identity.version_num, params.get("bin_dir")).directory,
-        host=params.get("login_host"),
-        passfile=f"{params['config_dir']}/{params['server_name']}.pgpass" if params.get("login_password") else None,
-        version_num=identity.version_num,
-        system_id=identity.system_id,
-        wal_segment_size=facts.wal_segment_size(connection),
-    )

@@ -6,27 +6,26 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open_archiver import open_repository_engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_repository_engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host, data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import Primary
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.run import Wish
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -52,20 +51,6 @@ def default_name() -> str:
     return "standby_" + re.sub("[^a-z0-9_]", "_", socket.gethostname().split(".")[0].lower())[:50]
 
 
-def owner(params: Mapping[str, Any]) -> str:
-    """The user who owns the standby. Raises BadOption."""
-    there = params["data_directory"]
-    if params["owner"]:
-        return str(params["owner"])
-    if os.path.isdir(there):
-        return owner_of(there)
-    if os.geteuid() == 0:
-        raise BadOption(
-            "owner", None, "is missing, and PostgreSQL does not run as root", "Name the user who is to own the standby."
-        )
-    return pwd.getpwuid(os.geteuid()).pw_name
-
-
 def wish(params: Mapping[str, Any], restore_command: Optional[str]) -> Wish:
     """What is wanted. Raises BadOption."""
     slot = default_name() if params["slot_name"] is None else params["slot_name"]
@@ -83,7 +68,7 @@ def wish(params: Mapping[str, Any], restore_command: Optional[str]) -> Wish:
     own = params["replication_user"] is not None
     return Wish(
         data_directory=params["data_directory"],
-        owner=owner(params),
+        owner=data_owner(params["data_directory"], params["owner"]),
         bin_dir=params["bin_dir"],
         config_file=params["config_file"],
         config_dir=params["config_dir"],
@@ -162,7 +147,7 @@ def primary(params: Mapping[str, Any], space: str, connection: Connection) -> Op
 
 def backups(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> PhysicalSource:
     """Where backups are. Raises HoldfastError."""
-    return recovery_options.source({**params, "owner": owner(params)}, secrets, config_dir)
+    return recovery_options.source(params, secrets, config_dir)
 
 
 def archive(params: Mapping[str, Any], check: bool) -> Optional[WalArchive]:
@@ -170,22 +155,16 @@ def archive(params: Mapping[str, Any], check: bool) -> Optional[WalArchive]:
     named. Raises HoldfastError."""
     if not params["repository"]:
         return None
-    if (params["engine"] or "pg_basebackup") == "pg_basebackup":
-        found = recovery_options.source({**params, "owner": owner(params)}, Secrets({}, ""), "").wal
+    name = physical_engine(params, copies=True)
+    if name == "pg_basebackup":
+        found = recovery_options.source({**params, "engine": name}, Secrets({}, ""), "").wal
         if found is None:
             raise BadOption(
                 "repository", params["repository"].get("path"), "holds no WAL of this server_name that this host can read",
                 "Mount the archive's directory here, check server_name, or leave the repository out.",
             )  # fmt: skip
         return found
-    host = Host(
-        data_directory=params["data_directory"],
-        owner=owner(params),
-        port=5432,
-        socket_directory="",
-        user=params["login_user"] or "postgres",
-        bin_dir=params["bin_dir"] or "",
-    )
-    keeper = open_repository_engine(params["engine"], params, host)
-    keeper.configure(check)
-    return keeper.wal
+    host = Host.of_directory(params["data_directory"], params["owner"], params["login_user"], params["bin_dir"])
+    engine = open_repository_engine(name, params, host)
+    engine.configure(check)
+    return engine.wal

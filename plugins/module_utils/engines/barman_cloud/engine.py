@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Barman's programs for object stores as a keeper: one server's backups and WAL in one store."""
+"""Barman's programs for object stores as an engine: one server's backups and WAL in one store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import (
     commands,
     listing,
@@ -25,9 +25,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_c
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.archive import BarmanWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.program import Barman, Said
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
     RepositoryEngine,
     RepositoryEngineOptions,
+    Verification,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
@@ -53,7 +55,7 @@ _STUCK = 60.0  # seconds that a backup waits for its WAL while the archiver fail
 _LOOK = 5.0  # seconds between looks at the archiver
 
 
-class BarmanCloud(RepositoryEngine):
+class BarmanCloud(RepositoryEngine, Archiver):
     """One server's barman-cloud.
 
     Raises:
@@ -61,6 +63,8 @@ class BarmanCloud(RepositoryEngine):
     """
 
     name = "barman_cloud"
+    wal: WalArchive
+    default_compression = "gzip"  # its backups know no zstd
 
     def __init__(self, host: Host, options: RepositoryEngineOptions) -> None:
         if len(options.repositories) != 1:
@@ -82,7 +86,7 @@ class BarmanCloud(RepositoryEngine):
         #: of the server in the store, as Barman names keys
         self._folder = f"{prefix}/{options.server_name}".lstrip("/")
         self._size = SegmentSize(host.wal_segment_size)
-        self.wal: WalArchive = BarmanWal(self._repository, options.server_name, self._settings, host.owner, self._get)
+        self.wal = BarmanWal(self._repository, options.server_name, self._settings, host.owner, self._get)
 
     @cached_property
     def _barman(self) -> Barman:
@@ -291,12 +295,13 @@ class BarmanCloud(RepositoryEngine):
             return f" What it left could not be removed: {label}, which is listed as failed or unfinished."
         return ""
 
-    def verify(self, record: Record) -> None:
-        """barman-cloud cannot check a backup without restoring it."""
-        raise CatalogError(
-            f"barman-cloud cannot check the backup {record.id} without restoring it. Restore it into a scratch directory: a "
-            "drill does that, and proves more."
-        )
+    def verify(self, record: Record) -> Verification:
+        """barman-cloud cannot check a backup without restoring it. So it is looked whether all of it is in the store."""
+        problems: list[str] = []
+        if record.id not in [other.id for other in self.backups(problems)]:
+            why = " ".join(words for words in problems if record.id in words)
+            raise CatalogError(f"Barman has no backup {record.id} that can be restored. {why}".rstrip())
+        return Verification(False, "Its archives are in the store. barman-cloud reads nothing back.")
 
     def delete(self, labels: Sequence[str], check: bool) -> list[str]:
         """Those that failed or were not finished are deleted too, when they are named: their objects, and no WAL."""
@@ -345,7 +350,8 @@ class BarmanCloud(RepositoryEngine):
 
     # Restoring
 
-    def restore(self, record: Record, directory: str, tablespaces: Mapping[str, str], progress: Progress) -> None:
+    def restore(self, record: Record, destination: Destination, progress: Progress) -> None:
+        directory, tablespaces = destination.directory, destination.tablespaces
         argv = [*listing.locations(record, tablespaces), *self._where(record.id, directory)]
         progress.step(f"restoring {record.id} by barman-cloud")
         try:

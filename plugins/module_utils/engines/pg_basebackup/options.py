@@ -20,6 +20,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compres
 BASE = "base.tar"
 MANIFEST = "backup_manifest"
 CONFIGURATION = "configuration.tar"
+#: what ``pg_backup`` takes for it, as argument specification
+SPEC: dict[str, Any] = {
+    "include_wal": {"type": "bool", "default": True},
+    "checkpoint": {"type": "str", "choices": ["fast", "spread"], "default": "fast"},
+    "max_rate": {"type": "int"},
+    "compression_at": {"type": "str", "choices": ["client", "server"], "default": "client"},
+}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,23 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
 _LEAST = 1024 * 1024  # bytes of staging
+#: what ``pg_backup`` takes for it, as argument specification
+SPEC: dict[str, Any] = {
+    "databases": {"type": "list", "elements": "str", "default": []},
+    "format": {"type": "str", "choices": ["custom", "directory", "plain", "tar"], "default": "custom"},
+    "schema_only": {"type": "bool", "default": False},
+    "data_only": {"type": "bool", "default": False},
+    "schemas": {"type": "list", "elements": "str", "default": []},
+    "exclude_schemas": {"type": "list", "elements": "str", "default": []},
+    "tables": {"type": "list", "elements": "str", "default": []},
+    "exclude_tables": {"type": "list", "elements": "str", "default": []},
+    "exclude_table_data": {"type": "list", "elements": "str", "default": []},
+    "large_objects": {"type": "bool"},
+    "globals": {"type": "bool", "default": True},
+    "role_passwords": {"type": "bool", "no_log": False},
+    "row_counts": {"type": "bool", "default": True},
+    "staging_limit": {"type": "int", "default": 1024**3},
+}
 EXTENSIONS = {"plain": ".sql", "custom": ".dump", "tar": ".tar", "directory": ".dir"}
 
 

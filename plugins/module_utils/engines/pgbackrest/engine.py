@@ -38,7 +38,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.reader import Reader, tell
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import place
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
+    RepositoryEngineOptions,
+    Verification,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
@@ -273,9 +276,10 @@ class PgBackRest(Reader):
             return int(sizes[-1]) if sizes else None
         return None
 
-    def verify(self, record: Record) -> None:
-        super().verify(record)
+    def verify(self, record: Record) -> Verification:
+        found = super().verify(record)
         self.annotate(record, {VERIFIED: format_time(utcnow())})
+        return found
 
     def annotate(self, record: Record, annotations: Mapping[str, str]) -> None:
         """Add annotations to a backup that is there, or change them; an empty one goes. Raises ToolError."""

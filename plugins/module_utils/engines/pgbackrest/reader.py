@@ -9,11 +9,13 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.archive import QUEUE, PgBackRestWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.configuration import check_version
@@ -25,7 +27,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import Version
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
+    RepositoryEngine,
+    Verification,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
@@ -43,10 +48,11 @@ _VERIFIES_ONE: Version = (2, 55)  # older ones verify all that is in a repositor
 _PERCENT = re.compile(r" DETAIL: .* \([^()]*?([0-9.]+)%\)")
 
 
-class Reader(RepositoryEngine):
+class Reader(RepositoryEngine, Archiver):
     """One stanza. ``place`` are the program's options that say where its configuration is."""
 
     name = "pgbackrest"
+    wal: WalArchive
 
     def __init__(
         self, host: Host, stanza: str, given: Optional[str], place: tuple[str, ...], patience: float, description: str
@@ -113,7 +119,7 @@ class Reader(RepositoryEngine):
         record.server["tablespaces"] = self._listing(*words).tablespaces(record.id)
         return record
 
-    def verify(self, record: Record) -> None:
+    def verify(self, record: Record) -> Verification:
         missing = self._missing_wal(record)
         if missing:
             raise CatalogError(
@@ -138,6 +144,7 @@ class Reader(RepositoryEngine):
                 )
             if not archive_is_sound(report):
                 self._read_wal(record)
+        return Verification(True, "pgBackRest read all of its files back, and the WAL that it needs is there.")
 
     def _segments(self, record: Record) -> list[str]:
         """The segments that make a backup consistent."""
@@ -171,7 +178,8 @@ class Reader(RepositoryEngine):
 
     # Restoring
 
-    def restore(self, record: Record, directory: str, tablespaces: Mapping[str, str], progress: Progress) -> None:
+    def restore(self, record: Record, destination: Destination, progress: Progress) -> None:
+        directory, tablespaces = destination.directory, destination.tablespaces
         repository = record.scope["repositories"][0]
         known = {str(row["location"]): row["oid"] for row in self.detail(record).server["tablespaces"]}
         for old in tablespaces:

@@ -143,6 +143,7 @@ class FileArchiver(Archiver):
     missing most often is a mount that is."""
 
     name = "pg_basebackup"
+    connects = False  # a shell command does not
 
     def __init__(
         self, root: str, server_name: str, host: Host, compression: Compression, accept_new_server: bool

@@ -12,15 +12,24 @@ Source: https://www.postgresql.org/docs/current/app-pgreceivewal.html
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileArchiver
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
 _LONGEST = 63  # bytes of a slot's name
+_SLOT = (
+    "SELECT slot_type, active, (pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+    " ELSE pg_current_wal_lsn() END, restart_lsn))::bigint AS behind FROM pg_replication_slots WHERE slot_name = %s"
+)
 
 
 def slot_name(server_name: str) -> str:
@@ -32,6 +41,8 @@ class WalReceiver(FileArchiver):
     """``command`` runs for as long as WAL is to be received, as ``user``: it is a service's."""
 
     name = "pg_receivewal"
+    connects = True
+    by_command = False
 
     def __init__(
         self, root: str, server_name: str, host: Host, compression: Compression, accept_new_server: bool
@@ -47,6 +58,65 @@ class WalReceiver(FileArchiver):
         if self._compression.method == "lz4" and self._host.version_num < 150000:
             raise BadOption("compression", "lz4", "is known to pg_receivewal from 15 on", "Use none or gzip.")
         return self._make_directory(check)
+
+    def refuse(self, connection: Connection) -> None:
+        slot = self._slot(connection)
+        if slot and slot["slot_type"] != "physical":
+            raise ServerError(
+                f"The replication slot {self.slot} is a {slot['slot_type']} one. Drop it, or use another server_name."
+            )
+
+    def settings(self, connection: Connection, command: str, timeout: str) -> dict[str, Optional[str]]:
+        """Only what would not do; nothing is restarted for more."""
+        found: dict[str, Optional[str]] = {}
+        if facts.setting(connection, "wal_level") == "minimal":
+            found["wal_level"] = "replica"
+        for name in ("max_wal_senders", "max_replication_slots"):
+            if facts.setting(connection, name) == "0":
+                found[name] = "10"
+        return found
+
+    def settings_without(self, connection: Connection) -> dict[str, Optional[str]]:
+        return {}
+
+    def join(self, connection: Connection, check: bool, later: bool) -> list[Step]:
+        if self._slot(connection):
+            return []
+        if not check and not later:
+            facts.value(connection, "SELECT slot_name FROM pg_create_physical_replication_slot(%s, true)", [self.slot])
+        return [Step(f"create the replication slot {self.slot}{', once the server was restarted' if later else ''}")]
+
+    def leave(self, connection: Connection, check: bool) -> list[Step]:
+        slot = self._slot(connection)
+        if slot is None:
+            return []
+        if slot["active"]:
+            raise ServerError(f"pg_receivewal still runs on the slot {self.slot}. Stop its service first.")
+        if not check:
+            facts.value(connection, "SELECT pg_drop_replication_slot(%s)::text", [self.slot])
+        return [Step(f"drop the replication slot {self.slot}")]
+
+    def check_running(self, connection: Connection) -> None:
+        slot = self._slot(connection)
+        if slot is None:
+            raise ServerError(f"Nothing is received: there is no slot {self.slot}. Set it up (state: present).")
+        if not slot["active"]:
+            raise ServerError(
+                f"Nothing is received: the slot {self.slot} is {slot['behind']} bytes behind, and nobody reads from it. Start the "
+                f"receiver, and look at its words if it ends: {' '.join(self.command)}"
+            )
+
+    def explain(self, connection: Connection) -> str:
+        slot: dict[str, Any] = self._slot(connection) or {}
+        state = "runs" if slot.get("active") else "does not run"
+        return f"pg_receivewal {state}, and its slot {self.slot} is {slot.get('behind')} bytes behind."
+
+    def describe(self) -> dict[str, Any]:
+        return {"receiver": {"command": self.command, "user": self.user, "slot": self.slot}}
+
+    def _slot(self, connection: Connection) -> Optional[dict[str, Any]]:
+        found = facts.rows(connection, _SLOT, [self.slot])
+        return found[0] if found else None
 
     @property
     def command(self) -> list[str]:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""WAL-G as a keeper: one server's backups and WAL in one store."""
+"""WAL-G as an engine: one server's backups and WAL in one store."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
     RepositoryEngine,
     RepositoryEngineOptions,
+    Verification,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import listing, program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.archive import WalGArchive
@@ -52,7 +54,7 @@ _ORIGIN = {"incremental": "LATEST", "differential": "LATEST_FULL"}
 _SOON = {"WALG_S3_MAX_RETRIES": "2"}
 
 
-class WalG(RepositoryEngine):
+class WalG(RepositoryEngine, Archiver):
     """One server's WAL-G.
 
     Raises:
@@ -60,6 +62,7 @@ class WalG(RepositoryEngine):
     """
 
     name = "wal_g"
+    wal: WalArchive
 
     def __init__(self, host: Host, options: RepositoryEngineOptions) -> None:
         if len(options.repositories) != 1:
@@ -75,9 +78,7 @@ class WalG(RepositoryEngine):
         self._repository, self._folder = open_repository(store), place(options.server_name)
         self._directory: Optional[str] = self._settings.get("WALG_FILE_PREFIX")
         self._size = SegmentSize(host.wal_segment_size)
-        self.wal: WalArchive = WalGArchive(
-            self._repository, self._folder, self._directory, host.owner, lambda: self._program
-        )
+        self.wal = WalGArchive(self._repository, self._folder, self._directory, host.owner, lambda: self._program)
 
     @cached_property
     def _program(self) -> Program:
@@ -210,7 +211,7 @@ class WalG(RepositoryEngine):
                 words = done.stderr.decode("utf-8", "replace").strip()
                 raise ToolError(f"What WAL-G wrote could not be brought to the disk: {words}. Do not rely on it.")
 
-    def verify(self, record: Record) -> None:
+    def verify(self, record: Record) -> Verification:
         """WAL-G cannot check a backup without restoring it. So it is looked whether all is there, and not empty: the parts of
         the backup and of those it needs, and the WAL that makes it consistent. What is in them only a drill proves."""
         found = {other.id: other for other in self.backups([])}
@@ -226,6 +227,9 @@ class WalG(RepositoryEngine):
         problems += self._missing_wal(found[record.id])
         if problems:
             raise CatalogError(f"WAL-G's backup {record.id} cannot be restored: {'; '.join(problems)}.")
+        return Verification(
+            False, "Its parts and the WAL that it needs are there, and not empty. WAL-G reads nothing back."
+        )
 
     def _missing_parts(self, label: str) -> Iterator[str]:
         folder = f"{self._folder}/{BACKUPS}/{label}/tar_partitions"
@@ -291,7 +295,8 @@ class WalG(RepositoryEngine):
 
     # Restoring
 
-    def restore(self, record: Record, directory: str, tablespaces: Mapping[str, str], progress: Progress) -> None:
+    def restore(self, record: Record, destination: Destination, progress: Progress) -> None:
+        directory, tablespaces = destination.directory, destination.tablespaces
         sentinel = self._read(f"{record.id}_backup_stop_sentinel.json")
         if sentinel is None:
             raise CatalogError(f"WAL-G's backup {record.id} is not in {self._repository.description}.")

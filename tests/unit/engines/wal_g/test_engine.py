@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.engine import WalG
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
@@ -336,7 +337,7 @@ def test_restore(place: Place, ready: WalG, tmp_path: Path) -> None:
     record = back_up(ready)
     target = tmp_path / "target"
     target.mkdir()
-    ready.restore(record, str(target), {}, Progress(None))
+    ready.restore(record, LocalDirectories(str(target), {}), Progress(None))
     assert (target / "backup_label").read_text() == record.id
     assert not (place.folder / "program" / "restored_spec.json").exists()
 
@@ -347,7 +348,7 @@ def test_tablespaces_always_have_a_specification(place: Place, ready: WalG, tmp_
     record = back_up(ready)
     target = tmp_path / "target"
     target.mkdir()
-    ready.restore(record, str(target), {}, Progress(None))
+    ready.restore(record, LocalDirectories(str(target), {}), Progress(None))
     assert json.loads((place.folder / "program" / "restored_spec.json").read_text()) == {
         **spec,
         "base_prefix": str(target),
@@ -359,9 +360,9 @@ def test_a_restore_that_is_not_whole(place: Place, ready: WalG, tmp_path: Path) 
     place.misbehave("half")
     (tmp_path / "target").mkdir()
     with pytest.raises(ToolError, match="without global/pg_control"):
-        ready.restore(record, str(tmp_path / "target"), {}, Progress(None))
+        ready.restore(record, LocalDirectories(str(tmp_path / "target"), {}), Progress(None))
     with pytest.raises(CatalogError, match="is not in the repository"):
-        ready.restore(replace(record, id="base_0"), str(tmp_path / "target"), {}, Progress(None))
+        ready.restore(replace(record, id="base_0"), LocalDirectories(str(tmp_path / "target"), {}), Progress(None))
     place.misbehave("backup-fetch")
     with pytest.raises(ToolError, match="cannot be started"):
-        ready.restore(record, str(tmp_path / "target"), {}, Progress(None))
+        ready.restore(record, LocalDirectories(str(tmp_path / "target"), {}), Progress(None))
