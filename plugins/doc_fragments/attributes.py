@@ -29,3 +29,10 @@ attributes:
     description: Returns C(ansible_facts), and never changes anything.
     support: full
 """
+
+    ACTIONGROUP = r"""
+options: {}
+attributes:
+  action_group:
+    description: Groups of C(module_defaults) that this module takes all defaults of.
+"""

@@ -17,8 +17,13 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.repository.several
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.repository
   check_mode:
     support: full
     details: In check mode no object is written.

@@ -18,11 +18,17 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.attributes.facts
   - holdfast.postgres.connection
   - holdfast.postgres.repository.several
   - holdfast.postgres.archiver
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.server
+      - holdfast.postgres.repository
   check_mode:
     support: full
   diff_mode:

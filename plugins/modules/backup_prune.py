@@ -16,9 +16,14 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.repository.several
   - holdfast.postgres.repository.retention
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.repository
   check_mode:
     support: full
   diff_mode:

@@ -17,8 +17,13 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.connection
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.server
   check_mode:
     support: full
   diff_mode:

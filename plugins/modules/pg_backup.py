@@ -21,12 +21,19 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.connection
   - holdfast.postgres.repository.several
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.repository.retention
   - holdfast.postgres.archiver
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.server
+      - holdfast.postgres.repository
+      - holdfast.postgres.engine
   check_mode:
     support: full
     details: Does every read that the run does, and returns what would happen as RV(plan).

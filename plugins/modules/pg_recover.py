@@ -20,10 +20,16 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.repository
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.archiver
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.repository
+      - holdfast.postgres.engine
   check_mode:
     support: full
     details: Does every read that the run does, and returns what would happen as RV(plan).

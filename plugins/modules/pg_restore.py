@@ -23,10 +23,16 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.connection
   - holdfast.postgres.repository
   - holdfast.postgres.repository.encryption
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.server
+      - holdfast.postgres.repository
   check_mode:
     support: full
     details: Does every read that the run does, checksums included, and returns what would happen as RV(plan).

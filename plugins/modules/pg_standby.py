@@ -21,11 +21,18 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.connection
   - holdfast.postgres.repository
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.archiver
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.server
+      - holdfast.postgres.repository
+      - holdfast.postgres.engine
   check_mode:
     support: full
     details: All is looked at, on both servers, and O(ignore:plan) says what would be done.

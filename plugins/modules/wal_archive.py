@@ -19,11 +19,18 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.connection
   - holdfast.postgres.repository.several
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.archiver
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.server
+      - holdfast.postgres.repository
+      - holdfast.postgres.engine
   check_mode:
     support: full
     details: V(state=verified) only says what it would do, as it writes into the log.

@@ -18,8 +18,13 @@ author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
+  - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.repository
 attributes:
+  action_group:
+    support: full
+    membership:
+      - holdfast.postgres.repository
   check_mode:
     support: full
     details: Says what would be removed, and remembers nothing.

@@ -83,7 +83,7 @@ def test_setup_makes_a_role_that_can_back_up_all_and_no_more(hard15: HardData, t
 
 
 def test_backup_prune_and_restore(hard16: HardData, wiped: Wipe, tmp_path: Path) -> None:
-    given = variables(hard16.server, tmp_path, max_age="1h", role_passwords=True)
+    given = variables(hard16.server, tmp_path, backup_max_age="1h", backup_role_passwords=True)
     three_times("backup", given)
     play("backup", {**given, "holdfast_backup_max_age": ""})
     pruned = three_times("prune", {**given, "holdfast_retention": {"keep_last": 1}})
@@ -102,7 +102,7 @@ def test_every_controller(version: str, pg15: Server, tmp_path: Path) -> None:
     pg15.wipe()
     pg15.query("CREATE DATABASE app")
     pg15.psql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS i", "app")
-    given = variables(pg15, tmp_path, databases=["app"], max_age="1h")
+    given = variables(pg15, tmp_path, backup_databases=["app"], backup_max_age="1h")
     assert changes(play("backup", given, bindir=bindir))
     assert not changes(play("backup", given, bindir=bindir))
     pg15.query("DROP DATABASE app")

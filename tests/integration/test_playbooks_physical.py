@@ -89,7 +89,7 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server]) -> No
     looked = play("recover", beside)
     assert changes(planned) == changes(looked) == ["holdfast.postgres.recover : Recover"]
     assert looked.of("holdfast.postgres.pg_recover")[0]["recovery"]["state"] == "promoted"
-    assert planned.of("holdfast.postgres.pg_recover")[0]["plan"] == looked.of("holdfast.postgres.pg_restore")[0]["plan"]
+    assert planned.of("holdfast.postgres.pg_recover")[0]["plan"] == looked.of("holdfast.postgres.pg_recover")[0]["plan"]
 
     # In place, by the time.
     recover = {

@@ -16,7 +16,8 @@ PACKAGE = "ansible_collections.holdfast.postgres.plugins."
 
 #: From the top down. A folder may import what stands on its own line or below it; files beside the folders are on the line of their name.
 LAYERS = (
-    ("modules", "action", "plugin_utils"),
+    ("modules", "action", "lookup", "filter"),
+    ("plugin_utils",),
     ("module", "argspec"),
     ("backup", "archiving", "recovery", "standby", "dumps", "status"),
     ("checks", "engines"),
@@ -26,7 +27,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 #: Arrows that still point up, to be taken away with the next carving. Nothing is added here.
-PENDING = {("recovery", "argspec"), ("repositories", "argspec")}
+PENDING = {("repositories", "argspec")}
 PURE = ("wal", "retention")
 #: What a pure file has no use for.
 OUTSIDE = {"subprocess", "socket", "shutil", "tempfile", "psycopg2", "boto3", "os", "time", "ansible"}

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: role_problems
+author:
+  - holdfast.postgres contributors (@holdfast)
+version_added: 0.1.0
+short_description: Why a role of this collection must not begin
+description:
+  - Looks at the names of the variables that are defined for the host. One that begins with C(holdfast_) and that no role knows is
+    a misspelt one, and would silently have no effect.
+  - Looks at how many hosts the play has, for a role that changes a server.
+  - The roles ask this first. Names of your own are excused by the variable C(holdfast_ignore_variables).
+options:
+  _terms:
+    description: The role's name.
+    required: true
+  hosts:
+    description: V(any) number, V(one) alone, or one unless C(holdfast_many) is true (V(one_unless_many)).
+    type: str
+    choices: [any, one, one_unless_many]
+    default: any
+  confirm:
+    description: Name of the variable that confirms what may be replaced.
+    type: str
+  repository:
+    description: Whether C(holdfast_repository) or C(holdfast_repositories) must be there.
+    type: bool
+    default: false
+  nested:
+    description: Dictionaries of variables for other runs, whose names are looked at too.
+    type: list
+    elements: dict
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Check the variables
+  ansible.builtin.assert:
+    that: problems | length == 0
+    fail_msg: "{{ problems | join(' ') }}"
+  vars:
+    problems: "{{ query('holdfast.postgres.role_problems', 'recover', hosts='one_unless_many') }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: A sentence for each problem.
+  type: list
+  elements: str
+"""
+
+from typing import Any, Optional
+
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.holdfast.postgres.plugins.plugin_utils import hosts as play_hosts
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import known_names, option_names, unknown
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]
+    """role_problems"""
+
+    def run(self, terms: list[str], variables: Optional[dict[str, Any]] = None, **kwargs: Any) -> list[str]:
+        self.set_options(var_options=variables, direct=kwargs)
+        defined = variables or {}
+
+        def value(name: str, default: Any) -> Any:
+            return self._templar.template(defined[name]) if name in defined else default
+
+        names = set(defined)
+        for nested in self.get_option("nested"):
+            names |= set(nested)
+        problems = unknown(names, known_names(), option_names(), value("holdfast_ignore_variables", []) or [])
+        targets = list(value("ansible_play_hosts_all", []))
+        rule = self.get_option("hosts")
+        if rule != "any":
+            many = None if rule == "one" else boolean(value(play_hosts.MANY, False) or False)
+            problems += play_hosts.several(terms[0], targets, many)
+        confirm = self.get_option("confirm")
+        if confirm and not problems:
+            problems += play_hosts.without_host(confirm, value(confirm, []) or [], targets)
+        if self.get_option("repository") and not (
+            value("holdfast_repository", None) or value("holdfast_repositories", None)
+        ):
+            problems.append("Say where backups are kept: holdfast_repository, or several as holdfast_repositories.")
+        return problems

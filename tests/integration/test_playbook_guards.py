@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a play refuses before anything is done, on every controller alike.
+
+The kind: what a user wrote has no effect, or more effect than was meant. Its members: a misspelt variable (encryption that was
+left out, without a word), one of a scheduled run, one in the inventory or as an extra variable; and a play that changes a server
+aimed at an inventory of several (both were restored, both standbys became primaries). CASES 1.18 and 1.19.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.playbooks import CHECKOUT, PlaybookResult, controllers, run_playbook
+
+TWO = "db1,db2,"
+LOCAL = {"ansible_connection": "local", "holdfast_login_unix_socket": "/nowhere"}
+
+
+def play(name: str, given: dict[str, Any], *options: str, **more: Any) -> PlaybookResult:
+    return run_playbook(CHECKOUT / "playbooks" / f"{name}.yml", {**LOCAL, **given}, *options, **more)
+
+
+def refused(run: PlaybookResult) -> str:
+    """It ended at the first look, before any module of ours, and changed nothing. What it said."""
+    assert run.returncode == 2 and not run.changed, run.stdout
+    assert {task.action for task in run.failed} == {"ansible.builtin.assert"}, run.stdout
+    assert not [task for task in run.tasks if task.action.startswith("holdfast.postgres")]
+    return " ".join(task.result["msg"] for task in run.failed)
+
+
+@pytest.mark.parametrize("core", sorted(controllers()))
+def test_a_misspelt_variable(core: str, tmp_path: Path) -> None:
+    given = {
+        "holdfast_repository": {"path": str(tmp_path)},
+        "holdfast_encription": {"method": "aes256", "passphrase": "pss"},
+    }
+    said = refused(play("backup", given, bindir=controllers()[core]))
+    assert "no variable holdfast_encription. Did you mean holdfast_encryption?" in said and "pss" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_variable_of_the_inventory(tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {db1: {holdfast_retension: {keep_last: 2}}}}\n")
+    given = {"holdfast_repository": {"path": str(tmp_path)}}
+    assert "holdfast_retention" in refused(play("prune", given, inventory=str(inventory)))
+    excused = play("prune", {**given, "holdfast_ignore_variables": ["holdfast_retension"]}, inventory=str(inventory))
+    assert excused.returncode == 0, excused.stdout
+
+
+def test_a_misspelt_variable_of_a_scheduled_run(tmp_path: Path) -> None:
+    """It would be found by the first run at night."""
+    given = {"holdfast_schedule_unit_dir": str(tmp_path), "holdfast_schedule_config_dir": str(tmp_path / "c")}
+    runs = [{"name": "full", "variables": {"holdfast_encription": {}}}]
+    assert "holdfast_encryption" in refused(play("schedule", {**given, "holdfast_schedules": runs}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_repository_is_missing() -> None:
+    assert "holdfast_repository, or several" in refused(play("backup", {}))
+
+
+@pytest.mark.parametrize("core", sorted(controllers()))
+def test_two_hosts(core: str, tmp_path: Path) -> None:
+    bindir = controllers()[core]
+    given = {
+        "holdfast_repository": {"path": str(tmp_path)},
+        "holdfast_data_directory": str(tmp_path / "data"),
+        "holdfast_primary_host": "db0",
+    }
+    said = refused(play("recover", given, inventory=TWO, bindir=bindir))
+    assert "2 hosts (db1, db2)" in said and "holdfast_many" in said
+    assert "targets 2 hosts" in refused(play("promote", {**given, "holdfast_many": True}, inventory=TWO, bindir=bindir))
+
+
+@pytest.mark.parametrize("name", ["restore", "standby"])
+def test_two_hosts_of_other_roles(name: str, tmp_path: Path) -> None:
+    given = {
+        "holdfast_repository": {"path": str(tmp_path)},
+        "holdfast_data_directory": "/nowhere",
+        "holdfast_primary_host": "db0",
+    }
+    assert "2 hosts (db1, db2)" in refused(play(name, given, "--check", inventory=TWO))
+    one = play(name, given, "--limit", "db1", inventory=TWO)
+    assert one.failed and one.failed[0].action.startswith("holdfast.postgres"), one.stdout
+
+
+def test_many_hosts_want_to_be_confirmed_each(tmp_path: Path) -> None:
+    given = {
+        "holdfast_repository": {"path": str(tmp_path)},
+        "holdfast_many": True,
+        "holdfast_restore_force": True,
+        "holdfast_restore_confirm": ["shop"],
+    }
+    assert "db1/shop" in refused(play("restore", given, inventory=TWO))
+    named = play("restore", {**given, "holdfast_restore_confirm": ["db1/shop"]}, inventory=TWO)
+    failed = {task.host: task for task in named.failed}
+    assert failed["db1"].action == failed["db2"].action == "holdfast.postgres.pg_restore"
+    assert "needs confirm" in failed["db2"].result["msg"] and "needs confirm" not in failed["db1"].result["msg"]

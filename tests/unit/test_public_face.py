@@ -1,0 +1,224 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names that users write: playbooks, roles, variables and options, each of which can be derived from another.
+
+A role that lacks an option of its module, a default of an action group that one of its modules does not take, and a playbook
+that runs a role of another name have all been there.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import OF_PLAYS, SHARED, known_names
+from tools.role_docs import readme
+
+TOP = Path(__file__).resolve().parent.parent.parent
+ROLES = sorted(path.name for path in (TOP / "roles").iterdir())
+MODULES = sorted(path.stem for path in (TOP / "plugins/modules").glob("*.py"))
+
+# Which modules a role's variables are for.
+USES = {
+    "archive": ["wal_archive"],
+    "audit": ["wal_audit"],
+    "backup": ["pg_backup"],
+    "check": ["backup_check"],
+    "copy": ["backup_copy"],
+    "promote": ["pg_standby"],
+    "prune": ["backup_prune"],
+    "recover": ["pg_recover"],
+    "restore": ["pg_restore"],
+    "restore_point": ["pg_restore_point"],
+    "rotate_credentials": ["azure_sas"],
+    "schedule": [],
+    "setup": ["backup_role"],
+    "standby": ["pg_standby"],
+}
+
+# The role's variable for an option, where it does not follow from the rule.
+RENAMED = {
+    ("archive", "archive_command"): "holdfast_archive_command",
+    ("archive", "archive_timeout"): "holdfast_archive_timeout",
+    ("archive", "timeout"): "holdfast_archive_verify_timeout",
+    ("backup", "backup_id"): "holdfast_backup_id",
+    ("check", "retention"): "holdfast_check_retention",
+    ("rotate_credentials", "repository"): "holdfast_rotate_credentials_repository",
+    ("setup", "name"): "holdfast_setup_role_name",
+    ("setup", "password"): "holdfast_setup_role_password",
+}
+
+# Options of modules that a role has no variable for, and why.
+CLIENT_CERTIFICATES = {"ssl_cert", "ssl_key"}  # connect_params has them: sslcert, sslkey
+ALWAYS = {"progress_file"}  # the action plugin's
+LEFT_OUT: dict[str, set[str]] = {
+    "backup": {"state"},  # a backup is deleted by the module, not by a play that makes them
+    "check": {"server_name"},  # the repository is looked at, not a server's part of it
+    # Whether the standby follows, and building one, is the role standby's.
+    "promote": set(argspec.ARCHIVER)
+    | set(argspec.ENCRYPTION)
+    | set(argspec.REPOSITORY)
+    | {
+        "state", "replication_user", "replication_password", "slot_name", "source", "engine", "compression",
+        "compression_level", "backup_id", "owner", "config_file", "settings", "tablespace_locations", "rewind", "max_rate",
+        "service", "stop_server",
+    },
+    "setup": {"state"},
+}  # fmt: skip
+
+# Variables of a role that are no option of its module: the role acts upon them itself, or hands them to another module.
+OWN: dict[str, set[str]] = {
+    "archive": {
+        "holdfast_retention", "holdfast_service", "holdfast_archive_unit", "holdfast_archive_unit_dir",
+        "holdfast_archive_unit_start", "holdfast_archive_restart", "holdfast_archive_restart_command",
+        "holdfast_archive_prove", "holdfast_archive_backup", "holdfast_archive_backup_max_age",
+    },
+    "backup": {"holdfast_backup_engine"},
+    "recover": {"holdfast_repositories", "holdfast_recover_tier"},
+    "restore": {"holdfast_repositories", "holdfast_restore_tier", "holdfast_restore_point_name"},
+}  # fmt: skip
+
+# A role that reads what another one was told, since it looks after the same thing.
+BORROWED = {
+    "audit": {"holdfast_archive_compression", "holdfast_archive_jobs", "holdfast_archive_streaming"},
+    "restore": {"holdfast_restore_point_name"},
+}
+
+# These call several modules, or none, and have their own words.
+SEVERAL = {"audit", "setup", "schedule"}
+
+
+def options_of_role(role: str) -> dict[str, dict[str, Any]]:
+    spec = yaml.safe_load((TOP / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    assert list(spec) == ["main"]
+    options: dict[str, dict[str, Any]] = spec["main"]["options"]
+    return options
+
+
+class Captured(Exception):
+    """A module's arguments, instead of the module."""
+
+
+def options_of_module(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    module = importlib.import_module(f"ansible_collections.holdfast.postgres.plugins.modules.{name}")
+
+    def capture(*, argument_spec: dict[str, Any], **_more: Any) -> None:
+        raise Captured(argument_spec)
+
+    monkeypatch.setattr(module, "AnsibleModule", capture)
+    with pytest.raises(Captured) as caught:
+        module.main()
+    spec: dict[str, dict[str, Any]] = caught.value.args[0]
+    return spec
+
+
+def documentation(name: str) -> str:
+    text: str = importlib.import_module(f"ansible_collections.holdfast.postgres.plugins.modules.{name}").DOCUMENTATION
+    return text
+
+
+def variable(role: str, option: str) -> str:
+    """The role's variable for its module's option."""
+    return RENAMED.get((role, option)) or f"holdfast_{option if option in SHARED else f'{role}_{option}'}"
+
+
+def test_every_role_has_a_playbook_of_its_name() -> None:
+    playbooks = sorted(path.stem for path in (TOP / "playbooks").glob("*.yml"))
+    assert playbooks == ROLES == sorted(USES)
+    for name in playbooks:
+        (play,) = yaml.safe_load((TOP / "playbooks" / f"{name}.yml").read_text())
+        assert play["roles"] == [{"role": f"holdfast.postgres.{name}"}]
+        assert play["hosts"] == "{{ holdfast_hosts | default('all') }}"
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_playbooks_head_has_its_variables_and_three_calls(name: str) -> None:
+    comment = (TOP / "playbooks" / f"{name}.yml").read_text().partition("\n- name:")[0]
+    order, _, rest = comment.partition("# Variables")
+    variables, _, calls = rest.partition("# To copy:")
+    assert "# 1. " in order and calls.count(f"ansible-playbook -i inventory holdfast.postgres.{name} ") == 3
+    said = re.findall(r"holdfast_[a-z_]+\*?", variables)
+    options = [*options_of_role(name), *(f"holdfast_{word}" for word in OF_PLAYS)]
+    assert all(fnmatch.filter(options, pattern) for pattern in said), variables
+    assert not [name for name in options_of_role(name) if not any(fnmatch.fnmatch(name, one) for one in said)]
+    assert set(re.findall(r"\bholdfast_[a-z_]+", order + calls)) <= known_names()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_readme_of_a_role_has_its_variables(role: str) -> None:
+    assert (TOP / "roles" / role / "README.md").read_text() == readme(role), "run tests/tools/role_docs.py"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_obeys_the_rule(role: str) -> None:
+    shared = {f"holdfast_{name}" for name in SHARED}
+    for name in options_of_role(role):
+        assert name in shared or name.startswith(f"holdfast_{role}_") or name in BORROWED.get(role, set()), name
+        assert not any(
+            other != role and name.startswith(f"holdfast_{other}_") and len(other) > len(role) for other in ROLES
+        ) or name in BORROWED.get(role, set()), f"{name} reads as another role's"
+
+
+def test_every_shared_name_is_some_roles() -> None:
+    options = {name.removeprefix("holdfast_") for role in ROLES for name in options_of_role(role)}
+    assert options >= SHARED - OF_PLAYS
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in SEVERAL])
+def test_a_role_has_every_option_of_its_module(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    takes = options_of_role(role)
+    wanted: dict[str, dict[str, Any]] = {}
+    for module in USES[role]:
+        for option, spec in options_of_module(module, monkeypatch).items():
+            if option not in CLIENT_CERTIFICATES | ALWAYS | LEFT_OUT.get(role, set()):
+                wanted[variable(role, option)] = spec
+    assert set(takes) - OWN.get(role, set()) == set(wanted)
+    for name, spec in wanted.items():
+        assert takes[name]["type"] == spec.get("type", "str"), name
+        assert takes[name].get("elements") == spec.get("elements"), name
+        assert not spec.get("no_log") or takes[name].get("no_log") or spec["type"] == "dict", f"{name} is secret"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_tasks_hand_every_variable_on(role: str) -> None:
+    """An option that argument_specs.yml describes and no task reads has no effect."""
+    text = "".join(
+        path.read_text() for path in (TOP / "roles" / role).rglob("*") if path.is_file() and "meta" not in path.parts
+    )
+    for name in options_of_role(role):
+        assert name in text, name
+
+
+def test_every_module_of_an_action_group_takes_all_of_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = yaml.safe_load((TOP / "meta/runtime.yml").read_text())["action_groups"]
+    defaults = {
+        "server": set(argspec.CONNECTION),
+        "repository": {"repository", "server_name"},
+        "engine": {*argspec.ENCRYPTION, *argspec.ARCHIVER, "engine"},
+    }
+    assert set(groups) == set(defaults)
+    for module in MODULES:
+        options = set(options_of_module(module, monkeypatch))
+        for group, names in defaults.items():
+            if module in groups[group]:
+                assert options >= names, f"{module} lacks defaults of {group}"
+        documented = yaml.safe_load(documentation(module))["attributes"].get("action_group", {}).get("membership", [])
+        assert documented == [f"holdfast.postgres.{group}" for group in groups if module in groups[group]], module
+        assert (module in groups["server"]) == (options >= defaults["server"]), module
+    for role in ROLES:
+        for path in (TOP / "roles" / role / "tasks").glob("*.yml"):
+            for task in yaml.safe_load(path.read_text()):
+                for group, given in task.get("module_defaults", {}).items():
+                    assert set(given) <= defaults[group.rpartition(".")[2]]
+
+
+def test_names_that_roles_make_are_known() -> None:
+    known = known_names()
+    assert {"holdfast_restore", "holdfast_schedule_one", "holdfast_archive_canary", "holdfast_backups"} <= known
