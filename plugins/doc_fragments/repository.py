@@ -35,7 +35,7 @@ endpoint_url:
   description: Where the store is, when it is not the vendor's own.
   type: str
 region:
-  description: Region of the bucket (V(s3)). By default the profile's or the environment's.
+  description: Region of the bucket (V(s3), V(gcs)). By default the profile's or the environment's.
   type: str
 access_key:
   description:

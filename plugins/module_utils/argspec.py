@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
+
 Spec = dict[str, Any]
 
 CONNECTION: Spec = {
@@ -25,47 +27,6 @@ CONNECTION: Spec = {
     "ssl_key": {"type": "path", "no_log": False},
     "connect_params": {"type": "dict", "default": {}},
     "bin_dir": {"type": "path"},
-}
-
-# Every store's options in one: which of them go with which type, repositories/__init__.py checks.
-STORE: Spec = {
-    "type": {"type": "str", "choices": ["file", "s3", "azure", "gcs"], "default": "file"},
-    "path": {"type": "path"},
-    "bucket": {"type": "str"},
-    "container": {"type": "str"},
-    "account": {"type": "str"},
-    "prefix": {"type": "str", "default": ""},
-    "endpoint_url": {"type": "str"},
-    "region": {"type": "str"},
-    "access_key": {"type": "str", "no_log": False},
-    "secret_key": {"type": "str", "no_log": True},
-    "session_token": {"type": "str", "no_log": True},
-    "profile": {"type": "str"},
-    "role_arn": {"type": "str"},
-    "external_id": {"type": "str"},
-    "sts_endpoint_url": {"type": "str"},
-    "addressing_style": {"type": "str", "choices": ["auto", "path", "virtual"], "default": "auto"},
-    "sse": {"type": "str", "choices": ["AES256", "aws:kms"]},
-    "sse_kms_key_id": {"type": "str"},
-    "sse_customer_key": {"type": "str", "no_log": True},
-    "object_lock": {"type": "str", "choices": ["governance", "compliance"]},
-    "object_lock_for": {"type": "str"},
-    "tags": {"type": "dict"},
-    "request_checksum_calculation": {"type": "str", "choices": ["when_supported", "when_required"]},
-    "account_key": {"type": "str", "no_log": True},
-    "connection_string": {"type": "str", "no_log": True},
-    "sas_token": {"type": "str", "no_log": True},
-    "sas_token_file": {"type": "path", "no_log": False},
-    "client_id": {"type": "str"},
-    "credentials": {"type": "dict", "no_log": True},
-    "credentials_file": {"type": "path"},
-    "project": {"type": "str"},
-    "storage_class": {"type": "str"},
-    "ca_file": {"type": "path"},
-    "validate_certs": {"type": "bool", "default": True},
-    "bandwidth_limit": {"type": "int"},
-    "part_size": {"type": "int", "default": 16 * 1024 * 1024},
-    "concurrency": {"type": "int", "default": 4},
 }
 
 RETENTION: Spec = {

@@ -86,7 +86,7 @@ import datetime
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.postgres.plugins.module_utils import argspec, files
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
@@ -94,13 +94,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azu
     check_validity,
     make_sas,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.client import (
     account_of,
     make_client,
     sas,
     sas_expiry,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.preflight import probe
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -184,7 +185,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "repository": {"type": "dict", "required": True, "options": argspec.STORE},
+            "repository": {"type": "dict", "required": True, "options": STORE},
             "path": {"type": "path", "required": True},
             "permissions": {"type": "str", "default": "rwdlc"},
             "valid_for": {"type": "str", "default": "90d"},

@@ -104,14 +104,14 @@ elapsed:
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import bucket as azure
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Arrange, Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Arrange, BucketRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import bucket as gcs
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import bucket as s3
 
 ARRANGE: dict[str, Arrange] = {"s3": s3.arrange, "azure": azure.arrange, "gcs": gcs.arrange}
@@ -138,7 +138,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     transitions = [
         (days(entry["after"], "transitions.after"), entry["storage_class"]) for entry in params["transitions"]
     ]
-    wish = Wish(
+    request = BucketRequest(
         versioning=params["versioning"],
         encryption=params["default_encryption"],
         block_public_access=params["block_public_access"],
@@ -147,7 +147,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         expire_old_versions=days(params["expire_old_versions"], "expire_old_versions"),
         abort_uploads=days(params["abort_uploads"], "abort_uploads"),
     )
-    steps = ARRANGE[options["type"]](options, wish)
+    steps = ARRANGE[options["type"]](options, request)
     if not module.check_mode:
         for step in steps:
             try:
@@ -169,7 +169,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "repository": {"type": "dict", "required": True, "options": argspec.STORE},
+            "repository": {"type": "dict", "required": True, "options": STORE},
             "versioning": {"type": "bool"},
             "default_encryption": {"type": "str", "choices": ["AES256", "aws:kms"]},
             "block_public_access": {"type": "bool", "default": True},

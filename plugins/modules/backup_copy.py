@@ -127,14 +127,14 @@ elapsed:
 from typing import Any, Union
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun, Moved, PrefixRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import MIB
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import MIB
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -176,8 +176,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "source": {"type": "dict", "required": True, "options": argspec.STORE},
-            "target": {"type": "dict", "required": True, "options": argspec.STORE},
+            "source": {"type": "dict", "required": True, "options": STORE},
+            "target": {"type": "dict", "required": True, "options": STORE},
             "what": {"type": "str", "choices": ["backups", "prefix"], "default": "backups"},
             "server_name": {"type": "str", "default": "main"},
             "target_server_name": {"type": "str"},

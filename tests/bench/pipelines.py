@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 
 from bench.common import MIB, Bench, Row, Size, Times, table
 from bench.place import AWS, BUCKET, Place

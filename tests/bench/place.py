@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any
 
 import boto3
-from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from botocore.config import Config
 from lab.stores import CephServer, S3Server
 

@@ -19,7 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo, Repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import ObjectRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.transfer import ObjectRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 #: called with bytes that have been copied

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import MIB, ObjectRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import MIB
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.transfer import ObjectRepository
 
 MEMORY = 256 * MIB
 

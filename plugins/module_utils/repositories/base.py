@@ -9,9 +9,9 @@ Keys are relative paths with ``/``. What is written becomes visible only when it
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO, Optional
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Optional
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,29 @@ class Finding:
 
     level: str
     words: str
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """What describes a store of one kind: its options as an argument specification, those without which there is no store, and by
+    which names the keys of Kubernetes secrets mean an option."""
+
+    spec: Mapping[str, Mapping[str, Any]]
+    required: tuple[str, ...]
+    credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+#: what every object store has
+MOVING: Mapping[str, Mapping[str, Any]] = {
+    "prefix": {"type": "str", "default": ""},
+    "endpoint_url": {"type": "str"},
+    "storage_class": {"type": "str"},
+    "ca_file": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True},
+    "bandwidth_limit": {"type": "int"},
+    "part_size": {"type": "int", "default": 16 * 1024 * 1024},
+    "concurrency": {"type": "int", "default": 4},
+}
 
 
 class Sink(abc.ABC):

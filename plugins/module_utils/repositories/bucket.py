@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 
 @dataclass(frozen=True)
-class Wish:
+class BucketRequest:
     """How a bucket should be. None leaves a setting as it is. Durations are days."""
 
     versioning: Optional[bool]
@@ -31,4 +31,4 @@ class Step:
     do: Callable[[], object]
 
 
-Arrange = Callable[[Mapping[str, Any], Wish], list[Step]]
+Arrange = Callable[[Mapping[str, Any], BucketRequest], list[Step]]

@@ -8,79 +8,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import store as azure
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import client as azure
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import Azure
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import store as gcs
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
-    MIB,
-    ObjectRepository,
-    Store,
-    Transfer,
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import client as gcs
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.store import Gcs
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import (
+    STORE,
+    STORES,
+    is_given,
+    shown,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import store as s3
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import client as s3
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.store import S3
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import MIB, Store, Transfer
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.transfer import ObjectRepository
 
 _Store = tuple[Callable[[Mapping[str, Any], Transfer], Store], Callable[[Mapping[str, Any]], str]]
 _STORES: Mapping[str, _Store] = {
-    "s3": (s3.S3, s3.describe),
-    "azure": (azure.Azure, azure.describe),
-    "gcs": (gcs.Gcs, gcs.describe),
-}
-_NEEDED = {"file": ("path",), "s3": ("bucket",), "azure": ("container",), "gcs": ("bucket",)}
-_MOVING = {
-    "prefix",
-    "endpoint_url",
-    "storage_class",
-    "ca_file",
-    "validate_certs",
-    "bandwidth_limit",
-    "part_size",
-    "concurrency",
-}
-_OWN = {
-    "file": {"path"},
-    "s3": {
-        "bucket", "region", "access_key", "secret_key", "session_token", "profile", "role_arn", "external_id",
-        "sts_endpoint_url", "addressing_style", "sse", "sse_kms_key_id", "sse_customer_key", "object_lock",
-        "object_lock_for", "tags", "request_checksum_calculation",
-    } | _MOVING,
-    "azure": {"container", "account", "account_key", "connection_string", "sas_token", "sas_token_file", "client_id", "tags"} | _MOVING,
-    "gcs": {"bucket", "credentials_file", "project"} | _MOVING,
-}  # fmt: skip
-
-
-# What the keys of Kubernetes secrets for backups are called, by CloudNativePG, Velero, the AWS and Azure guides.
-_SECRETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "s3": {
-        "access_key": ("AWS_ACCESS_KEY_ID", "ACCESS_KEY_ID", "aws_access_key_id", "accessKey"),
-        "secret_key": (
-            "AWS_SECRET_ACCESS_KEY",
-            "ACCESS_SECRET_KEY",
-            "SECRET_ACCESS_KEY",
-            "aws_secret_access_key",
-            "secretKey",
-        ),
-        "session_token": ("AWS_SESSION_TOKEN", "ACCESS_SESSION_TOKEN"),
-        "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
-        "endpoint_url": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
-    },
-    "azure": {
-        "account": ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME", "azurestorageaccountname"),
-        "account_key": ("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "azurestorageaccountkey"),
-        "sas_token": ("AZURE_STORAGE_SAS_TOKEN",),
-        "connection_string": ("AZURE_STORAGE_CONNECTION_STRING", "AZURE_CONNECTION_STRING"),
-    },
-    "gcs": {"credentials_file": ("GOOGLE_APPLICATION_CREDENTIALS",), "project": ("GOOGLE_CLOUD_PROJECT",)},
-    "file": {},
+    "s3": (S3, s3.describe),
+    "azure": (Azure, azure.describe),
+    "gcs": (Gcs, gcs.describe),
 }
 
 
 def _with_secret(options: Mapping[str, Any], option: str) -> Mapping[str, Any]:
     """The options with what the ``credentials`` dictionary says. Raises BadOption for a name that is not known."""
     given = options.get("credentials") or {}
-    known = {name: field for field, names in _SECRETS[options["type"]].items() for name in names}
+    known = {name: field for field, names in STORES[options["type"]].credentials.items() for name in names}
     strange = [name for name in given if name not in known]
     if strange:
         raise BadOption(
@@ -101,18 +58,15 @@ def check_store(options: Mapping[str, Any], option: str = "repository") -> Mappi
     """The options, made whole. Raises BadOption: they do not describe a store, or have what is another store's."""
     options = _with_secret(options, option)
     kind = options["type"]
-    for name in _NEEDED[kind]:
+    for name in STORES[kind].required:
         if not options.get(name):
             raise BadOption(f"{option}.{name}", options.get(name), f"is missing for type {kind}", "Name it.")
-    for name, spec in STORE.items():
-        strange = options.get(name) not in (None, spec.get("default")) and name not in _OWN[kind] | {
-            "type",
-            "credentials",
-        }
-        if strange:
-            value = "(hidden)" if spec.get("no_log") else options[name]
-            kinds = " or ".join(other for other in _OWN if name in _OWN[other])
-            raise BadOption(f"{option}.{name}", value, f"does not go with type {kind}", f"It is of type {kinds}.")
+    for name in STORE:
+        if is_given(options, name) and name not in STORES[kind].spec and name not in ("type", "credentials"):
+            kinds = " or ".join(other for other, store in STORES.items() if name in store.spec)
+            raise BadOption(
+                f"{option}.{name}", shown(options, name), f"does not go with type {kind}", f"It is of type {kinds}."
+            )
     if kind == "file":
         return options
     if options["part_size"] < 5 * MIB:

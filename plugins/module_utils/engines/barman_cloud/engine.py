@@ -40,7 +40,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ToolError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import completed
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.client import completed
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as

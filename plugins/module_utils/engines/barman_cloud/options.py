@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import refuse_untaken
 
 Store = Mapping[str, Any]
 
@@ -55,6 +56,19 @@ _EXTRA: Mapping[str, tuple[str, Sequence[str], str]] = {
     "min_chunk_size": ("--min-chunk-size", ("s3", "azure"), "backup"),
 }
 _OWN = ("wal_compression", "backup_compression")
+_COMMON = {"prefix", "endpoint_url", "ca_file", "bandwidth_limit"}
+#: The options that are translated here, and those that are none of its business: the parts that this collection sends itself, and
+#: where buckets are made. Any other is refused.
+TAKEN: Mapping[str, set[str]] = {
+    "s3": _COMMON
+    | {"bucket", "region", "access_key", "secret_key", "session_token", "profile", "addressing_style", "tags"}
+    | {"sse", "sse_kms_key_id", "request_checksum_calculation", "part_size", "concurrency"},
+    "azure": _COMMON
+    | {"container", "account", "account_key", "connection_string", "sas_token", "sas_token_file", "client_id", "tags"}
+    | {"part_size", "concurrency"},
+    "gcs": (_COMMON - {"bandwidth_limit"})
+    | {"bucket", "credentials_file", "project", "region", "part_size", "concurrency"},
+}
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,7 @@ def _refuse(options: RepositoryEngineOptions, store: Store) -> None:
             "repository.validate_certs", False, "cannot be had: barman-cloud always checks",
             "Name the CA's file by repository.ca_file.",
         )  # fmt: skip
+    refuse_untaken(store, TAKEN[kind], "barman-cloud")
     prefix = str(store.get("prefix") or "")
     if re.search(r"[?#;]", prefix):
         raise BadOption(

@@ -50,10 +50,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import store as azure
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import store as gcs
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import client as azure
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import client as gcs
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import store as s3
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import client as s3
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, may
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import refuse_untaken
 
 Version = tuple[int, ...]
 #: name and value; a name may come twice
@@ -26,6 +27,29 @@ SECRETS = ("s3-key", "s3-key-secret", "s3-token", "s3-sse-customer-key", "azure-
 _TAGS, _CUSTOMER_KEY, _ADDRESSES, _AZURE_IDENTITY = (2, 48), (2, 52), (2, 53), (2, 58)
 
 
+_COMMON = {"prefix", "endpoint_url", "ca_file", "validate_certs", "part_size"}
+#: The options that are translated here, and those that are none of its business: how many parts go at once (it has processes), how
+#: boto3 sums up, and where buckets are made. Any other is refused.
+TAKEN: Mapping[str, set[str]] = {
+    "file": {"path"},
+    "s3": _COMMON
+    | {"bucket", "region", "access_key", "secret_key", "session_token", "addressing_style", "tags"}
+    | {"sse", "sse_kms_key_id", "sse_customer_key", "concurrency", "request_checksum_calculation"},
+    "azure": _COMMON
+    | {
+        "container",
+        "account",
+        "account_key",
+        "connection_string",
+        "sas_token",
+        "sas_token_file",
+        "tags",
+        "concurrency",
+    },
+    "gcs": _COMMON | {"bucket", "credentials_file", "tags", "concurrency", "project", "region"},
+}
+
+
 def store_settings(store: Mapping[str, Any], version: Version) -> Settings:
     """The settings of one repository, without ``repoN-`` before their names. ``store`` are the options made whole: with
     secrets out of their files.
@@ -33,7 +57,9 @@ def store_settings(store: Mapping[str, Any], version: Version) -> Settings:
     Raises:
         BadOption: something that this version of pgBackRest cannot do.
     """
-    return _KINDS[store["type"]](store, version)
+    found = _KINDS[store["type"]](store, version)
+    refuse_untaken(store, TAKEN[store["type"]], "pgBackRest")
+    return found
 
 
 def place(store: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import refuse_untaken
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
 FOLDER = "wal-g"  # below the server's own: no backup's id, and no folder of another engine
@@ -53,8 +54,10 @@ def settings(
     """
     if options.jobs < 1:
         raise BadOption("jobs", options.jobs, "is not a number of processes", "Use 1 or more.")
+    there = _STORES[store["type"]](store, place(options.server_name))
+    refuse_untaken(store, TAKEN[store["type"]], "WAL-G")
     found = {
-        **_STORES[store["type"]](store, place(options.server_name)),
+        **there,
         **_encryption(options.encryption or {}, secret),
         **_compression(options),
         # Else a segment that is there already would be replaced, whatever is in it.
@@ -87,6 +90,29 @@ def settings(
 def public_key_alone(armored: str) -> bool:
     """Whether a key file has only public keys: with these WAL-G can write, and never read."""
     return "-----BEGIN PGP PRIVATE KEY BLOCK-----" not in armored
+
+
+_COMMON = {"prefix", "bandwidth_limit", "part_size", "concurrency"}
+#: The options that are translated here, and those that are none of its business: how many parts go at once (jobs say that), how
+#: boto3 sums up, and where buckets are made. Any other is refused.
+TAKEN: Mapping[str, set[str]] = {
+    "file": {"path"},
+    "s3": _COMMON
+    | {"bucket", "region", "endpoint_url", "addressing_style", "access_key", "secret_key", "session_token", "profile"}
+    | {"role_arn", "sse", "sse_kms_key_id", "storage_class", "ca_file", "request_checksum_calculation"},
+    "azure": _COMMON
+    | {
+        "container",
+        "account",
+        "account_key",
+        "connection_string",
+        "sas_token",
+        "sas_token_file",
+        "client_id",
+        "endpoint_url",
+    },
+    "gcs": _COMMON | {"bucket", "credentials_file", "project", "region"},
+}
 
 
 def _compression(options: RepositoryEngineOptions) -> dict[str, str]:

@@ -10,30 +10,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.client import (
     account_of,
-    explain,
     has_key,
     make_client,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Step, Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.errors import explain
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import BucketRequest, Step
 
 DELEGATED = 7 * 86400  # seconds that what an identity signs is valid at most
 
 
-def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
+def arrange(options: Mapping[str, Any], request: BucketRequest) -> list[Step]:
     """The steps that make the container as wished; none when it is so already.
 
     Raises:
-        BadOption: the wish is for what belongs to the storage account, which the blob service does not set.
+        BadOption: the request is for what belongs to the storage account, which the blob service does not set.
         RepositoryError: the store refuses to tell.
     """
     for name, value in (
-        ("versioning", wish.versioning),
-        ("default_encryption", wish.encryption),
-        ("transitions", wish.transitions),
-        ("expire_old_versions", wish.expire_old_versions),
-        ("object_lock", wish.object_lock),
+        ("versioning", request.versioning),
+        ("default_encryption", request.encryption),
+        ("transitions", request.transitions),
+        ("expire_old_versions", request.expire_old_versions),
+        ("object_lock", request.object_lock),
     ):
         if value:
             raise BadOption(
@@ -44,7 +44,7 @@ def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
     client = make_client(options, 1)
     try:
         exists = client.exists()
-        public = exists and wish.block_public_access and client.get_container_properties().public_access
+        public = exists and request.block_public_access and client.get_container_properties().public_access
     except Exception as exc:
         raise explain("look at the container", exc, options) from exc
     steps = [] if exists else [Step(f"make the container {options['container']}", client.create_container)]

@@ -9,18 +9,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Step, Wish
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.store import explain, make_client
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import BucketRequest, Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.client import make_client
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.errors import explain
 
 
-def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
+def arrange(options: Mapping[str, Any], request: BucketRequest) -> list[Step]:
     """The steps that make the bucket as wished; none when it is so already.
 
     Raises:
-        BadOption: the wish is for what Google Cloud Storage does not have.
+        BadOption: the request is for what Google Cloud Storage does not have.
         RepositoryError: the store refuses to tell.
     """
-    for name, value in (("default_encryption", wish.encryption), ("object_lock", wish.object_lock)):
+    for name, value in (("default_encryption", request.encryption), ("object_lock", request.object_lock)):
         if value:
             raise BadOption(
                 name,
@@ -40,24 +41,24 @@ def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
         steps.append(
             Step(f"make the bucket {options['bucket']}", lambda: bucket.create(location=options.get("region") or "US"))
         )
-    rules = _rules(wish)
+    rules = _rules(request)
     now = [dict(rule) for rule in bucket.lifecycle_rules]
     missing = [rule for rule in rules if rule not in now]
     patched = []
-    if wish.versioning is not None and bool(bucket.versioning_enabled) != wish.versioning:
-        patched.append(f"{'keep' if wish.versioning else 'no longer keep'} versions")
+    if request.versioning is not None and bool(bucket.versioning_enabled) != request.versioning:
+        patched.append(f"{'keep' if request.versioning else 'no longer keep'} versions")
     if missing:
         patched.append(f"{len(missing)} lifecycle rules")
-    if wish.block_public_access and bucket.iam_configuration.public_access_prevention != "enforced":
+    if request.block_public_access and bucket.iam_configuration.public_access_prevention != "enforced":
         patched.append("block public access")
     if patched:
 
         def patch() -> None:
-            if wish.versioning is not None:
-                bucket.versioning_enabled = wish.versioning
+            if request.versioning is not None:
+                bucket.versioning_enabled = request.versioning
             if missing:
                 bucket.lifecycle_rules = [*now, *missing]
-            if wish.block_public_access:
+            if request.block_public_access:
                 bucket.iam_configuration.public_access_prevention = "enforced"
             bucket.patch()
 
@@ -65,14 +66,16 @@ def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
     return steps
 
 
-def _rules(wish: Wish) -> list[dict[str, Any]]:
+def _rules(request: BucketRequest) -> list[dict[str, Any]]:
     rules: list[dict[str, Any]] = [
         {"action": {"type": "SetStorageClass", "storageClass": kind}, "condition": {"age": days}}
-        for days, kind in wish.transitions
+        for days, kind in request.transitions
     ]
-    if wish.expire_old_versions:
-        condition = {"daysSinceNoncurrentTime": wish.expire_old_versions}
+    if request.expire_old_versions:
+        condition = {"daysSinceNoncurrentTime": request.expire_old_versions}
         rules.append({"action": {"type": "Delete"}, "condition": condition})
-    if wish.abort_uploads:
-        rules.append({"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": wish.abort_uploads}})
+    if request.abort_uploads:
+        rules.append(
+            {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": request.abort_uploads}}
+        )
     return rules

@@ -10,26 +10,23 @@ Parts of one object go up one after another: a resumable upload is a sequence. R
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
-    BadOption,
     HoldfastError,
     ObjectLocked,
     ObjectMissing,
     RepositoryError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding, ObjectInfo
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.objects import (
-    ShortRead,
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.client import describe, make_client
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.errors import explain, transient
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.network import transport
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
     Store,
     Transfer,
     Upload,
-    ca_file,
-    missing_library,
-    transport,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -187,12 +184,7 @@ class Gcs(Store):
         return found
 
     def transient(self, exc: Exception) -> bool:
-        from google.api_core import exceptions
-        from requests.exceptions import ConnectionError as Broken, RequestException, SSLError
-
-        if isinstance(exc, (SSLError, exceptions.ClientError)) and not isinstance(exc, exceptions.TooManyRequests):
-            return False
-        return isinstance(exc, (exceptions.GoogleAPICallError, Broken, RequestException, ShortRead, ConnectionError))
+        return transient(exc)
 
     def explain(self, doing: str, exc: Exception) -> HoldfastError:
         return explain(doing, exc)
@@ -223,73 +215,3 @@ class _Resumable(Upload):
 
     def abort(self) -> None:
         self._writer.terminate()
-
-
-def describe(options: Mapping[str, Any]) -> str:
-    """What messages call the store."""
-    endpoint = options.get("endpoint_url")
-    return f"gs://{options['bucket']}" + (f" at {endpoint}" if endpoint else "")
-
-
-def make_client(options: Mapping[str, Any]) -> Any:
-    """A client for the options' credentials.
-
-    Raises:
-        BadOption: the credentials' file is no good.
-        RepositoryError: the library is missing, or there are no credentials.
-    """
-    try:
-        import google.auth.exceptions
-        from google.cloud import storage
-    except ImportError as exc:
-        missing_library("google-cloud-storage", "gcs", exc)
-    endpoint = options.get("endpoint_url")
-    given: dict[str, Any] = {"client_options": {"api_endpoint": endpoint}} if endpoint else {}
-    path = options.get("credentials_file")
-    try:
-        if path:
-            client = storage.Client.from_service_account_json(path, project=options.get("project"), **given)
-        elif (endpoint or os.environ.get("STORAGE_EMULATOR_HOST", "")).startswith("http://"):
-            # Nobody gives a token to what is not encrypted: an emulator.
-            from google.auth.credentials import AnonymousCredentials
-
-            client = storage.Client(
-                project=options.get("project") or "none", credentials=AnonymousCredentials(), **given
-            )
-        else:
-            client = storage.Client(project=options.get("project"), **given)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as exc:  # any JSON may be in the file
-        words = getattr(exc, "strerror", None) or f"{type(exc).__name__}: {exc}"
-        raise BadOption(
-            "repository.credentials_file",
-            path,
-            f"cannot be used ({words})",
-            "Name a service account's key file (JSON).",
-        ) from exc
-    except google.auth.exceptions.DefaultCredentialsError as exc:
-        raise RepositoryError(
-            "There are no credentials for Google Cloud Storage: give repository.credentials_file, or run where there is a "
-            f"workload identity. ({' '.join(str(exc).split())})"
-        ) from exc
-    trusted = ca_file(options)
-    if trusted or not options.get("validate_certs", True):
-        client._http.verify = trusted or False
-    return client
-
-
-def explain(doing: str, exc: Exception) -> HoldfastError:
-    """What the library raised, in words for the user."""
-    exc = getattr(exc, "cause", None) or exc  # of a RetryError: what went wrong each time
-    said, kind = " ".join(str(exc).split()), type(exc).__name__
-    advice = {
-        "Unauthorized": "Check the credentials, and this host's clock.",
-        "Forbidden": "The service account may not do that there: it needs roles/storage.objectAdmin on the bucket.",
-        "NotFound": "Create the bucket, or let the role holdfast.postgres.setup do so; or check repository.bucket.",
-        "TooManyRequests": "The store asks to go slower: lower repository.concurrency, or set repository.bandwidth_limit.",
-        "RefreshError": "The credentials cannot be renewed: is the key still there, and the clock right?",
-        "SSLError": "Nobody here trusts the store's certificate: name the CA's file by repository.ca_file.",
-        "ConnectionError": "Nothing answers there: check repository.endpoint_url, the network, and the proxy (HTTPS_PROXY).",
-    }.get(kind, "What was there before is as it was.")
-    if kind == "Forbidden" and doing.startswith("delete"):
-        return ObjectLocked(f"Cannot {doing}: {said}.")
-    return RepositoryError(f"Cannot {doing}: {kind}: {said}. {advice}")

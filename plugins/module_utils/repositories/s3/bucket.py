@@ -9,25 +9,21 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import RepositoryError
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import lifecycle
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Step, Wish
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.store import (
-    code_of,
-    describe,
-    explain,
-    make_client,
-)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import BucketRequest, Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import lifecycle
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.client import describe, make_client
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.errors import code_of, explain
 
 # What stores answer to a rule with sizes who know none.
 _NO_SIZES = ("MalformedXML", "NotImplemented", "InvalidRequest", "InvalidArgument")
 _BLOCK = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
-def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
+def arrange(options: Mapping[str, Any], request: BucketRequest) -> list[Step]:
     """The steps that make the bucket as wished; none when it is so already.
 
     Raises:
-        RepositoryError: the store refuses to tell, or the wish cannot be met any more.
+        RepositoryError: the store refuses to tell, or the request cannot be met any more.
     """
     client, bucket = make_client(options, 1), options["bucket"]
 
@@ -47,30 +43,30 @@ def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
         exists = code_of(exc) not in ("404", "NoSuchBucket")
         if exists:
             raise explain(f"look at {describe(options)}", exc, options, describe(options)) from exc
-    steps = [] if exists else [Step(f"make the bucket {bucket}", lambda: _make(client, options, wish))]
-    if wish.object_lock and exists and not ask("get_object_lock_configuration"):
+    steps = [] if exists else [Step(f"make the bucket {bucket}", lambda: _make(client, options, request))]
+    if request.object_lock and exists and not ask("get_object_lock_configuration"):
         raise RepositoryError(
             f"{describe(options)} was made without object lock, which most stores cannot add. Make another bucket with it, and "
             "move the backups there by holdfast.postgres.backup_copy."
         )
     versioned = exists and ask("get_bucket_versioning").get("Status") == "Enabled"
-    if wish.versioning is not None and wish.versioning != versioned and not (wish.object_lock and not exists):
-        status = {"Status": "Enabled" if wish.versioning else "Suspended"}
-        if wish.versioning or exists:
-            words = f"{'keep' if wish.versioning else 'no longer keep'} versions in {bucket}"
+    if request.versioning is not None and request.versioning != versioned and not (request.object_lock and not exists):
+        status = {"Status": "Enabled" if request.versioning else "Suspended"}
+        if request.versioning or exists:
+            words = f"{'keep' if request.versioning else 'no longer keep'} versions in {bucket}"
             steps.append(
                 Step(words, lambda: client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=status))
             )
-    if wish.encryption and _encryption(ask("get_bucket_encryption") if exists else {}) != wish.encryption:
-        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": wish.encryption}}
+    if request.encryption and _encryption(ask("get_bucket_encryption") if exists else {}) != request.encryption:
+        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": request.encryption}}
         config = {"Rules": [rule]}
         steps.append(
             Step(
-                f"encrypt {bucket} by default with {wish.encryption}",
+                f"encrypt {bucket} by default with {request.encryption}",
                 lambda: client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=config),
             )
         )
-    if wish.block_public_access:
+    if request.block_public_access:
         now = (ask("get_public_access_block") if exists else {}).get("PublicAccessBlockConfiguration", {})
         if not all(now.get(name) for name in _BLOCK):
             block = dict.fromkeys(_BLOCK, True)
@@ -82,21 +78,21 @@ def arrange(options: Mapping[str, Any], wish: Wish) -> list[Step]:
             )
     rules = (ask("get_bucket_lifecycle_configuration") if exists else {}).get("Rules", [])
     others = [rule for rule in rules if rule.get("ID") not in lifecycle.names(options["prefix"])]
-    own = lifecycle.rules(options["prefix"], wish)
+    own = lifecycle.rules(options["prefix"], request)
     if lifecycle.plain(own) != lifecycle.plain([rule for rule in rules if rule not in others]):
         steps.append(
             Step(
-                f"lifecycle rules of {bucket}: {'; '.join(lifecycle.words(wish)) or 'none of ours'}",
+                f"lifecycle rules of {bucket}: {'; '.join(lifecycle.words(request)) or 'none of ours'}",
                 lambda: _put_rules(client, bucket, others, own),
             )
         )
     return steps
 
 
-def _make(client: Any, options: Mapping[str, Any], wish: Wish) -> None:
+def _make(client: Any, options: Mapping[str, Any], request: BucketRequest) -> None:
     region = client.meta.region_name
     where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region != "us-east-1" else {}
-    lock = {"ObjectLockEnabledForBucket": True} if wish.object_lock else {}
+    lock = {"ObjectLockEnabledForBucket": True} if request.object_lock else {}
     client.create_bucket(Bucket=options["bucket"], **where, **lock)
 
 

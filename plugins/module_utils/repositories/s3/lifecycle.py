@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Wish
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.store import prefix_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import BucketRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.inspect import prefix_of
 
 # Objects up to this many bytes stay in the class that they were written into: manifests, instructions and the index are
 # read again and again, and there is nothing to be saved with small ones.
@@ -27,24 +27,24 @@ def names(prefix: str) -> tuple[str, str]:
     return f"holdfast-{where}", f"holdfast_classes-{where}"
 
 
-def rules(prefix: str, wish: Wish) -> list[Rule]:
+def rules(prefix: str, request: BucketRequest) -> list[Rule]:
     """Our rules for a prefix; none where nothing is wished."""
     below = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     going, moving = names(prefix)
     goes: Rule = {}
-    if wish.expire_old_versions:
-        goes["NoncurrentVersionExpiration"] = {"NoncurrentDays": wish.expire_old_versions}
-    if wish.abort_uploads:
-        goes["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": wish.abort_uploads}
+    if request.expire_old_versions:
+        goes["NoncurrentVersionExpiration"] = {"NoncurrentDays": request.expire_old_versions}
+    if request.abort_uploads:
+        goes["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": request.abort_uploads}
     made = [{"ID": going, "Filter": {"Prefix": below}, "Status": "Enabled", **goes}] if goes else []
-    if wish.transitions:
+    if request.transitions:
         size = {"ObjectSizeGreaterThan": SMALL}
         made.append(
             {
                 "ID": moving,
                 "Filter": {"And": {"Prefix": below, **size}} if below else size,
                 "Status": "Enabled",
-                "Transitions": [{"Days": days, "StorageClass": kind} for days, kind in wish.transitions],
+                "Transitions": [{"Days": days, "StorageClass": kind} for days, kind in request.transitions],
             }
         )
     return made
@@ -68,10 +68,12 @@ def plain(found: Sequence[Mapping[str, Any]]) -> list[Rule]:
     return sorted(shown, key=lambda rule: str(rule["ID"]))
 
 
-def words(wish: Wish) -> list[str]:
+def words(request: BucketRequest) -> list[str]:
     """What the rules do."""
-    said = [f"to {kind} after {days} days" for days, kind in wish.transitions]
-    said += [f"old versions expire after {wish.expire_old_versions} days"] if wish.expire_old_versions else []
+    said = [f"to {kind} after {days} days" for days, kind in request.transitions]
+    said += [f"old versions expire after {request.expire_old_versions} days"] if request.expire_old_versions else []
     return said + (
-        [f"uploads that nobody finished are dropped after {wish.abort_uploads} days"] if wish.abort_uploads else []
+        [f"uploads that nobody finished are dropped after {request.abort_uploads} days"]
+        if request.abort_uploads
+        else []
     )

@@ -1,35 +1,27 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Object stores: what they have in common. Parts go up and come down side by side, in bounded memory.
-
-Each store's own file (s3, azure, gcs) implements ``Store`` by its vendor's library, and ``ObjectRepository`` does the rest.
-"""
+"""A repository in an object store. Parts go up and come down side by side, in bounded memory."""
 
 from __future__ import annotations
 
-import abc
 import contextlib
 import ctypes
-import email.utils
 import fcntl
 import io
 import itertools
 import os
 import random
-import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, NoReturn, Optional, TypeVar, cast
+from dataclasses import replace
+from typing import BinaryIO, Optional, TypeVar, cast
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
-from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
-    BadOption,
     HoldfastError,
     ObjectMissing,
     RepositoryError,
@@ -40,115 +32,19 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
     Repository,
     Sink,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
+    MIB,
+    ShortRead,
+    Store,
+    Transfer,
+    Upload,
+)
 
-MIB = 1024 * 1024
 ATTEMPTS = 4  # for one part, each waiting longer than the one before
-GROWTH = 1000  # parts, after which they get larger: S3 takes 10,000 of them for one object
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ is there only from Python 3.10 on
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """How objects move. Memory is bounded by ``part_size`` (bytes) times ``concurrency`` + 2, for each object being written or
-    read; of an object of more than 1000 parts, each further 1000 are larger by one ``part_size``."""
-
-    part_size: int
-    concurrency: int
-    #: bytes per second, up or down; None: as fast as it goes
-    bandwidth: Optional[int] = None
-
-    def size_of(self, number: int) -> int:
-        """Bytes of the part ``number``, counted from 0."""
-        return self.part_size * (1 + number // GROWTH)
-
-
-class Upload(abc.ABC):
-    """An object that goes up in parts. Its methods raise what the vendor's library does."""
-
-    @abc.abstractmethod
-    def part(self, number: int, data: bytes) -> None:
-        """Send one part, counted from 0; called from several threads at once."""
-
-    @abc.abstractmethod
-    def complete(self) -> None:
-        """Make the object visible."""
-
-    @abc.abstractmethod
-    def abort(self) -> None:
-        """Forget the parts."""
-
-
-class Store(abc.ABC):
-    """One bucket or container. Keys are full. Methods raise what the vendor's library does; ``explain`` puts it in words."""
-
-    #: what messages call it
-    description: str
-    #: whether parts may be sent side by side, in any order
-    parallel = True
-
-    @abc.abstractmethod
-    def put(self, key: str, data: bytes, lasting: bool) -> None:
-        """Write a small object."""
-
-    @abc.abstractmethod
-    def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
-        """Write a small object if its tag still is ``tag`` (None: if it is not there). Returns whether it was."""
-
-    @abc.abstractmethod
-    def delete_if(self, key: str, tag: str) -> bool:
-        """Delete an object if its tag still is ``tag``. Returns whether it was."""
-
-    @abc.abstractmethod
-    def begin(self, key: str, lasting: bool) -> Upload:
-        """Begin an object in parts."""
-
-    @abc.abstractmethod
-    def get(self, key: str, start: int, size: int, tag: Optional[str]) -> bytes:
-        """So many bytes of an object from ``start`` on, if its tag is ``tag``."""
-
-    @abc.abstractmethod
-    def head(self, key: str) -> Optional[ObjectInfo]:
-        """What is known of an object; None when there is none."""
-
-    @abc.abstractmethod
-    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Every object whose key begins with ``prefix``, in order."""
-
-    @abc.abstractmethod
-    def unfinished(self, prefix: str) -> Sequence[str]:
-        """The keys of what was begun below ``prefix`` and never finished."""
-
-    @abc.abstractmethod
-    def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; those that are gone are no error. Raises ObjectLocked, naming those that may not be deleted."""
-
-    @abc.abstractmethod
-    def forget_unfinished(self, prefix: str) -> int:
-        """Abort what was begun below ``prefix`` and never finished. Returns how many."""
-
-    def copy_from(self, source: Store, source_key: str, key: str, size: int) -> bool:
-        """Copy within the store, without the data coming here. Returns whether it can be done."""
-        return False
-
-    def locked_until(self, key: str) -> Optional[str]:
-        """Until when an object may not be deleted (ISO 8601)."""
-        return None
-
-    @abc.abstractmethod
-    def inspect(self, retention: int) -> Sequence[Finding]:
-        """As ``Repository.inspect``. What the credentials may not ask is left out."""
-
-    @abc.abstractmethod
-    def transient(self, exc: Exception) -> bool:
-        """Whether another attempt may succeed."""
-
-    @abc.abstractmethod
-    def explain(self, doing: str, exc: Exception) -> HoldfastError:
-        """What the library raised while ``doing``, in words for the user."""
 
 
 class ObjectRepository(Repository):
@@ -330,30 +226,6 @@ def _give_parts_back() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, MIB)
 
 
-def skew(date: Optional[str]) -> list[Finding]:
-    """How far this host's clock is from the store's, by the ``Date`` of its answer."""
-    if not date:
-        return []
-    there = email.utils.parsedate_to_datetime(date)
-    off = (utcnow() - there).total_seconds()
-    if abs(off) < 60:
-        return [Finding("fine", "the clocks agree")]
-    level = "error" if abs(off) > 300 else "warning"
-    words = f"this host's clock is {format_duration(abs(off))} {'ahead of' if off > 0 else 'behind'} the store's"
-    return [Finding(level, f"{words}: set it (chrony, timedatectl); stores refuse requests from 15 minutes on")]
-
-
-def transport(endpoint: str) -> Finding:
-    """Whether what goes to the store is encrypted on its way."""
-    if endpoint.startswith("https://"):
-        return Finding("fine", "what goes there is encrypted on its way (TLS)")
-    return Finding("warning", f"what goes to {endpoint} is not encrypted on its way: use https, or encrypt the backups")
-
-
-class ShortRead(Exception):
-    """Less came than was asked for: a connection that broke off. Worth another attempt."""
-
-
 class ObjectSink(Sink):
     """An object that goes up in parts while more comes; a small one at once."""
 
@@ -504,32 +376,3 @@ def _ranges(size: int, part: int) -> Iterator[tuple[int, int]]:
     """Starts and sizes that make up an object."""
     for start in range(0, size, part):
         yield start, min(part, size - start)
-
-
-def ca_file(options: Mapping[str, Any]) -> Optional[str]:
-    """The file of the authorities that the store's certificate is checked by; None: the system's.
-
-    Raises:
-        BadOption: it cannot be read, or has no certificate.
-    """
-    path: Optional[str] = options.get("ca_file")
-    if path:
-        try:
-            ssl.create_default_context(cafile=path)
-        except OSError as exc:  # ssl.SSLError is one
-            raise BadOption(
-                "repository.ca_file", path, f"cannot be used ({exc})", "Name a file of certificates in PEM."
-            ) from exc
-    return path
-
-
-def missing_library(package: str, store: str, cause: ImportError) -> NoReturn:
-    """Raise RepositoryError: the store's library is not there."""
-    import platform
-    import sys
-
-    raise RepositoryError(
-        f"A repository of type {store} needs the Python package {package}, which {sys.executable} on {platform.node()} does not "
-        f"have ({cause}). That is where this module runs: the host of the play, or with delegate_to that one. Install it there "
-        f"({sys.executable} -m pip install {package}), or name an interpreter that has it by ansible_python_interpreter."
-    ) from cause

@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import lifecycle
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import BucketRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import lifecycle
 
-NOTHING = Wish(None, None, None, False, (), None, None)
-ALL = Wish(None, None, None, False, ((30, "STANDARD_IA"), (90, "GLACIER")), 7, 3)
+NOTHING = BucketRequest(None, None, None, False, (), None, None)
+ALL = BucketRequest(None, None, None, False, ((30, "STANDARD_IA"), (90, "GLACIER")), 7, 3)
 GOES = {
     "NoncurrentVersionExpiration": {"NoncurrentDays": 7},
     "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 3},
@@ -21,7 +21,7 @@ SIZE = {"ObjectSizeGreaterThan": 1024 * 1024}
 
 
 @pytest.mark.parametrize(
-    ("prefix", "wish", "expected"),
+    ("prefix", "wanted", "expected"),
     [
         ("", NOTHING, []),
         (
@@ -47,8 +47,8 @@ SIZE = {"ObjectSizeGreaterThan": 1024 * 1024}
         ),
     ],
 )
-def test_rules(prefix: str, wish: Wish, expected: list[dict[str, Any]]) -> None:
-    assert lifecycle.rules(prefix, wish) == expected
+def test_rules(prefix: str, wanted: BucketRequest, expected: list[dict[str, Any]]) -> None:
+    assert lifecycle.rules(prefix, wanted) == expected
     assert [rule["ID"] for rule in expected] in ([], list(lifecycle.names(prefix)))
 
 
