@@ -224,6 +224,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import lock
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look as listing_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
@@ -265,7 +266,9 @@ def look(
 ) -> None:
     """Add a repository's backups to those that were ``found``, by id. Raises HoldfastError."""
     shelf.repository.check(write=False)
-    for record in shelf.records(tier.problems, tier.leftovers):
+    listing = listing_of(shelf)
+    tier.problems, tier.leftovers = listing.problems, listing.leftovers
+    for record in listing.records:
         tier.count += 1
         tier.total_size += record.size
         if record.verified_at:

@@ -95,6 +95,7 @@ elapsed:
   type: float
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,6 +103,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, plan_prune, prune
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
@@ -128,10 +130,9 @@ def prune_one(shelf: Shelf, policy: Policy, module: AnsibleModule, warnings: lis
     with shelf.lock("a prune", warnings) as lock:
         if not module.check_mode:
             lock.acquire(module.params["lock_wait"])
-        decisions = plan_prune(shelf, policy, warnings)
-        leftovers: list[str] = []
-        for _record in shelf.records([], leftovers):
-            pass
+        listing = look(shelf)
+        decisions = plan_prune(listing, policy, warnings)
+        leftovers: Sequence[str] = listing.leftovers
         gone = [asdict(decision) for decision in decisions if not decision.keep]
         if not module.check_mode:
             gone = prune(shelf, decisions, warnings)

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-import json
+import datetime
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, stopped
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import key
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
@@ -22,37 +26,71 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
 
 
-def candidate(record: Record) -> Candidate:
-    """A record as retention sees it."""
+def candidate(record: Record, doubt: Optional[str] = None) -> Candidate:
+    """A record as retention sees it. ``doubt``: what was found wrong with it."""
     return Candidate(
         record.id,
         parse_time(record.stopped_at, "stopped_at"),
-        record.verified_at is not None,
+        record.verified_at is not None and doubt is None,
         record.pinned,
         record.parent,
-        group=scope_group(record.engine, record.scope),
+        group=key(record),
+        kind=record.kind,
+        size=record.size,
+        doubt=None if doubt is None else f"damaged: {doubt}",
     )
 
 
-def scope_group(engine: str, scope: dict[str, Any]) -> str:
-    """What can stand in for each other: a backup of one database never takes the place of another one's."""
-    ordered = {name: sorted(value) if isinstance(value, list) else value for name, value in scope.items()}
-    return json.dumps([engine, ordered], sort_keys=True)
+def in_sequence(records: Sequence[Record], now: datetime.datetime) -> dict[str, datetime.datetime]:
+    """When each ended, by id, in an order that the server's own positions confirm: where a clock says that an earlier one is later,
+    it was wrong. Times from the future stay, as those who read them know what to think of them."""
+    found: dict[str, datetime.datetime] = {}
+    last: Optional[datetime.datetime] = None
+    for record in reversed(in_order(records)):
+        moment = stopped(record)
+        if moment <= now and last is not None and moment >= last:
+            moment = last - datetime.timedelta(microseconds=1)
+        found[record.id] = moment
+        last = moment if moment <= now else last
+    return found
 
 
-def plan_prune(shelf: Shelf, policy: Policy, warnings: list[str], own: Optional[Candidate] = None) -> list[Decision]:
+def plan_prune(
+    listing: Listing, policy: Policy, warnings: list[str], own: Optional[Candidate] = None
+) -> list[Decision]:
     """What retention would do; ``own`` is the backup that this run makes, or made just now: then only those of its scope are
     looked at, since what holds for them need not hold for others. Damaged manifests only warn: what can't be read is
-    never deleted."""
-    candidates = [candidate(record) for record in shelf.records(warnings) if own is None or record.id != own.id]
-    candidates += [own] if own else []
-    known = {item.id for item in candidates}
-    if own:
-        candidates = [item for item in candidates if item.group == own.group]
+    never deleted.
+
+    Before anything goes, all that stays is looked at: what lacks an artifact displaces nothing. Raises RepositoryError.
+    """
+    warnings.extend(message for message in listing.problems if message not in warnings)
+    records = {record.id: record for record in listing.records if own is None or record.id != own.id}
+    known = {*records, *([own.id] if own else [])}
     warnings.extend(
         f"retention.pins names {pin!r}, which is no backup here." for pin in policy.pins if pin not in known
     )
-    return decide(candidates, policy, utcnow())
+    if own:
+        records = {name: record for name, record in records.items() if key(record) == own.group}
+    now, presence = utcnow(), Presence(listing.shelf)
+    moments = in_sequence(list(records.values()), now)
+    while True:
+        damaged = presence.look([])
+        candidates = [
+            replace(candidate(record, damaged.get(record.id)), stopped_at=moments[record.id])
+            for record in records.values()
+        ]
+        decisions = decide([*candidates, *([own] if own else [])], policy, now)
+        stays = [records[item.id] for item in decisions if item.keep and item.id in records]
+        new = [record for record in stays if not presence.knows(record.id)]
+        if len(stays) == len(records) or not new:
+            break
+        presence.look(new)
+    warnings.extend(
+        f"The backup {name} in {listing.shelf.repository.description} is damaged: {wrong}. It displaces no other one."
+        for name, wrong in presence.look([]).items()
+    )
+    return decisions
 
 
 def prune(shelf: Shelf, decisions: list[Decision], warnings: list[str]) -> list[dict[str, Any]]:
@@ -85,14 +123,18 @@ def clean(shelf: Shelf, leftovers: Sequence[str], warnings: list[str]) -> list[s
 
 
 def delete_one(shelf: Shelf, backup_id: str, check: bool) -> bool:
-    """Delete one backup. Returns whether there was one.
+    """Delete one backup, or what an interrupted run left of one. Returns whether there was one.
 
     Raises:
         CatalogError: it is pinned, or another backup needs it.
     """
     record = shelf.read(backup_id)
     if record is None:
-        return False
+        if not shelf.has_folder(backup_id):
+            return False
+        if not check:
+            shelf.remove(backup_id)
+        return True
     if record.pinned:
         raise CatalogError(
             f"The backup {backup_id} is pinned. Unpin it first (pg_backup with its id and pinned: false)."

@@ -18,13 +18,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune imp
     clean,
     plan_prune,
     prune,
-    scope_group,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import Tier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing, look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import key_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import Folder, Plan, StreamEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
@@ -260,7 +260,7 @@ class BackupRun:
             f"keep it as {tier.shelf.name}/{backup_id} in {tier.repository.description}, verified" for tier in due
         ]
         if check:
-            group = scope_group(engine.name, plan.scope)
+            group = key_of(engine.name, self._encryption.describe(), plan.scope)
             own = Candidate(backup_id, utcnow(), True, bool(self._wish.pinned), engine.parent, new=True, group=group)
             self._each(due, lambda tier: self._plan_prune(tier, own))
             return
@@ -416,7 +416,7 @@ class BackupRun:
     def _plan_prune(self, tier: Tier, own: Candidate) -> None:
         if not tier.policy.buckets and not tier.policy.limits:
             return
-        tier.decisions = plan_prune(tier.shelf, tier.policy, self.outcome.warnings, own)
+        tier.decisions = plan_prune(tier.listing, tier.policy, self.outcome.warnings, own)
         self.outcome.plan += [
             f"delete {decision.id}{self._in(tier)}: {'; '.join(decision.reasons)}"
             for decision in tier.decisions

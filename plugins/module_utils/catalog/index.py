@@ -41,6 +41,8 @@ Found = Union[bytes, ObjectUnreadable, CatalogError, None]
 _LARGEST_PACKED = 64 * bounded.MIB
 #: bytes of a manifest that the index takes, and that it has of each on average at most
 _LARGEST_ROW = bounded.MIB
+#: bytes of an index, unpacked, where only its ids are wanted
+_LARGEST_INDEX = 1024 * bounded.MIB
 
 
 def read_one(repository: Repository, server: str, backup_id: str) -> Found:
@@ -60,6 +62,15 @@ def read_all(repository: Repository, server: str, name: re.Pattern[str]) -> Iter
     return heapq.merge(
         sorted(known.items()), _fetch(repository, server, sorted(rest), there), key=lambda entry: entry[0]
     )
+
+
+def indexed(repository: Repository, server: str) -> set[str]:
+    """The ids of all backups that were there when the index was written. Raises RepositoryError."""
+    found: set[str] = set()
+    with contextlib.suppress(ValueError, TypeError):
+        for row in bounded.gunzip_lines(_read(repository, server), _LARGEST_ROW, _LARGEST_INDEX):
+            found.add(str(bounded.loads(row, 2)[0])[:128])
+    return found
 
 
 def refresh(repository: Repository, server: str, name: re.Pattern[str]) -> None:

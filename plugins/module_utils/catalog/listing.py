@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.leftovers import sort_out
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 
@@ -14,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 @dataclass
 class Listing:
     """What a look found: the backups, oldest id first; manifests that cannot be used, in complete sentences; folders that
-    interrupted runs left."""
+    interrupted runs left, and may go."""
 
     shelf: Shelf
     records: list[Record] = field(default_factory=list)
@@ -25,5 +26,10 @@ class Listing:
 def look(shelf: Shelf) -> Listing:
     """Raises RepositoryError: the store cannot be read."""
     listing = Listing(shelf)
-    listing.records = list(shelf.records(listing.problems, listing.leftovers))
+    folders: list[str] = []
+    listing.records = list(shelf.records(listing.problems, folders))
+    if folders:
+        found = sort_out(shelf, folders)
+        listing.leftovers += found.ids
+        listing.problems += found.problems
     return listing

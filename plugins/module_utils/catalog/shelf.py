@@ -105,6 +105,12 @@ class Shelf:
             except CatalogError as exc:
                 problems.append(str(exc))
 
+    def has_folder(self, backup_id: str) -> bool:
+        """Whether there is anything of a backup that has no manifest, and nothing that is not ours."""
+        prefix = f"{self.name}/{backup_id}"
+        there = next(iter(self.repository.list(prefix)), None) or self.repository.unfinished(prefix)
+        return bool(there) and self._ours(backup_id)
+
     def _ours(self, folder: str) -> bool:
         """Whether a folder without a manifest has nothing but what an interrupted run of ours leaves. Others keep things here
         too (Barman's base and wals, WAL-G, people), and those must never be taken for rubbish."""

@@ -18,7 +18,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import for
 @dataclass(frozen=True)
 class Candidate:
     """A backup, as far as retention cares. ``new``: this very run makes it. ``group``: only backups of one group can stand in
-    for each other; another group's are never displaced."""
+    for each other; another group's are never displaced. ``size``: bytes (None: unknown), compared among one ``kind``. ``doubt``: why
+    it counts as not verified, where that is more than that it was not."""
 
     id: str
     stopped_at: datetime.datetime
@@ -27,6 +28,9 @@ class Candidate:
     parent: Optional[str] = None
     new: bool = False
     group: str = ""
+    kind: str = ""
+    size: Optional[int] = None
+    doubt: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,12 @@ def _judge_group(
         # When the clock was set back, it looks old; a run that deleted its own work would be absurd.
         if backup.new and not keeps[backup.id]:
             keeps[backup.id].append("made by this run")
+    shrunk = shrunk_from(good)
+    if shrunk is not None:
+        new, before = shrunk
+        keeps[before.id].append(
+            f"{new.id}, made by this run, has {new.size} bytes and this one {before.size}: so much less never displaces it at once"
+        )
     for position, backup in enumerate(good[: policy.min_keep], 1):
         if not keeps[backup.id]:
             keeps[backup.id].append(f"min_keep {policy.min_keep}: number {position} of the verified, from the newest")
@@ -114,7 +124,21 @@ def _judge_group(
             keeps[backup.id].append(f"{_doubt(backup)}, but nothing newer is")
 
 
+def shrunk_from(good: Sequence[Candidate]) -> Optional[tuple[Candidate, Candidate]]:
+    """The backup that this run made, and the one of its kind before it, if it is less than half as large: rows or tables may be
+    gone. ``good`` are those of one group, newest first."""
+    new = next((backup for backup in good if backup.new), None)
+    if new is None or new.size is None:
+        return None
+    before = next((backup for backup in good if not backup.new and backup.kind == new.kind), None)
+    if before is None or before.size is None or before.size <= 2 * new.size:
+        return None
+    return new, before
+
+
 def _doubt(backup: Candidate) -> str:
+    if backup.doubt:
+        return backup.doubt
     return "what it needs is missing or not verified" if backup.verified else "not verified"
 
 

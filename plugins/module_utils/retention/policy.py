@@ -13,13 +13,17 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.durations import
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
 _KEEP_COUNTS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
+_CALENDAR = ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
+#: seconds: a calendar alone would let this morning's backup go for tonight's, and with it what was dropped in between
+FLOOR = 48 * 3600
 _LEAST = {**dict.fromkeys(_KEEP_COUNTS, 0), "min_keep": 0, "count": 1}
 
 
 @dataclass(frozen=True)
 class Policy:
     """Either ``keep_*``: a backup stays when any of them wants it; or the guides' rule, ``count`` and ``max_age``: it
-    goes when either is exceeded. ``keep_within`` and ``max_age`` are seconds. Nothing set keeps everything.
+    goes when either is exceeded. ``keep_within`` and ``max_age`` are seconds. Nothing set keeps everything. A rule of the calendar
+    (daily, weekly, monthly, yearly) comes with a ``keep_within`` of two days, unless one is given.
 
     A ``keep_*`` of 0 is not set, as in restic: who turns each of them off means to keep all, not to lose all.
     """
@@ -47,6 +51,8 @@ class Policy:
         for name in ("keep_within", "max_age"):
             if name in values:
                 values[name] = parse_duration(values[name], f"retention.{name}")
+        if values.keys() & set(_CALENDAR):
+            values.setdefault("keep_within", FLOOR)
         values["pins"] = tuple(values.get("pins") or ())
         policy = cls(**values)
         if policy.buckets and policy.limits:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
+from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
@@ -42,14 +43,15 @@ def _rules(
     for name, limit in (("keep_within", policy.keep_within), ("max_age", policy.max_age)):
         if limit is not None:
             yield _age(name, limit, moments, now)
-    for name, wanted, period in (
-        ("keep_daily", policy.keep_daily, datetime.date.isoformat),
-        ("keep_weekly", policy.keep_weekly, _week),
-        ("keep_monthly", policy.keep_monthly, _month),
-        ("keep_yearly", policy.keep_yearly, _year),
+    for name, wanted, period, spacing in (
+        ("keep_daily", policy.keep_daily, datetime.date.isoformat, datetime.timedelta(hours=20)),
+        ("keep_weekly", policy.keep_weekly, _week, datetime.timedelta(days=6, hours=12)),
+        ("keep_monthly", policy.keep_monthly, _month, datetime.timedelta(days=27)),
+        ("keep_yearly", policy.keep_yearly, _year, datetime.timedelta(days=360)),
     ):
         if wanted is not None:
-            yield _periods(name, wanted, map(period, (moment.astimezone(zone).date() for moment in moments)))
+            periods = map(period, (moment.astimezone(zone).date() for moment in moments))
+            yield _periods(name, wanted, periods, moments, spacing)
 
 
 def _week(day: datetime.date) -> str:
@@ -82,12 +84,24 @@ def _age(name: str, limit: int, moments: Moments, now: datetime.datetime) -> Ite
     yield from repeat((False, f"older than {name} {format_duration(limit)}"))
 
 
-def _periods(name: str, wanted: int, periods: Iterable[str]) -> Iterator[Verdict]:
-    """The newest of each period that has a backup stays; periods without one do not count, as in restic."""
+def _periods(
+    name: str, wanted: int, periods: Iterable[str], moments: Moments, spacing: datetime.timedelta
+) -> Iterator[Verdict]:
+    """The newest of each period that has a backup stays; periods without one do not count, as in restic.
+
+    One that is ``spacing`` or more older than the next newer one is of another night, whatever the calendar says: a change of
+    summer time moves a nightly backup over the end of a day. It stays with its period, and is not counted.
+    """
     seen: set[str] = set()
-    for period in periods:
+    newer: Optional[datetime.datetime] = None
+    for period, moment in zip(periods, moments):
+        far = newer is not None and newer - moment >= spacing
+        newer = moment
         if period in seen:
-            yield False, f"not the newest of {period} ({name})"
+            words = (
+                f"of {period} too, and {format_duration(spacing.total_seconds())} or more from the next" if far else ""
+            )
+            yield far, f"{words} ({name})" if far else f"not the newest of {period} ({name})"
         elif len(seen) < wanted:
             seen.add(period)
             yield True, f"the newest of {period} ({name} {len(seen)} of {wanted})"

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import FLOOR, Policy
 
 # What Ansible hands over for `retention: {}`
 NOTHING_GIVEN: dict[str, Any] = {
@@ -31,7 +31,7 @@ def test_durations_become_seconds() -> None:
 
 
 def test_zero_turns_a_rule_off() -> None:
-    assert Policy.from_option({"keep_last": 0, "keep_daily": 7}) == Policy(keep_daily=7)
+    assert Policy.from_option({"keep_last": 0, "keep_daily": 7}) == Policy(keep_daily=7, keep_within=FLOOR)
     assert Policy.from_option({"keep_last": 0, "count": 7}) == Policy(count=7)
 
 

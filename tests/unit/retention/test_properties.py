@@ -114,16 +114,22 @@ def test_proven_backups_without_chains_stay_by_the_letter_of_the_rules(case: Cas
         wanted &= set(ids) if policy.max_age is None else younger(policy.max_age)
     elif policy.buckets:
         wanted = set(ids[: policy.keep_last or 0]) | (younger(policy.keep_within) if policy.keep_within else set())
-        for number, pattern in (
-            (policy.keep_daily, "%Y-%m-%d"),
-            (policy.keep_weekly, "%G-W%V"),
-            (policy.keep_monthly, "%Y-%m"),
-            (policy.keep_yearly, "%Y"),
+        for number, pattern, spacing in (
+            (policy.keep_daily, "%Y-%m-%d", datetime.timedelta(hours=20)),
+            (policy.keep_weekly, "%G-W%V", datetime.timedelta(days=6, hours=12)),
+            (policy.keep_monthly, "%Y-%m", datetime.timedelta(days=27)),
+            (policy.keep_yearly, "%Y", datetime.timedelta(days=360)),
         ):
             newest: dict[str, str] = {}
             for backup in reversed(ordered):
                 newest[backup.stopped_at.strftime(pattern)] = backup.id
-            wanted |= {newest[period] for period in sorted(newest, reverse=True)[: number or 0]}
+            chosen = sorted(newest, reverse=True)[: number or 0]
+            wanted |= {newest[period] for period in chosen}
+            wanted |= {
+                older.id
+                for newer, older in zip(ordered, ordered[1:])
+                if older.stopped_at.strftime(pattern) in chosen and newer.stopped_at - older.stopped_at >= spacing
+            }
     else:
         wanted = set(ids)
     wanted |= set(ids[: policy.min_keep])
