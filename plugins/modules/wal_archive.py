@@ -194,6 +194,15 @@ waiting:
   returned: success
   type: list
   elements: str
+members:
+  description: Patroni's members that wait for a restart. Each archives nothing when it becomes the leader before that.
+  returned: success
+  type: list
+  elements: str
+patroni:
+  description: Whether Patroni manages the server.
+  returned: success
+  type: bool
 settings:
   description: Settings that differ, each with C(before) and C(after).
   returned: when O(state) is V(present) or V(absent)
@@ -238,6 +247,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup import (
     Outcome,
     Wanted,
+    check_members,
     prove,
     set_up,
     take_down,
@@ -252,6 +262,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which im
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import running_command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import identify
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni, recognise
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import waiting_for_restart
@@ -287,14 +298,23 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             outcome.plan = ["make a restore point, switch the segment, and wait for it in the archive"]
             outcome.waiting = waiting_for_restart(connection)
             outcome.restart_required = bool(outcome.waiting)
-            if not module.check_mode:
+            if patroni is not None:
+                check_members(connection, patroni)
+            if patroni is not None and identify(connection).in_recovery:
+                outcome.plan = [
+                    f"nothing here: the leader proves that segments arrive, and {host.data_directory} is a replica's"
+                ]
+            elif not module.check_mode:
                 result["canary"] = asdict(prove(connection, archiver, params["timeout"], space))
         warnings.extend(outcome.warnings)
         result.update(archiver.describe())
         if archiver.by_command and params["archive_command"]:
             result["archive_command"] = params["archive_command"]
         result["restore_command"] = archiver.wal.restore_command()
-    result.update({name: getattr(outcome, name) for name in ("changed", "plan", "restart_required", "waiting")})
+        result["patroni"] = patroni is not None
+    result.update(
+        {name: getattr(outcome, name) for name in ("changed", "plan", "restart_required", "waiting", "members")}
+    )
     if params["state"] != "verified":
         result["settings"] = outcome.settings
     if module._diff:

@@ -226,6 +226,48 @@ def test_archiving_goes_through_its_configuration(cluster: list[Member]) -> None
     assert not ok(run_module("wal_archive", options))["changed"]
 
 
+def test_another_cluster_is_never_written_to(cluster: list[Member], server_factory: Callable[..., Any]) -> None:
+    """Kind: writing to whoever answers. A patroni.url of a cluster on the same host that is not this server's: another system identifier,
+    or a Patroni that answers for a server that its members do not know. Nothing is changed in either."""
+    leader, _replica = cluster
+    other = server_factory(15)
+    (other.data / "patroni.dynamic.json").write_text("{}")
+    shutil.chown(other.data / "patroni.dynamic.json", other.data.owner())
+    before = leader.says("config")
+    options = {**other.login(), "bin_dir": str(other.bindir), "repository": {"path": str(directory(leader, "others"))}}
+    for state in ("present", "absent", "verified"):
+        refused = run_module("wal_archive", {**options, "patroni": leader.rest_options, "state": state}).msg
+        assert "another cluster's" in refused and "patroni.url" in refused
+    assert leader.says("config") == before
+    assert "archive_command" not in (other.data / "postgresql.auto.conf").read_text()
+
+
+def test_every_member_is_to_archive_before_it_is_called_proven(cluster: list[Member]) -> None:
+    """Kind: one member proven, all promised. The replica still waits for its restart: a switchover would end archiving. And its slots are
+    Patroni's: streaming is refused, as a slot of ours is dropped at the next restart."""
+    leader, replica = cluster
+    options = {
+        **leader.login(),
+        "repository": {"path": str(directory(leader, "backups"))},
+        "patroni": leader.rest_options,
+    }
+    leader.control("edit-config", "lab", "--force", "-s", "postgresql.parameters.max_prepared_transactions=7")
+    wait_for(lambda: replica.query("SELECT count(*) FROM pg_settings WHERE pending_restart") == [(1,)], "no change")
+    leader.control("restart", "lab", "one", "--force")
+    wait_for(lambda: leader.query("SELECT pg_is_in_recovery()") == [(False,)], "no leader")
+    wait_for(lambda: "two" in str([m for m in leader.says("cluster")["members"] if m.get("pending_restart")]), "unseen")
+    said = ok(run_module("wal_archive", options))
+    assert said["members"] == ["two"] and said["restart_required"] and said["patroni"]
+    assert "two" in run_module("wal_archive", {**options, "state": "verified"}).msg
+    # On the replica's own host the files are prepared, and nothing is asked of it that only a leader can do.
+    own = {**options, **replica.login(), "patroni": replica.rest_options}
+    assert not ok(run_module("wal_archive", own))["changed"]
+    leader.control("restart", "lab", "two", "--force")
+    wait_for(lambda: not ok(run_module("wal_archive", options))["restart_required"], "it waits for ever")
+    wait_for(lambda: not run_module("wal_archive", {**own, "state": "verified"}).failed, "the replica is not proven")
+    assert "streaming: false" in run_module("wal_archive", {**options, "streaming": True}).msg
+
+
 def test_its_standbys_are_its_own(cluster: list[Member]) -> None:
     leader, replica = cluster
     options = {

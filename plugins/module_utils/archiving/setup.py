@@ -50,6 +50,8 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     restart_required: bool = False
     waiting: list[str] = field(default_factory=list)
+    #: Patroni's members that wait for a restart
+    members: list[str] = field(default_factory=list)
     settings: dict[str, dict[str, Optional[str]]] = field(default_factory=dict)
 
 
@@ -68,7 +70,17 @@ def set_up(
         HoldfastError: the server cannot be set up so, or archives already elsewhere.
     """
     outcome = Outcome()
-    archiver.refuse(connection)
+    # A replica of Patroni's has the configuration for the day when it leads; its WAL and the repository are the leader's.
+    replica = patroni is not None and facts.identify(connection).in_recovery
+    if patroni is not None:
+        patroni.check_same(connection)
+        if not archiver.by_command:
+            raise ServerError(
+                "Patroni drops slots that are not its own at each restart and switchover, and WAL that nobody fetched goes with them. Archive by "
+                "archive_command there (streaming: false): Patroni carries it to every member, and the leader always archives."
+            )
+    if not replica:
+        archiver.refuse(connection)
     command = ""
     if archiver.by_command:
         command = wanted.archive_command or archiver.wal.archive_command()
@@ -87,8 +99,9 @@ def set_up(
     steps = before() + archiver.configure(check)
     with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
         # What prepares the repository may need the configuration that check mode did not write.
-        steps += archiver.prepare(check)
-    steps += archiver.join(connection, check, any(change.restart for change in changes))
+        steps += [] if replica else archiver.prepare(check)
+    if not replica:
+        steps += archiver.join(connection, check, any(change.restart for change in changes))
     outcome.plan += [step.words for step in steps]
     return finish(connection, changes, bool(steps), outcome, check, patroni)
 
@@ -96,6 +109,8 @@ def set_up(
 def take_down(connection: Connection, archiver: Archiver, check: bool, patroni: Optional[Patroni] = None) -> Outcome:
     """Let the server archive no more, unless ``check``. The archive stays as it is. Raises HoldfastError."""
     outcome = Outcome()
+    if patroni is not None:
+        patroni.check_same(connection)
     changes = differences(connection, archiver.settings_without(connection))
     steps = archiver.leave(connection, check)
     outcome.plan += [step.words for step in steps]
@@ -124,8 +139,27 @@ def finish(
             apply(connection, changes)
         time.sleep(0.1)  # the reload is done by signals
     outcome.waiting = sorted({*waiting_for_restart(connection), *(item.name for item in changes if item.restart)})
-    outcome.restart_required = bool(outcome.waiting)
+    if patroni is not None:
+        outcome.members = patroni.waiting()
+        if outcome.members:
+            outcome.warnings.append(_members_message(outcome.members))
+    outcome.restart_required = bool(outcome.waiting or outcome.members)
     return outcome
+
+
+def _members_message(members: list[str]) -> str:
+    return (
+        f"The settings take effect on the members {', '.join(members)} with their next restart: until then, each of them archives nothing when "
+        "it becomes the leader. `patronictl restart CLUSTER --pending` restarts them, one after another."
+    )
+
+
+def check_members(connection: Connection, patroni: Patroni) -> None:
+    """Raises ServerError: it is another cluster, or a member waits for a restart, so after a switchover nothing would be archived."""
+    patroni.check_same(connection)
+    members = patroni.waiting()
+    if members:
+        raise ServerError(_members_message(members))
 
 
 def _words(change: Change) -> str:

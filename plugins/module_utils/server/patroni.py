@@ -66,13 +66,49 @@ class Patroni:
         """The cluster's dynamic configuration. Raises ServerError."""
         return self._ask("GET", "/config")
 
+    def members(self) -> list[dict[str, Any]]:
+        """The cluster's members: ``name``, ``role``, ``state``, ``host``, ``port``, and ``pending_restart`` where one waits for it. Raises
+        ServerError."""
+        found = self._ask("GET", "/cluster").get("members")
+        return [member for member in found if isinstance(member, dict)] if isinstance(found, list) else []
+
+    def waiting(self) -> list[str]:
+        """The names of the members whose servers wait for a restart: each can be the next leader. Raises ServerError."""
+        return sorted(str(member.get("name")) for member in self.members() if member.get("pending_restart"))
+
+    def check_same(self, connection: Connection) -> None:
+        """Whether the server that we are connected to is a member of this cluster: several clusters run on one host, and each answers
+        at its own port.
+
+        Raises:
+            ServerError: it is not, or it cannot be told.
+        """
+        status = self.status()
+        identity = facts.identify(connection)
+        theirs, ours = str(status.get("database_system_identifier") or ""), str(identity.system_id or "")
+        scope = str((status.get("patroni") or {}).get("scope") or "")
+        named = facts.setting(connection, "cluster_name") or ""
+        port = facts.setting(connection, "port") or ""
+        differs = []
+        if not theirs or theirs != ours:
+            differs.append(f"system identifier {theirs or 'unknown'}, this server {ours or 'unknown'}")
+        if scope and named and scope != named:
+            differs.append(f"scope {scope!r}, this server's cluster_name {named!r}")
+        if not differs and port not in {str(member.get("port")) for member in self.members()}:
+            differs.append(f"no member at port {port}, where this server listens")
+        if differs:
+            raise ServerError(
+                f"Patroni at {self.url} is another cluster's than this server's: it has {'; '.join(differs)}. Nothing was changed. Name the "
+                "REST API of this server's own Patroni by patroni.url (restapi.connect_address in its configuration)."
+            )
+
     def change(self, patch: Mapping[str, Any]) -> None:
         """Change the dynamic configuration; None takes something out. Raises ServerError."""
         self._ask("PATCH", "/config", patch)
 
     def apply(self, connection: Connection, changes: Sequence[Change], timeout: float = 60) -> None:
         """Change settings of all members, and wait until this one's server has them, or waits for a restart. What ALTER SYSTEM
-        said of them before would go before Patroni's, and is taken away.
+        said of them before would take precedence over Patroni's, and is taken away.
 
         Raises:
             ServerError: Patroni refused, or this member did not take them.
