@@ -42,9 +42,10 @@ class Seen(Generic[T]):
 class ServerLog:
     """A log that is being written, read on from where it ended before. Its messages have to be in English (lc_messages = C)."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, begin: Optional[int] = None) -> None:
+        """``begin``: the byte from which on it is read; None: its present end."""
         self.path = path
-        self._read = os.path.getsize(path) if os.path.exists(path) else 0
+        self._read = begin if begin is not None else os.path.getsize(path) if os.path.exists(path) else 0
         self._rest = ""
 
     def fatal(self) -> Optional[str]:

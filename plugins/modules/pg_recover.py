@@ -234,7 +234,7 @@ def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """A whole server, to a moment."""
     params = module.params
     progress = Progress(None if module.check_mode else params["progress_file"])
-    wanted = recovery_options.wish(params)
+    wanted = recovery_options.request(params)
     with contextlib.ExitStack() as stack:
         space = stack.enter_context(workspace())
         secrets = Secrets(params["encryption"] or {}, space)
@@ -246,23 +246,23 @@ def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             source = recovery_options.source(params, secrets, config_dir)
             run = RecoverRun(source, wanted, space, progress)
             try:
-                outcome = run.run(module.check_mode)
+                recovered = run.run(module.check_mode)
             finally:
-                warnings.extend(run.outcome.warnings)
+                warnings.extend(run.result.warnings)
         finally:
             secrets.close()
             progress.finish()
-    result: dict[str, Any] = {"changed": outcome.changed, "plan": outcome.plan}
-    if outcome.record:
-        result["backup"] = outcome.record.to_dict()
+    result: dict[str, Any] = {"changed": recovered.changed, "plan": recovered.plan}
+    if recovered.record:
+        result["backup"] = recovered.record.to_dict()
     result["recovery"] = {
-        **(asdict(outcome.landing) if outcome.landing else {}),
-        "backup": outcome.record.id if outcome.record else None,
-        "why": outcome.choice.why if outcome.choice else None,
-        "kept": outcome.kept,
+        **(asdict(recovered.landing) if recovered.landing else {}),
+        "backup": recovered.record.id if recovered.record else None,
+        "why": recovered.choice.why if recovered.choice else None,
+        "kept": recovered.kept,
     }
     if module._diff:
-        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
+        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in recovered.plan)}
     return result
 
 

@@ -300,12 +300,12 @@ def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, A
         wal = standby_options.archive(params, module.check_mode)
         config_dir = space if module.check_mode else params["config_dir"]
         backups = standby_options.backups(params, secrets, config_dir) if params["source"] == "backup" else None
-        wanted = standby_options.wish(params, wal.restore_command() if wal else None)
+        wanted = standby_options.request(params, wal.restore_command() if wal else None)
         run = StandbyRun(wanted, primary, backups, Progress(None))
         try:
             outcome = run.run(module.check_mode)
         finally:
-            warnings.extend(run.outcome.warnings)
+            warnings.extend(run.result.warnings)
     finally:
         secrets.close()
     names = ("method", "why", "state", "settings", "restart_required", "kept")

@@ -23,6 +23,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings 
     differences,
     waiting_for_restart,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -222,20 +223,13 @@ def prove(connection: Connection, archiver: Archiver, timeout: float, scratch: s
         [name],
     )[0]
     facts.value(connection, "SELECT pg_switch_wal()::text")
-    began = time.monotonic()
     path = os.path.join(scratch, "canary")
-    pause = 0.02
-    while True:
-        if wal.fetch(point["segment"], path):
-            seconds = time.monotonic() - began
-            break
-        if time.monotonic() - began > timeout:
-            raise ServerError(
-                f"The segment {point['segment']} was not in {wal.description} after {timeout:g} seconds. "
-                f"{archiver.explain(connection)}"
-            )
-        time.sleep(pause)
-        pause = min(pause * 1.5, 1.0)
+    waiter = Waiter(timeout, pause=0.02, most=1.0)
+    if waiter.until({"arrived": lambda: wal.fetch(point["segment"], path) or None}) is None:
+        raise ServerError(
+            f"The segment {point['segment']} was not in {wal.description} after {timeout:g} seconds. "
+            f"{archiver.explain(connection)}"
+        )
     with open(path, "rb") as stream:
         content = stream.read()
     size = facts.wal_segment_size(connection)
@@ -245,4 +239,4 @@ def prove(connection: Connection, archiver: Archiver, timeout: float, scratch: s
             f"{size}, and the restore point {name} is {'' if name.encode() in content else 'not '}in it. This archive cannot be "
             "trusted: find out what stands between the server and it."
         )
-    return Canary(point["segment"], name, point["lsn"], round(seconds, 3), len(content))
+    return Canary(point["segment"], name, point["lsn"], round(waiter.seconds, 3), len(content))

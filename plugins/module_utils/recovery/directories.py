@@ -72,7 +72,7 @@ def alone(directory: str) -> Iterator[None]:
 
 
 @dataclass
-class Places:
+class Directories:
     """The directories of one restore: ``data``, and each tablespace's, by its oid. Each is made beside its final place and
     takes it in the end by renames; what was there goes to a name with ``aside``."""
 

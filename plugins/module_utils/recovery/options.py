@@ -16,7 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_dire
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import (
     EngineSource,
@@ -28,7 +28,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
 
 
-def wish(params: Mapping[str, Any]) -> Wish:
+def request(params: Mapping[str, Any]) -> RecoveryRequest:
     """What is wanted. Raises BadOption."""
     if params["keep_archiving"] and not params["force"]:
         raise BadOption(
@@ -47,7 +47,7 @@ def wish(params: Mapping[str, Any]) -> Wish:
             "means nothing without a target to stop at",
             "Name a target, or use promote.",
         )
-    return Wish(
+    return RecoveryRequest(
         data_directory=params["data_directory"],
         target=target,
         action=action,

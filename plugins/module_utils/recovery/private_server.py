@@ -14,9 +14,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
@@ -26,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server import fa
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, last_words
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
+from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import ServerLog, Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
@@ -139,31 +139,42 @@ class PrivateServer:
         Raises:
             ServerError: it ended otherwise; the server's own words are told.
         """
-        began = time.monotonic()
         progress.step("recovering", None if end is None else max(int(end - start), 0))
         process = self._process
         if process is None:
             raise AssertionError("it was not started")
-        while True:
-            time.sleep(0.1)
-            if process.poll() is not None:
-                words = self.words()
-                if action == "shutdown" and any("shutdown at recovery target" in line for line in words):
-                    return Landing("shut down", None, *self._told(words), round(time.monotonic() - began, 3), words)
-                raise ServerError(f"The recovery failed. {last_words(self.log)}{_way_out(self.log)}")
-            reached = self._position(size)
-            if reached is not None:
-                progress.tell(max(int(reached - start), 0), None)
-            row = self._ask(action)
-            if row is not None:
-                return Landing(
-                    row["state"],
-                    row["timeline"],
-                    row["lsn"],
-                    row["time"],
-                    round(time.monotonic() - began, 3),
-                    self.words(),
-                )
+        conditions: dict[str, Callable[[], Optional[Landing]]] = {
+            "ended": lambda: self._ended(process, action),
+            "landed": lambda: self._landed(action, start, size, progress),
+        }
+        waiter = Waiter(log=ServerLog(self.log, 0))
+        try:
+            seen = waiter.until(conditions)
+        except ServerError as exc:
+            # It ends, or we can never get in: in both cases waiting on would be for nothing.
+            raise ServerError(f"The recovery failed. {exc} {last_words(self.log)}{_way_out(self.log)}") from exc
+        if seen is None:
+            raise AssertionError("there was no deadline")
+        return replace(seen.value, seconds=round(waiter.seconds, 3))
+
+    def _ended(self, process: subprocess.Popen[bytes], action: str) -> Optional[Landing]:
+        """Where it shut down, as it was to; None while it runs. Raises ServerError: it failed."""
+        if process.poll() is None:
+            return None
+        words = self.words()
+        if action == "shutdown" and any("shutdown at recovery target" in line for line in words):
+            return Landing("shut down", None, *self._told(words), 0.0, words)
+        raise ServerError(f"The recovery failed. {last_words(self.log)}{_way_out(self.log)}")
+
+    def _landed(self, action: str, start: Lsn, size: SegmentSize, progress: Progress) -> Optional[Landing]:
+        """Where it landed, asked of itself; None while it has not."""
+        reached = self._position(size)
+        if reached is not None:
+            progress.tell(max(int(reached - start), 0), None)
+        row = self._ask(action)
+        if row is None:
+            return None
+        return Landing(row["state"], row["timeline"], row["lsn"], row["time"], 0.0, self.words())
 
     def _ask(self, action: str) -> Optional[dict[str, Any]]:
         """Where it landed; None while it has not."""

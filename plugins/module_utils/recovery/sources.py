@@ -21,6 +21,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 
+DATA = ""  # beside the oids of tablespaces: the data directory itself
+
 
 class PhysicalSource(abc.ABC):
     """Copies of a server, and the WAL that goes with them (None: only what the copies themselves hold)."""
@@ -39,6 +41,10 @@ class PhysicalSource(abc.ABC):
     def prove(self, record: Record) -> None:
         """Look whether a copy can be read, as far as that can be told without reading all of it. Raises HoldfastError."""
         return
+
+    def sizes(self, record: Record) -> Mapping[str, Optional[int]]:
+        """Bytes that laying it out writes, by the oid of a tablespace, and ``DATA`` for the data directory; None: not known."""
+        return {DATA: record.scope.get("size")}
 
     @abc.abstractmethod
     def lay_out(
@@ -89,6 +95,19 @@ class ShelfSource(PhysicalSource):
                 return []
             chain.insert(0, parent)
         return chain
+
+    def sizes(self, record: Record) -> Mapping[str, Optional[int]]:
+        """A chain is unpacked in full before it is put together: all parts lie there at once, and what comes of them."""
+        chain = self._chain(record)
+        sizes: dict[str, Optional[int]] = {}
+        for needed in [*chain, *chain[:1]] if len(chain) > 1 else chain:
+            for artifact in needed.artifacts:
+                if artifact.role in ("base", "tablespace"):
+                    of = DATA if artifact.role == "base" else artifact.key.split(".")[0]
+                    before = sizes.get(of, 0)
+                    unknown = before is None or artifact.raw_size is None
+                    sizes[of] = None if unknown else (before or 0) + (artifact.raw_size or 0)
+        return sizes
 
     def prove(self, record: Record) -> None:
         """Every artifact of the chain is there in its size, and the smallest can be decrypted."""

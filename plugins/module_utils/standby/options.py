@@ -24,7 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import Primary
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.run import Wish
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def default_name() -> str:
     return "standby_" + re.sub("[^a-z0-9_]", "_", socket.gethostname().split(".")[0].lower())[:50]
 
 
-def wish(params: Mapping[str, Any], restore_command: Optional[str]) -> Wish:
+def request(params: Mapping[str, Any], restore_command: Optional[str]) -> StandbyRequest:
     """What is wanted. Raises BadOption."""
     slot = default_name() if params["slot_name"] is None else params["slot_name"]
     extra = {str(key): str(value) for key, value in params["connect_params"].items() if key != "password"}
@@ -66,7 +66,7 @@ def wish(params: Mapping[str, Any], restore_command: Optional[str]) -> Wish:
         **extra,
     }
     own = params["replication_user"] is not None
-    return Wish(
+    return StandbyRequest(
         data_directory=params["data_directory"],
         owner=data_owner(params["data_directory"], params["owner"]),
         bin_dir=params["bin_dir"],

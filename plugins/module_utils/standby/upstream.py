@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.divergence import Position
+from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     pass
 
 _TABLESPACES = (
-    "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location FROM pg_tablespace"
-    " WHERE pg_tablespace_location(oid) <> '' ORDER BY oid"
+    "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location,"
+    " pg_tablespace_size(oid)::bigint AS size FROM pg_tablespace WHERE pg_tablespace_location(oid) <> '' ORDER BY oid"
 )
 # What pg_rewind calls. Source: https://www.postgresql.org/docs/current/app-pgrewind.html ("Notes")
 _REWINDS = (
@@ -92,7 +92,7 @@ class Upstream:
         return int(facts.value(self.connection, "SELECT sum(pg_tablespace_size(oid)) FROM pg_tablespace"))
 
     def tablespaces(self) -> list[dict[str, Any]]:
-        """``oid``, ``name`` and ``location`` of each that lies outside the data directory."""
+        """``oid``, ``name``, ``location`` and ``size`` (bytes) of each that lies outside the data directory."""
         return facts.rows(self.connection, _TABLESPACES)
 
     def configured_outside(self) -> Optional[bool]:
@@ -149,11 +149,9 @@ class Upstream:
         """Drop it, and end what still reads from it, such as a copy that was given up. Raises ServerError."""
         import psycopg2
 
-        until = time.monotonic() + 5
         sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND active"
         with contextlib.suppress(psycopg2.Error):  # another role's is not ours to end
-            while facts.value(self.connection, sql, [name]) and time.monotonic() < until:
-                time.sleep(0.1)
+            Waiter(5).until({"free": lambda: None if facts.value(self.connection, sql, [name]) else True})
         self._do("SELECT pg_drop_replication_slot(%s)::text", name, "dropped")
 
     def _do(self, sql: str, name: str, what: str) -> None:

@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of a recovery, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import Landing
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
+
+
+@dataclass
+class RecoveryRequest:
+    """What the user wants. ``settings`` are for the restored server (its port, when it stands beside the old one);
+    ``tablespaces`` maps names or locations of tablespaces to directories."""
+
+    data_directory: str
+    target: Target
+    action: str
+    backup_id: str
+    owner: Optional[str]
+    user: str
+    bin_dir: Optional[str]
+    config_file: Optional[str]
+    settings: Mapping[str, str]
+    tablespaces: Mapping[str, str]
+    start: bool
+    service: Optional[str]
+    stop_server: bool
+    keep_archiving: bool
+    force: bool
+    confirm: tuple[str, ...]
+    accept_new_server: bool
+
+
+@dataclass
+class RecoveryResult:
+    """What a run did, or would do."""
+
+    changed: bool = False
+    plan: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    record: Optional[Record] = None
+    choice: Optional[Choice] = None
+    landing: Optional[Landing] = None
+    kept: list[str] = field(default_factory=list)

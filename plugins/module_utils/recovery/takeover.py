@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last third of a recovery, and of a standby that is made anew: consent, stop, swap, start, and taking it all back. What was
+there before serves again when anything fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, service
+
+START_LOG = "holdfast-start.log"  # in the data directory: what a server says that we start by pg_ctl
+
+
+class Takeover:
+    """Puts what was made in ``directories`` in the place of ``old`` (None: nothing is there). ``unit``: the service that starts and
+    stops both; None: pg_ctl does."""
+
+    def __init__(
+        self,
+        directories: Directories,
+        old: Optional[Instance],
+        owner: str,
+        unit: Optional[str],
+        progress: Progress,
+        timeout: int = 60,
+    ) -> None:
+        self._directories, self._old, self._owner, self._unit = directories, old, owner, unit
+        self._progress, self._timeout = progress, timeout
+        self._stopped = False
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        """While it is made and put in place: what fails is cleared away, and the old server runs again if it was stopped.
+
+        Raises:
+            ServerError: what failed, and what became of the old server.
+        """
+        try:
+            yield
+        except BaseException as exc:
+            self._directories.clear()
+            told = self._start_again()
+            if isinstance(exc, HoldfastError) and told:
+                raise ServerError(f"{exc} {told}") from exc
+            raise
+
+    def stop(self) -> None:
+        """Stop the old server, if it runs. Raises ServerError."""
+        if self._old is None or self._old.pid() is None:
+            return
+        self._progress.step("stopping the server")
+        self._stopped = True
+        stop(self._old, self._unit)
+
+    def swap(self) -> None:
+        """Put the new directories in place, and the old ones aside. Raises ServerError; all is as it was."""
+        self._directories.swap(self._owner)
+
+    def start(self, instance: Instance, what: str) -> None:
+        """Start the new server for all; ``what`` it is, for messages.
+
+        Raises:
+            ServerError: it does not start as it is configured. The old one is back, and the new one lies beside.
+        """
+        self._progress.step(f"starting {what}")
+        try:
+            start(instance, self._unit, self._timeout)
+        except HoldfastError as exc:
+            with contextlib.suppress(HoldfastError):
+                stop(instance, self._unit)
+            self._directories.undo(self._owner)
+            told = self._start_again()
+            beside = self._directories.staged(self._directories.data)
+            raise ServerError(
+                f"{what[0].upper()}{what[1:]} was made, and could not be started: {exc} It lies in {beside}. {told}"
+            ) from exc
+
+    def _start_again(self) -> str:
+        if not self._stopped or self._old is None:
+            return ""
+        try:
+            start(self._old, self._unit, self._timeout)
+        except HoldfastError as exc:
+            return f"The old server is as it was, and did not start again: {exc}"
+        self._stopped = False
+        return "The old server is as it was, and runs again."
+
+
+def stop(instance: Instance, unit: Optional[str]) -> None:
+    """Stop a server by its service, or by pg_ctl. Raises ServerError."""
+    if unit:
+        service("stop", unit)
+    if instance.pid() is not None:
+        instance.stop()
+
+
+def start(instance: Instance, unit: Optional[str], timeout: int = 60) -> None:
+    """Start a server by its service, or by pg_ctl. Raises ServerError."""
+    if unit:
+        service("start", unit)
+    else:
+        instance.start(os.path.join(instance.directory, START_LOG), timeout=timeout)

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of a standby, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide import FOLLOW
+
+
+@dataclass(frozen=True)
+class StandbyRequest:
+    """What the user wants. ``link``: the parts of primary_conninfo, without application_name and passfile; ``password`` is its
+    password, ``admin_password`` that of the role that copies and rewinds. ``slot`` None: no slot holds WAL back.
+    ``settings`` are the standby's own. ``tablespaces`` maps names or locations of tablespaces to directories."""
+
+    data_directory: str
+    owner: str
+    bin_dir: Optional[str]
+    config_file: Optional[str]
+    config_dir: str
+    name: str
+    slot: Optional[str]
+    link: Mapping[str, str]
+    password: Optional[str]
+    admin_password: Optional[str]
+    restore_command: Optional[str]
+    settings: Mapping[str, str]
+    tablespaces: Mapping[str, str]
+    rewind: bool
+    max_rate: Optional[int]
+    backup_id: str
+    service: Optional[str]
+    stop_server: bool
+    force: bool
+    confirm: tuple[str, ...]
+    accept_new_server: bool
+    timeout: float
+
+
+@dataclass
+class StandbyResult:
+    """What a run did, or would do. ``method``: follow, rewind, copy or backup; ``why`` it has to be made anew; ``state``: the
+    primary's word for it (streaming, catchup)."""
+
+    changed: bool = False
+    plan: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    method: str = FOLLOW
+    why: Optional[str] = None
+    state: Optional[str] = None
+    kept: list[str] = field(default_factory=list)
+    backup: Optional[str] = None
+    settings: list[str] = field(default_factory=list)
+    restart_required: bool = False
