@@ -42,6 +42,22 @@ OF_PLAYS = frozenset({"hosts", "many", "ignore_variables", "progress_interval"})
 # backup_facts returns it as a fact.
 FACTS = frozenset({"holdfast_backups"})
 
+# The role's variable for an option of its module, where it does not follow from the rule.
+RENAMED = {
+    ("archive", "archive_command"): "holdfast_archive_command",
+    ("archive", "archive_timeout"): "holdfast_archive_timeout",
+    ("archive", "timeout"): "holdfast_archive_verify_timeout",
+    ("audit", "timeout"): "holdfast_audit_verify_timeout",
+    ("audit", "compression"): "holdfast_archive_compression",
+    ("audit", "jobs"): "holdfast_archive_jobs",
+    ("audit", "streaming"): "holdfast_archive_streaming",
+    ("backup", "backup_id"): "holdfast_backup_id",
+    ("check", "retention"): "holdfast_check_retention",
+    ("rotate_credentials", "repository"): "holdfast_rotate_credentials_repository",
+    ("setup", "name"): "holdfast_setup_role_name",
+    ("setup", "password"): "holdfast_setup_role_password",
+}
+
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 
 # An option, a default, a variable of a role's own; or what a task registers, or loops by.
@@ -60,6 +76,23 @@ def option_names(roles: Path = ROLES) -> frozenset[str]:
 def known_names(roles: Path = ROLES) -> frozenset[str]:
     """Every variable that there may be: what a user may set, and what roles and modules make."""
     return option_names(roles) | FACTS | _named(roles.glob("*/*/*.yml"))
+
+
+def variable(role: str, option: str) -> str:
+    """A role's variable for its module's option, by the rule."""
+    return RENAMED.get((role, option)) or PREFIX + (option if option in SHARED else f"{role}_{option}")
+
+
+def in_variables(message: str, role: str, arguments: Iterable[str], options: Collection[str]) -> str:
+    """A module's message as the user of a role reads it: ``force: true`` is ``holdfast_restore_force: true`` there.
+
+    Only where one of the module's ``arguments`` stands as an option does, before a colon or the dot of a suboption.
+    """
+    names = {name: variable(role, name) for name in arguments if variable(role, name) in options}
+    if not names:
+        return message
+    either = "|".join(sorted(names, key=len, reverse=True))
+    return re.sub(rf"(?<![\w./-])({either})(?=: |\.[a-z])", lambda match: names[match.group(1)], message)
 
 
 def meant(name: str, options: Collection[str]) -> list[str]:

@@ -20,9 +20,9 @@ from typing import Any, Optional
 
 from ansible import constants, context
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible.utils.display import Display
 from ansible_collections.holdfast.postgres.plugins.plugin_utils import progress
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.role_action import RoleAction
 
 INTERVAL = "holdfast_progress_interval"
 DEFAULT_INTERVAL = 5.0
@@ -30,29 +30,24 @@ DEFAULT_INTERVAL = 5.0
 QUIET_CONSOLES = {"oneline", "json", "jsonl", "null", "dense"}
 
 
-class WatchedAction(NormalAction):  # type: ignore[misc]
+class WatchedAction(RoleAction):
     """The action plugin of each module with the option ``progress_file``."""
 
-    def run(self, tmp: Any = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
-        task_vars = task_vars or {}
+    def run_module(self, tmp: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
         interval = self._interval(task_vars)
         if not interval or self._quiet():
-            return self._run_module(tmp, task_vars)
+            return super().run_module(tmp, task_vars)
         with self._progress_directory() as directory:
             if not directory:
-                return self._run_module(tmp, task_vars)
+                return super().run_module(tmp, task_vars)
             path = f"{directory}/progress"
             arguments = self._task.args
             self._task.args = {**arguments, "progress_file": path}
             try:
                 with self._watched(path, interval, task_vars):
-                    return self._run_module(tmp, task_vars)
+                    return super().run_module(tmp, task_vars)
             finally:
                 self._task.args = arguments
-
-    def _run_module(self, tmp: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        return result
 
     def _interval(self, task_vars: dict[str, Any]) -> float:
         """Seconds between two lines; 0: none."""

@@ -100,4 +100,5 @@ def test_many_hosts_want_to_be_confirmed_each(tmp_path: Path) -> None:
     named = play("restore", {**given, "holdfast_restore_confirm": ["db1/shop"]}, inventory=TWO)
     failed = {task.host: task for task in named.failed}
     assert failed["db1"].action == failed["db2"].action == "holdfast.postgres.pg_restore"
-    assert "needs confirm" in failed["db2"].result["msg"] and "needs confirm" not in failed["db1"].result["msg"]
+    assert "holdfast_restore_force: True needs confirm" in failed["db2"].result["msg"]
+    assert "needs confirm" not in failed["db1"].result["msg"]

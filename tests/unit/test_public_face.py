@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import OF_PLAYS, SHARED, known_names
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import OF_PLAYS, SHARED, known_names, variable
 from tools.role_docs import readme
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -41,18 +41,6 @@ USES = {
     "schedule": [],
     "setup": ["backup_role"],
     "standby": ["pg_standby"],
-}
-
-# The role's variable for an option, where it does not follow from the rule.
-RENAMED = {
-    ("archive", "archive_command"): "holdfast_archive_command",
-    ("archive", "archive_timeout"): "holdfast_archive_timeout",
-    ("archive", "timeout"): "holdfast_archive_verify_timeout",
-    ("backup", "backup_id"): "holdfast_backup_id",
-    ("check", "retention"): "holdfast_check_retention",
-    ("rotate_credentials", "repository"): "holdfast_rotate_credentials_repository",
-    ("setup", "name"): "holdfast_setup_role_name",
-    ("setup", "password"): "holdfast_setup_role_password",
 }
 
 # Options of modules that a role has no variable for, and why.
@@ -122,11 +110,6 @@ def options_of_module(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, d
 def documentation(name: str) -> str:
     text: str = importlib.import_module(f"ansible_collections.holdfast.postgres.plugins.modules.{name}").DOCUMENTATION
     return text
-
-
-def variable(role: str, option: str) -> str:
-    """The role's variable for its module's option."""
-    return RENAMED.get((role, option)) or f"holdfast_{option if option in SHARED else f'{role}_{option}'}"
 
 
 def test_every_role_has_a_playbook_of_its_name() -> None:

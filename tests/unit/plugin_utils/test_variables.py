@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import (
+    in_variables,
     known_names,
     meant,
     option_names,
@@ -54,3 +55,17 @@ def test_fine(name: str) -> None:
 def test_one_of_the_users_own() -> None:
     assert unknown(["holdfast_our_bucket"], KNOWN, OPTIONS, ["holdfast_our_bucket"]) == []
     assert "ignore_variables" in unknown(["holdfast_our_bucket"], KNOWN, OPTIONS)[0]
+
+
+@pytest.mark.parametrize(
+    ("role", "message", "read"),
+    [
+        ("restore", "force: True needs confirm. Name it: confirm: [shop].", "holdfast_restore_force: True needs confirm. Name it: holdfast_restore_confirm: [shop]."),
+        ("recover", "data_directory: '/a' is not empty. force: true", "holdfast_data_directory: '/a' is not empty. holdfast_recover_force: true"),
+        ("backup", "repository.bucket: 'x' is no name", "holdfast_repository.bucket: 'x' is no name"),
+        ("promote", "see state: verified; /force: no-force: my.force: ", "see state: verified; /force: no-force: my.force: "),
+    ],
+)  # fmt: skip
+def test_a_modules_message_in_a_role(role: str, message: str, read: str) -> None:
+    arguments = ["force", "confirm", "data_directory", "repository", "state"]
+    assert in_variables(message, role, arguments, OPTIONS) == read
