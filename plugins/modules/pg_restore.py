@@ -107,6 +107,16 @@ options:
     description: Do not restore privileges.
     type: bool
     default: false
+  no_tablespaces:
+    description: Everything goes into the database's own tablespace, instead of the former ones, which may not be there.
+    type: bool
+    default: false
+  superuser_passwords:
+    description:
+      - Give the role that is logged in, and superusers that are there already, the passwords and attributes of the source when roles are
+        restored. By default they stay as they are, so that nobody is locked out.
+    type: bool
+    default: false
   role_map:
     description:
       - Other roles for owners and privileges, by the former names. The new ones must be there.
@@ -357,6 +367,8 @@ def main() -> None:
             "jobs": {"type": "int", "default": 1},
             "no_owner": {"type": "bool", "default": False},
             "no_privileges": {"type": "bool", "default": False},
+            "no_tablespaces": {"type": "bool", "default": False},
+            "superuser_passwords": {"type": "bool", "default": False},
             "role_map": {"type": "dict", "default": {}},
             "disable_triggers": {"type": "bool", "default": False},
             "globals": {"type": "bool"},

@@ -6,31 +6,32 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import subprocess
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps import toc
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.edit import merged
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.globals import Fitting, fit
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.psql import Player
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.roles import map_roles
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, OnBytes, pump, run
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import rows, value
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
 
-_ERROR = re.compile(r"^(?:pg_restore: error:|psql:[^:]*:\d+: (?:ERROR|FATAL|PANIC):|.*\berror:) *(.*)$", re.MULTILINE)
+# pg_restore's own words, which LC_ALL=C keeps English; what the server says stands behind them, in its language.
+_ERROR = re.compile(r"^pg_restore: error: *(.*)$", re.MULTILINE)
 _ORDERED = re.compile(
     r"\d+; \d+ \d+ (ACL|DEFAULT ACL|MATERIALIZED VIEW DATA|EVENT TRIGGER|(COMMENT|SECURITY LABEL) - EVENT TRIGGER) "
 )
-_CREATE = re.compile(r'^CREATE DATABASE (?:"(?:[^"]|"")+"|\S+) (WITH .*);$', re.MULTILINE)
-
-_NAME = r'(?:"(?:[^"]|"")+"|\S+)'
-_TABLESPACE = re.compile(rf"^(CREATE TABLESPACE ({_NAME}) OWNER {_NAME}) LOCATION E?'(?:[^']|'')*';$", re.MULTILINE)
 
 
 class Loader:
@@ -41,6 +42,7 @@ class Loader:
     ) -> None:
         self._address, self._tools, self._options = address, tools, options
         self._scratch, self._on_bytes = scratch, on_bytes
+        self._player = Player(address, tools)
         #: errors that the user allowed
         self.allowed: list[str] = []
         #: what else is to be said
@@ -52,14 +54,26 @@ class Loader:
         Raises:
             ToolError: a statement failed that the user did not allow to.
         """
-        if dump.format == "plain":
-            self._psql(dump.stream, database)
+        try:
+            self._load(dump, database, replace)
+        finally:
+            self.notes += [note for note in self._player.notes if note not in self.notes]
+        dump.unchanged()
+
+    def _load(self, dump: Dump, database: str, replace: bool) -> None:
+        if dump.script is not None and (dump.format == "plain" or (dump.as_script and self._options.whole)):
+            script = dump.script
+            if self._options.no_tablespaces:
+                script = dataclasses.replace(script, edits=merged(script.edits, script.spaces))
+            stop = not self._options.allow_errors
+            failures = self._player.play(dump.as_script or dump.stream, script, database, stop, self._on_bytes)
+            self._judge(list(map(str, failures)))
             return
         if self._options.schemas and not self._options.data_only:
             # pg_restore --schema restores what is in a schema, and not the schema
             names = ['"' + name.replace('"', '""') + '"' for name in self._options.schemas]
             made = "".join(f"CREATE SCHEMA IF NOT EXISTS {name};\n" for name in names)
-            self._judge(_ERROR.findall(self._run_text(made, database, stop=True)))
+            self._judge(self._run_text(made, database, stop=True))
         if self._options.role_map:
             self._mapped(dump, database)
             return
@@ -113,59 +127,62 @@ class Loader:
                     continue
                 argv = [self._tools.path("pg_restore"), *self._options.arguments()]
                 text = run([Command([*argv, f"--section={section}", "--file=-", path])]).decode()
-                self._judge(
-                    _ERROR.findall(self._run_text(map_roles(text, dict(self._options.role_map)), database, stop))
-                )
+                self._judge(self._run_text(map_roles(text, dict(self._options.role_map)), database, stop))
 
     def globals(self, stream: Stream) -> None:
-        """Roles and tablespaces: those that exist already stay, and get the attributes of the dump.
+        """Roles and tablespaces: those that exist already stay; but for superusers and ourselves they get the attributes of the dump.
 
         Raises:
-            ToolError: anything else failed.
+            ToolError: anything failed that the user did not allow to.
         """
-        text = move_tablespaces(stream.read().decode(), dict(self._options.tablespace_locations))
-        words = self._run_text(text, self._address.db, stop=False)
-        bad = [line for line in _ERROR.findall(words) if not re.match(r"42710:", line)]
+        fitting = self._fitting()
+        text = fit(stream.read().decode("utf-8", "surrogateescape"), fitting)
+        failed = self._run_text(text, self._address.db, stop=False)
+        bad = [line for line in failed if not self._allowed(line)]
         if bad:
             raise ToolError(
                 f"Roles and tablespaces could not be restored: {'; '.join(bad[:5])}. No database was touched. (Tablespaces "
-                "can go elsewhere by tablespace_locations; globals: false leaves all of this out.)"
+                "can go elsewhere by tablespace_locations; allow_errors lets such statements fail; globals: false leaves all of this out.)"
             )
+        self.allowed += failed
+        self.notes += fitting.notes()
 
-    def cluster(self, stream: Stream) -> None:
+    def cluster(self, dump: Dump) -> None:
         """A pg_dumpall script: as ``globals``, databases and all. Raises ToolError."""
-        words = self._script(stream, self._address.db, stop=False)
-        self._judge([line for line in _ERROR.findall(words) if not re.match(r"42710: *role .* already exists", line)])
+        if dump.script is None:
+            raise AssertionError("a dump is judged before it is loaded")
+        fitting = self._fitting()
+        edits = [edit for statement in dump.script.globals for edit in fitting.edits(statement)]
+        script = dataclasses.replace(dump.script, edits=merged(dump.script.edits, edits))
+        self._judge(
+            list(map(str, self._player.play(dump.stream, script, "postgres", stop=False, on_bytes=self._on_bytes)))
+        )
+        dump.unchanged()
+        self.notes += [*fitting.notes(), *self._player.notes]
+
+    def _fitting(self) -> Fitting:
+        """How roles and tablespaces are fitted to those that the server has."""
+        connection = self._address.connect()
+        try:
+            roles = {
+                row["rolname"]: row["rolsuper"] for row in rows(connection, "SELECT rolname, rolsuper FROM pg_roles")
+            }
+            there = frozenset(row["spcname"] for row in rows(connection, "SELECT spcname FROM pg_tablespace"))
+            login = str(value(connection, "SELECT session_user"))
+        finally:
+            connection.close()
+        options = self._options
+        return Fitting(
+            login, roles, there, dict(options.tablespace_locations), dict(options.role_map), options.no_owner,
+            options.no_privileges, options.superuser_passwords,
+        )  # fmt: skip
 
     def create_clause(self, dump: Dump) -> Optional[str]:
-        """The ``WITH …`` of a foreign archive's CREATE DATABASE: encoding and locale."""
-        if dump.format not in ("custom", "tar"):
-            return None
-        with dump.stream.open() as source:
-            argv = [self._tools.path("pg_restore"), "--create", "--schema-only", "--file=-"]
-            text = run([*dump.stream.filters, Command(argv)], source).decode("utf-8", "replace")
-        found = _CREATE.search(text)
-        return found.group(1) if found else None
+        """The ``WITH …`` of a foreign dump's CREATE DATABASE: encoding and locale."""
+        return dump.clause
 
-    def _psql(self, stream: Stream, database: str) -> None:
-        words = self._script(stream, database, stop=not self._options.allow_errors)
-        self._judge(_ERROR.findall(words))
-
-    def _script(self, stream: Stream, database: str, stop: bool) -> str:
-        with stream.open() as source:
-            command = self._psql_command(database, stop)
-            return pump([*stream.filters, command], source, subprocess.DEVNULL, self._on_bytes)
-
-    def _run_text(self, text: str, database: str, stop: bool) -> str:
-        with tempfile.TemporaryFile() as script:
-            script.write(text.encode())
-            script.seek(0)
-            return pump([self._psql_command(database, stop)], script, subprocess.DEVNULL)
-
-    def _psql_command(self, database: str, stop: bool) -> Command:
-        argv = [self._tools.path("psql"), "--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"]
-        argv += [f"--set=ON_ERROR_STOP={int(stop)}", "--set=VERBOSITY=verbose", "--file=-"]
-        return Command([*argv, f"--dbname={self._address.conninfo(database)}"])
+    def _run_text(self, text: str, database: str, stop: bool) -> list[str]:
+        return list(map(str, self._player.play_text(text, database, stop)))
 
     def _tolerant(self, argv: Sequence[str]) -> Command:
         return Command(argv, ok=(0, 1) if self._options.allow_errors else (0,))
@@ -174,10 +191,13 @@ class Loader:
         self._judge(_ERROR.findall(words))
 
     def _judge(self, errors: list[str]) -> None:
-        bad = [line for line in errors if not any(kind in line for kind in self._options.allow_errors)]
+        bad = [line for line in errors if not self._allowed(line)]
         if bad:
-            raise ToolError(f"{len(bad)} statements failed: {'; '.join(bad[:5])}")
+            raise ToolError(f"{len(bad)} statements failed: {'; '.join(bad[:5])}{_hint(bad)}")
         self.allowed += errors
+
+    def _allowed(self, error: str) -> bool:
+        return any(kind in error for kind in self._options.allow_errors)
 
     def _split(self, path: str) -> tuple[str, str]:
         """Two lists of an archive's entries: those that jobs may do side by side, and those that need their order.
@@ -207,18 +227,19 @@ class Loader:
         return chosen
 
 
-def move_tablespaces(script: str, locations: Mapping[str, str]) -> str:
-    """A script of pg_dumpall with other directories for some tablespaces."""
-
-    def move(found: re.Match[str]) -> str:
-        name = found.group(2)
-        name = name[1:-1].replace('""', '"') if name.startswith('"') else name
-        if name not in locations:
-            return found.group(0)
-        location = locations[name].replace("'", "''")
-        return f"{found.group(1)} LOCATION '{location}';"
-
-    return _TABLESPACE.sub(move, script)
+def _hint(errors: list[str]) -> str:
+    """The way out of errors that many meet."""
+    text = " ".join(errors)
+    if "unrecognized configuration parameter" in text or "42704" in text and "configuration parameter" in text:
+        return (
+            ". The dump sets what this server's version does not know: let that fail by allow_errors: "
+            "['unrecognized configuration parameter']"
+        )
+    if re.search(r"role .* does not exist", text):
+        return ". Roles that the dump names are not there: restore them first, or use no_owner and no_privileges, or role_map"
+    if re.search(r"tablespace .* does not exist", text):
+        return ". A tablespace that the dump names is not there: make it first, or set no_tablespaces: true"
+    return ""
 
 
 def check_plain(dump: Dump, options: RestoreOptions) -> None:

@@ -30,7 +30,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import count_rows, databases, identify
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import restore_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 
@@ -64,8 +64,7 @@ class RestoreRun:
         self._target = TargetServer(address)
         self._address = address
         self._identity = identify(self._target.connection)
-        made_by = source.record.engine_version if source.record else "0"
-        self._tools = find_tools(max(self._identity.version_num, int(made_by.split(".")[0]) * 10000), bin_dir)
+        self._tools = restore_tools(self._identity.version_num, source.made_by, bin_dir)
         self._loader = Loader(address, self._tools, options, scratch, lambda made, _out: progress.tell(made, None))
         self._counted: list[dict[str, Any]] = []  # the rows of the database that was checked last
         self.outcome = Outcome()
@@ -135,6 +134,7 @@ class RestoreRun:
 
     def _wanted(self) -> list[tuple[Dump, str]]:
         wanted = []
+        self._source.understand(self._tools, self._identity.version_num // 10000, self._options)
         for dump in self._source.choose(self._options.databases) if self._source.record else self._source.dumps:
             check_plain(dump, self._options)
             name = self._options.target_db or dump.database
@@ -150,6 +150,7 @@ class RestoreRun:
                 owner, acl = dump.properties["owner"], dump.properties.get("acl")
                 changed = {"owner": roles.get(owner, owner), "acl": acl and map_acl(acl, roles)}
                 dump.properties = {**dump.properties, **changed}
+            self.outcome.warnings += dump.notes
             wanted.append((dump, name or ""))
         return wanted
 
@@ -157,7 +158,7 @@ class RestoreRun:
         """Whether this very restore has been done, and the tables have as many rows as then."""
         oid = self._target.oid(name)
         noted = self._log.read(self._identity.system_id, oid)
-        mine = {"source": self._source.name, "database": dump.database, "selection": self._options.selection()}
+        mine = {"source": self._source.identity, "database": dump.database, "selection": self._options.selection()}
         if not noted or any(noted.get(key) != value for key, value in mine.items()):
             return False
         if noted.get("tables") != self._target.tables(name):
@@ -183,12 +184,12 @@ class RestoreRun:
                 raise ServerError(f"The database {name!r} is in use. {sessions_hint(sessions)} Nothing was touched.")
 
     def _words(self, dump: Dump, name: str) -> str:
-        of = f"{dump.database!r} of " if dump.database else ""
+        what = dump.described if dump.origin else f"{dump.database!r} of {self._source.name}"
         if self._adds(name):
-            return f"restore the chosen parts of {of}{self._source.name} into {name!r}"
+            return f"restore the chosen parts of {what} into {name!r}"
         if self._target.oid(name) is None:
-            return f"restore {of}{self._source.name} as the new database {name!r}"
-        return f"restore {of}{self._source.name} beside {name!r}, check it, and put it in its place"
+            return f"restore {what} as the new database {name!r}"
+        return f"restore {what} beside {name!r}, check it, and put it in its place"
 
     def _one(self, dump: Dump, name: str) -> None:
         began = time.monotonic()
@@ -212,7 +213,7 @@ class RestoreRun:
             if not existed or (not self._options.keep_old and self._dropped(old)):
                 old = None
         noted = {
-            "source": self._source.name,
+            "source": self._source.identity,
             "database": dump.database,
             "selection": self._options.selection(),
             "at": format_time(utcnow()),
@@ -224,7 +225,7 @@ class RestoreRun:
         self.outcome.restored.append(
             {
                 "database": name,
-                "from": self._source.name,
+                "from": dump.described if dump.origin else self._source.name,
                 "old_database": old,
                 "seconds": round(time.monotonic() - began, 3),
                 "allowed_errors": self._loader.allowed,
@@ -296,12 +297,12 @@ class RestoreRun:
                 "source", self._source.name, f"is a whole cluster, and the server has {', '.join(map(repr, full))} already",
                 "Restore it into an empty server, and take single databases from there by pg_backup and pg_restore.",
             )  # fmt: skip
-        self.outcome.changed, self.outcome.plan = True, [f"run the cluster script {self._source.name}"]
+        self.outcome.changed, self.outcome.plan = True, [f"run {dump.described}"]
         if check:
             return self.outcome
         began = time.monotonic()
         self._progress.step("restoring the whole cluster")
-        self._loader.cluster(dump.stream)
+        self._loader.cluster(dump)
         for row in databases(self._target.connection):
             if not row["is_template"]:
                 self.outcome.restored.append({"database": row["name"], **self._check(dump, row["name"])})

@@ -27,8 +27,8 @@ class Rendering:
         return f"{self.preamble.strip()}\n\\restrict {self.key}\n".encode()
 
     def end(self) -> bytes:
-        """What comes behind it."""
-        return f"\n\\unrestrict {self.key}\n".encode()
+        """What comes behind it: psql says the key, which proves that it got there, and not in the middle of a string."""
+        return f"\n\\unrestrict {self.key}\n\\echo {self.key}\n".encode()
 
     def edit(self, edit: Edit, old: bytes) -> bytes:
         """What stands in place of ``old``; as many lines, where that is possible, so that psql's line numbers are the script's."""
@@ -55,6 +55,14 @@ def stop_at_copies(script: Script, key: str) -> list[Edit]:
     return [edit for start, after in script.copies for edit in (switch(start, 1), switch(after, 0))]
 
 
+def merged(first: Sequence[Edit], second: Sequence[Edit]) -> list[Edit]:
+    """Both; where one of ``second`` lies within one of ``first`` (which leaves the statement out), or is the same, it is none."""
+    return [
+        *first,
+        *(edit for edit in second if not any(one.start <= edit.start < max(one.end, one.start + 1) for one in first)),
+    ]
+
+
 def edited(source: Callable[[int], bytes], edits: Sequence[Edit], rendering: Rendering) -> Iterator[bytes]:
     """The script's bytes, with the edits made. Edits are sorted here; none overlaps another."""
     position, rest = 0, b""
@@ -76,7 +84,10 @@ def edited(source: Callable[[int], bytes], edits: Sequence[Edit], rendering: Ren
         length = edit.end - edit.start
         yield rendering.edit(edit, rest[:length])
         rest, position = rest[length:], edit.end
-    while rest:
+    while True:
+        rest = rest or source(_CHUNK)
+        if not rest:
+            break
         yield rest
-        rest = source(_CHUNK)
+        rest = b""
     yield rendering.end()

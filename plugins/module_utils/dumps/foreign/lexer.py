@@ -101,6 +101,7 @@ class Inserts:
 
     table: str
     rows: int
+    line: int
 
 
 @dataclass(frozen=True)
@@ -226,13 +227,13 @@ class _Reader:
         """As many rows of one table as are at hand."""
         if not self._buffer.startswith(b"INSERT INTO ", self._at) or self._escapes:
             return None
-        table, count = None, 0
+        table, count, line = None, 0, self._line_here()
         while True:
             found = _INSERT.match(self._buffer, self._at)
             if found is None or (table is not None and found.group(1) != table):
                 break
             table, count, self._at = found.group(1), count + 1, found.end()
-        return Inserts(table.decode("utf-8", "surrogateescape"), count) if table is not None else None
+        return Inserts(table.decode("utf-8", "surrogateescape"), count, line) if table is not None else None
 
     def _mark(self) -> Mark:
         start, behind = self._here(), self._at + len(_MARK)

@@ -23,7 +23,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.le
 
 _FROM = re.compile(rb"^-- Dumped from database version (\S+)", re.MULTILINE)
 _BY = re.compile(rb"^-- Dumped by pg_dump(?:all)? version (\S+)", re.MULTILINE)
-_CONNECT = re.compile(r'(?:-reuse-previous=\w+\s+)?(?:"dbname=\'((?:[^\'\\]|\\.)*)\'"|"((?:[^"]|"")+)"|([^\s\'"\\:=-][^\s\'"\\:=]*))\s*')
+_CONNECT = re.compile(
+    r'(?:-reuse-previous=\w+\s+)?(?:"dbname=\'((?:[^\'\\]|\\.)*)\'"|"((?:[^"]|"")+)"|([^\s\'"\\:=-][^\s\'"\\:=]*))\s*'
+)
 _KEY = re.compile(r"[A-Za-z0-9]+\s*")
 #: databases that every server has
 MAINTENANCE = ("template1", "postgres")
@@ -48,9 +50,10 @@ class Script:
     """What a plain dump is. ``by`` and ``of``: the versions of pg_dump and of the server it speaks of; None: it does not say.
 
     ``cluster``: it is pg_dumpall's. ``complete`` None: nothing in it says whether it is. ``databases``: those that it makes or connects to.
-    ``rows``: rows by table; None: they could not be counted. ``parents``: of partitions. ``clause``: encoding and locale of its
+    ``rows``: rows by table; None: they could not be counted. ``parents``: of partitions; ``made``: tables that it makes. ``clause``: encoding and locale of its
     CREATE DATABASE. ``edits``: what must be other than it is, in order; ``copies``: where tables' rows begin and end, in bytes.
-    ``globals``: statements about roles and tablespaces of a cluster's script. ``problems``: why it is refused.
+    ``spaces``: what puts objects into tablespaces, and how it does not. ``globals``: statements about roles and tablespaces of a cluster's script. ``problems``: why it is refused; ``cut``: it ends
+    in the middle.
     """
 
     by: Optional[str] = None
@@ -60,10 +63,13 @@ class Script:
     databases: list[str] = field(default_factory=list)
     rows: dict[Table, Optional[int]] = field(default_factory=dict)
     parents: dict[Table, Table] = field(default_factory=dict)
+    made: set[Table] = field(default_factory=set)
     clause: Optional[str] = None
     edits: list[Edit] = field(default_factory=list)
     copies: list[tuple[int, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    cut: bool = False
+    spaces: list[Edit] = field(default_factory=list)
     statements: int = 0
     globals: list[Statement] = field(default_factory=list)
 
@@ -73,8 +79,8 @@ class Script:
         return self.databases[0] if len(self.databases) == 1 else None
 
     def tables(self) -> list[dict[str, Any]]:
-        """Rows by table as ``server.facts.count_rows`` has them: partitions are counted to their root. Only where all that
-        fills tables was understood."""
+        """Rows by table as ``server.facts.count_rows`` has them: partitions are counted to their root. Only of tables that the script
+        makes: an extension may have filled others."""
         sums: dict[Table, Optional[int]] = {}
         for table, count in self.rows.items():
             root = table
@@ -85,30 +91,31 @@ class Script:
         return [
             {"schema": schema, "table": name, "rows": count}
             for (schema, name), count in sorted(sums.items(), key=lambda item: (item[0][0] or "", item[0][1]))
-            if schema is not None
+            if schema is not None and (schema, name) in self.made
         ]
 
 
-def understand(source: Callable[[int], bytes]) -> Script:
-    """Read a whole script. ``source(n)`` gives its next bytes, at most n, and none at its end.
+def understand(source: Callable[[int], bytes], whole: bool = True) -> Script:
+    """Read a whole script, or a part of one (roles and tablespaces, or definitions, as our own programs print them).
+    ``source(n)`` gives its next bytes, at most n, and none at its end.
 
     Whatever is wrong with it is in ``problems``, in words; nothing is raised.
     """
-    reader = _Reader(source)
+    reader = _Reader(source, whole)
     try:
         for item in read(reader.source):
             reader.take(item)
     except BrokenScript as exc:
         reader.script.problems.append(f"{exc}: it is cut off or damaged")
-        reader.script.complete = False
+        reader.script.cut = True
         return reader.script
     reader.finish()
     return reader.script
 
 
 class _Reader:
-    def __init__(self, source: Callable[[int], bytes]) -> None:
-        self._source, self._head = source, b""
+    def __init__(self, source: Callable[[int], bytes], whole: bool) -> None:
+        self._source, self._head, self._whole = source, b"", whole
         self.script = Script()
         self._marks: list[str] = []
         self._open = False  # a transaction
@@ -128,6 +135,8 @@ class _Reader:
             self.script.cluster = self.script.cluster or item.text.startswith("cluster")
         elif isinstance(item, Inserts):
             self._made = True
+            if item.table.lower().startswith("pg_"):
+                self._refuse(item.line, "changes system catalogs by hand")
             self.script.statements += item.rows
             self._count(_table(item.table), item.rows)
         elif isinstance(item, Meta):
@@ -153,7 +162,11 @@ class _Reader:
             found = _CONNECT.fullmatch(item.argument)
             if found:
                 text, quoted, plain = found.groups()
-                name = re.sub(r"\\(.)", r"\1", text) if text is not None else (quoted or plain).replace('""', '"')
+                name = (
+                    re.sub(r"\\(.)", r"\1", text.replace('""', '"'))
+                    if text is not None
+                    else (quoted or plain).replace('""', '"')
+                )
                 self._connect(item, name)
                 return
         shown = f"\\{item.name} {item.argument}".strip()
@@ -186,9 +199,10 @@ class _Reader:
         self.script.statements += 1
         if not item.ended:
             self._refuse(item.line, "begins a statement that does not end: the script is cut off")
+            self.script.cut = True
             return
-        what = beyond(item, self.script.cluster)
-        about = of_database(item)
+        what = beyond(item, self.script.cluster or not self._whole)
+        about = of_database(item) if self._whole else None
         if about is not None and (what is None or words[0] == "alter"):
             self._about(item, about.what, unquoted(words[about.name]), about.name)
         elif self.script.cluster and self._template(words):
@@ -198,9 +212,12 @@ class _Reader:
         self._made = self._made or not (about or words[0] in ("set", "select", "reset"))
         self._transaction(words)
         self._fills(item, words)
-        if words[:2] == ["set", "client_min_messages"]:
-            # Notices stay away, so that whatever the server says is an error, in any language.
+        if words[:2] in (["set", "client_min_messages"], ["set", "transaction_timeout"]):
+            # Notices stay away, so that whatever the server says is an error, in any language; and servers before 17 do not know the
+            # other one, which is off in our sessions.
             self.script.edits.append(Edit(item.start, item.end))
+        if words[:2] == ["set", "default_tablespace"] and words[-1] != "''":
+            self.script.spaces.append(Edit(item.start, item.end, b"SET default_tablespace = '';"))
         if self.script.cluster and self._of_server(words):
             self.script.globals.append(item)
 
@@ -265,12 +282,16 @@ class _Reader:
             if words[at : at + 2] == ["attach", "partition"]:
                 parent = _named(words, 3 if words[2] == "only" else 2)
                 self._belongs(_named(words, at + 2), parent)
-        elif words[0] == "create" and "partition" in words:
-            at = words.index("partition")
-            if words[at : at + 2] == ["partition", "of"] and "table" in words[1:4]:
-                where = words.index("table") + 1
-                where += 3 if words[where : where + 3] == ["if", "not", "exists"] else 0
-                self._belongs(_named(words, where), _named(words, at + 2))
+        elif words[0] == "create" and "table" in words[1:3] and "foreign" not in words[1:3]:
+            where = words.index("table") + 1
+            where += 3 if words[where : where + 3] == ["if", "not", "exists"] else 0
+            made = _named(words, where)
+            if made is not None:
+                self.script.made.add(made)
+            if "partition" in words:
+                at = words.index("partition")
+                if words[at : at + 2] == ["partition", "of"]:
+                    self._belongs(made, _named(words, at + 2))
 
     def _belongs(self, child: Optional[Table], parent: Optional[Table]) -> None:
         if child is not None and parent is not None and child != parent:
@@ -296,13 +317,17 @@ class _Reader:
                 setattr(script, name, found.group(1).decode("ascii", "replace"))
         if self._open:
             script.problems.append("it opens a transaction that it never commits: it is cut off")
+        if not self._whole:
+            return
         kind = "cluster dump" if script.cluster else "dump"
         if self._marks:
             script.complete = self._marks[-1] == f"{kind} complete" and self._marks[0] == kind
             if self._marks[0] == f"{kind} complete":
                 script.problems.append("its beginning is missing")
             elif not script.complete:
-                script.problems.append(f"its last line, '-- PostgreSQL database {kind} complete', is missing: it is cut off")
+                script.problems.append(
+                    f"its last line, '-- PostgreSQL database {kind} complete', is missing: it is cut off"
+                )
             elif not script.cluster and self._marks.count("dump") > 1:
                 script.problems.append("it holds several dumps, one behind the other")
         if not script.statements and not script.problems:
@@ -352,7 +377,16 @@ def _tuples(words: list[str]) -> Optional[int]:
 def _clause(item: Statement, number: int) -> Optional[str]:
     """``WITH …`` of CREATE DATABASE: encoding and locale alone, safely written anew."""
     words, found = item.words[number + 1 :], []
-    names = {"encoding", "lc_collate", "lc_ctype", "locale", "locale_provider", "icu_locale", "icu_rules", "builtin_locale"}
+    names = {
+        "encoding",
+        "lc_collate",
+        "lc_ctype",
+        "locale",
+        "locale_provider",
+        "icu_locale",
+        "icu_rules",
+        "builtin_locale",
+    }
     for at, word in enumerate(words):
         if word in names:
             value = words[at + 2] if words[at + 1 : at + 2] == ["="] else "".join(words[at + 1 : at + 2])
