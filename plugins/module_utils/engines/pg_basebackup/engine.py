@@ -143,8 +143,8 @@ class PgBasebackup(StreamEngine):
         """Raises ServerError: the WAL that this backup needs would be nowhere, or pg_basebackup wait for it for ever."""
         if self._wal is None:
             raise ServerError(
-                "include_wal: false needs a WAL archive, as the backup is worth nothing without it, and in the repository none of this "
-                "server is set up. Set it up by the module wal_archive, or leave include_wal out."
+                "include_wal: false needs a WAL archive, as the backup is worth nothing without it, and in the repository it is "
+                "not set up for this server. Set it up by the module wal_archive, or leave include_wal out."
             )
         try:
             self._doubts += Archiving(self._connection, self._wal, self._slot).before(check=True)
