@@ -41,6 +41,17 @@ class HoldfastError(Exception):
         return {}
 
 
+class Incomplete(HoldfastError):
+    """Some of what was asked for was done, and some failed: ``done`` is what the result says of the first."""
+
+    def __init__(self, message: str, done: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.done = done
+
+    def result(self) -> dict[str, Any]:
+        return self.done
+
+
 class BadOption(HoldfastError):
     """An option whose value cannot be used."""
 

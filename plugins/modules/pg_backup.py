@@ -100,6 +100,12 @@ options:
       - By default 1 GiB, and never more than half of what is free there.
     type: int
     default: 1073741824
+  lock_wait_timeout:
+    description:
+      - How long the dump of a database waits for tables that others have locked (V(30min), V(2h)). Who holds them is shown meanwhile, and
+        named in the error. The other databases are backed up. V(0) waits without limit.
+    type: str
+    default: 1h
   schema_only:
     description: Dump definitions alone.
     type: bool
@@ -460,6 +466,7 @@ def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         result["retention"] = [asdict(decision) for tier in tiers for decision in tier.decisions]
     if module._diff:
         result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
+    run.check_complete(result)
     return result
 
 

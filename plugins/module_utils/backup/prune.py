@@ -23,6 +23,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
 
 
@@ -96,17 +97,35 @@ def plan_prune(
 def prune(shelf: Shelf, decisions: list[Decision], warnings: list[str]) -> list[dict[str, Any]]:
     """Delete what was decided, children before parents (newest first). Returns what went, and why. What the store has
     locked stays, with a warning."""
-    gone = []
-    for decision in decisions:
-        if decision.keep:
-            continue
-        try:
-            shelf.remove(decision.id)
-        except ObjectLocked as exc:
-            warnings.append(f"The backup {decision.id} is to be deleted by the retention, and stays: {exc}")
-        else:
-            gone.append(asdict(decision))
+    gone: list[dict[str, Any]] = []
+    doomed = [decision for decision in decisions if not decision.keep]
+    with remains(lambda: _so_far([decision.id for decision in doomed], len(gone))) as left:
+        left.changed = False
+        for decision in doomed:
+            left.changed = True
+            try:
+                shelf.remove(decision.id)
+            except ObjectLocked as exc:
+                warnings.append(f"The backup {decision.id} is to be deleted by the retention, and stays: {exc}")
+            else:
+                gone.append(asdict(decision))
     return gone
+
+
+def _so_far(doomed: Sequence[str], done: int) -> str:
+    """What a stop in the middle of deleting leaves. The one that is being deleted may be a backup no more."""
+    if not doomed:
+        return ""
+    went = (
+        f"Retention has deleted {', '.join(doomed[:done])}." if done else "Retention has deleted nothing for certain."
+    )
+    now = (
+        f" {doomed[done]} was being deleted: if its manifest is gone, the next run removes the rest."
+        if done < len(doomed)
+        else ""
+    )
+    rest = f" Still there: {', '.join(doomed[done + 1 :])}." if doomed[done + 1 :] else ""
+    return went + now + rest
 
 
 def clean(shelf: Shelf, leftovers: Sequence[str], warnings: list[str]) -> list[str]:

@@ -30,6 +30,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_e
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
     HoldfastError,
+    Incomplete,
     RepositoryError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
@@ -38,6 +39,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.preflight import preflight
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.tee import Tee
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import (
     format_exact,
     format_time,
@@ -71,6 +73,8 @@ class Outcome:
     record: Optional[Record] = None
     plan: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    #: databases that could not be dumped, each with the reason
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 class BackupRun:
@@ -118,6 +122,17 @@ class BackupRun:
             self._back_up(due, check)
         self._judge()
         return self.outcome
+
+    def check_complete(self, result: dict[str, Any]) -> None:
+        """Raise Incomplete, with the module's result, when databases that were asked for are not in the backup that was made."""
+        if self.outcome.failed and self.outcome.record:
+            words = " ".join(f"{name!r}: {reason}" for name, reason in self.outcome.failed.items())
+            rest = ", ".join(entry["name"] for entry in self.outcome.record.databases)
+            raise Incomplete(
+                f"{len(self.outcome.failed)} of {len(self.outcome.failed) + len(self.outcome.record.databases)} databases could not be "
+                f"dumped. {words} The backup {self.outcome.record.id} has the others ({rest}), verified, and is no backup of all.",
+                result,
+            )
 
     def _preflight(self, tier: Tier, check: bool) -> None:
         report = preflight(tier.repository, not check and tier.repository.remote)
@@ -256,6 +271,7 @@ class BackupRun:
             for leftover in tier.listing.leftovers
         ]
         self.outcome.plan += plan.steps
+        self.outcome.warnings += plan.warnings
         self.outcome.plan += [
             f"keep it as {tier.shelf.name}/{backup_id} in {tier.repository.description}, verified" for tier in due
         ]
@@ -279,8 +295,10 @@ class BackupRun:
                 tell(done, stored)
 
             self._progress.tell = tell_and_beat  # type: ignore[method-assign]
-            self._make(engine, plan, backup_id, [tier for tier in due if tier.error is None])
-            self._each(due, self._prune)
+            with contextlib.ExitStack() as stack:
+                self._make(engine, plan, backup_id, [tier for tier in due if tier.error is None], stack)
+            with remains(f"The backup {backup_id} was made, and is verified."):
+                self._each(due, self._prune)
 
     def _hold(self, tier: Tier, held: contextlib.ExitStack) -> None:
         lock = held.enter_context(tier.shelf.lock("a backup", self.outcome.warnings))
@@ -333,13 +351,26 @@ class BackupRun:
                 "Free some space, shorten the retention and prune, or use a larger disk. No backup was made."
             )
 
-    def _make(self, engine: StreamEngine, plan: Plan, backup_id: str, tiers: list[Tier]) -> None:
+    def _make(
+        self, engine: StreamEngine, plan: Plan, backup_id: str, tiers: list[Tier], stack: contextlib.ExitStack
+    ) -> None:
         tee = Tee(tiers)
+
+        def discard(name: str) -> None:
+            # What a store does not let go is named in no manifest.
+            for tier in tiers:
+                with contextlib.suppress(HoldfastError):
+                    tier.repository.delete(tier.shelf.key(backup_id, name))
+
         folder = Folder(
             lambda name: tee.sink(f"{tiers[0].shelf.name}/{backup_id}/{name}"),
             self._compression,
             self._encryption,
             self._progress,
+            discard,
+        )
+        left = stack.enter_context(
+            remains(f"Of the backup {backup_id} there is a part, without a manifest: the next run removes it.")
         )
         started = now()
         try:
@@ -354,7 +385,7 @@ class BackupRun:
                 stopped_at=format_exact(now()),
                 start_lsn=draft.start_lsn,
                 stop_lsn=draft.stop_lsn,
-                scope=plan.scope,
+                scope=plan.scope if draft.scope is None else draft.scope,
                 consistency=draft.consistency,
                 databases=draft.databases,
                 compression=self._compression.describe(),
@@ -379,13 +410,16 @@ class BackupRun:
 
             self._each(tiers, finish)
         except BaseException:
-            for tier in tiers:
-                self._forget(tier, backup_id)
+            if all([self._forget(tier, backup_id) for tier in tiers]):
+                left.now(
+                    "What it had written was removed, and backups that were there before are as they were.",
+                    changed=False,
+                )
             raise
         for tier in tiers:
             if tier.error is not None:
                 self._forget(tier, backup_id)
-        self.outcome.record = record
+        self.outcome.record, self.outcome.failed = record, draft.failed
         self.outcome.warnings += draft.warnings
 
     def _read_back(self, record: Record, tiers: list[Tier]) -> None:
@@ -408,10 +442,13 @@ class BackupRun:
             self._each([tier], lambda _tier, reading=reading: reading.result())  # type: ignore[misc]
 
     @staticmethod
-    def _forget(tier: Tier, backup_id: str) -> None:
-        """Remove what a failed run wrote, so far as the store lets us; the next run does the rest."""
-        with contextlib.suppress(HoldfastError):
+    def _forget(tier: Tier, backup_id: str) -> bool:
+        """Remove what a failed run wrote, so far as the store lets us; the next run does the rest. Returns whether all went."""
+        try:
             tier.shelf.remove(backup_id)
+        except HoldfastError:
+            return False
+        return True
 
     def _plan_prune(self, tier: Tier, own: Candidate) -> None:
         if not tier.policy.buckets and not tier.policy.limits:

@@ -22,13 +22,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 
 @dataclass
 class Plan:
-    """What an engine would do: steps in words, the server's identity (as in the record), the scope, and an
-    estimate of the bytes to be read (before compression)."""
+    """What an engine would do: steps in words, the server's identity (as in the record), the scope, an
+    estimate of the bytes to be read (before compression), and what is to be said before."""
 
     steps: list[str]
     server: dict[str, Any]
     scope: dict[str, Any]
     estimate: int
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -44,17 +45,34 @@ class Draft:
     left_out: list[dict[str, Any]] = field(default_factory=list)
     #: what the copy told of the server that was not known before, such as the timeline
     server: dict[str, Any] = field(default_factory=dict)
+    #: databases that were asked for and are not in the backup, each with the reason
+    failed: dict[str, str] = field(default_factory=dict)
+    #: what it holds, where that is less than was asked for
+    scope: Optional[dict[str, Any]] = None
 
 
 class Folder:
-    """Where an engine puts its artifacts: compressed, encrypted, hashed, counted. ``begin`` opens what a name is written to."""
+    """Where an engine puts its artifacts: compressed, encrypted, hashed, counted. ``begin`` opens what a name is written to,
+    ``discard`` takes one away again. ``said`` is what programs told though they succeeded."""
 
     def __init__(
-        self, begin: Callable[[str], Sink], compression: Compression, encryption: Encryption, progress: Progress
+        self,
+        begin: Callable[[str], Sink],
+        compression: Compression,
+        encryption: Encryption,
+        progress: Progress,
+        discard: Callable[[str], None] = lambda name: None,
     ) -> None:
-        self._begin = begin
+        self._begin, self._discard = begin, discard
         self.compression, self.encryption, self.progress = compression, encryption, progress
         self.artifacts: list[Artifact] = []
+        self.said: list[str] = []
+
+    def drop_from(self, count: int) -> None:
+        """Take away what was put since there were ``count`` artifacts."""
+        gone, self.artifacts[count:] = self.artifacts[count:], []
+        for artifact in gone:
+            self._discard(artifact.key)
 
     def put(
         self,
@@ -91,6 +109,7 @@ class Folder:
                 stdin.close()
         if isinstance(source, Command):
             size = done.raw_size
+            self.said += done.said.splitlines()
         else:
             size = len(source) if isinstance(source, bytes) else raw_size()
         artifact = Artifact(name + suffix, role, done.size, done.sha256, size, database)

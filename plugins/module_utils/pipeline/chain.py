@@ -56,11 +56,13 @@ class Command:
 
 @dataclass(frozen=True)
 class Streamed:
-    """What came out of a chain: bytes and sha256 as stored, and the bytes before compression where known."""
+    """What came out of a chain: bytes and sha256 as stored, and the bytes before compression where known; ``said``: what the
+    first program told on its standard error, though it succeeded."""
 
     size: int
     sha256: str
     raw_size: Optional[int]
+    said: str = ""
 
 
 def _as_uid(uid: int) -> dict[str, Any]:
@@ -163,7 +165,8 @@ class Chain:
         try:
             with held():  # a program that nobody has noted is one that nobody ends
                 process = subprocess.Popen(
-                    argv,
+                    # Names are the server's, in UTF-8, whatever this host's locale is.
+                    [word.encode("utf-8", "surrogateescape") for word in argv],
                     stdin=stdin,
                     stdout=stdout,
                     stderr=errors,
@@ -284,12 +287,13 @@ def store(
                     on_bytes(chain.made(), size)
                     told = time.monotonic()
             made = chain.finish()
+            said = chain.messages(0)
             on_bytes(made, size)
     except BaseException:
         sink.abort()
         raise
     sink.commit()
-    return Streamed(size, digest.hexdigest(), size if len(commands) == 1 else made)
+    return Streamed(size, digest.hexdigest(), size if len(commands) == 1 else made, said)
 
 
 def run(commands: Sequence[Command], stdin: Union[int, IO[bytes]] = subprocess.DEVNULL) -> bytes:

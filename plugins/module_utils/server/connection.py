@@ -146,13 +146,17 @@ class Address:
             where = f"{self.host or 'the local socket'}" + (f":{self.port}" if self.port else "")
         return where + (f" as {self.user}" if self.user else "")
 
-    def conninfo(self, database: str, settings: Optional[Mapping[str, str]] = None) -> str:
+    def conninfo(
+        self, database: str, settings: Optional[Mapping[str, str]] = None, application: Optional[str] = None
+    ) -> str:
         """A connection string for libpq programs; it holds no password (that is in the passfile). ``settings`` are those that the
-        session starts with, besides our own."""
+        session starts with, besides our own; ``application`` is how the server calls it."""
         chosen = {**self._settings, **(settings or {})}
         options = [self._parameters.get("options", ""), *(f"-c {name}={value}" for name, value in chosen.items())]
         joined = " ".join(filter(None, options))
-        return str(make_dsn(**{**self._parameters, **({"options": joined} if joined else {}), "dbname": database}))
+        more = {"options": joined, "application_name": application}
+        chosen_parameters = {**self._parameters, **{key: word for key, word in more.items() if word}}
+        return str(make_dsn(**{**chosen_parameters, "dbname": database}))
 
     def connect(self, database: Optional[str] = None) -> Connection:
         """A connection in autocommit mode.

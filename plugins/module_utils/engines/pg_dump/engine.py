@@ -5,28 +5,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import tempfile
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.growing import Following
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import (
-    EXTENSIONS,
-    DumpOptions,
-    file_name,
-    inner_compression,
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.beyond import (
+    INVALID,
+    not_backed_up,
+    shown,
+    unseen,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.snapshots import Snapshots, check_room
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.staging import dump
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.database import Dumper, NothingSelected
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import DumpOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.snapshots import (
+    NO_ROOM,
+    TOGETHER,
+    Snapshots,
+    room,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import (
     Draft,
     Folder,
     Plan,
     StreamEngine,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
@@ -68,19 +71,22 @@ class PgDump(StreamEngine):
         return bool(facts.value(self._connection, "SELECT has_table_privilege('pg_authid', 'SELECT')"))
 
     def plan(self) -> Plan:
-        chosen = facts.choose(facts.databases(self._connection), self._options.databases)
-        check_room(self._connection, len(chosen) + self._options.jobs + 1)
-        if not self._options.filtered and not self._options.schema_only:
-            for database in chosen:
-                self._check_readable(database["name"])
+        chosen, warnings = self._choose()
+        together = min(room(self._connection, self._options.jobs + 1), len(chosen) or 1)
+        for database in chosen:
+            self._look_into(database["name"], warnings)
         steps = [
             f"dump the database {database['name']!r} ({database['size']} bytes on the server) in {self._options.format} "
             f"format by pg_dump {self.version}"
             for database in chosen
         ]
+        if together < len(chosen):
+            moments = -(-len(chosen) // together)
+            steps.append(f"read them at {moments} moments, {together} databases at each: {NO_ROOM}")
         if self._options.globals:
             steps.append(f"dump roles and tablespaces, {'with' if self._passwords else 'without'} passwords")
         steps.append("record settings, pg_hba rules, extensions, slots and tablespaces")
+        steps += [f"leave out: {words}" for words in warnings]
         server = {
             "system_id": self.identity.system_id,
             "version": self.identity.version,
@@ -88,124 +94,153 @@ class PgDump(StreamEngine):
             "timeline": self.identity.timeline,
             "in_recovery": self.identity.in_recovery,
         }
-        return Plan(steps, server, self._options.scope(), sum(database["size"] for database in chosen))
+        size = sum(database["size"] for database in chosen)
+        return Plan(steps, server, self._options.scope(), size, warnings)
 
-    def _check_readable(self, name: str) -> None:
+    def _choose(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """The databases to dump, and what is to be said of others."""
+        found, names = facts.databases(self._connection), self._options.databases
+        warnings = [] if names else not_backed_up(found, names)
+        chosen = facts.choose(
+            [database for database in found if names or database["connection_limit"] != INVALID], names
+        )
+        if not chosen:
+            raise ServerError(
+                "There is no database to back up: all that the server has are templates, or take no connections. Name one in databases."
+            )
+        return chosen, warnings
+
+    def _look_into(self, name: str, warnings: list[str]) -> None:
+        """See before what this role cannot dump."""
         if self.identity.superuser:
             return
-        connection = self._address.connect(name)
         try:
-            closed = facts.unreadable(connection, self.identity)
-        finally:
-            connection.close()
+            connection = self._address.connect(name)
+        except ServerError:
+            return  # the dump says it, and goes on with the others
+        with contextlib.closing(connection):
+            if not self._options.filtered and not self._options.schema_only:
+                self._check_readable(connection, name)
+            warnings += unseen(connection, self.identity, name)
+
+    def _check_readable(self, connection: Connection, name: str) -> None:
+        closed = facts.unreadable(connection, self.identity)
         if closed:
-            shown = ", ".join(closed[:5]) + (f" and {len(closed) - 5} more" if len(closed) > 5 else "")
             raise ServerError(
-                f"The role {self.identity.role!r} may not read {shown} in the database {name!r} (or row security hides rows "
+                f"The role {self.identity.role!r} may not read {shown(closed)} in the database {name!r} (or row security hides rows "
                 "from it), so its backup would be incomplete. Grant it pg_read_all_data and BYPASSRLS (the role "
                 "holdfast.postgres.setup does), or leave the tables out by exclude_tables."
             )
 
     def back_up(self, folder: Folder) -> Draft:
-        chosen = facts.choose(facts.databases(self._connection), self._options.databases)
-        contents: dict[str, Any] = {}
+        chosen, _warnings = self._choose()
+        together = room(self._connection, self._options.jobs + 1)
         entries: list[dict[str, Any]] = []
-        with Snapshots(self._address, [database["name"] for database in chosen]) as snapshots:
+        failed: dict[str, HoldfastError] = {}
+        dumper = Dumper(
+            self._address,
+            self._tools,
+            self._options,
+            self.identity.in_recovery,
+            self._staging,
+            self._connection,
+            self._doubts,
+        )
+        with Snapshots(self._address) as snapshots:
             start_lsn = facts.current_lsn(self._connection)
+            for begin in range(0, len(chosen), together):
+                batch = chosen[begin : begin + together]
+                failed.update(snapshots.take([entry["name"] for entry in batch], NO_ROOM if begin else TOGETHER))
+                for database in batch:
+                    if database["name"] not in failed:
+                        self._one(dumper, folder, database, snapshots, entries, failed)
             consistency = snapshots.describe()
-            for database in chosen:
-                entries.append(self._database(folder, database, snapshots, contents))
+        if len(consistency["moments"]) > 1:
+            self._doubts.append(_moments(consistency["moments"]))
+        self._judge(entries, failed)
         if self._options.globals:
             folder.progress.step("dumping roles and tablespaces")
+            said = len(folder.said)
             folder.put("globals.sql", "globals", self._dump_globals())
+            self._doubts += [f"pg_dumpall says: {line}" for line in folder.said[said:]]
         outside = facts.outside(self._connection, self._encrypted, self._doubts)
-        outside["contents"] = contents
-        folder.put("cluster.json", "cluster", json.dumps(outside, indent=1, ensure_ascii=False, default=str).encode())
-        return Draft(start_lsn, facts.current_lsn(self._connection), consistency, entries, self._doubts)
+        outside["contents"] = dumper.contents
+        text = json.dumps(outside, indent=1, ensure_ascii=True, default=str)
+        folder.put("cluster.json", "cluster", text.encode())
+        scope = self._options.scope()
+        if failed:
+            scope["databases"] = [entry["name"] for entry in entries]
+        return Draft(
+            start_lsn,
+            facts.current_lsn(self._connection),
+            consistency,
+            entries,
+            self._doubts,
+            failed={name: str(exc) for name, exc in failed.items()},
+            scope=scope,
+        )
+
+    def _one(
+        self,
+        dumper: Dumper,
+        folder: Folder,
+        database: dict[str, Any],
+        snapshots: Snapshots,
+        entries: list[dict[str, Any]],
+        failed: dict[str, HoldfastError],
+    ) -> None:
+        """One database; what goes wrong with it alone does not stop the others."""
+        name = database["name"]
+        try:
+            entries.append(dumper.dump(folder, database, snapshots))
+            return
+        except NothingSelected as exc:
+            if self._options.databases:
+                failed[name] = ServerError(f"Nothing in the database {name!r} is selected: {exc}.")
+            else:
+                self._doubts.append(f"The database {name!r} is not in this backup: nothing in it is selected ({exc}).")
+        except (ServerError, ToolError) as exc:
+            if self._is_gone(name):
+                self._doubts.append(f"The database {name!r} is not in this backup: it was dropped meanwhile.")
+            else:
+                failed[name] = exc
+        snapshots.forget(name)
+
+    def _is_gone(self, name: str) -> bool:
+        """Whether a database is no more. Raises ServerError when the whole server is: then there is no use in going on."""
+        import psycopg2
+
+        try:
+            return not facts.rows(self._connection, "SELECT FROM pg_database WHERE datname = %s", [name])
+        except psycopg2.Error:
+            pass
+        try:
+            self._connection = self._address.connect()
+        except ServerError as exc:
+            raise ServerError(
+                f"The server went away while the database {name!r} was dumped. {exc} No backup was made."
+            ) from exc
+        return not facts.rows(self._connection, "SELECT FROM pg_database WHERE datname = %s", [name])
+
+    @staticmethod
+    def _judge(entries: list[dict[str, Any]], failed: dict[str, HoldfastError]) -> None:
+        """Without any database there is no backup."""
+        if entries:
+            return
+        if not failed:
+            raise ServerError(
+                "Nothing is selected in any database: look at schemas, tables and their exclusions. No backup was made."
+            )
+        words = " ".join(f"The database {name!r} could not be dumped. {exc}" for name, exc in failed.items())
+        raise ServerError(f"{words} No backup was made.") from next(iter(failed.values()))
 
     def _dump_globals(self) -> Command:
         argv = [self._tools.path("pg_dumpall"), "--globals-only", "--no-password", f"--database={self._address.db}"]
         argv += [f"--dbname={self._address.conninfo(self._address.db)}"]
         return Command(argv + ([] if self._passwords else ["--no-role-passwords"]))
 
-    def _database(
-        self, folder: Folder, database: dict[str, Any], snapshots: Snapshots, contents: dict[str, Any]
-    ) -> dict[str, Any]:
-        name, options = database["name"], self._options
-        folder.progress.step(f"dumping the database {name!r}", database["size"])
-        counted = options.row_counts and not options.schema_only and not options.exclude_table_data
-        connection, in_recovery = snapshots.connections[name], self.identity.in_recovery
-        counting = Background(lambda: _contents(connection, counted, in_recovery))
-        inner = inner_compression(folder.compression.method, folder.compression.level, options.format)
-        argv = [
-            self._tools.path("pg_dump"),
-            f"--dbname={self._address.conninfo(name)}",
-            f"--format={options.format}",
-            f"--snapshot={snapshots.exported[name]}",
-            "--no-password",
-            *options.arguments(),
-        ]
-        # pg_dump does not compress (but in the directory format): a program beside it does, on another core.
-        argv += [f"--compress={inner or 0}"] if options.format != "plain" and options.format != "tar" else []
-        base = f"databases/{file_name(name)}{EXTENSIONS[options.format]}"
-        try:
-            if options.format == "directory":
-                self._directory(folder, name, base, argv, inner is not None)
-                artifact = base
-            else:
-                artifact = folder.put(base, "database", Command(argv), name).key
-        except ToolError as exc:
-            raise ToolError(f"The database {name!r} could not be dumped. {exc} No backup was made.") from exc
-        finally:
-            counting.wait()
-        contents[name] = counting.result()
-        snapshots.release(name)
-        kept = ("name", "owner", "encoding", "collate", "ctype", "locale_provider", "locale", "size")
-        return {
-            **{key: database[key] for key in kept},
-            "format": options.format,
-            "artifact": artifact,
-            "native": inner is not None or folder.compression.method == "none",
-        }
 
-    def _directory(self, folder: Folder, name: str, base: str, argv: list[str], compressed: bool) -> None:
-        """pg_dump writes many files at once: into a staging directory, from where they go into the repository as they grow."""
-        begun = len(folder.artifacts)
-
-        def put(file: str, stream: Following) -> None:
-            folder.put(
-                f"{base}/{file}",
-                "database",
-                stream,
-                name,
-                compress=not compressed and file.endswith(".dat"),
-                raw_size=lambda: None if compressed and file != "toc.dat" else stream.passed,
-                on_bytes=lambda made, out: stream.check(),
-            )
-
-        with tempfile.TemporaryDirectory(prefix="dump-", dir=self._staging) as staging:
-            path = os.path.join(staging, "dump")
-            # What is durable is the repository's business.
-            command = Command([*argv, f"--file={path}", f"--jobs={self._options.jobs}", "--no-sync"])
-            doubt = dump(
-                command,
-                path,
-                self._options.staging_limit,
-                self._options.jobs,
-                put,
-                lambda passed: folder.progress.tell(None if compressed else passed, None),
-            )
-        self._doubts += [doubt] if doubt else []
-        folder.artifacts[begun:] = sorted(folder.artifacts[begun:], key=lambda artifact: artifact.key)
-
-
-def _contents(connection: Connection, counted: bool, in_recovery: bool) -> dict[str, Any]:
-    """Extensions, and each table's rows (None: not counted), in the dump's own snapshot."""
-    try:
-        extensions = facts.rows(connection, facts.EXTENSIONS)
-        return {
-            "extensions": extensions,
-            "tables": facts.count_rows(connection, in_recovery) if counted else None,
-        }
-    except Exception as exc:
-        raise ServerError(f"The rows could not be counted: {' '.join(str(exc).split())}") from exc
+def _moments(moments: list[dict[str, Any]]) -> str:
+    """Which databases are of which moment, for people."""
+    parts = [f"{shown(moment['databases'])} at {moment['at']} ({moment['why']})" for moment in moments]
+    return f"The databases of this backup are of {len(moments)} moments: {'; '.join(parts)}."

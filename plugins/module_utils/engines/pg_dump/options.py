@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
 _LEAST = 1024 * 1024  # bytes of staging
@@ -32,6 +33,7 @@ SPEC: dict[str, Any] = {
     "role_passwords": {"type": "bool", "no_log": False},
     "row_counts": {"type": "bool", "default": True},
     "staging_limit": {"type": "int", "default": 1024**3},
+    "lock_wait_timeout": {"type": "str", "default": "1h"},
 }
 EXTENSIONS = {"plain": ".sql", "custom": ".dump", "tar": ".tar", "directory": ".dir"}
 
@@ -55,6 +57,7 @@ class DumpOptions:
     role_passwords: Optional[bool]
     row_counts: bool
     staging_limit: int
+    lock_wait_timeout: int  # seconds; 0: no limit
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> DumpOptions:
@@ -63,6 +66,8 @@ class DumpOptions:
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         for name in ("databases", "schemas", "exclude_schemas", "tables", "exclude_tables", "exclude_table_data"):
             values[name] = values[name] or ()
+        wait = str(values["lock_wait_timeout"] or "0")
+        values["lock_wait_timeout"] = 0 if wait == "0" else parse_duration(wait, "lock_wait_timeout")
         options = cls(**values)  # type: ignore[arg-type]
         if options.jobs < 1:
             raise BadOption("jobs", options.jobs, "is not a number of jobs", "Use 1 or more.")
@@ -122,7 +127,7 @@ class DumpOptions:
 
 def file_name(database: str) -> str:
     """A database's name as a file's: whatever is no letter or digit of ASCII is written as %XX of its UTF-8."""
-    return urllib.parse.quote(database, safe="")
+    return urllib.parse.quote(database.encode("utf-8", "surrogateescape"), safe="")
 
 
 def inner_compression(method: str, level: Optional[int], format_: str) -> Optional[str]:

@@ -37,11 +37,11 @@ _DATA = re.compile(r"(?!toc\.)[^.]+\.dat(\..+)?")
 Put = Callable[[str, Following], None]
 
 
-def dump(command: Command, path: str, limit: int, jobs: int, put: Put, tell: Callable[[int], None]) -> Optional[str]:
+def dump(command: Command, path: str, limit: int, jobs: int, put: Put, tell: Callable[[int], None]) -> list[str]:
     """Run pg_dump, which writes into the new directory ``path``, and ``put`` each of its files. ``limit`` bytes lie there at
     most, and no more than half of what is free. ``tell`` hears twice a second how many bytes were read.
 
-    Returns a warning where the whole dump had to be written first.
+    Returns what pg_dump told, and that the whole dump had to be written first where it had.
 
     Raises:
         ToolError: pg_dump failed.
@@ -59,10 +59,11 @@ def dump(command: Command, path: str, limit: int, jobs: int, put: Put, tell: Cal
                         with contextlib.suppress(subprocess.TimeoutExpired):
                             program.wait(0.5)
                 chain.finish()
+                said = chain.messages(0).splitlines()
         except ToolError as exc:
             raise _explained(exc, path) from exc
         staging.finish(tell)
-        return staging.doubt
+        return said + ([staging.doubt] if staging.doubt else [])
 
 
 def _explained(exc: ToolError, path: str) -> ToolError:
