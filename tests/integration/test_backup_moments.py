@@ -95,7 +95,10 @@ def restored(server: Server, repository: Path, database: str = "zz") -> str:
 @pytest.mark.parametrize(
     ("disturb", "days"),
     [
-        ("BEGIN; TRUNCATE etl; INSERT INTO etl SELECT n, 'today' FROM generate_series(1, 70) AS n; COMMIT", {"today": 70}),
+        (
+            "BEGIN; TRUNCATE etl; INSERT INTO etl SELECT n, 'today' FROM generate_series(1, 70) AS n; COMMIT",
+            {"today": 70},
+        ),
         (
             "BEGIN; CREATE TABLE new (LIKE etl INCLUDING ALL); INSERT INTO new SELECT n, 'today' FROM generate_series(1, 70) AS n;"
             "ALTER TABLE etl RENAME TO old; ALTER TABLE new RENAME TO etl; COMMIT",
