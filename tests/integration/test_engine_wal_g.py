@@ -16,7 +16,6 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -310,8 +309,7 @@ class Kept:
         switched(self.server)
 
     def back_up(self, kind: str, **annotations: str) -> Any:
-        with closing(self.server.connect()) as connection:
-            return self.keeper.back_up(kind, annotations, Progress(None), self.keeper.archiving(connection))
+        return self.keeper.back_up(kind, annotations, Progress(None))
 
 
 @pytest.mark.parametrize("kind", ["file", "s3"])

@@ -34,10 +34,12 @@ __all__ = [
     "SWALLOW",
     "Answer",
     "ConnectProxy",
+    "Edit",
     "Fault",
     "HttpProxy",
     "Request",
     "OtherTime",
+    "Raw",
     "is_part",
 ]
 
@@ -74,6 +76,24 @@ class Answer(Fault):
     message: str = "Please reduce your request rate."
     #: further elements of the error
     extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Raw(Fault):
+    """The proxy answers in the store's place, whatever is wanted; the store hears nothing."""
+
+    name: str = field(default="raw", init=False)
+    status: int = 200
+    body: bytes = b""
+    kind: str = "application/xml"
+
+
+@dataclass(frozen=True)
+class Edit(Fault):
+    """The body of the store's answer becomes another one."""
+
+    name: str = field(default="edit", init=False)
+    change: Callable[[bytes], bytes] = bytes
 
 
 @dataclass(frozen=True)
@@ -216,6 +236,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(fault, Answer):
             self._error(fault)
             return
+        elif isinstance(fault, Raw):
+            self._say(fault.status, fault.body, kind=fault.kind)
+            return
         elif fault is SWALLOW:
             self._stored(body)
             return
@@ -265,6 +288,8 @@ class _Handler(BaseHTTPRequestHandler):
             store.close()
         if fault is FALSIFY:
             data = _flip(data)
+        elif isinstance(fault, Edit):
+            data = fault.change(data)
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.getheaders():
             if name.lower() == "date" and isinstance(fault, OtherTime):
@@ -294,11 +319,13 @@ class _Handler(BaseHTTPRequestHandler):
             text = f"<CompleteMultipartUploadResult><ETag>{tag.strip(chr(34))}-1</ETag></CompleteMultipartUploadResult>"
         self._say(200, text.encode(), {"ETag": tag, **sums})
 
-    def _say(self, status: int, data: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def _say(
+        self, status: int, data: bytes, headers: Mapping[str, str] | None = None, kind: str = "application/xml"
+    ) -> None:
         self.send_response_only(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command != "HEAD":

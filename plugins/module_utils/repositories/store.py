@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import abc
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
@@ -20,6 +21,41 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 
 GROWTH = 1000  # parts, after which they get larger: S3 takes 10,000 of them for one object
 MIB = 1024 * 1024
+
+
+class Strange(Exception):
+    """An answer that no store of its kind gives: something else answers, or stands between. Never taken for an empty one."""
+
+
+def first_words(body: Union[bytes, str]) -> str:
+    """What an answer begins with, as people read it, in quotation marks."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    text = re.sub(r"(?is)<(script|style).*?</\1>|<!--.*?-->", " ", text[:4096])
+    if not text.lstrip().startswith(("{", "[")):
+        text = re.sub(r"<[^>]*>?", " ", text)
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return f"{text[:120]!r}" if text else "nothing"
+
+
+def consequence(doing: str) -> str:
+    """What it means that something failed of which the store says no more. ``doing`` is what was tried, as messages say it."""
+    if doing.startswith(("list", "look", "read", "inspect", "use", "ask")):
+        return "Nothing was changed by that. Look at the store's health, then run it again."
+    if doing.startswith("delete"):
+        return "What was not deleted yet is as it was: run it again."
+    return "What was there before is as it was."
+
+
+def check_page(body: bytes, root: str) -> None:
+    """Look at a page of a listing in XML, before anybody takes it for an empty one. ``root`` is its first element's name.
+
+    Raises:
+        Strange: it is something else.
+    """
+    if not re.match(
+        rb"\s*(?:<\?xml[^>]*\?>\s*)?<(?:\w+:)?" + root.encode() + rb"[\s/>]", body.lstrip(b"\xef\xbb\xbf")[:1024]
+    ):
+        raise Strange(f"what came is no listing but {first_words(body)}")
 
 
 class ShortRead(Exception):

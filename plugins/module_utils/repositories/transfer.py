@@ -36,6 +36,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.sto
     MIB,
     ShortRead,
     Store,
+    Strange,
     Transfer,
     Upload,
 )
@@ -45,6 +46,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ is there only from Python 3.10 on
 
 T = TypeVar("T")
+# What libraries raise over answers that they did not expect.
+_UNREADABLE = (
+    "ResponseParserError",
+    "DecodeError",
+    "DeserializationError",
+    "JSONDecodeError",
+    "PaginationError",
+    "ParseError",
+)
+_UNFORESEEN = (Strange, KeyError, IndexError, AttributeError, TypeError, RecursionError)
 
 
 class ObjectRepository(Repository):
@@ -86,10 +97,19 @@ class ObjectRepository(Repository):
                 raise
             except Exception as exc:
                 if number == ATTEMPTS or not self.store.transient(exc):
-                    raise self.store.explain(f"{doing} {self.description}", exc) from exc
+                    raise self._explained(doing, exc) from exc
             # Full jitter: many clients that failed together do not come back together.
             time.sleep(random.uniform(0.05, min(10.0, 0.2 * 2**number)))
         raise AssertionError("the last attempt returns or raises")
+
+    def _explained(self, doing: str, exc: Exception) -> HoldfastError:
+        if isinstance(exc, _UNFORESEEN) or type(exc).__name__ in _UNREADABLE:
+            said = str(exc) if isinstance(exc, Strange) else f"its answer cannot be read ({type(exc).__name__}: {exc})"
+            return RepositoryError(
+                f"Cannot {doing} {self.description}: {said}. Something else than the store answers, or stands between: check "
+                "the address (endpoint_url), and proxies, gateways and sign-in pages on the way there."
+            )
+        return self.store.explain(f"{doing} {self.description}", exc)
 
     def check(self, write: bool) -> None:
         def first() -> None:
@@ -146,15 +166,18 @@ class ObjectRepository(Repository):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         base = self.key(prefix) + "/" if prefix else self._prefix
         for info in self._listing(base):
+            if info.key.endswith("/") and not info.size:
+                continue  # what a console shows as a folder
             yield ObjectInfo(info.key[len(self._prefix) :], info.size, info.modified, info.tag)
 
     def _listing(self, base: str) -> Iterator[ObjectInfo]:
         try:
-            yield from self.store.walk(base)
+            # Some stores take the prefix for a hint: what is not ours must not be touched.
+            yield from (info for info in self.store.walk(base) if info.key.startswith(base))
         except HoldfastError:
             raise
         except Exception as exc:
-            raise self.store.explain(f"list {self.description}", exc) from exc
+            raise self._explained("list", exc) from exc
 
     def folders(self, prefix: str) -> Iterator[str]:
         keys = itertools.chain((info.key for info in self.list(prefix)), self.unfinished(prefix))
@@ -163,7 +186,8 @@ class ObjectRepository(Repository):
 
     def unfinished(self, prefix: str) -> Sequence[str]:
         base = self.key(prefix) + "/"
-        return [key[len(self._prefix) :] for key in self.attempt("list", lambda: self.store.unfinished(base))]
+        found = self.attempt("list", lambda: self.store.unfinished(base))
+        return [key[len(self._prefix) :] for key in found if key.startswith(base)]
 
     def stat(self, key: str) -> Optional[ObjectInfo]:
         full = self.key(key)

@@ -15,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectUnreadable,
     RepositoryError,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import ShortRead
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import ShortRead, consequence
 
 # https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
 _ADVICE = {
@@ -70,7 +70,7 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastE
     elif getattr(exc, "status_code", 0) == 403 and not advice:
         advice = "The credentials may not do that there: check the SAS token's permissions, or the identity's role."
     kind = ObjectUnreadable if code == "BlobArchived" else RepositoryError
-    return kind(f"Cannot {doing}: {said(exc)}. {advice or 'What was there before is as it was.'}")
+    return kind(f"Cannot {doing}: {said(exc)}. {advice or consequence(doing)}")
 
 
 def transient(exc: Exception) -> bool:

@@ -35,8 +35,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.network import skew, transport
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
     Store,
+    Strange,
     Transfer,
     Upload,
+    check_page,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -131,11 +133,24 @@ class Azure(Store):
             return None
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        for blob in self.client.list_blobs(name_starts_with=prefix, results_per_page=5000):
+        for blob in self._blobs(prefix):
             yield ObjectInfo(blob.name, blob.size, blob.last_modified.timestamp(), blob.etag)
 
+    def _blobs(self, prefix: str, **more: Any) -> Iterator[Any]:
+        """Those whose names begin with ``prefix``: whole pages alone, and each once."""
+        pages = self.client.list_blobs(
+            name_starts_with=prefix, results_per_page=5000, raw_response_hook=_look_at_page, **more
+        ).by_page()
+        led = set()
+        for page in pages:
+            yield from page
+            token = pages.continuation_token
+            if token in led:
+                raise Strange("the listing was cut short: a page leads back to one before it")
+            led.add(token)
+
     def unfinished(self, prefix: str) -> Sequence[str]:
-        blobs = self.client.list_blobs(name_starts_with=prefix, include=["uncommittedblobs"], results_per_page=5000)
+        blobs = self._blobs(prefix, include=["uncommittedblobs"])
         # An uncommitted blob is listed as an empty one, and is not there when it is asked for.
         return [blob.name for blob in blobs if not blob.size and self._properties(blob.name) is None]
 
@@ -208,6 +223,12 @@ class Azure(Store):
 
     def explain(self, doing: str, exc: Exception) -> HoldfastError:
         return explain(doing, exc, self._options)
+
+
+def _look_at_page(answer: Any) -> None:
+    """Raises Strange: it is none."""
+    if answer.http_response.status_code == 200:
+        check_page(answer.http_response.body(), "EnumerationResults")
 
 
 class _Blocks(Upload):

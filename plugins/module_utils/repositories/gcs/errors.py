@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectLocked,
@@ -12,12 +14,19 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
     ShortRead,
+    consequence,
+    first_words,
 )
 
 
 def explain(doing: str, exc: Exception) -> HoldfastError:
     """What the library raised, in words for the user."""
+    from google.api_core.exceptions import from_http_status
+
     exc = getattr(exc, "cause", None) or exc  # of a RetryError: what went wrong each time
+    if type(exc).__name__ == "InvalidResponse":  # of what goes up in parts, where the library does not put it in words
+        answer: Any = getattr(exc, "response", None)
+        exc = from_http_status(answer.status_code, first_words(answer.content))
     said, kind = " ".join(str(exc).split()), type(exc).__name__
     advice = {
         "Unauthorized": "Check the credentials, and this host's clock.",
@@ -27,7 +36,7 @@ def explain(doing: str, exc: Exception) -> HoldfastError:
         "RefreshError": "The credentials cannot be renewed: is the key still there, and the clock right?",
         "SSLError": "Nobody here trusts the store's certificate: name the CA's file by repository.ca_file.",
         "ConnectionError": "Nothing answers there: check repository.endpoint_url, the network, and the proxy (HTTPS_PROXY).",
-    }.get(kind, "What was there before is as it was.")
+    }.get(kind, consequence(doing))
     if kind == "Forbidden" and doing.startswith("delete"):
         return ObjectLocked(f"Cannot {doing}: {said}.")
     return RepositoryError(f"Cannot {doing}: {kind}: {said}. {advice}")

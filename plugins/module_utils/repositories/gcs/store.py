@@ -10,6 +10,7 @@ Parts of one object go up one after another: a resumable upload is a sequence. R
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
@@ -25,8 +26,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.network import transport
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
     Store,
+    Strange,
     Transfer,
     Upload,
+    first_words,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -100,13 +103,30 @@ class Gcs(Store):
             raise RepositoryError(f"{key} in {self.description} was replaced while it was being read.") from exc
 
     def head(self, key: str) -> Optional[ObjectInfo]:
-        return _info(self.bucket.get_blob(key, **self._calmly))
+        blob = self.bucket.get_blob(key, **self._calmly)
+        return None if blob is None else _info(blob)
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        for blob in self.client.list_blobs(self.bucket, prefix=prefix, **self._calmly):
-            info = _info(blob)
-            if info:
-                yield info
+        found = self.client.list_blobs(self.bucket, prefix=prefix, **self._calmly)
+        begin, led = found._page_start, set()
+
+        def look(iterator: Any, page: Any, answer: Any) -> None:
+            if not isinstance(answer, dict) or answer.get("kind") != "storage#objects":
+                raise Strange(f"what came is no listing but {first_words(json.dumps(answer))}")
+            token = answer.get("nextPageToken")
+            if token and token in led:
+                raise Strange("the listing was cut short: a page leads back to one before it")
+            led.add(token)
+            begin(iterator, page, answer)
+
+        found._page_start = look
+        try:
+            for blob in found:
+                yield _info(blob)
+        except ValueError as exc:  # no JSON
+            raise Strange(f"what came is no listing but {first_words(getattr(exc, 'doc', ''))}") from exc
+        except (AttributeError, TypeError) as exc:  # JSON of another kind
+            raise Strange("what came is no listing, but something else in JSON") from exc
 
     def unfinished(self, prefix: str) -> Sequence[str]:
         return ()  # a resumable upload can't be listed; Google forgets it after a week
@@ -190,9 +210,7 @@ class Gcs(Store):
         return explain(doing, exc)
 
 
-def _info(blob: Any) -> Optional[ObjectInfo]:
-    if blob is None:
-        return None
+def _info(blob: Any) -> ObjectInfo:
     return ObjectInfo(blob.name, int(blob.size), blob.updated.timestamp(), str(blob.generation))
 
 

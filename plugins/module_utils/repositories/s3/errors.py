@@ -16,6 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
     ShortRead,
+    consequence,
 )
 
 # Codes of the S3 API, and what to do about each. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -29,6 +30,9 @@ _ADVICE = {
     "NoSuchUpload": "Someone aborted the upload meanwhile (a lifecycle rule, or another run that cleaned up): run it again.",
     "SlowDown": "The store asks to go slower, again and again: lower repository.concurrency, or set repository.bandwidth_limit.",
     "InvalidObjectState": "The object lies in an archive tier (Glacier): restore it there first, then run this again.",
+    "KMS.DisabledException": "The key that it is encrypted with is disabled: enable it there, then run this again. Nothing is lost.",
+    "KMS.NotFoundException": "The key that it is encrypted with is gone: restore it there, or use a backup that has another key.",
+    "KMS.KMSInvalidStateException": "The key that it is encrypted with waits for its deletion or import: keep it, then run this again.",
     "NotImplemented": "This store does not have what was asked for: leave out sse, object_lock, tags or storage_class.",
     "EntityTooLarge": "Raise repository.part_size: an object has at most 10,000 parts.",
     "QuotaExceeded": "The bucket's or user's quota is used up: raise it, or shorten the retention and prune.",
@@ -120,7 +124,7 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any], description:
             "Nothing answers there: check repository.endpoint_url, the network, and the proxy (HTTPS_PROXY, NO_PROXY)."
         )
     elif not advice:
-        advice = "What was there before is as it was."
+        advice = consequence(doing)
     # Others may still be read: archived, encrypted with a key that is gone, or written by another account.
     denied = code == "AccessDenied" and getattr(exc, "operation_name", "") == "GetObject"
     kind = ObjectUnreadable if denied or code == "InvalidObjectState" or code.startswith("KMS.") else RepositoryError

@@ -6,10 +6,19 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Optional
 from xml.etree import ElementTree
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import Strange, check_page
+
+#: what the answers begin with that say what is there, or is no more
+_ROOTS = {
+    "ListObjectsV2": "ListBucketResult",
+    "ListMultipartUploads": "ListMultipartUploadsResult",
+    "DeleteObjects": "DeleteResult",
+}
 
 
 def watch_pages(events: Any) -> None:
@@ -24,8 +33,16 @@ def watch_pages(events: Any) -> None:
     if first is not None:
         events.unregister(event, first)
     events.register(event, read_page)
+    events.register("after-call.s3", look_again)
     if first is not None:
         events.register(event, first)
+
+
+def look_again(http_response: Any, model: Any, **_more: object) -> None:
+    """The same look, for versions of botocore that have no event before they read an answer. A handler of ``after-call.s3``."""
+    root = _ROOTS.get(model.name)
+    if root and http_response.status_code == 200:
+        check_page(http_response.content, root)
 
 
 def read_page(
@@ -36,6 +53,11 @@ def read_page(
     A handler of botocore's event ``before-parse.s3.*``. Versions that do not have it read the whole page; so do
     all when the page is not as it is expected, an error for instance.
     """
+    body = response_dict.get("body") or b""
+    root = _ROOTS.get(operation_model.name)
+    # (An error in spite of its status is botocore's to find out.)
+    if root and response_dict.get("status_code") == 200 and b"<Error>" not in body[:200]:
+        check_page(body, root)
     if operation_model.name != "ListObjectsV2":
         return
     try:
@@ -55,6 +77,18 @@ def read_page(
         customized_response_dict["Contents"] = contents
 
 
+def whole(page: Mapping[str, Any], *tokens: str) -> None:
+    """Look at the end of a page: is it the last one, or does it lead to the next? ``tokens`` are what leads there.
+
+    Raises:
+        Strange: it says that there is more and not from where, or the other way round.
+    """
+    more, there = bool(page.get("IsTruncated")), all(page.get(token) for token in tokens)
+    if more != there and (more or any(page.get(token) for token in tokens[:1])):
+        said = "says that there is more, and not from where" if more else "says where more is, and that there is none"
+        raise Strange(f"the listing was cut short: a page {said}")
+
+
 def _time(entry: dict[str, str]) -> datetime.datetime:
     return datetime.datetime.fromisoformat(entry["LastModified"].replace("Z", "+00:00"))
 
@@ -64,6 +98,15 @@ def ahead(pages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     waiting = iter(pages)
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, waiting, None)
-        while (page := coming.result()) is not None:
+        while (page := _next(coming)) is not None:
             coming = pool.submit(next, waiting, None)
             yield page
+
+
+def _next(coming: Future[Optional[dict[str, Any]]]) -> Optional[dict[str, Any]]:
+    try:
+        return coming.result()
+    except Exception as exc:
+        if type(exc).__name__ == "PaginationError":
+            raise Strange("the listing was cut short: a page leads back to itself") from exc
+        raise

@@ -30,9 +30,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.
     transient,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.inspect import inspect
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.listing import ahead, watch_pages
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.listing import ahead, watch_pages, whole
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
     Store,
+    Strange,
     Transfer,
     Upload,
 )
@@ -145,6 +146,8 @@ class S3(Store):
         found = self._head(key)
         if found is None:
             return None
+        if not {"ContentLength", "LastModified", "ETag"} <= set(found):
+            raise Strange("an object is there that has no size, time or ETag, as each has in S3")
         return ObjectInfo(key, found["ContentLength"], found["LastModified"].timestamp(), found["ETag"])
 
     def _head(self, key: str) -> Optional[dict[str, Any]]:
@@ -179,8 +182,9 @@ class S3(Store):
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         for page in ahead(self.client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)):
+            whole(page, "NextContinuationToken")
             for entry in page.get("Contents", ()):
-                yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"].timestamp(), entry["ETag"])
+                yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"].timestamp(), entry.get("ETag"))
 
     def unfinished(self, prefix: str) -> Sequence[str]:
         return [key for key, _upload in self._unfinished(prefix)]
@@ -188,6 +192,7 @@ class S3(Store):
     def _unfinished(self, prefix: str) -> list[tuple[str, str]]:
         found = []
         for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix):
+            whole(page, "NextKeyMarker")
             found += [(entry["Key"], entry["UploadId"]) for entry in page.get("Uploads", ())]
         # Some stores take the prefix for a hint: what is not ours must not be touched.
         return [(key, upload) for key, upload in found if key.startswith(prefix)]
