@@ -17,7 +17,7 @@ options:
     description: The engine's program, when it is not in C(PATH).
     type: path
   engine_options:
-    description: The engine's own options, by its own words. What this collection sets itself is refused.
+    description: The engine's own options, by its own names. What this collection sets itself is refused.
     type: dict
     default: {}
   accept_new_server:

@@ -51,7 +51,7 @@ options:
   bin_dir:
     description:
       - Directory of PostgreSQL's client programs.
-      - By default the usual places and C(PATH) are searched for the server's own major version, else for the next newer one.
+      - By default the usual directories and C(PATH) are searched for the server's own major version, else for the next newer one.
     type: path
 requirements:
   - psycopg2 2.8 or newer (package C(python3-psycopg2), or C(psycopg2-binary) from PyPI), where the module runs

@@ -226,7 +226,7 @@ options:
     suboptions:
 {describe_store("repository", 6)}  repositories:
     description:
-      - Several places (tiers) that get the backup, such as a local directory and a store elsewhere. The server is read once.
+      - Several repositories (tiers) that get the backup, such as a local directory and a store elsewhere. The server is read once.
       - When one fails, the others get their backup, and the run fails at its end, saying which has what. The next run copies
         to the one that failed what the others have, if O(holdfast.postgres.pg_backup#module:max_age) finds that fresh
         enough.
@@ -238,8 +238,8 @@ options:
         type: str
       retention:
         description:
-          - Which backups stay in this tier. By default as O(holdfast.postgres.pg_backup#module:retention) says, whose words are
-            the same.
+          - Which backups stay in this tier. By default as O(holdfast.postgres.pg_backup#module:retention) says, whose suboptions
+            are the same.
         type: dict
         suboptions:
 {_indent(_POLICY, 10)}{describe_store("repositories", 6)}{_SERVER_NAME}"""

@@ -48,7 +48,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A token for the backups, made anew a month before it expires
+- name: A token for the backups, replaced a month before it expires
   holdfast.postgres.azure_sas:
     repository:
       type: azure

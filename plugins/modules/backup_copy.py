@@ -148,7 +148,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     target = open_repository(params["target"], "target")
     server, other = params["server_name"], params["target_server_name"] or params["server_name"]
     if source.description == target.description and (params["what"] == "prefix" or server == other):
-        raise BadOption("target", target.description, "is the source itself", "Name another place.")
+        raise BadOption("target", target.description, "is the source itself", "Name another one.")
     source.check(write=params["delete_source"])
     target.check(write=True)
     run: Union[CopyRun, PrefixRun]

@@ -185,7 +185,7 @@ ansible_facts:
           type: list
           elements: str
         problems:
-          description: Manifests that cannot be used, in words.
+          description: Manifests that cannot be used, and why.
           returned: always
           type: list
           elements: str
@@ -198,7 +198,7 @@ ansible_facts:
           elements: dict
         wal:
           description:
-            - What the WAL archive lets be reached. C(archive) names it; C(windows) has for each timeline from when to when the server
+            - What the WAL archive makes reachable. C(archive) names it; C(windows) has for each timeline from when to when the server
               can be brought back, in C(stretches) without a gap; C(last_segment), its C(last_segment_age) in seconds; C(findings)
               of the audit. Null without an archive.
           returned: always
@@ -286,7 +286,7 @@ def look(
 
 
 def look_at_wal(params: dict[str, Any], physical: dict[str, Record], space: str) -> Optional[dict[str, Any]]:
-    """What the archive lets be reached; the engine's own backups are added to ``physical``. Raises HoldfastError."""
+    """What the archive makes reachable; the engine's own backups are added to ``physical``. Raises HoldfastError."""
     wal: Optional[WalArchive] = None
     problems: list[str] = []
     if params["engine"]:

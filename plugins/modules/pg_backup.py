@@ -353,7 +353,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 
 
 def open_tiers(params: dict[str, Any]) -> list[Tier]:
-    """The repositories of a run. A retention of its own goes before the run's."""
+    """The repositories of a run. A retention of its own takes precedence over the run's."""
     return [
         Tier(
             name,

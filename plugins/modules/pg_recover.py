@@ -118,7 +118,7 @@ options:
   keep_archiving:
     description:
       - Let the restored server archive as the old one did, on its new timeline. By default C(archive_mode) is off in it, so that
-        it cannot archive into the old one's place.
+        it cannot write into the old one's archive.
     type: bool
     default: false
   tablespace_locations:

@@ -13,7 +13,7 @@ description:
   - Makes this host a standby of a primary, by a copy over the network or from a backup, with a replication slot, a passfile of
     mode 0600 and C(standby.signal), and waits until it streams.
   - A standby of that primary that streams and is set up so already stays as it is.
-  - A server that went its own way, such as the old primary after a failover, is rewound by C(pg_rewind) where that can be done,
+  - A server that has diverged, such as the old primary after a failover, is rewound by C(pg_rewind) where that can be done,
     and copied anew otherwise. Both want O(force) and O(confirm), as what is only here is given up.
   - Promotes a standby, once it is certain that it lags no more than allowed and that the old primary does not answer.
   - Runs on the standby's host, as root or as the user who owns the server.
@@ -128,7 +128,7 @@ options:
     type: dict
     default: {}
   tablespace_locations:
-    description: Where tablespaces go, by their name or place. By default to the same places.
+    description: Other directories for tablespaces, by their name or former path. By default the same ones.
     type: dict
     default: {}
   rewind:

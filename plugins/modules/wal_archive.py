@@ -52,7 +52,7 @@ options:
     description:
       - What archives. V(pg_basebackup) is PostgreSQL's own way, a shell command that puts segments into a directory of this
         host (O(repository.type=file)); the others are programs that have to be installed.
-      - By default V(pg_basebackup) for one directory, and V(pgbackrest) for stores and several places.
+      - By default V(pg_basebackup) for one directory, and V(pgbackrest) for stores and several repositories.
     type: str
     choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
   streaming:
@@ -132,7 +132,7 @@ seealso:
   - module: holdfast.postgres.pg_backup
   - module: holdfast.postgres.pg_restore
   - name: Continuous archiving
-    description: PostgreSQL's own words.
+    description: PostgreSQL's own message.
     link: https://www.postgresql.org/docs/current/continuous-archiving.html
 """
 
@@ -220,7 +220,7 @@ restore_command:
   returned: success
   type: str
 receiver:
-  description: The C(command) that receives WAL, as a list of words, the C(user) to run it as, and its replication C(slot).
+  description: The C(command) that receives WAL, as a list of arguments, the C(user) to run it as, and its replication C(slot).
   returned: when O(streaming=true)
   type: dict
 canary:

@@ -11,7 +11,7 @@ short_description: Look whether a WAL archive is complete, and remove what no ba
 version_added: 0.1.0
 description:
   - Reads the names of all archived segments, and tells of gaps, timelines without their history, segments that are there twice,
-    partial ones, and files that are none of the server's; and from when to when the server can be brought back.
+    partial ones, and files that are not the server's; and from when to when the server can be brought back.
   - Remembers what it saw in the repository, so that the next audit reads only what is new.
   - Removes segments that no kept backup needs, when asked to. An engine with a repository of its own does that itself.
 author:
