@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.header import Archive
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Script
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import OnBytes
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream
@@ -22,6 +24,10 @@ class Dump:
 
     ``properties`` is its row of ``server.facts.databases``, ``contents`` its extensions and row counts, where known.
     ``raw_size`` is the bytes after decompression; None: unknown.
+
+    Of a dump that another tool made, ``origin`` is its path, ``identity`` its content, ``archive`` its header, and ``by_name`` says that it was chosen by its
+    name. What ``judge`` finds: ``script``, ``clause`` (encoding and locale for CREATE DATABASE), ``speaks_of`` (its database's own
+    name), ``as_script`` (how to restore an archive by psql, where pg_restore cannot) and ``notes`` (for the user).
     """
 
     database: Optional[str]
@@ -31,6 +37,16 @@ class Dump:
     contents: dict[str, Any] = field(default_factory=dict)
     raw_size: Optional[int] = None
     cluster: bool = False
+    origin: Optional[str] = None
+    identity: Optional[str] = None
+    archive: Optional[Archive] = None
+    by_name: bool = False
+    script: Optional[Script] = None
+    clause: Optional[str] = None
+    speaks_of: Optional[str] = None
+    as_script: Optional[Stream] = None
+    notes: list[str] = field(default_factory=list)
+    _state: Optional[list[tuple[int, ...]]] = field(default=None, repr=False)
     _files: list[str] = field(default_factory=list, repr=False)
 
     @property
@@ -39,9 +55,36 @@ class Dump:
         return next(iter(self.streams.values()))
 
     @property
-    def is_laid_out(self) -> bool:
-        """Whether ``lay_out`` would return at once."""
-        return bool(self._files)
+    def shown(self) -> str:
+        """For messages: its path, or its database."""
+        return self.origin or f"the dump of {self.database!r}"
+
+    @property
+    def described(self) -> str:
+        """What it is, for the plan and the result."""
+        made = (self.archive.by if self.archive else None) or (self.script.by if self.script else None)
+        kind = "a script of a whole cluster" if self.cluster else f"a dump in {self.format} format"
+        of = f" of the database {self.speaks_of!r}" if self.speaks_of else ""
+        by = f" by pg_dump {made.split()[0]}" if made else ""
+        return f"{self.shown} ({kind}{of}{by})" if self.origin else self.shown
+
+    def remember(self) -> None:
+        """Note the state of its files, before it is read for the first time."""
+        self._state = self._look()
+
+    def unchanged(self) -> None:
+        """Raise ToolError when its files have changed since: what was restored is not what was judged."""
+        if self._state is not None and self._state != self._look():
+            raise ToolError(f"{self.shown} has changed while it was read. Is a backup being written there? Try again.")
+
+    def _look(self) -> list[tuple[int, ...]]:
+        if self.origin is None:
+            return []
+        paths = [self.origin]
+        if os.path.isdir(self.origin):
+            paths += [os.path.join(self.origin, name) for name in sorted(os.listdir(self.origin))]
+        states = map(os.stat, paths)
+        return [(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
 
     @contextlib.contextmanager
     def laid_out(self, scratch: str, on_bytes: OnBytes) -> Iterator[str]:

@@ -27,6 +27,8 @@ class RestoreOptions:
     jobs: int
     no_owner: bool
     no_privileges: bool
+    no_tablespaces: bool
+    superuser_passwords: bool
     role_map: tuple[tuple[str, str], ...]
     disable_triggers: bool
     globals: Optional[bool]
@@ -38,10 +40,6 @@ class RestoreOptions:
     analyze: bool
     fix_sequences: bool
     allow_errors: tuple[str, ...]
-    break_replication: bool
-    encoding: Optional[str]
-    locale: Optional[str]
-    template: str
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RestoreOptions:
@@ -84,9 +82,9 @@ class RestoreOptions:
         return bool(self.tables or self.schemas or self.data_only or self.sections)
 
     @property
-    def chooses(self) -> bool:
-        """Whether entries of an archive are chosen."""
-        return bool(self.tables or self.schemas)
+    def whole(self) -> bool:
+        """Whether a dump is restored as it is, with all that it says."""
+        return not (self.partial or self.schema_only or self.no_owner or self.no_privileges or self.role_map)
 
     @property
     def whole_server(self) -> bool:
@@ -96,13 +94,11 @@ class RestoreOptions:
     def selection(self) -> str:
         """What is restored, so that the same wish can be recognised."""
         chosen = (self.tables, self.schemas, self.schema_only, self.data_only, self.sections)
-        return json.dumps(
-            [*chosen, self.no_owner, self.no_privileges, self.role_map, self.encoding, self.locale, self.template]
-        )
+        return json.dumps([*chosen, self.no_owner, self.no_privileges, self.no_tablespaces, self.role_map])
 
     def arguments(self) -> list[str]:
         """Arguments of pg_restore."""
-        words = [f"--section={section}" for section in self.sections]  # tables and schemas are chosen by a list: toc.py
-        for flag in ("schema_only", "data_only", "no_owner", "no_privileges", "disable_triggers"):
+        words = [f"--section={section}" for section in self.sections]
+        for flag in ("schema_only", "data_only", "no_owner", "no_privileges", "no_tablespaces", "disable_triggers"):
             words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
-        return words
+        return words + [f"--schema={name}" for name in self.schemas]

@@ -5,32 +5,57 @@
 
 from __future__ import annotations
 
-import glob
+import hashlib
 import json
 import os
+import shutil
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump, reading
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.header import HEAD, archive, other, packed
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.names import Unclear, dumps_of, newest
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.judge import judge
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES, Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream, stream_of
-
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
 
 
 class Source:
-    """What can be restored. ``name`` is for messages, ``identity`` recognises the same source again."""
+    """What can be restored. ``name`` is for messages, ``identity`` recognises the same source again, wherever it lies."""
 
     def __init__(self, name: str, dumps: list[Dump], globals_: Optional[Stream], record: Optional[Record]) -> None:
         self.name, self.dumps, self.globals, self.record = name, dumps, globals_, record
-        self.identity = name
-        #: databases of the server that a backup of all leaves out, each with the reason
-        self.left_out: list[tuple[str, str]] = []
+        #: the newest major version of a program that made an archive here, and what it is
+        self.made_by = max((dump.archive.needs for dump in dumps if dump.archive), default=0)
+        if record:
+            self.made_by = int(record.engine_version.split(".")[0])
         #: settings of all roles in all databases, as PostgreSQL stores them (name=value)
         self.settings_for_all: list[str] = []
+
+    @property
+    def identity(self) -> str:
+        """What it is, whatever it is called: a backup's id, or the content of files."""
+        return self.name if self.record else " ".join(dump.identity or "" for dump in self.dumps)
+
+    def understand(self, tools: Tools, server_major: int, options: RestoreOptions) -> None:
+        """Read and judge what other tools made, and scripts of ours, before anything is touched. Raises BadOption, ToolError."""
+        names = options.databases
+        for dump in self.choose(names) if self.record else self.dumps:
+            if options.no_tablespaces and dump.properties:
+                dump.properties = {**dump.properties, "tablespace": "pg_default"}
+            judge(dump, tools, server_major, names[0] if len(names) == 1 else dump.database, options.target_db)
+            if dump.cluster and (names or options.target_db):
+                raise BadOption(
+                    "source", dump.shown, f"is a script of a whole cluster, with {', '.join(map(repr, dump.script.databases)) if dump.script else ''}",
+                    "Single databases cannot be chosen from it: restore it into an empty server, without databases and target_db, and take "
+                    "them from there by pg_backup and pg_restore.",
+                )  # fmt: skip
 
     def choose(self, names: tuple[str, ...]) -> list[Dump]:
         """The dumps of those databases, or all. Raises BadOption for one that is not there."""
@@ -119,13 +144,6 @@ def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tup
             )
         )
     source = Source(f"the backup {record.id}", dumps, globals_, record)
-    if not record.scope.get("databases"):
-        held = {entry["name"] for entry in record.databases} | {"template0", "template1"}
-        source.left_out = [
-            (name, "it is a template" if row.get("is_template") else "it took no connections")
-            for name, row in properties.items()
-            if name not in held
-        ]
     for row in cluster.get("role_settings", []):
         if not row["database"] and not row["role"]:
             source.settings_for_all = row["settings"]
@@ -147,18 +165,28 @@ def from_files(path: str, names: tuple[str, ...], encryption: Encryption) -> Sou
     script; or a folder of dumps, of which the latest of each wanted database is taken.
 
     Raises:
-        BadOption: there is nothing there that can be restored.
+        BadOption: there is nothing there that can be restored, or it is not clear what.
     """
     if not os.path.exists(path):
         raise BadOption("source", path, "does not exist", "Name a dump, or a folder of dumps.")
     if not os.path.isdir(path) or _is_directory_dump(path):
         dump = _detect(path, names[0] if len(names) == 1 else None, encryption)
         return Source(path, [dump], None, None)
+    if os.path.exists(os.path.join(path, "PG_VERSION")):
+        raise BadOption(
+            "source",
+            path,
+            "is a data directory, not a dump",
+            "A whole server is brought back by pg_recover, from a backup.",
+        )
     if not names:
         raise BadOption(
             "source", path, "is a folder of dumps, and databases says not which", "Name databases, or one dump's file."
         )
-    dumps = [_detect(_latest(path, name), name, encryption) for name in names]
+    dumps = []
+    for name in names:
+        dumps.append(_detect(_latest(path, name), name, encryption))
+        dumps[-1].by_name = True
     return Source(path, dumps, None, None)
 
 
@@ -168,39 +196,122 @@ def _is_directory_dump(path: str) -> bool:
 
 def _latest(path: str, name: str) -> str:
     """The newest dump of a database in a folder, also in postgres-backup-local's layout (last/NAME-latest.sql.gz)."""
-    escaped = glob.escape(name)
-    folder = glob.escape(path)
-    found = [
-        file
-        for pattern in (f"{folder}/{escaped}[-_.]*", f"{folder}/last/{escaped}[-_.]*")
-        for file in glob.glob(pattern)
-        if not file.endswith((".sha256", ".md5", ".log", ".tmp")) and os.path.exists(file)
-    ]
-    latest = [file for file in found if "latest" in os.path.basename(file)]
+    seen: dict[tuple[int, int], str] = {}  # the same file under two names is one
+    present: list[str] = []
+    for folder in (path, os.path.join(path, "last")):
+        if os.path.isdir(folder):
+            present += [os.path.join(folder, file) for file in sorted(os.listdir(folder))]
+    found = {}
+    for item in dumps_of(name, sorted({os.path.basename(file) for file in present})):
+        for file in present:
+            if os.path.basename(file) == item.name and os.path.exists(file):
+                state = os.stat(file)
+                if item.latest or (state.st_dev, state.st_ino) not in seen:
+                    seen[(state.st_dev, state.st_ino)] = file
+                    found[file] = item
     if not found:
+        near = sorted(os.path.basename(file) for file in present if os.path.basename(file).startswith(name))[:5]
         raise BadOption(
-            "source", path, f"has no dump of the database {name!r}", f"Files named {name}-… are looked for."
-        )
-    return max(latest or found, key=os.path.getmtime)
+            "source", path, f"has no dump of the database {name!r}",
+            f"Files are looked for that are called {name}, or {name} and a date or 'latest', and suffixes such as .sql.gz; here and in last/."
+            + (f" There is {', '.join(map(repr, near))}: if one is meant, name it as source." if near else ""),
+        )  # fmt: skip
+    try:
+        chosen = newest(list(found.values()))
+    except Unclear as exc:
+        raise BadOption(
+            "source", path, f"has several dumps of {name!r}, and their names do not say which is the newest: {exc}",
+            "Name the file itself as source.",
+        ) from exc  # fmt: skip
+    files = [file for file, item in found.items() if item is chosen or item.name == chosen.name]
+    if len(files) > 1:
+        raise BadOption("source", path, f"has {chosen.name!r} twice", "Name the file itself as source.")
+    return files[0]
 
 
 def _detect(path: str, database: Optional[str], encryption: Encryption) -> Dump:
     if os.path.isdir(path):
-        streams = {name: Stream(reading(os.path.join(path, name)), []) for name in sorted(os.listdir(path))}
-        return Dump(database, "directory", streams)
+        files = [name for name in sorted(os.listdir(path)) if os.path.isfile(os.path.join(path, name))]
+        dump = Dump(database, "directory", {name: Stream(reading(os.path.join(path, name)), []) for name in files})
+        return _known(dump, path, dump.streams["toc.dat"].head(HEAD) if "toc.dat" in files else b"")
+    if not os.path.isfile(path):
+        raise BadOption("source", path, "is neither a file nor a folder", "Name a dump, or a folder of dumps.")
     filters = encryption.decrypt() if path.endswith((".gpg", ".pgp")) else []
-    head = Stream(reading(path), filters).head(4)
-    method = next((method for magic, method in _MAGIC.items() if head.startswith(magic)), "none")
-    compression = Compression(method)
-    compression.check()
-    stream = Stream(reading(path), filters + compression.decompress())
-    head = stream.head(4096)
+    if path.endswith((".gpg", ".pgp")) and not filters:
+        raise BadOption(
+            "encryption", None, f"is missing, and {path} is encrypted by gpg", "Give encryption.passphrase."
+        )
+    method = packed(Stream(reading(path), filters).head(16))
+    stream = Stream(reading(path), [*filters, *_unpack(method)])
+    head = _head(stream, path)
     if not head:
         raise BadOption("source", path, "is empty", "This is what a failed dump leaves. Use another one.")
-    if head.startswith(b"PGDMP"):
-        return Dump(database, "custom", {"dump": stream})
-    if head[257:262] == b"ustar":
-        return Dump(database, "tar", {"dump": stream})
-    if b"\0" in head:
-        raise BadOption("source", path, "is neither SQL nor an archive of pg_dump", "Name a dump.")
-    return Dump(database, "plain", {"dump": stream}, cluster=b"database cluster dump" in head)
+    strange = other(head)
+    if strange is not None:
+        raise BadOption("source", path, f"is {strange.what}", strange.way_out)
+    if packed(head) is not None:
+        raise BadOption(
+            "source", path, f"is packed twice (within, by {packed(head)})", "Unpack it once, and name that."
+        )
+    kind = "custom" if head.startswith(b"PGDMP") else "tar" if head[257:262] == b"ustar" else "plain"
+    dump = Dump(database, kind, {"dump": stream}, cluster=kind == "plain" and b"database cluster dump" in head)
+    return _known(dump, path, head)
+
+
+def _head(stream: Stream, path: str) -> bytes:
+    try:
+        return stream.head(HEAD)
+    except ToolError as exc:
+        raise BadOption(
+            "source", path, f"cannot be unpacked: {exc}", "It was cut off or damaged: use another one."
+        ) from exc
+
+
+def _known(dump: Dump, path: str, head: bytes) -> Dump:
+    """With what its header tells, and by what it is recognised again."""
+    dump.origin = path
+    dump.remember()
+    dump.identity = _fingerprint(path)
+    if dump.format == "plain":
+        return dump
+    dump.archive = archive(head)
+    if dump.archive is None or dump.archive.entries is None or dump.archive.version == (0, 0):
+        raise BadOption(
+            "source", path, f"is an archive in {dump.format} format whose header is damaged",
+            "Was it sent as text, so that line ends were changed? Fetch it anew as binary, or use another one.",
+        )  # fmt: skip
+    if dump.archive.entries <= 0:
+        raise BadOption(
+            "source", path, "is an archive with nothing in it", "This is what a failed dump leaves. Use another one."
+        )
+    return dump
+
+
+def _unpack(method: Optional[str]) -> list[Command]:
+    """The programs that unpack what another tool packed. Raises ToolError when one is missing."""
+    if method in ("xz", "bzip2"):
+        if shutil.which(method) is None:
+            raise ToolError(
+                f"The dump is compressed by {method}, which is not in PATH. Install it, or unpack the dump first."
+            )
+        return [Command([method, "-q", "-d", "-c"])]
+    compression = Compression(method or "none")
+    compression.check()
+    return compression.decompress()
+
+
+def _fingerprint(path: str) -> str:
+    """A dump's content in one line: the same dump is the same wherever it lies, and another one at the same path is not."""
+    digest = hashlib.sha256()
+    folder = os.path.isdir(path)
+    for name in sorted(os.listdir(path)) if folder else [path]:
+        file = os.path.join(path, name)
+        if os.path.isfile(file):
+            digest.update(f"{name if folder else ''}\0".encode("utf-8", "surrogateescape"))
+            with open(file, "rb") as stream:
+                while True:
+                    data = stream.read(1 << 20)
+                    if not data:
+                        break
+                    digest.update(data)
+    return f"sha256:{digest.hexdigest()}"

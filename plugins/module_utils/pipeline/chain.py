@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import IO, Optional, Union
+from typing import IO, Any, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Sink
@@ -36,7 +36,8 @@ class Command:
     """One program of a chain.
 
     ``secret`` is handed over by an inherited pipe, whose number replaces ``{secret_fd}`` in ``argv``: so a
-    passphrase is in no argument list, no environment and no file. ``user`` is the one of this host who runs it. With ``session``
+    passphrase is in no argument list, no environment and no file. ``user`` is the one of this host who runs it, or ``uid``, which
+    needs to be nobody's (root alone can do that). With ``session``
     it has a session of its own, so that it can be signalled with all that it starts (``session.Session``).
     """
 
@@ -46,6 +47,7 @@ class Command:
     ok: tuple[int, ...] = (0,)
     user: Optional[str] = None
     session: bool = False
+    uid: Optional[int] = None
 
     @property
     def name(self) -> str:
@@ -61,6 +63,10 @@ class Streamed:
     sha256: str
     raw_size: Optional[int]
     said: str = ""
+
+
+def _as_uid(uid: int) -> dict[str, Any]:
+    return {"user": uid, "group": uid, "extra_groups": []}
 
 
 def _environment(extra: Optional[dict[str, str]]) -> dict[str, str]:
@@ -167,7 +173,7 @@ class Chain:
                     env=_environment(command.env),
                     pass_fds=() if secret_read < 0 else (secret_read,),
                     start_new_session=command.session,
-                    **as_user(command.user),
+                    **(as_user(command.user) if command.uid is None else _as_uid(command.uid)),
                 )
                 self.processes.append(process)
                 return process

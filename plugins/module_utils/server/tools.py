@@ -67,6 +67,24 @@ def find_tools(server_version_num: int, bin_dir: Optional[str]) -> Tools:
     return good[0]
 
 
+def restore_tools(server_version_num: int, made_by: int, bin_dir: Optional[str]) -> Tools:
+    """The client programs for a restore: of the server's version, and new enough for archives that pg_dump ``made_by`` wrote.
+
+    Raises:
+        ToolError: there are none; what made the dump, and the package, are named.
+    """
+    tools = find_tools(server_version_num, bin_dir)
+    if tools.major >= made_by:
+        return tools
+    try:
+        return find_tools(made_by * 10000, bin_dir)
+    except ToolError as exc:
+        raise ToolError(
+            f"The dump was made by pg_dump {made_by}, and pg_restore {tools.version} in {tools.directory} cannot read it: archives of newer "
+            f"versions have another format. {_install(made_by)} Or name its directory by bin_dir. Nothing was touched."
+        ) from exc
+
+
 def _install(major: int) -> str:
     return f"Install the package postgresql-client-{major} (Debian) or postgresql{major} (Red Hat)."
 

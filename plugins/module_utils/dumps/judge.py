@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A dump is read once and understood before anything is touched; what is refused says the way out.
+
+A plain dump is read as psql would. An archive is turned into the script that pg_restore would run, and that is read: so an archive that is
+damaged or cut off shows, and what its entries do beyond its database. Afterwards the dump knows its tables' rows.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Script, understand
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
+
+_WAY_OUT = (
+    "Nothing was touched. Take it out of the dump (better: make the dump anew without it), or run the script by psql yourself if you trust "
+    "it."
+)
+_DAMAGED = "Nothing was touched. Use another dump: this one was cut off, or damaged on its way."
+
+
+def judge(dump: Dump, tools: Tools, server_major: int, asked: Optional[str], target: Optional[str]) -> None:
+    """Understand a dump, and write what was found into it. Our own archives are known already: their checksums are compared.
+
+    ``asked`` is the database that the user named; ``target`` the name under which it is to be restored, where that is another one.
+
+    Raises:
+        BadOption: it is refused: cut off, damaged, it reaches beyond its database, or it is another one's.
+        ToolError: a program is missing or too old.
+    """
+    if dump.origin is None and dump.format != "plain":
+        return
+    stream = dump.stream if dump.format == "plain" else _as_script(dump, tools)
+    script = _read(dump, stream)
+    dump.script = script
+    if dump.origin is None:  # ours: properties and rows were recorded
+        _refuse(dump, script)
+        return
+    _refuse(dump, script)
+    dump.cluster = script.cluster
+    _whose(dump, script, asked, target)
+    dump.clause = script.clause
+    if not script.cluster and "tables" not in dump.contents:
+        dump.contents = {**dump.contents, "tables": script.tables()}
+    if script.complete is None and dump.format == "plain":
+        dump.notes.append(
+            f"{dump.shown} is a script of another tool than pg_dump: it says nowhere whether it is complete, and its end proves little."
+        )
+    if dump.format != "plain" and server_major < 17 <= tools.major:
+        dump.as_script = stream  # it sets transaction_timeout, which the server does not know: an edit takes that out
+
+
+def _as_script(dump: Dump, tools: Tools) -> Stream:
+    """The script of an archive, its CREATE DATABASE too."""
+    argv = [tools.path("pg_restore"), "--create", "--file=-"]
+    if dump.format == "directory":
+        return Stream(lambda: open("/dev/null", "rb"), [Command([*argv, str(dump.origin)])])
+    return Stream(dump.stream.open, [*dump.stream.filters, Command(argv)])
+
+
+def _read(dump: Dump, stream: Stream) -> Script:
+    with stream.open() as source:
+        if not stream.filters:
+            return understand(source.read)
+        with Chain(stream.filters, source) as chain:
+            script = understand(chain.output.read)
+            while chain.output.read(1 << 20):
+                pass
+            try:
+                chain.finish()
+            except ToolError as exc:
+                raise BadOption("source", dump.shown, f"cannot be read to its end: {exc}", _DAMAGED) from exc
+    return script
+
+
+def _refuse(dump: Dump, script: Script) -> None:
+    if not script.problems:
+        return
+    way_out = _DAMAGED if script.complete is False or script.cut else _WAY_OUT
+    raise BadOption("source", dump.shown, f"is refused: {'; '.join(script.problems)}", way_out)
+
+
+def _whose(dump: Dump, script: Script, asked: Optional[str], target: Optional[str]) -> None:
+    """Whose database it is: what the dump itself says, compared with what was asked for."""
+    own = (dump.archive.database if dump.archive else None) or script.database
+    dump.speaks_of = own
+    named = dump.by_name or target is not None
+    if own is not None and named and asked is not None and own != asked:
+        raise BadOption(
+            "source", dump.shown, f"is a dump of the database {own!r}, and not of {asked!r}",
+            f"Nothing was touched. Name the file itself as source with databases: [{own}], or look for the right one.",
+        )  # fmt: skip
+    if dump.database is None:
+        dump.database = own
