@@ -13,6 +13,7 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Script, understand
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.psql import check_restricted
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream
@@ -36,6 +37,8 @@ def judge(dump: Dump, tools: Tools, server_major: int, asked: Optional[str], tar
     """
     if dump.origin is None and dump.format != "plain":
         return
+    if dump.format == "plain":
+        check_restricted(tools)
     stream = dump.stream if dump.format == "plain" else _as_script(dump, tools)
     script = _read(dump, stream)
     dump.script = script

@@ -16,6 +16,7 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps import toc
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.edit import merged
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import MAINTENANCE
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.globals import Fitting, fit
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.psql import Player
@@ -56,6 +57,11 @@ class Loader:
         """
         try:
             self._load(dump, database, replace)
+        except ToolError as exc:
+            hint = _hint([str(exc)])
+            if not hint or hint in str(exc):
+                raise
+            raise ToolError(f"{str(exc).rstrip('. ')}{hint}.", exc.argv, exc.rc, exc.output) from exc
         finally:
             self.notes += [note for note in self._player.notes if note not in self.notes]
         dump.unchanged()
@@ -154,10 +160,16 @@ class Loader:
         fitting = self._fitting()
         edits = [edit for statement in dump.script.globals for edit in fitting.edits(statement)]
         script = dataclasses.replace(dump.script, edits=merged(dump.script.edits, edits))
-        self._judge(
-            list(map(str, self._player.play(dump.stream, script, "postgres", stop=False, on_bytes=self._on_bytes)))
-        )
-        dump.unchanged()
+        try:
+            failures = self._player.play(dump.stream, script, "postgres", stop=False, on_bytes=self._on_bytes)
+            self._judge(list(map(str, failures)))
+            dump.unchanged()
+        except ToolError as exc:
+            made = ", ".join(repr(name) for name in dump.script.databases if name not in MAINTENANCE)
+            raise ToolError(
+                f"The script {dump.shown} failed half-way: {exc}. What it had made stays for you to look at, and is not complete: roles, and "
+                f"of the databases {made} those that it came to. Drop them before the next attempt."
+            ) from exc
         self.notes += [*fitting.notes(), *self._player.notes]
 
     def _fitting(self) -> Fitting:
@@ -193,7 +205,7 @@ class Loader:
     def _judge(self, errors: list[str]) -> None:
         bad = [line for line in errors if not self._allowed(line)]
         if bad:
-            raise ToolError(f"{len(bad)} statements failed: {'; '.join(bad[:5])}{_hint(bad)}")
+            raise ToolError(f"{len(bad)} statements failed: {'; '.join(bad[:5])}{_hint(bad)}.")
         self.allowed += errors
 
     def _allowed(self, error: str) -> bool:
@@ -237,7 +249,7 @@ def _hint(errors: list[str]) -> str:
         )
     if re.search(r"role .* does not exist", text):
         return ". Roles that the dump names are not there: restore them first, or use no_owner and no_privileges, or role_map"
-    if re.search(r"tablespace .* does not exist", text):
+    if "default_tablespace" in text or re.search(r"tablespace .* does not exist", text):
         return ". A tablespace that the dump names is not there: make it first, or set no_tablespaces: true"
     return ""
 

@@ -60,27 +60,24 @@ class Failure:
         return f"{self.sqlstate}: {self.message}" if self.sqlstate else self.message
 
 
+def check_restricted(tools: Tools) -> None:
+    """Raise ToolError where psql cannot be restricted."""
+    told = subprocess.run([tools.path("psql"), "--help=commands"], check=False, capture_output=True)
+    if b"\\restrict" not in told.stdout:
+        raise ToolError(
+            f"psql {tools.version} in {tools.directory} has no \\restrict, without which a script could run programs on this host. Update "
+            "the PostgreSQL client programs (13.22, 14.19, 15.14, 16.10, 17.6 and newer have it), name others by bin_dir, or use a dump in "
+            "custom format, which needs no psql."
+        )
+
+
 class Player:
     """Runs scripts in databases of one server."""
 
     def __init__(self, address: Address, tools: Tools) -> None:
         self._address, self._tools = address, tools
-        self._restricts: Optional[bool] = None
         #: what is to be said of how scripts were run
         self.notes: list[str] = []
-
-    def check(self) -> None:
-        """Raise ToolError where psql cannot be restricted."""
-        if self._restricts is None:
-            psql = self._tools.path("psql")
-            told = subprocess.run([psql, "--help=commands"], check=False, capture_output=True)
-            self._restricts = b"\\restrict" in told.stdout
-        if not self._restricts:
-            raise ToolError(
-                f"psql {self._tools.version} in {self._tools.directory} has no \\restrict, without which a script could run programs on "
-                "this host. Update the PostgreSQL client programs (13.22, 14.19, 15.14, 16.10, 17.6 and newer have it), name others by "
-                "bin_dir, or use a dump in custom format, which needs no psql."
-            )
 
     def play(
         self,
@@ -96,7 +93,7 @@ class Player:
         Raises:
             ToolError: psql, or a program that unpacks the script, failed as such.
         """
-        self.check()
+        check_restricted(self._tools)
         key = secrets.token_hex(24)
         rendering = Rendering(key, database, _PREAMBLE)
         edits = [*script.edits, *([] if stop else stop_at_copies(script, key))]
@@ -232,14 +229,12 @@ def _feed(text: Iterator[bytes], pipe: object, on_bytes: OnBytes) -> None:
 
 def _free_uid() -> int:
     """A user id that nobody has. Raises ServerError."""
-    taken = {os.stat(f"/proc/{name}").st_uid for name in os.listdir("/proc") if name.isdigit() and _there(name)}
-    taken |= {entry.pw_uid for entry in pwd.getpwall()}
+    taken = {entry.pw_uid for entry in pwd.getpwall()}
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):  # it has just ended
+            taken.add(os.stat(f"/proc/{name}").st_uid)
     for _attempt in range(1000):
         uid = _UIDS[secrets.randbelow(len(_UIDS))]
         if uid not in taken:
             return uid
     raise ServerError("There is no user id left on this host under which a script could be run.")
-
-
-def _there(name: str) -> bool:
-    return os.path.exists(f"/proc/{name}")

@@ -107,6 +107,7 @@ class RestoreRun:
         if with_globals and self._source.globals is not None:
             self._progress.step("restoring roles and tablespaces")
             self._loader.globals(self._source.globals)
+            self.outcome.warnings += self._loader.notes
             self._target.set_for_all(self._source.settings_for_all)
         for dump, name in due:
             try:
@@ -303,6 +304,7 @@ class RestoreRun:
         began = time.monotonic()
         self._progress.step("restoring the whole cluster")
         self._loader.cluster(dump)
+        self.outcome.warnings += self._loader.notes
         for row in databases(self._target.connection):
             if not row["is_template"]:
                 self.outcome.restored.append({"database": row["name"], **self._check(dump, row["name"])})

@@ -83,7 +83,7 @@ def other(head: bytes) -> Optional[Other]:
         return Other(
             f"a tar archive that is no dump (it begins with {first!r})", "Unpack it, and name the dump that is in it."
         )
-    if b"\0" in head and not head.startswith(b"PGDMP") and head[257:262] != b"ustar":
+    if b"\0" in head[:256] and not head.startswith(b"PGDMP") and head[257:262] != b"ustar":
         return Other("neither SQL nor an archive of pg_dump", "Name a dump.")
     return None
 
