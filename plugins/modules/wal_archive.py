@@ -104,6 +104,12 @@ options:
     description: Seconds to wait for the segment (V(state=verified)).
     type: float
     default: 60
+  recoverable:
+    description:
+      - Fail unless a backup is there from which the segment can be recovered, with all WAL between them (V(state=verified)). Without it that
+        is a warning, as before the first backup.
+    type: bool
+    default: false
   patroni:
     description:
       - The REST API of the Patroni that manages the server. It is recognised by its files in the data directory, and settings then
@@ -224,7 +230,9 @@ receiver:
   returned: when O(streaming=true)
   type: dict
 canary:
-  description: The segment that was seen to arrive, the restore point in it, and the latency in seconds.
+  description:
+    - The segment that was seen to arrive, the restore point in it, and the latency in seconds.
+    - C(backup) is the one by which a recovery to it would begin, with all WAL between them there. Where it is null, C(unreachable) says why.
   returned: when O(state=verified)
   type: dict
   sample:
@@ -233,6 +241,8 @@ canary:
     lsn: 0/3000090
     seconds: 0.12
     bytes: 16777216
+    backup: 20261121T023000Z-8f31c2
+    unreachable:
 elapsed:
   description: Seconds that the module took.
   returned: success
@@ -244,11 +254,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.canary import prove
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup import (
     Outcome,
     Wanted,
     check_members,
-    prove,
     set_up,
     take_down,
 )
@@ -259,6 +269,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open imp
     open_archiver,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import running_command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
@@ -291,7 +302,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             def before() -> list[Step]:
                 return keep_password(params, host, module.check_mode) if archiver.connects else []
 
-            outcome = set_up(connection, archiver, wanted, module.check_mode, before, patroni)
+            outcome = set_up(connection, archiver, host, wanted, module.check_mode, before, patroni)
         elif params["state"] == "absent":
             outcome = take_down(connection, archiver, module.check_mode, patroni)
         else:
@@ -305,7 +316,15 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                     f"nothing here: the leader proves that segments arrive, and {host.data_directory} is a replica's"
                 ]
             elif not module.check_mode:
-                result["canary"] = asdict(prove(connection, archiver, params["timeout"], space))
+                canary = prove(connection, archiver, params["timeout"], space)
+                result["canary"] = asdict(canary)
+                if canary.backup is None:
+                    message = (
+                        f"The segment {canary.segment} arrived, and no backup leads to it yet. {canary.unreachable}"
+                    )
+                    if params["recoverable"]:
+                        raise WalError(message)
+                    warnings.append(message)
         warnings.extend(outcome.warnings)
         result.update(archiver.describe())
         if archiver.by_command and params["archive_command"]:
@@ -345,6 +364,7 @@ def main() -> None:
             "compression_level": {"type": "int"},
             "jobs": {"type": "int", "default": 1},
             "timeout": {"type": "float", "default": 60},
+            "recoverable": {"type": "bool", "default": False},
             "patroni": {
                 "type": "dict",
                 "default": {},

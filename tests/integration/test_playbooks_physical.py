@@ -106,7 +106,21 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server]) -> No
     assert [Path(path).is_dir() for path in result["recovery"]["kept"]] == [True]
     assert changes(play("recover", recover)) == []
 
-    # And archiving begins again, on the new timeline, in the same archive.
-    play("setup", {**setup, "holdfast_archive_backup_max_age": "1s"})
+    # And archiving begins again, on the new timeline, in the same archive: with its history, as what is
+    # proven is that a recovery to what arrives is possible.
+    again = play("setup", setup)
+    assert any(path.name.startswith("00000002.history") for path in (archive / "db1" / "_wal").iterdir())
+    canary = [found["canary"] for found in again.of("holdfast.postgres.wal_archive") if "canary" in found][-1]
+    assert canary["segment"].startswith("00000002") and canary["backup"] and canary["unreachable"] is None
     facts = run_module("backup_facts", {"repository": {"path": str(archive)}, "server_name": "db1"}).result
     assert [window["timeline"] for window in facts["ansible_facts"]["holdfast_backups"]["wal"]["windows"]] == [1, 2]
+    assert changes(play("setup", setup)) == []
+    server.query("INSERT INTO t VALUES (2001)")
+    play("restore_point", {**common, "holdfast_restore_point_name": "later"})
+    server.query("SELECT pg_switch_wal()")
+    later = {
+        **beside,
+        "holdfast_data_directory": str(server.directory / "later"),
+        "holdfast_recovery_target": {"name": "later"},
+    }
+    assert play("recover", later).of("holdfast.postgres.pg_recover")[0]["recovery"]["timeline"] == 3

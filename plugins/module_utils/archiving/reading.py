@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Optional
 
@@ -18,10 +19,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive, Commit
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import history_name
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import LSN, Target
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
 
 # An idle server writes segments without a commit: so many are looked at, from the end.
@@ -45,6 +48,21 @@ def survey(wal: WalArchive, inventory: Inventory, scratch: str) -> Archive:
                 texts[timeline] = stream.read()
     timelines = Timelines.from_texts(texts, inventory.coverage.timelines)
     return Archive(inventory.coverage, timelines, inventory.size)
+
+
+def leads_to(
+    wal: WalArchive, records: Iterable[Record], timeline: int, lsn: Lsn, size: SegmentSize, scratch: str
+) -> Choice:
+    """The backup by which a recovery to a position of a timeline would begin, with its WAL proven complete.
+
+    Raises:
+        WalError: there is none, and why.
+        HoldfastError: the archive cannot be read.
+    """
+    inventory = Inventory(size)
+    inventory.read(wal.names())
+    backups = [backup for backup in map(as_backup, records) if backup is not None]
+    return choose(Target(LSN, lsn=lsn, timeline=timeline), backups, survey(wal, inventory, scratch))
 
 
 def with_commits(archive: Archive, wal: WalArchive, programs: str, scratch: str) -> Archive:

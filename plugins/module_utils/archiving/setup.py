@@ -1,21 +1,22 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Continuous archiving of a server: set up, taken down, and proven by a segment that was seen to arrive."""
+"""Continuous archiving of a server: set up and taken down."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import history
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import engine_of, judge
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import (
     Change,
@@ -23,7 +24,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings 
     differences,
     waiting_for_restart,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -59,6 +59,7 @@ class Outcome:
 def set_up(
     connection: Connection,
     archiver: Archiver,
+    host: Host,
     wanted: Wanted,
     check: bool,
     before: Callable[[], list[Step]] = list,
@@ -101,6 +102,8 @@ def set_up(
     with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
         # What prepares the repository may need the configuration that check mode did not write.
         steps += [] if replica else archiver.prepare(check)
+        if archiver.by_command and not replica:
+            steps += history.archive(connection, archiver.wal, host, check)
     if not replica:
         steps += archiver.join(connection, check, any(change.restart for change in changes))
     outcome.plan += [step.words for step in steps]
@@ -191,52 +194,3 @@ def _refuse_takeover(current: str, command: str, wanted: Wanted, outcome: Outcom
             "is what you want, set replace: true, and take a base backup right after; else adopt it (engine: "
             f"{engine_of(current) or 'as it is'})."
         )
-
-
-@dataclass(frozen=True)
-class Canary:
-    """A segment that was seen to arrive."""
-
-    segment: str
-    restore_point: str
-    lsn: str
-    #: from the switch of the segment until it was read back from the archive
-    seconds: float
-    bytes: int
-
-
-def prove(connection: Connection, archiver: Archiver, timeout: float, scratch: str) -> Canary:
-    """Make a restore point, switch the segment, and wait until that segment is in the archive and has the restore point.
-
-    Raises:
-        HoldfastError: nothing archives, or the archive cannot be read.
-        ServerError: it did not arrive within ``timeout`` seconds; what is known of that is told.
-    """
-    archiver.check()
-    archiver.check_running(connection)
-    wal = archiver.wal
-    name = f"holdfast_canary_{os.getpid()}_{time.time_ns()}"
-    # On an idle server a switch alone would do nothing: the restore point is what there is to archive.
-    point = facts.rows(
-        connection,
-        "SELECT lsn::text AS lsn, pg_walfile_name(lsn) AS segment FROM pg_create_restore_point(%s) AS lsn",
-        [name],
-    )[0]
-    facts.value(connection, "SELECT pg_switch_wal()::text")
-    path = os.path.join(scratch, "canary")
-    waiter = Waiter(timeout, pause=0.02, most=1.0)
-    if waiter.until({"arrived": lambda: wal.fetch(point["segment"], path) or None}) is None:
-        raise ServerError(
-            f"The segment {point['segment']} was not in {wal.description} after {timeout:g} seconds. "
-            f"{archiver.explain(connection)}"
-        )
-    with open(path, "rb") as stream:
-        content = stream.read()
-    size = facts.wal_segment_size(connection)
-    if len(content) != size or name.encode() not in content:
-        raise ServerError(
-            f"The segment {point['segment']} in {wal.description} is not what the server wrote: it has {len(content)} bytes of "
-            f"{size}, and the restore point {name} is {'' if name.encode() in content else 'not '}in it. This archive cannot be "
-            "trusted: find out what stands between the server and it."
-        )
-    return Canary(point["segment"], name, point["lsn"], round(waiter.seconds, 3), len(content))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import archiver_words, check_mode_on
@@ -151,6 +152,10 @@ class Archiver(Configured):
     def explain(self, connection: Connection) -> str:
         """What is known of a segment that does not come, for a message."""
         return archiver_words(connection)
+
+    @abc.abstractmethod
+    def backups(self, problems: list[str]) -> Iterator[Record]:
+        """The backups that its WAL leads on from, oldest first. Raises HoldfastError."""
 
     def describe(self) -> dict[str, Any]:
         """How it archives, for a module's result."""

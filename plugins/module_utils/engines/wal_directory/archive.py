@@ -20,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
@@ -28,6 +30,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ToolError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
 FOLDER = "_wal"  # no backup's id, which begins with a letter or digit
@@ -149,6 +152,7 @@ class FileArchiver(Archiver):
         self, root: str, server_name: str, host: Host, compression: Compression, accept_new_server: bool
     ) -> None:
         self._root, self._host, self._accept = root, host, accept_new_server
+        self._server_name = server_name
         self._directory = os.path.join(root, server_name, FOLDER)
         self._compression = compression
         self.wal: WalArchive = FileWal(self._directory, compression)
@@ -194,6 +198,10 @@ class FileArchiver(Archiver):
         if not check:
             files.put(path, json.dumps(mine), self._host.owner)
         return [Step(f"mark {self._directory} as the archive of the server {self._host.system_id}")]
+
+    def backups(self, problems: list[str]) -> Iterator[Record]:
+        shelf = Shelf(FileRepository(self._root), self._server_name)
+        return (record for record in shelf.records(problems) if record.engine == "pg_basebackup" and record.verified_at)
 
     def check(self) -> None:
         if not os.access(self._directory, os.R_OK | os.X_OK):
