@@ -47,6 +47,7 @@ USES = {
 CLIENT_CERTIFICATES = {"ssl_cert", "ssl_key"}  # connect_params has them: sslcert, sslkey
 ALWAYS = {"progress_file"}  # the action plugin's
 LEFT_OUT: dict[str, set[str]] = {
+    "archive": {"recoverable"},  # asked for by the role itself, once there is a backup
     "backup": {"state"},  # a backup is deleted by the module, not by a play that makes them
     "check": {"server_name"},  # the repository is looked at, not a server's part of it
     # Whether the standby follows, and building one, is the role standby's.
