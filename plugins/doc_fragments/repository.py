@@ -285,13 +285,13 @@ options:
         stand in for each other. M(holdfast.postgres.pg_backup) prunes those of its own scope, M(holdfast.postgres.backup_prune) all.
       - Pinned backups and those that another one needs always stay, as do those that are from the future, taken while a
         clock was wrong.
-      - Rules of the calendar (C(keep_daily) to C(keep_yearly)) come with a C(keep_within) of V(48h), unless it is given: else
-        tonight's backup displaces this morning's, and with it what was dropped in between.
+      - Rules of the calendar (C(keep_daily) to C(keep_yearly)) come with a C(keep_within) of V(48h), unless it is given, as otherwise
+        tonight's backup would displace this morning's, and with it what was dropped in between.
       - A backup that is less than half as large as the one of its kind before it never displaces that one in the run that made it.
       - Before anything is deleted, all that stays is looked at. What lacks an artifact, or has one of another size, displaces nothing.
       - A C(keep_*) of 0 is the same as none.
       - Without any rule everything stays. Days, weeks (ISO) and months are those of UTC. A change of summer
-        time costs no night: what is 20 hours or more older than the next newer one stays with its day.
+        time costs no night, as what is 20 hours or more older than the next newer one stays with its day.
     type: dict
     suboptions:
 {_indent(_POLICY, 6)}"""

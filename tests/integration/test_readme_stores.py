@@ -388,7 +388,7 @@ def _examples(program: ast.Module) -> list[Any]:
 def _stores(part: Any) -> Iterator[dict[str, Any]]:
     """Every dictionary in an example that describes a repository."""
     for key, value in part.items() if isinstance(part, dict) else ():
-        name = key.removeprefix("holdfast_").removeprefix("copy_").removeprefix("credentials_")
+        name = key.removeprefix("holdfast_").removeprefix("copy_").removeprefix("rotate_credentials_")
         if name == "repositories":
             yield from value
         elif name in ("repository", "target") or (name == "source" and isinstance(value, dict)):

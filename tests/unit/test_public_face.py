@@ -122,6 +122,33 @@ def test_every_role_has_a_playbook_of_its_name() -> None:
         assert play["hosts"] == "{{ holdfast_hosts | default('all') }}"
 
 
+@pytest.mark.parametrize("path", sorted((TOP / "plugins/doc_fragments").glob("*.py")), ids=lambda path: path.stem)
+def test_fragments_can_be_read(path: Path) -> None:
+    """A colon in a sentence makes a mapping of it, and the documentation of every module that has the fragment is gone."""
+    fragment = importlib.import_module(f"ansible_collections.holdfast.postgres.plugins.doc_fragments.{path.stem}")
+    for name, text in vars(fragment.ModuleDocFragment).items():
+        if name.isupper():
+            _sentences(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_documentation_can_be_read(name: str) -> None:
+    module = importlib.import_module(f"ansible_collections.holdfast.postgres.plugins.modules.{name}")
+    _sentences(yaml.safe_load(module.DOCUMENTATION))
+    for text in (module.EXAMPLES, module.RETURN):
+        assert yaml.safe_load(text)
+
+
+def _sentences(documented: dict[str, Any]) -> None:
+    """Each description is text."""
+    for name, entry in (documented.get("options") or documented.get("suboptions") or {}).items():
+        description = entry["description"]
+        assert all(
+            isinstance(line, str) for line in ([description] if isinstance(description, str) else description)
+        ), name
+        _sentences(entry)
+
+
 @pytest.mark.parametrize("name", ROLES)
 def test_a_playbooks_head_has_its_variables_and_three_calls(name: str) -> None:
     comment = (TOP / "playbooks" / f"{name}.yml").read_text().partition("\n- name:")[0]
