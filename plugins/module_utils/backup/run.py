@@ -74,7 +74,7 @@ class Outcome:
     plan: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     #: databases that could not be dumped, each with the reason
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, HoldfastError] = field(default_factory=dict)
 
 
 class BackupRun:
@@ -127,6 +127,8 @@ class BackupRun:
         """Raise Incomplete, with the module's result, when databases that were asked for are not in the backup that was made."""
         if self.outcome.failed and self.outcome.record:
             words = " ".join(f"{name!r}: {reason}" for name, reason in self.outcome.failed.items())
+            for reason in self.outcome.failed.values():
+                result = {**reason.result(), **result}
             rest = ", ".join(entry["name"] for entry in self.outcome.record.databases)
             raise Incomplete(
                 f"{len(self.outcome.failed)} of {len(self.outcome.failed) + len(self.outcome.record.databases)} databases could not be "

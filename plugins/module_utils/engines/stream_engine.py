@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, OnBytes, store
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
@@ -46,7 +47,7 @@ class Draft:
     #: what the copy told of the server that was not known before, such as the timeline
     server: dict[str, Any] = field(default_factory=dict)
     #: databases that were asked for and are not in the backup, each with the reason
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, HoldfastError] = field(default_factory=dict)
     #: what it holds, where that is less than was asked for
     scope: Optional[dict[str, Any]] = None
 

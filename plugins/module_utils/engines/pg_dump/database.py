@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Optional
@@ -180,14 +179,20 @@ class Dumper:
             "--schema-only",
         ]
         argv += ["--no-password", *(word for word in self._options.arguments() if not word.endswith("-only"))]
-        listed = [self._tools.path("pg_restore"), "--list"]
         try:
-            said = run([Command(argv), Command(listed)], subprocess.DEVNULL)
+            archive = run([Command(argv)])
         except ToolError as exc:
             if "no matching" in str(exc):
-                raise NothingSelected(f"{exc.output}") from exc
+                words = (exc.output or "").splitlines()[-1].rpartition("error: ")[2]
+                raise NothingSelected(words) from exc
             raise
-        if not [line for line in said.splitlines() if line and not line.startswith(b";")]:
+        with tempfile.TemporaryFile(dir=self._staging) as file:
+            file.write(archive)
+            file.seek(0)
+            listed = run([Command([self._tools.path("pg_restore"), "--list"])], file)
+        entries = [line for line in listed.splitlines() if line and not line.startswith(b";")]
+        # What a dump of nothing at all has: how its texts are to be read.
+        if all(line.split()[3:4] in ([b"ENCODING"], [b"STDSTRINGS"], [b"SEARCHPATH"]) for line in entries):
             raise NothingSelected("the selection leaves nothing")
 
     def _directory(self, folder: Folder, name: str, base: str, argv: list[str], compressed: bool) -> None:

@@ -176,7 +176,7 @@ class PgDump(StreamEngine):
             consistency,
             entries,
             self._doubts,
-            failed={name: str(exc) for name, exc in failed.items()},
+            failed=failed,
             scope=scope,
         )
 
