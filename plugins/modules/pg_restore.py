@@ -275,6 +275,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.source imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import not_encrypted
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
@@ -303,6 +304,8 @@ def restore(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         shelf = Shelf(open_repository(params["repository"]), params["server_name"])
         shelf.repository.check(write=False)
         record = select(shelf, params["backup_id"])
+        if record.encryption["method"] == "none" and Encryption.is_wanted(secret):
+            raise not_encrypted(f"the backup {record.id}")
         secret.update(method=record.encryption["method"], recipients=record.encryption["recipients"])
     with contextlib.ExitStack() as stack:
         space = stack.enter_context(workspace())

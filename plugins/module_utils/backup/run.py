@@ -108,7 +108,7 @@ class BackupRun:
             HoldfastError: in words for the user; nothing that was there before is lost.
         """
         self._compression.check()
-        self._encryption.check()
+        self._encryption.check(encrypting=True)
         self._each(self.tiers, lambda tier: tier.repository.check(write=True))
         self._each(self.tiers, self._look)
         if self._due():

@@ -30,7 +30,10 @@ def secrets(record: Record) -> list[str]:
     """Comments that say what decrypting needs; none where nothing is encrypted."""
     method = record.encryption["method"]
     if method == "aes256":
-        return ["# A file with the passphrase, mode 0600:", "#   export PASSPHRASE_FILE=/root/passphrase"]
+        return [
+            "# A file with the passphrase as its only line (no byte-order mark, no CRLF), mode 0600:",
+            "#   export PASSPHRASE_FILE=/root/passphrase",
+        ]
     if method == "pgp":
         return [f"# gpg must hold a secret key of: {', '.join(record.encryption['recipients'])}"]
     return []

@@ -15,7 +15,11 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, run
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.passphrase import clean
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.recipients import Key, resolve
+
+_LONGEST = 4096  # bytes of a passphrase
 
 
 class Encryption:
@@ -33,6 +37,7 @@ class Encryption:
         self._home = home
         self._user_home: Optional[str] = options.get("gpg_home")
         self._secret = self.passphrase(options)
+        self._keys: Optional[list[Key]] = None
         if self.method == "pgp" and not self.recipients:
             raise BadOption(
                 "encryption.recipients", [], "names nobody who could decrypt", "Name key ids or public-key files."
@@ -54,11 +59,11 @@ class Encryption:
             raise BadOption("encryption.passphrase_file", path, "is given together with a passphrase", "Give one.")
         if not path:
             text: Optional[str] = options.get("passphrase")
-            return text.encode() if text else None
+            return clean(text.encode("utf-8", "surrogateescape"), "encryption.passphrase", "***") if text else None
         try:
             mode = os.stat(path).st_mode
             with open(path, "rb") as stream:
-                secret = stream.readline().rstrip(b"\r\n")
+                data = stream.read(_LONGEST + 1)
         except OSError as exc:
             raise BadOption(
                 "encryption.passphrase_file", path, f"cannot be read: {exc.strerror}", "Put the passphrase there."
@@ -67,25 +72,52 @@ class Encryption:
             raise BadOption(
                 "encryption.passphrase_file", path, f"can be read by others (mode {mode & 0o777:04o})", "Use mode 0600."
             )
-        if not secret:
+        if len(data) > _LONGEST:
             raise BadOption(
-                "encryption.passphrase_file", path, "begins with an empty line", "Put the passphrase there."
+                "encryption.passphrase_file", path, "is no passphrase: it is too long", "Name another file."
             )
-        return secret
+        return clean(data, "encryption.passphrase_file", path)
+
+    @staticmethod
+    def is_wanted(options: Optional[Mapping[str, Any]]) -> bool:
+        """Whether the options speak of encryption: then what is not encrypted is not what is expected."""
+        given = options or {}
+        return given.get("method") not in (None, "none") or any(
+            given.get(name) for name in ("passphrase", "passphrase_file", "recipients")
+        )
 
     def describe(self) -> dict[str, object]:
         """For the manifest: no secret."""
-        return {"method": self.method, "recipients": self.recipients if self.method == "pgp" else []}
+        known: dict[str, object] = {
+            "method": self.method,
+            "recipients": self.recipients if self.method == "pgp" else [],
+        }
+        return (
+            {**known, "fingerprints": [key.fingerprint for key in self._resolved()]} if self.method == "pgp" else known
+        )
 
-    def check(self) -> None:
-        """Raise ToolError when gpg is missing."""
+    def check(self, encrypting: bool = False) -> None:
+        """Raise ToolError when gpg is missing, and for ``encrypting`` BadOption when a recipient's key cannot be used."""
         if self.method != "none" and shutil.which("gpg") is None:
             raise ToolError(
                 "Encryption needs the program gpg, which is not in PATH. Install the package gnupg (gnupg2)."
             )
+        if encrypting and self.method == "pgp":
+            self._resolved()
+
+    def _resolved(self) -> list[Key]:
+        if self._keys is None:
+            self._keys = resolve(self.recipients, lambda words: run([Command(self._gpg(self._keyring, *words))]))
+        return self._keys
+
+    @property
+    def _keyring(self) -> Optional[str]:
+        return self._user_home if not all("/" in name for name in self.recipients) else self._home
 
     def _gpg(self, home: Optional[str], *words: str) -> list[str]:
         argv = ["gpg", "--batch", "--yes", "--quiet", "--no-tty", "--no-symkey-cache", "--pinentry-mode", "loopback"]
+        # Keys are never looked for in the network, and no program that could is started.
+        argv += ["--no-auto-key-locate", "--no-auto-key-retrieve", "--disable-dirmngr"]
         return argv + (["--homedir", home] if home else []) + list(words)
 
     def encrypt(self) -> list[Command]:
@@ -96,10 +128,10 @@ class Encryption:
         if self.method == "aes256":
             argv = self._gpg(self._home, "--passphrase-fd", "{secret_fd}", *words, "--symmetric")
             return [Command(argv, secret=self._secret)]
-        for recipient in self.recipients:
-            words += ["--recipient-file" if "/" in recipient else "--recipient", recipient]
-        keyring = self._user_home if not all("/" in name for name in self.recipients) else self._home
-        return [Command(self._gpg(keyring, "--trust-model", "always", *words, "--encrypt"))]
+        for recipient, key in zip(self.recipients, self._resolved()):
+            # By fingerprint: nobody can put another key there between the look and the use.
+            words += ["--recipient-file", recipient] if "/" in recipient else ["--recipient", key.fingerprint]
+        return [Command(self._gpg(self._keyring, "--trust-model", "always", *words, "--encrypt"))]
 
     def decrypt(self) -> list[Command]:
         """The programs that decrypt standard input: passphrases in a home of our own, keys in the user's."""

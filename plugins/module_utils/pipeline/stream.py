@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command, OnBytes, pump, run
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES, Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
@@ -46,8 +47,14 @@ class Stream:
 
 
 def filters(name: str, encryption: Encryption, unpack: bool = True) -> list[Command]:
-    """The programs that undo what an artifact's name says was done to it. ``unpack`` False: its compression is the engine's."""
+    """The programs that undo what an artifact's name says was done to it. ``unpack`` False: its compression is the engine's.
+
+    Raises:
+        BadOption: it is not encrypted where encryption is expected. Who may write into the repository, and has no key, could put it there.
+    """
     words: list[Command] = []
+    if encryption.method != "none" and not name.endswith(".gpg"):
+        raise not_encrypted(name)
     if name.endswith(".gpg"):
         words += encryption.decrypt()
         name = name[: -len(".gpg")]
@@ -57,6 +64,16 @@ def filters(name: str, encryption: Encryption, unpack: bool = True) -> list[Comm
             compression.check()
             words += compression.decompress()
     return words
+
+
+def not_encrypted(name: str) -> BadOption:
+    """What is read is not encrypted, and the options say that it should be."""
+    return BadOption(
+        "encryption",
+        "(given)",
+        f"does not go with {name}, which is not encrypted: it may have been put there by somebody who has no key",
+        "If it was made without encryption, and you trust what lies there, leave encryption out for this run.",
+    )
 
 
 def stream_of(opener: Callable[[], BinaryIO], name: str, encryption: Encryption, unpack: bool = True) -> Stream:

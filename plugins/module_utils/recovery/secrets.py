@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import not_encrypted
 
 
 class Secrets:
@@ -29,6 +30,8 @@ class Secrets:
                     "encryption", None, f"is missing, and the backup {record.id} is encrypted ({method})",
                     "Give encryption.passphrase or encryption.passphrase_file.",
                 )  # fmt: skip
+            if method == "none" and Encryption.is_wanted(self._options):
+                raise not_encrypted(f"the backup {record.id}")
             known = method != "none"
             wanted = {**self._options, "method": method, "recipients": record.encryption["recipients"]} if known else {}
             encryption = Encryption(wanted, self._home)

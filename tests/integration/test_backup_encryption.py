@@ -1,0 +1,225 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""To whom a backup is encrypted, and that nobody takes the encryption away.
+
+Recipients, the kind: gpg was left to find a key by itself. Members: a name that is in no keyring (looked for in the network, a dirmngr
+stays), one that fits two keys, one that somebody wrote into a key of their own (trust was "always"), keys that expired, are revoked, sign
+only, or whose subkey is bad; files with none or several keys. Now each is one key, by its fingerprint, which is in the record.
+
+Downgrade, the kind: what lies in the repository says whether it is encrypted. Members: the manifest says "none"; it says aes256, and an
+artifact without .gpg takes the place of another; with a passphrase given, both are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.playbooks import ModuleResult, run_module
+from lab.servers import Server
+
+
+class Ring:
+    """A keyring in a directory of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def gpg(self, *words: str, stdin: bytes = b"") -> str:
+        done = subprocess.run(
+            [
+                "gpg",
+                "--homedir",
+                str(self.home),
+                "--batch",
+                "--yes",
+                "--pinentry-mode",
+                "loopback",
+                "--passphrase",
+                "",
+                *words,
+            ],
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def make(self, name: str, expires: str = "0", usage: str = "encrypt,sign") -> str:
+        self.gpg("--quick-generate-key", name, "rsa2048" if "encrypt" in usage else "ed25519", usage, expires)
+        return self.fingerprint(name)
+
+    def fingerprint(self, name: str) -> str:
+        listed = self.gpg("--with-colons", "--list-keys", name)
+        return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
+
+
+@pytest.fixture(scope="module")
+def rings() -> Iterator[Callable[[], Ring]]:
+    with tempfile.TemporaryDirectory(prefix="lab-", dir="/tmp") as base:
+        made: list[Ring] = []
+
+        def new() -> Ring:
+            home = Path(base) / str(len(made))
+            home.mkdir(mode=0o700)
+            made.append(Ring(home))
+            return made[-1]
+
+        yield new
+        for ring in made:
+            subprocess.run(["gpgconf", "--homedir", str(ring.home), "--kill", "all"], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def owner(rings: Callable[[], Ring]) -> Ring:
+    """Who can decrypt: has the secret keys."""
+    ring = rings()
+    ring.make("Ops <ops@example.com>")
+    ring.make("Old <old@example.com>", expires="seconds=1")
+    ring.make("Signer <signer@example.com>", usage="sign")
+    return ring
+
+
+@pytest.fixture(scope="module")
+def public(owner: Ring, rings: Callable[[], Ring]) -> Ring:
+    """The backup host: has public keys alone, certified by nobody."""
+    ring = rings()
+    ring.gpg("--import", stdin=owner.gpg("--export", "--armor").encode())
+    return ring
+
+
+@pytest.fixture(scope="module")
+def server(server_factory: Callable[..., Server]) -> Server:
+    made = server_factory(16)
+    made.psql("CREATE DATABASE shop;")
+    made.psql("CREATE TABLE items AS SELECT generate_series(1, 20) AS id;", "shop")
+    return made
+
+
+def arguments(server: Server, repository: Path, encryption: dict[str, Any]) -> dict[str, Any]:
+    login = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(repository)}}
+    return {**login, "databases": ["shop"], "encryption": encryption}
+
+
+def back_up(server: Server, repository: Path, encryption: dict[str, Any], check: bool = False) -> ModuleResult:
+    return run_module("pg_backup", {**arguments(server, repository, encryption), "compression": "none"}, check=check)
+
+
+def restore(server: Server, repository: Path, encryption: dict[str, Any] | None = None) -> ModuleResult:
+    server.psql("DROP DATABASE IF EXISTS back;")
+    options = arguments(server, repository, encryption or {})
+    if not encryption:
+        del options["encryption"]
+    return run_module("pg_restore", {**options, "target_db": "back"})
+
+
+def pgp(ring: Ring, *recipients: str) -> dict[str, Any]:
+    return {"method": "pgp", "gpg_home": str(ring.home), "recipients": list(recipients)}
+
+
+def test_the_fingerprint_is_in_the_record(server: Server, tmp_path: Path, owner: Ring, public: Ring) -> None:
+    mine = owner.fingerprint("ops@example.com")
+    done = back_up(server, tmp_path, pgp(public, mine))
+    assert not done.failed, done.msg
+    assert done.result["backup"]["encryption"] == {"method": "pgp", "recipients": [mine], "fingerprints": [mine]}
+    assert not restore(server, tmp_path, {"gpg_home": str(owner.home)}).failed
+    # In a keyring whose owner trusts the key, its name will do.
+    done = back_up(server, tmp_path, pgp(owner, "ops@example.com"))
+    assert done.result["backup"]["encryption"]["fingerprints"] == [mine]
+
+
+def test_keys_of_files(server: Server, tmp_path: Path, owner: Ring) -> None:
+    mine = owner.fingerprint("ops@example.com")
+    one, both = tmp_path / "one.asc", tmp_path / "both.asc"
+    one.write_text(owner.gpg("--export", "--armor", mine))
+    both.write_text(owner.gpg("--export", "--armor", mine, owner.fingerprint("old@example.com")))
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    done = back_up(server, repository, {"method": "pgp", "recipients": [str(one)]})
+    assert not done.failed, done.msg
+    assert done.result["backup"]["encryption"]["fingerprints"] == [mine]
+    for path, words in (
+        (both, "fits 2 keys"),
+        (tmp_path / "none.asc", "cannot be read"),
+        (Path(__file__), "cannot be read"),
+    ):
+        done = back_up(server, repository, {"method": "pgp", "recipients": [str(path)]})
+        assert done.failed and words in done.msg, done.msg
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_recipients_that_are_refused(
+    server: Server, tmp_path: Path, owner: Ring, public: Ring, rings: Callable[[], Ring], check: bool
+) -> None:
+    twins = rings()
+    for name in ("ops one <one@example.com>", "ops two <two@example.com>"):
+        twins.make(name)
+    owner.gpg("--quick-set-expire", owner.fingerprint("ops@example.com"), "0")
+    for ring, recipient, words in (
+        (public, "nobody@example.com", ("no key in the keyring", "network")),
+        (public, "ops@example.com", ("found by name", "fingerprint", owner.fingerprint("ops@example.com"))),
+        (twins, "ops", ("fits 2 keys", twins.fingerprint("ops one"), twins.fingerprint("ops two"))),
+        (owner, "old@example.com", ("expired on",)),
+        (owner, "signer@example.com", ("no key for encryption",)),
+        (public, "--keyserver=hkp:127.0.0.1:9", ("no key in the keyring",)),
+    ):
+        done = back_up(server, tmp_path, pgp(ring, recipient), check=check)
+        assert done.failed, recipient
+        for word in words:
+            assert word in done.msg, done.msg
+    assert not list(tmp_path.rglob("*.gpg"))
+    assert not running("dirmngr", public.home)
+
+
+def running(program: str, home: Path) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue
+        if program.encode() in words and os.fsencode(home) in words:
+            found.append(words.decode(errors="replace"))
+    return found
+
+
+# Downgrades
+
+SECRET = {"method": "aes256", "passphrase": "sesame"}
+
+
+def test_a_plain_backup_where_an_encrypted_one_is_expected(server: Server, tmp_path: Path) -> None:
+    assert not back_up(server, tmp_path, {"method": "none"}).failed
+    for encryption in (SECRET, {"passphrase": "sesame"}):
+        done = restore(server, tmp_path, encryption)
+        assert done.failed and "not encrypted" in done.msg, done.msg
+    assert not restore(server, tmp_path).failed
+
+
+@pytest.mark.parametrize("claim", ["none", "aes256"])
+def test_who_has_no_key_puts_another_dump_there(server: Server, tmp_path: Path, claim: str) -> None:
+    record = back_up(server, tmp_path, SECRET).result["backup"]
+    folder = tmp_path / "main" / record["id"]
+    plain = server.run("pg_dump", "-Fc", db="postgres")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["encryption"]["method"] = claim
+    for artifact in manifest["artifacts"]:
+        if artifact["role"] == "database":
+            artifact["key"] = artifact["key"].replace(".gpg", "")
+            artifact["size"], artifact["sha256"] = len(plain), hashlib.sha256(plain).hexdigest()
+            (folder / artifact["key"]).write_bytes(plain)
+            manifest["databases"][0]["artifact"] = artifact["key"]
+    manifest["size"] = sum(artifact["size"] for artifact in manifest["artifacts"])
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    done = restore(server, tmp_path, SECRET)
+    assert done.failed and "not encrypted" in done.msg, done.msg
+    assert "back" not in server.databases()
