@@ -64,6 +64,17 @@ class ServerError(HoldfastError):
     """PostgreSQL refused, failed, or is not what it should be."""
 
 
+class Unfinished(HoldfastError):
+    """A backup was made, and what had to follow failed. ``backup`` is its record, as a result has it."""
+
+    def __init__(self, message: str, backup: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.backup = backup
+
+    def result(self) -> dict[str, Any]:
+        return {"changed": True, "backup": self.backup}
+
+
 class ToolError(HoldfastError):
     """A program is missing, of the wrong version, or failed.
 

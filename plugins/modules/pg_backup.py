@@ -408,6 +408,7 @@ def keep(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             policy,
             params["annotations"] or {},
             progress,
+            keeper.archiving(connection),
             lambda check: keep_password(params, host, check),
         )
         try:

@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import engine as module
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines import archiving as of_archiving
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.engine import BarmanCloud
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
@@ -188,6 +189,12 @@ def elsewhere(commands_only: Site) -> Iterator[Site]:
         yield Site(Path(place), commands_only.programs, {**commands_only.store, "prefix": Path(place).name})
 
 
+def backed_up(site: Site, keeper: BarmanCloud, kind: str, notes: dict[str, str]) -> Any:
+    assert site.server is not None
+    with closing(site.server.connect()) as connection:
+        return keeper.back_up(kind, notes, Progress(None), keeper.archiving(connection))
+
+
 def archiving(server: Server, command: str) -> None:
     server.query("ALTER SYSTEM SET archive_command = %s", values=[command])
     server.query("SELECT pg_reload_conf()")
@@ -323,8 +330,8 @@ def test_a_life(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> 
     server.query("CREATE TABLE t (n int, words text) TABLESPACE disk")
     began = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=1)
     with load(server), nobody_sees(s3.secret_key):
-        first = keeper.back_up("full", {}, Progress(None))
-        second = keeper.back_up("full", {"why": "test"}, Progress(None))
+        first = backed_up(site, keeper, "full", {})
+        second = backed_up(site, keeper, "full", {"why": "test"})
     segment = switched(server)
     expected = server.query(ROWS)
 
@@ -350,7 +357,7 @@ def test_a_life(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(CatalogError, match="holds another server's"):
         site.keeper(replace(site.host, system_id="7")).prepare(check=False)
     with pytest.raises(BadOption, match="makes full backups"):
-        keeper.back_up("incremental", {}, Progress(None))
+        backed_up(site, keeper, "incremental", {})
     found = keeper.verify(first)
     assert not found.verified and "reads nothing back" in found.looked_at
     with pytest.raises(CatalogError, match="has no backup"):
@@ -392,7 +399,7 @@ def test_other_stores(place: Where, request: pytest.FixtureRequest, kind: str) -
     server.query("CREATE TABLE t (n int, words text)")
     secret = site.store.get("account_key") or "no secret at all"
     with load(server), nobody_sees(secret, server.password):
-        record = keeper.back_up("full", {}, Progress(None))
+        record = backed_up(site, keeper, "full", {})
     segment = switched(server)
     expected = server.query(ROWS)
     names = list(keeper.wal.names())
@@ -595,7 +602,7 @@ def test_a_backup_that_fails_leaves_nothing(place: Where, s3: S3Server) -> None:
     keeper = site.keeper(store={**site.store, "access_key": access, "secret_key": secret})
     set_up(site, keeper)
     with pytest.raises(ToolError, match="made no backup.*AccessDenied"):
-        keeper.back_up("full", {}, Progress(None))
+        backed_up(site, keeper, "full", {})
     problems: list[str] = []
     assert (list(keeper.backups(problems)), problems) == ([], [])
     assert in_store(keeper, "shop/base") == []
@@ -603,20 +610,26 @@ def test_a_backup_that_fails_leaves_nothing(place: Where, s3: S3Server) -> None:
 
 def test_archiving_that_fails_meanwhile(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backup is given up, rather than waiting for ever. What a killed one leaves is told of, and deleted when named."""
-    monkeypatch.setattr(module, "_STUCK", 1.0)
-    monkeypatch.setattr(module, "_LOOK", 0.3)
+    monkeypatch.setattr(of_archiving, "_STUCK", 1.0)
+    monkeypatch.setattr(of_archiving, "_LOOK", 0.3)
     site = place(15, options_of(s3, "stuck"))
     assert site.server is not None
     keeper = site.keeper(compression="none")
     set_up(site, keeper)
     switched(site.server)
     names = list(keeper.wal.names())
-    archiving(site.server, "/bin/false")
+    server = site.server
+
+    def asked(archives: Archiving, check: bool = False) -> list[str]:
+        archiving(server, "/bin/false")
+        return []
+
     problems: list[str] = []
     with monkeypatch.context() as killed:
         killed.setattr(keeper, "_forget", lambda label: "")
+        killed.setattr(Archiving, "before", asked)
         with pytest.raises(ToolError, match="failed to archive for 1 seconds"):
-            keeper.back_up("full", {}, Progress(None))
+            backed_up(site, keeper, "full", {})
     assert list(keeper.backups(problems)) == []
     (problem,) = problems
     (label,) = re.findall(r"backup (\w+) (?:is not finished|failed)", problem)
@@ -631,8 +644,4 @@ def test_a_server_that_does_not_archive(barman: str, s3: S3Server, server_factor
     server = server_factory(15, local_auth="trust")
     site = Site(server.directory, barman, options_of(s3, "idle"), server)
     with pytest.raises(ServerError, match="does not archive its WAL"):
-        site.keeper().back_up("full", {}, Progress(None))
-    with pytest.raises(ServerError, match="cannot be asked"):
-        site.keeper(replace(site.host, port=1)).back_up("full", {}, Progress(None))
-    with pytest.raises(BadOption, match="barman-cloud-backup does"):
-        site.keeper(compression="zstd").back_up("full", {}, Progress(None))
+        backed_up(site, site.keeper(), "full", {})

@@ -17,7 +17,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,11 @@ def needed(major: int) -> str | None:
 def store(**given: Any) -> dict[str, Any]:
     """The options of a repository, as a module has them."""
     return {**{name: spec.get("default") for name, spec in STORE.items()}, **given}
+
+
+def backed_up(keeper: PgBackRest, server: Server, kind: str, notes: dict[str, str], progress: Progress) -> Any:
+    with closing(server.connect()) as connection:
+        return keeper.back_up(kind, notes, progress, keeper.archiving(connection))
 
 
 def host_of(server: Server) -> Host:
@@ -306,13 +311,13 @@ def life(site: Site) -> None:
 
     # Backups of each kind, while rows come in.
     work(server)
-    full = keeper.back_up("incremental", {"run": "7", "note": 'a b=c "x" ü'}, QUIET)
+    full = backed_up(keeper, site.server, "incremental", {"run": "7", "note": 'a b=c "x" ü'}, QUIET)
     assert full.kind == "full" and full.parent is None and any("changed to full" in words for words in full.warnings)
     assert full.annotations == {"run": "7", "note": 'a b=c "x" ü'} and full.server["system_id"] == site.host.system_id
     work(server)
-    differential = keeper.back_up("differential", {}, QUIET)
+    differential = backed_up(keeper, site.server, "differential", {}, QUIET)
     work(server)
-    incremental = keeper.back_up("incremental", {}, QUIET)
+    incremental = backed_up(keeper, site.server, "incremental", {}, QUIET)
     assert (differential.kind, differential.parent) == ("differential", full.id)
     assert (incremental.kind, incremental.parent) == ("incremental", differential.id)
     problems: list[str] = []
@@ -348,7 +353,7 @@ def life(site: Site) -> None:
     # Deleted: what depends on it goes too, and the WAL that nobody needs any more.
     with pytest.raises(ToolError, match="every full backup"):
         keeper.delete([full.id], False)
-    newest = keeper.back_up("full", {}, QUIET)
+    newest = backed_up(keeper, site.server, "full", {}, QUIET)
     doomed = [full.id, differential.id, incremental.id]
     assert keeper.delete([full.id], True) == doomed and len(list(keeper.backups([]))) == 4
     assert keeper.delete([full.id], False) == doomed
@@ -478,7 +483,7 @@ def brief(site: Site) -> None:
     """Archive, back up, list, fetch."""
     site.keeper.check()
     work(site.server)
-    record = site.keeper.back_up("full", {}, QUIET)
+    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
     segment = archived(site.server)
     target = site.server.directory / "fetched"
     assert site.keeper.wal.fetch(segment, str(target))
@@ -502,7 +507,7 @@ def test_one_of_two_repositories_is_lost(pg15: Server, s3: S3Server) -> None:
     bucket = s3_store(s3, s3.make_bucket("two"))
     site = Site(pg15, bucket, directory, server_name="two", extra={"io-timeout": "0.5"}).set_up()
     rows = work(pg15)
-    record = site.keeper.back_up("full", {}, QUIET)
+    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
     there = list(site.keeper.backups([]))
     assert [found.scope["repositories"] for found in there] == [[1], [2]] and there[0].id == record.id
     archived(pg15)
@@ -527,7 +532,7 @@ def test_one_of_two_repositories_fails_and_the_other_has_its_backup(pg15: Server
     closed.chmod(0o500)
     try:
         with pytest.raises(ToolError, match=r"closed.*Permission denied.*The other repositories have theirs: 2"):
-            site.keeper.back_up("full", {}, QUIET)
+            backed_up(site.keeper, site.server, "full", {}, QUIET)
     finally:
         closed.chmod(0o750)
     assert [found.scope["repositories"] for found in site.keeper.backups([])] == [[2]]
@@ -598,7 +603,7 @@ def archive(server_factory: Callable[..., Server]) -> tuple[Site, Any, int]:
     """A site in a directory with a backup, more WAL behind it, and the rows that there are then."""
     site = in_a_directory(new_server(server_factory, 15)).set_up()
     work(site.server)
-    record = site.keeper.back_up("full", {}, QUIET)
+    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
     rows = [work(site.server, 20000) for _turn in range(3)][-1]
     archived(site.server)
     return site, record, rows
@@ -656,7 +661,7 @@ def test_configuration_outside_the_data_directory(server_factory: Callable[..., 
     site = in_a_directory(server).set_up()
     site.keeper.check()
     work(server)
-    record = site.keeper.back_up("full", {}, QUIET)
+    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
     rows = work(server)
     archived(server)
     with restored(site, record) as made:
@@ -670,7 +675,7 @@ def test_configuration_outside_the_data_directory(server_factory: Callable[..., 
 def test_what_is_missing_or_damaged_is_found(archive: tuple[Site, Any, int]) -> None:
     site = archive[0]
     work(site.server)
-    record = site.keeper.back_up("full", {}, QUIET)
+    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
     site.keeper.verify(record)
     root = Path(site.options.repositories[0]["path"]) / "pgbackrest"
     segment = next(root.rglob(f"{record.consistency['first_segment']}-*"))
@@ -701,9 +706,9 @@ def test_a_backup_that_is_killed_leaves_none(archive: tuple[Site, Any, int]) -> 
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        site.keeper.back_up("full", {}, Impatient(None))
+        backed_up(site.keeper, site.server, "full", {}, Impatient(None))
     assert [found.id for found in site.keeper.backups([])] == before
-    assert site.keeper.back_up("full", {}, QUIET).kind == "full"
+    assert backed_up(site.keeper, site.server, "full", {}, QUIET).kind == "full"
 
 
 # Standby and adoption
@@ -722,7 +727,7 @@ def test_a_backup_from_a_standby(archive: tuple[Site, Any, int]) -> None:
         etc = str(site.server.directory / "etc-standby")
         keeper = PgBackRest(there, dataclasses.replace(site.options, config_dir=etc, extra=extra))
         assert keeper.configure(False) and keeper.prepare(False) == []
-        made = keeper.back_up("full", {"from": "standby"}, QUIET)
+        made = backed_up(keeper, site.server, "full", {"from": "standby"}, QUIET)
         assert made.annotations == {"from": "standby"}
         assert "replay on the standby reached" in (Path(etc) / "pgbackrest/log/main-backup.log").read_text()
     rows = work(site.server)
@@ -745,7 +750,7 @@ def test_adopted_without_a_change(archive: tuple[Site, Any, int]) -> None:
     assert list(keeper.wal.names()) == list(site.keeper.wal.names())
     assert keeper.configure(False) == keeper.prepare(False) == []
     with pytest.raises(BadOption, match="somebody else keeps"):
-        keeper.back_up("full", {}, QUIET)
+        backed_up(keeper, site.server, "full", {}, QUIET)
     with pytest.raises(BadOption, match="somebody else keeps"):
         keeper.delete([record.id], True)
     assert before == {item: item.stat().st_mtime_ns for item in site.server.directory.rglob("repository/**/*")}

@@ -16,6 +16,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -309,7 +310,8 @@ class Kept:
         switched(self.server)
 
     def back_up(self, kind: str, **annotations: str) -> Any:
-        return self.keeper.back_up(kind, annotations, Progress(None))
+        with closing(self.server.connect()) as connection:
+            return self.keeper.back_up(kind, annotations, Progress(None), self.keeper.archiving(connection))
 
 
 @pytest.mark.parametrize("kind", ["file", "s3"])

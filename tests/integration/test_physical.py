@@ -421,7 +421,7 @@ def test_without_its_wal_it_needs_an_archive(server_factory: Callable[..., Serve
     server.psql("ALTER SYSTEM SET archive_command = 'false'; SELECT pg_reload_conf(); SELECT pg_sleep(0.2)")
     server.psql("CREATE TABLE more (); SELECT pg_switch_wal()")
     wait_until(lambda: server.query("SELECT failed_count > 0 FROM pg_stat_archiver")[0][0])
-    refused(run_module("pg_backup", given), "include_wal", "archiving fails")
+    refused(run_module("pg_backup", given), "include_wal", "does not keep its WAL")
     shutil.rmtree(repository / "main" / "_wal")
     with Restored(server, "alone") as new:
         refused(restore(server, repository, new), record["id"], "the archive has not")

@@ -27,7 +27,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 #: Arrows that still point up, to be taken away with the next carving. Nothing is added here.
-PENDING: set[tuple[str, str]] = set()
+PENDING = {}
 PURE = ("wal", "retention")
 #: What a pure file has no use for.
 OUTSIDE = {"subprocess", "socket", "shutil", "tempfile", "psycopg2", "boto3", "os", "time", "ansible"}

@@ -233,3 +233,31 @@ def test_every_module_of_an_action_group_takes_all_of_its_defaults(monkeypatch: 
 def test_names_that_roles_make_are_known() -> None:
     known = known_names()
     assert {"holdfast_restore", "holdfast_schedule_one", "holdfast_archive_canary", "holdfast_backups"} <= known
+
+
+# A store and an engine that CONTRIBUTING.md adds, as examples.
+MADE_UP = ("webdav", "pg_keep")
+
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((TOP / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_name_what_there_is(page: str) -> None:
+    """Variables, playbooks, and files that a page speaks of. What CONTRIBUTING.md makes up as an example has names of its own."""
+    text = (TOP / page).read_text()
+    assert set(re.findall(r"\bholdfast_[a-z_]+[a-z]", text)) - {"holdfast_canary"} <= known_names()
+    assert set(re.findall(r"ansible-playbook \S+ \S+ holdfast\.postgres\.(\w+)", text)) <= set(ROLES)
+    for path in re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text):
+        first = path.partition("/")[0]
+        ours = (
+            TOP / first
+            if first in {"plugins", "tests", "playbooks", "docs", "changelogs"}
+            else TOP / "plugins/module_utils" / first
+        ).is_dir()
+        assert (
+            not ours
+            or any(name in path for name in MADE_UP)
+            or any((top / path).exists() for top in (TOP, TOP / "plugins/module_utils", TOP / "plugins"))
+        ), path
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (TOP / page).parent.joinpath(link).exists(), link

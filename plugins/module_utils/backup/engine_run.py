@@ -11,8 +11,9 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, Unfinished
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
@@ -50,8 +51,10 @@ class KeepRun:
         policy: Policy,
         annotations: Mapping[str, str],
         progress: Progress,
+        archiving: Archiving,
         before: Callable[[bool], list[Step]] = lambda check: [],
     ) -> None:
+        self._archiving = archiving
         self._before = before
         self._keeper, self._kind, self._max_age, self._policy = keeper, kind, max_age, policy
         self._annotations, self._progress = annotations, progress
@@ -74,20 +77,28 @@ class KeepRun:
         if outcome.record is not None:
             return outcome
         outcome.changed = True
+        if check and not fresh:
+            outcome.warnings += self._archiving.before(check)
         outcome.plan.append(f"make a {self._kind} backup by {self._keeper.name} {self._keeper.version}")
         if check:
             # No label is known yet; it counts all the same.
             self._decide(known, Candidate("(this one)", utcnow(), True, new=True))
             return outcome
         self._progress.step(f"backing up by {self._keeper.name}")
-        outcome.record = self._keeper.back_up(self._kind, self._annotations, self._progress)
+        outcome.record = self._keeper.back_up(self._kind, self._annotations, self._progress, self._archiving)
         outcome.warnings += outcome.record.warnings
         self._decide(list(self._keeper.backups([])), None)
         gone = [decision for decision in outcome.decisions if not decision.keep]
         if gone:
             self._progress.step("deleting what retention lets go")
             reasons = {decision.id: asdict(decision) for decision in gone}
-            labels = self._keeper.delete([decision.id for decision in gone], False)
+            try:
+                labels = self._keeper.delete([decision.id for decision in gone], False)
+            except HoldfastError as exc:
+                raise Unfinished(
+                    f"{outcome.record.id} is made, and the retention was not carried out. {exc}",
+                    outcome.record.to_dict(),
+                ) from exc
             outcome.pruned = [
                 reasons.get(label, {"id": label, "keep": False, "reasons": ["needs one that goes"]}) for label in labels
             ]

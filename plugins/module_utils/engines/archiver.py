@@ -37,6 +37,10 @@ class WalArchive(abc.ABC):
         """What the server's ``archive_command`` is to be: short (PostgreSQL before 16 cuts it at 1023 bytes with its
         substitutions), never Python of ours, exit 0 only when the segment is durable, refusing to overwrite other content."""
 
+    def is_own(self, command: Optional[str]) -> bool:
+        """Whether a running ``archive_command`` archives into here, as far as its text tells."""
+        return command == self.archive_command()
+
     @abc.abstractmethod
     def restore_command(self) -> str:
         """The ``restore_command`` of a server that recovers from here; exits with 1 to 125 when a file is not there."""

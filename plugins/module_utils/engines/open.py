@@ -17,7 +17,7 @@ from typing import Any, Optional, Union
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.engine import BarmanCloud
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import (
     instructions as physical_instructions,
@@ -41,14 +41,22 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.reposito
     RepositoryEngineOptions,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import StreamEngine
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileArchiver
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.receiver import WalReceiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import (
+    FOLDER,
+    FileArchiver,
+    FileWal,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.receiver import (
+    WalReceiver,
+    slot_name,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.engine import WalG
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import put
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, named_repositories
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
@@ -121,7 +129,8 @@ def choose(params: Mapping[str, Any], space: str, encryption: Encryption) -> Cho
                 _read_manifest(listings[0].shelf, record, encryption, path)
 
             address = Address(params, space)
-            return PgBasebackup(address, options, params["bin_dir"], encrypted, space, parent, read_manifest)
+            wal, slot = _archive_beside(listings), slot_name(listings[0].shelf.name)
+            return PgBasebackup(address, options, params["bin_dir"], encrypted, space, parent, read_manifest, wal, slot)
 
         return Choice(name, options.scope(), options.enough(), physical_instructions.write, copy)
     dump = DumpOptions.from_params(params)
@@ -132,6 +141,18 @@ def choose(params: Mapping[str, Any], space: str, encryption: Encryption) -> Cho
         dump_instructions.write,
         lambda listings: PgDump(Address(params, space), dump, params["bin_dir"], encrypted, space),
     )
+
+
+def _archive_beside(listings: Sequence[Listing]) -> Optional[WalArchive]:
+    """The WAL archive beside our backups, where each of the repositories has the server's."""
+    found: Optional[WalArchive] = None
+    for listing in listings:
+        root = listing.shelf.repository.root if isinstance(listing.shelf.repository, FileRepository) else ""
+        directory = os.path.join(root, listing.shelf.name, FOLDER)
+        if not root or not os.path.isdir(directory):
+            return None
+        found = found or FileWal(directory, Compression("zstd"))
+    return found
 
 
 def check_options(name: str, params: Mapping[str, Any]) -> None:

@@ -10,15 +10,25 @@ its artifacts into our folders (pg_dump, pg_basebackup) is a ``StreamEngine`` of
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Configured, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import (
+    Archiving,
+    missing_segments,
+    needed_segments,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Unfinished
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class RepositoryEngine(Configured):
     """An engine with a repository and a catalogue of its own."""
 
     name: str
+    _host: Host
     #: version of its program
     version: str
     #: its archive of WAL; None where it keeps none
@@ -79,10 +90,43 @@ class RepositoryEngine(Configured):
         Asked for of the one that is to be restored. Raises HoldfastError."""
         return record
 
+    def archiving(self, connection: Connection) -> Archiving:
+        """What is known of the WAL's way from the server behind a connection into this engine's archive."""
+        return Archiving(connection, self.wal)
+
+    def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress, archiving: Archiving) -> Record:
+        """Make one: full, differential or incremental, and wait until the WAL that it needs is in the archive. An incremental without a
+        full one before it is a full one, and the record says so.
+
+        Raises:
+            ServerError: the server's WAL does not arrive in this archive; nothing was made.
+            ToolError: it failed; nothing that looks like a backup is left.
+            Unfinished: it was made, and cannot be restored: its WAL did not arrive, or it is another server's.
+        """
+        warnings = archiving.before()
+        record = self._back_up(kind, annotations, progress, archiving.watch)
+        record.warnings += warnings
+        mine = self._host.system_id
+        if None not in (mine, record.server.get("system_id")) and record.server["system_id"] != mine:
+            raise Unfinished(
+                f"{self.name} backed up another server (system identifier {record.server['system_id']}, not {mine}) as {record.id}. "
+                "Delete that backup, and check port and socket_directory.",
+                record.to_dict(),
+            )
+        try:
+            archiving.after(record, progress)
+        except HoldfastError as exc:
+            raise Unfinished(
+                f"{self.name} made {record.id}, which cannot be restored yet, and nothing else was done. {exc}",
+                record.to_dict(),
+            ) from exc
+        return record
+
     @abc.abstractmethod
-    def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress) -> Record:
-        """Make one: full, differential or incremental. An incremental without a full one before it is a full one, and the
-        record says so.
+    def _back_up(
+        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
+    ) -> Record:
+        """Have the program make one. ``waiting`` is called while PostgreSQL waits for the backup's WAL; it raises what gives that up.
 
         Raises:
             ToolError: it failed; nothing that looks like a backup is left.
@@ -91,6 +135,11 @@ class RepositoryEngine(Configured):
     @abc.abstractmethod
     def verify(self, record: Record) -> Verification:
         """Look whether a backup is whole, as far as that can be told without restoring it. Raises CatalogError: it is not."""
+
+    def missing_wal(self, record: Record) -> list[str]:
+        """The segments that a backup needs to be consistent, and that are not in the archive. Raises HoldfastError."""
+        size = SegmentSize(self._host.wal_segment_size)
+        return [] if self.wal is None else missing_segments(self.wal, needed_segments(record, size), size)
 
     @abc.abstractmethod
     def delete(self, labels: Sequence[str], check: bool) -> list[str]:

@@ -210,10 +210,9 @@ class Chain:
 
     def messages(self, number: int, most: int = 16384) -> str:
         """What a program wrote to its standard error: the last ``most`` bytes of it."""
-        errors = self._errors[number]
-        end = errors.seek(0, os.SEEK_END)
-        errors.seek(max(0, end - most))
-        return errors.read().decode("utf-8", "replace").strip()
+        # By position: the program writes where the file's own offset is.
+        fd = self._errors[number].fileno()
+        return os.pread(fd, most, max(0, os.fstat(fd).st_size - most)).decode("utf-8", "replace").strip()
 
     @property
     def output(self) -> IO[bytes]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -36,7 +35,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
     HoldfastError,
     RepositoryError,
-    ServerError,
     ToolError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -51,8 +49,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment impo
 # A check is to say soon that nobody answers; boto3 would ask five times.
 _SOON = {"AWS_MAX_ATTEMPTS": "2"}
 _PATIENCE = 120.0  # seconds for what asks the store one thing
-_STUCK = 60.0  # seconds that a backup waits for its WAL while the archiver fails
-_LOOK = 5.0  # seconds between looks at the archiver
 
 
 class BarmanCloud(RepositoryEngine, Archiver):
@@ -201,7 +197,9 @@ class BarmanCloud(RepositoryEngine, Archiver):
             problems.append(f"What the backups take in the store is not known. {exc}")
             return None
 
-    def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress) -> Record:
+    def _back_up(
+        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
+    ) -> Record:
         if kind != "full":
             raise BadOption(
                 "kind", kind, "is nothing that barman-cloud does: it makes full backups",
@@ -212,9 +210,8 @@ class BarmanCloud(RepositoryEngine, Archiver):
             if word.startswith("--"):
                 self._barman.demand("backup", word, "the repository")
         self._libraries(words.method_of(self._options, "backup_compression"))
-        self._archives()
         progress.step("backing up by barman-cloud")
-        label = self._copy([*compression, "--jobs", str(self._options.jobs)], progress)
+        label = self._copy([*compression, "--jobs", str(self._options.jobs)], progress, waiting)
         problems: list[str] = []
         record = next((record for record in self.backups(problems) if record.id == label), None)
         if record is None:
@@ -222,52 +219,14 @@ class BarmanCloud(RepositoryEngine, Archiver):
                 f"barman-cloud-backup said that it made {label}, and its list has no such backup. Do not rely on it. "
                 f"{' '.join(problems)}".rstrip()
             )
-        if self._host.system_id not in (None, record.server["system_id"]):
-            raise CatalogError(
-                f"barman-cloud backed up another server (system identifier {record.server['system_id']}, not "
-                f"{self._host.system_id}) as {label}. Delete that backup, and check port and socket_directory."
-            )
         record = replace(record, engine_version=self.version)
         if annotations:
             record.warnings.append("barman-cloud keeps no annotations: they are not in the repository.")
         return record
 
-    def _archives(self) -> None:
-        """A backup is worth nothing without the WAL of its time, which barman-cloud does not put into it; and where no
-        segment is archived PostgreSQL waits for that without an end.
-
-        Raises:
-            ServerError: the server does not archive, or cannot be asked.
-        """
-        mode, command, standby = self._ask(
-            "SELECT current_setting('archive_mode'), current_setting('archive_command') <> ''"
-            " OR coalesce(current_setting('archive_library', true), '') <> '', pg_is_in_recovery()"
-        )
-        if standby == "f" and (mode == "off" or command == "f"):
-            raise ServerError(
-                "The server does not archive its WAL, and barman-cloud puts none into a backup: it could not be restored. Set "
-                "archiving up first (wal_archive, playbook setup.yml)."
-            )
-
-    def _failing(self) -> bool:
-        """Whether the archiver's last attempt failed."""
-        query = (
-            "SELECT coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) FROM pg_stat_archiver"
-        )
-        return self._ask(query) == ["t"]
-
-    def _ask(self, query: str) -> list[str]:
-        """The fields of a query's one row. Raises ServerError."""
-        psql = os.path.join(self._host.bin_dir, "psql")
-        argv = [psql, "-X", "-A", "-t", "-w", "-d", "postgres", "-c", query]
-        done = run_as(self._host.owner, argv, _libpq(self._host), timeout=_PATIENCE)
-        if done.returncode:
-            raise ServerError(f"The server cannot be asked, as {self._host.owner}: {' '.join(done.stdout.split())}")
-        return done.stdout.strip().split("|")
-
-    def _copy(self, extra: Sequence[str], progress: Progress) -> str:
+    def _copy(self, extra: Sequence[str], progress: Progress, waiting: Callable[[], None]) -> str:
         """Run barman-cloud-backup, and return the label of what it made. What it leaves when it fails is removed."""
-        seen = _Seen(progress, self._failing)
+        seen = _Seen(progress, waiting)
         argv = ["--verbose", "--immediate-checkpoint", *extra, *self._place.backup, *self._place.upload]
         try:
             said = self._barman.run("backup", *argv, *self._where(), watch=seen)
@@ -301,7 +260,15 @@ class BarmanCloud(RepositoryEngine, Archiver):
         if record.id not in [other.id for other in self.backups(problems)]:
             why = " ".join(words for words in problems if record.id in words)
             raise CatalogError(f"Barman has no backup {record.id} that can be restored. {why}".rstrip())
-        return Verification(False, "Its archives are in the store. barman-cloud reads nothing back.")
+        missing = self.missing_wal(record)
+        if missing:
+            raise CatalogError(
+                f"Barman's backup {record.id} cannot be restored: {len(missing)} segments of WAL that it needs are not in the archive, "
+                f"{missing[0]} first."
+            )
+        return Verification(
+            False, "Its archives and the WAL that it needs are in the store. barman-cloud reads nothing back."
+        )
 
     def delete(self, labels: Sequence[str], check: bool) -> list[str]:
         """Those that failed or were not finished are deleted too, when they are named: their objects, and no WAL."""
@@ -368,31 +335,23 @@ class BarmanCloud(RepositoryEngine, Archiver):
 
 
 class _Seen:
-    """Follows the log of barman-cloud-backup: shows what it does, and keeps it for when it fails. PostgreSQL waits for a
-    backup's WAL without an end: where the archiver ``failing`` does so for long, it is given up."""
+    """Follows the log of barman-cloud-backup: shows what it does, and keeps it for when it fails. ``waiting`` is called while PostgreSQL
+    waits for the backup's WAL."""
 
-    def __init__(self, progress: Progress, failing: Callable[[], bool]) -> None:
-        self._progress, self._failing = progress, failing
-        self._shown, self._looked, self._well = "", 0.0, 0.0
+    def __init__(self, progress: Progress, waiting: Callable[[], None]) -> None:
+        self._progress, self._waiting = progress, waiting
+        self._shown = ""
         self.messages = ""
 
     def __call__(self, messages: str) -> None:
         self.messages = messages
-        now, doing = time.monotonic(), listing.activity(messages)
+        doing = listing.activity(messages)
         if doing and doing != self._shown:
-            self._shown, self._well = doing, now
+            self._shown = doing
             self._progress.step(doing)
         self._progress.tell(None, None)
-        if doing != listing.WAITING or now - self._looked < _LOOK:
-            return
-        self._looked = now
-        if not self._failing():
-            self._well = now
-        elif now - self._well >= _STUCK:
-            raise ToolError(
-                f"The server has failed to archive for {_STUCK:g} seconds, and a backup without its WAL cannot be restored: see "
-                "the server's log. Nothing is lost while pg_wal has room."
-            )
+        if doing == listing.WAITING:
+            self._waiting()
 
 
 def _libpq(host: Host) -> dict[str, str]:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.copy import copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.options import (
     BASE,
@@ -47,7 +49,7 @@ _TABLESPACES = (
 class PgBasebackup(StreamEngine):
     """The whole server, file by file, streamed.
 
-    ``parent`` is the backup that an incremental one is made upon; ``read_manifest(record, path)`` writes that backup's
+    ``wal`` is the archive of the server in the repository, where there is one; ``parent`` the backup that an incremental one is made upon; ``read_manifest(record, path)`` writes that backup's
     manifest of files there. ``staging`` is a private directory.
     """
 
@@ -62,7 +64,10 @@ class PgBasebackup(StreamEngine):
         staging: str,
         parent: Optional[Record],
         read_manifest: Callable[[Record, str], None],
+        wal: Optional[WalArchive] = None,
+        slot: Optional[str] = None,
     ) -> None:
+        self._wal, self._slot = wal, slot
         self._address, self._options, self._staging, self._encrypted = address, options, staging, encrypted
         self._connection = address.connect()
         self.identity = facts.identify(self._connection)
@@ -136,23 +141,15 @@ class PgBasebackup(StreamEngine):
 
     def _check_archive(self) -> None:
         """Raises ServerError: the WAL that this backup needs would be nowhere, or pg_basebackup wait for it for ever."""
-        if self.identity.in_recovery:
-            self._doubts.append(
-                "Whether the primary archives the WAL that this backup needs cannot be seen on a standby."
-            )
-            return
-        state = facts.rows(
-            self._connection,
-            "SELECT current_setting('archive_mode') <> 'off' AND (current_setting('archive_command') NOT IN ('', '(disabled)')"
-            " OR current_setting('archive_library', true) <> '') AS archiving,"
-            " coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) AS failing FROM pg_stat_archiver",
-        )[0]
-        if not state["archiving"] or state["failing"]:
-            how = "fails" if state["archiving"] else "is not set up"
+        if self._wal is None:
             raise ServerError(
-                f"include_wal: false needs a WAL archive, as the backup is worth nothing without it, and the archiving {how}. "
-                "Set it up by the module wal_archive, or leave include_wal out."
+                "include_wal: false needs a WAL archive, as the backup is worth nothing without it, and in the repository it is "
+                "not set up for this server. Set it up by the module wal_archive, or leave include_wal out."
             )
+        try:
+            self._doubts += Archiving(self._connection, self._wal, self._slot).before(check=True)
+        except ServerError as exc:
+            raise ServerError(f"include_wal: false needs a WAL archive. {exc} Or leave include_wal out.") from exc
 
     def _size(self) -> int:
         return int(facts.value(self._connection, "SELECT sum(pg_tablespace_size(oid)) FROM pg_tablespace"))
@@ -205,6 +202,10 @@ class PgBasebackup(StreamEngine):
             if not row["is_template"]
         ]
         server = {"timeline": said.timeline} if said.timeline else {}
+        if not self._options.include_wal:
+            Archiving(self._connection, self._wal, self._slot).arrived(
+                said.timeline, said.start_lsn, said.stop_lsn, folder.progress
+            )
         return Draft(said.start_lsn, said.stop_lsn, consistency, databases, self._doubts, server=server)
 
     def _wal_kept(self) -> facts.Slot:

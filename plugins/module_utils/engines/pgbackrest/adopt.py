@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -59,7 +59,9 @@ class Adopted(Reader):
     def prepare(self, check: bool) -> list[Step]:
         return []
 
-    def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress) -> Record:
+    def _back_up(
+        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
+    ) -> Record:
         raise self._read_only("back_up")
 
     def delete(self, labels: Sequence[str], check: bool) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import pwd
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Optional
 
@@ -228,7 +228,9 @@ class PgBackRest(Reader):
 
     # Backups
 
-    def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress) -> Record:
+    def _back_up(
+        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
+    ) -> Record:
         words = [f"--type={TYPES[kind]}", *(f"--annotation={key}={value}" for key, value in annotations.items())]
         made: dict[str, list[str]] = {}
         failures = []

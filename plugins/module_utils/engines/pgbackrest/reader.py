@@ -15,6 +15,7 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import needed_segments
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.archive import QUEUE, PgBackRestWal
@@ -40,8 +41,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 _VERIFIES_ONE: Version = (2, 55)  # older ones verify all that is in a repository
@@ -120,7 +119,7 @@ class Reader(RepositoryEngine, Archiver):
         return record
 
     def verify(self, record: Record) -> Verification:
-        missing = self._missing_wal(record)
+        missing = self.missing_wal(record)
         if missing:
             raise CatalogError(
                 f"pgBackRest's backup {record.id} cannot be restored: {len(missing)} segments of WAL that it needs are not in the "
@@ -146,31 +145,10 @@ class Reader(RepositoryEngine, Archiver):
                 self._read_wal(record)
         return Verification(True, "pgBackRest read all of its files back, and the WAL that it needs is there.")
 
-    def _segments(self, record: Record) -> list[str]:
-        """The segments that make a backup consistent."""
-        if not record.start_lsn or not record.stop_lsn or record.server["timeline"] is None:
-            return []
-        timeline = record.server["timeline"]
-        first = self._size.containing(timeline, Lsn.parse(record.start_lsn, "start_lsn"))
-        last = self._size.before(timeline, Lsn.parse(record.stop_lsn, "stop_lsn"))
-        return [self._size.name(first._replace(number=number)) for number in range(first.number, last.number + 1)]
-
-    def _missing_wal(self, record: Record) -> list[str]:
-        needed = self._segments(record)
-        if not needed:
-            return []
-        found = set()
-        for name in self.wal.names(needed[0]):
-            if name[:24] > needed[-1]:
-                break
-            if classify(name, self._size).kind == SEGMENT:
-                found.add(name[:24])
-        return [name for name in needed if name not in found]
-
     def _read_wal(self, record: Record) -> None:
         """Something in the archive is damaged: is it what this backup needs?"""
         with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
-            for name in self._segments(record):
+            for name in needed_segments(record, self._size):
                 try:
                     self.wal.fetch(name, os.path.join(scratch, "segment"))
                 except WalError as exc:

@@ -94,6 +94,11 @@ class FileWal(WalArchive):
             program += f" -{self._compression.level}"
         return archive_command(self.directory, program, suffix)
 
+    def is_own(self, command: Optional[str]) -> bool:
+        """However it compresses."""
+        end = archive_command(self.directory, "", "").partition("; f=")[0]
+        return command is not None and command.startswith(f"{end}; f=") and 'mv -n "$t" "$f"' in command
+
     def restore_command(self) -> str:
         present = {os.path.splitext(name)[1] for name in self.names()}
         packed = sorted(present & set(_PROGRAMS) | {self._compression.suffix} - {""})

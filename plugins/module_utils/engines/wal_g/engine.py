@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Optional
 
@@ -36,6 +36,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
     ObjectMissing,
+    ServerError,
     ToolError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
@@ -45,7 +46,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
@@ -169,7 +169,9 @@ class WalG(RepositoryEngine, Archiver):
         said = self._program.run("backup-list", "--detail", "--json")
         yield from listing.records(said.output, self._options.server_name, problems)
 
-    def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress) -> Record:
+    def _back_up(
+        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
+    ) -> Record:
         before = {record.id for record in self.backups([])}
         words = ["backup-push", *(["--full"] if kind == "full" else []), self._host.data_directory]
         environment = {"WALG_SENTINEL_USER_DATA": listing.notes(kind, annotations)}
@@ -177,19 +179,14 @@ class WalG(RepositoryEngine, Archiver):
             environment["WALG_DELTA_ORIGIN"] = _ORIGIN[kind]
         progress.step(f"backing up by WAL-G ({kind})")
         try:
-            self._program.follow(progress, *words, environment=environment)
-        except ToolError as exc:
+            self._program.follow(progress, *words, environment=environment, on_log=_waiting_for_wal(waiting))
+        except (ToolError, ServerError) as exc:
             raise ToolError(f"WAL-G made no backup. {exc}") from exc
         self._flush()
         made = [record for record in self.backups([]) if record.id not in before]
         if not made:
             raise ToolError("WAL-G said that it made a backup, and its list has no new one. Do not rely on it.")
         record = made[-1]
-        if self._host.system_id not in (None, record.server["system_id"]):
-            raise CatalogError(
-                f"WAL-G backed up another server (system identifier {record.server['system_id']}, not {self._host.system_id}) as "
-                f"{record.id}. Delete that backup, and check port and socket_directory."
-            )
         if kind != "full" and record.kind == "full":
             record.warnings.append(
                 "This is a full backup: there was none that it could be made upon, or WALG_DELTA_MAX_STEPS was reached."
@@ -224,7 +221,7 @@ class WalG(RepositoryEngine, Archiver):
             if link.parent and link.parent not in found:
                 problems.append(f"{link.parent}, which {link.id} needs, is not there")
             link = found.get(link.parent or "")
-        problems += self._missing_wal(found[record.id])
+        problems += [f"the segment {name} is not in the archive" for name in self.missing_wal(found[record.id])]
         if problems:
             raise CatalogError(f"WAL-G's backup {record.id} cannot be restored: {'; '.join(problems)}.")
         return Verification(
@@ -240,19 +237,6 @@ class WalG(RepositoryEngine, Archiver):
         for name in sorted({*parts, *(files.get("TarFileSets") or {})}):
             if not parts.get(name):
                 yield f"{name} of {label} is {'empty' if name in parts else 'missing'}"
-
-    def _missing_wal(self, record: Record) -> Iterator[str]:
-        timeline, stop = record.server["timeline"], record.stop_lsn or record.start_lsn
-        first = listing.first_segment(record, self._size)
-        last = self._size.before(timeline, Lsn.parse(str(stop), "stop_lsn"))
-        there = {
-            (file.timeline, file.number)
-            for name in self.wal.names(self._size.name(first.previous()) if first.number else None)
-            if (file := classify(name, self._size)).kind == SEGMENT
-        }
-        for number in range(first.number, last.number + 1):
-            if (timeline, number) not in there:
-                yield f"the segment {self._size.name(first._replace(number=number))} is not in the archive"
 
     def delete(self, labels: Sequence[str], check: bool) -> list[str]:
         found = list(self.backups([]))
@@ -330,3 +314,13 @@ class WalG(RepositoryEngine, Archiver):
         if not isinstance(found, dict):
             raise CatalogError(f"{name} in {self._folder}/{BACKUPS} is damaged: it is no JSON object.")
         return found
+
+
+def _waiting_for_wal(waiting: Callable[[], None]) -> Callable[[str], None]:
+    """Calls ``waiting`` while WAL-G's log ends with the call that ends a backup, which waits for its WAL."""
+
+    def look(log: str) -> None:
+        if log.rstrip().endswith(("pg_stop_backup()", "pg_backup_stop()")):
+            waiting()
+
+    return look

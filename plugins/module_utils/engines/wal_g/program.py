@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command, pump
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
 
@@ -80,10 +81,25 @@ class Program:
             chain.finish()
             return Said(chain.processes[0].returncode, output, chain.messages(0, 64 * 1024 * 1024))
 
-    def follow(self, progress: Progress, *words: str, environment: Optional[Mapping[str, str]] = None) -> str:
-        """Run what takes long, and return its log. WAL-G does not say how far it is, only that it goes on. Raises ToolError."""
+    def follow(
+        self,
+        progress: Progress,
+        *words: str,
+        environment: Optional[Mapping[str, str]] = None,
+        on_log: Callable[[str], None] = lambda log: None,
+    ) -> str:
+        """Run what takes long, and return its log. WAL-G does not say how far it is, only that it goes on. ``on_log`` gets the end of
+        the log, about twice a second. Raises ToolError, and what that raises."""
         command = self._command(words, (0,), environment or {})
-        return pump([command], subprocess.DEVNULL, subprocess.DEVNULL, lambda _made, _out: progress.tell(None, None))
+        with Chain([command], subprocess.DEVNULL, subprocess.DEVNULL) as chain:
+            process = chain.processes[0]
+            while process.poll() is None:
+                progress.tell(None, None)
+                on_log(chain.messages(0, 4096))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+            chain.finish()
+            return chain.messages(0, 1024 * 1024)
 
     def _command(self, words: tuple[str, ...], ok: tuple[int, ...], environment: Mapping[str, str]) -> Command:
         argv = [self.path, "--config", self.configuration, *words]

@@ -13,9 +13,10 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.engine import WalG
@@ -24,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
     RepositoryError,
     ToolError,
+    Unfinished,
     WalError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -81,7 +83,20 @@ def ready(place: Place) -> WalG:
 
 
 def back_up(keeper: WalG, kind: str = "full", **annotations: str) -> Any:
-    return keeper.back_up(kind, annotations, Progress(None))
+    return keeper.back_up(kind, annotations, Progress(None), cast(Archiving, Archived()))
+
+
+class Archived:
+    """There is no server here to ask."""
+
+    def before(self) -> list[str]:
+        return []
+
+    def watch(self) -> None:
+        pass
+
+    def after(self, record: Any, progress: Progress) -> None:
+        pass
 
 
 # Setting up
@@ -231,7 +246,7 @@ def test_a_backup_that_fails_leaves_none(place: Place, ready: WalG) -> None:
 
 def test_a_backup_of_another_server(ready: WalG, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDIN_SYSTEM_ID", "1")
-    with pytest.raises(CatalogError, match="backed up another server"):
+    with pytest.raises(Unfinished, match="backed up another server"):
         back_up(ready)
 
 
