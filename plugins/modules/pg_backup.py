@@ -392,7 +392,7 @@ def keep(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         host = Host.running(connection, params)
         keeper = open_repository_engine(params["engine"], params, host)
         if params["state"] == "absent":
-            labels = delete_one_kept(keeper, params["backup_id"], check)
+            labels = delete_one_kept(keeper, params["backup_id"], check, warnings)
             gone = [{"id": label, "reasons": ["asked for"]} for label in labels]
             return {"changed": bool(gone), "plan": [f"delete {label}" for label in labels], "pruned": gone}
         for name in ("backup_id", "pinned"):

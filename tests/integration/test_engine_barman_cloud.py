@@ -364,14 +364,14 @@ def test_a_life(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> 
         keeper.verify(replace(first, id="20200101T000000"))
 
     kept(site, keeper, first)
-    assert keeper.delete([first.id], check=True) == [first.id]
+    assert keeper.delete([first.id], True, []) == [first.id]
     assert in_store(keeper, "shop") == keys
-    assert keeper.delete([first.id], check=False) == [first.id]
+    assert keeper.delete([first.id], False, []) == [first.id]
     assert [record.id for record in keeper.backups([])] == [second.id]
     begin = str(server.query("SELECT pg_walfile_name(%s)", values=[second.start_lsn])[0][0])
     assert next(keeper.wal.names()).startswith(begin)
     with pytest.raises(CatalogError, match=f"no backup {first.id}"):
-        keeper.delete([first.id], check=False)
+        keeper.delete([first.id], False, [])
 
     assert recovered(site, keeper, second, {str(old): str(new)}) == expected
     assert server.query(ROWS) == expected
@@ -387,7 +387,7 @@ def kept(site: Site, keeper: BarmanCloud, record: Record) -> None:
         assert next(keeper.backups([])).pinned is pinned
         if pinned:
             with pytest.raises(ToolError, match="current keep request"):
-                keeper.delete([record.id], check=False)
+                keeper.delete([record.id], False, [])
 
 
 @pytest.mark.parametrize("kind", ["azure", "gcs"])
@@ -407,7 +407,7 @@ def test_other_stores(place: Where, request: pytest.FixtureRequest, kind: str) -
     assert record.compression["method"] == "lz4"
     fetched_as_written(site, keeper, segment)
     assert recovered(site, keeper, record, {}) == expected
-    assert keeper.delete([record.id], check=False) == [record.id]
+    assert keeper.delete([record.id], False, []) == [record.id]
     assert in_store(keeper, "shop/base") == []
 
 
@@ -633,8 +633,8 @@ def test_archiving_that_fails_meanwhile(place: Where, s3: S3Server, monkeypatch:
     assert list(keeper.backups(problems)) == []
     (problem,) = problems
     (label,) = re.findall(r"backup (\w+) (?:is not finished|failed)", problem)
-    assert keeper.delete([label], check=True) == [label]
-    assert keeper.delete([label], check=False) == [label]
+    assert keeper.delete([label], True, []) == [label]
+    assert keeper.delete([label], False, []) == [label]
     assert in_store(keeper, "shop/base") == []
     assert list(keeper.wal.names()) == names
 

@@ -352,11 +352,11 @@ def life(site: Site) -> None:
 
     # Deleted: what depends on it goes too, and the WAL that nobody needs any more.
     with pytest.raises(ToolError, match="every full backup"):
-        keeper.delete([full.id], False)
+        keeper.delete([full.id], False, [])
     newest = backed_up(keeper, site.server, "full", {}, QUIET)
     doomed = [full.id, differential.id, incremental.id]
-    assert keeper.delete([full.id], True) == doomed and len(list(keeper.backups([]))) == 4
-    assert keeper.delete([full.id], False) == doomed
+    assert keeper.delete([full.id], True, []) == doomed and len(list(keeper.backups([]))) == 4
+    assert keeper.delete([full.id], False, []) == doomed
     assert [record.id for record in keeper.backups([])] == [newest.id]
     assert min(name for name in keeper.wal.names() if "-" in name)[:24] == newest.consistency["first_segment"]
     keeper.verify(newest)
@@ -752,7 +752,7 @@ def test_adopted_without_a_change(archive: tuple[Site, Any, int]) -> None:
     with pytest.raises(BadOption, match="somebody else keeps"):
         backed_up(keeper, site.server, "full", {}, QUIET)
     with pytest.raises(BadOption, match="somebody else keeps"):
-        keeper.delete([record.id], True)
+        keeper.delete([record.id], True, [])
     assert before == {item: item.stat().st_mtime_ns for item in site.server.directory.rglob("repository/**/*")}
     with recovered(site, record, keeper) as query:
         assert int(query("SELECT count(*) FROM work")) >= rows

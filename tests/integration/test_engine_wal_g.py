@@ -355,12 +355,12 @@ def test_a_whole_life(
         keeper.restore(record, LocalDirectories(str(target), {}), Progress(None))
         assert recover(server, target, keeper.wal.restore_command(), rows_of) == 3000
 
-    assert keeper.delete([early.id], check=True) == [early.id]
-    assert keeper.delete([early.id], check=False) == [early.id]
+    assert keeper.delete([early.id], True, []) == [early.id]
+    assert keeper.delete([early.id], False, []) == [early.id]
     assert [record.id for record in keeper.backups([])] == [full.id, upon.id]
     left = list(keeper.wal.names())
     assert not [entry for entry in left if entry[:24] < full.id[5:29]] and any(entry.startswith(name) for entry in left)
-    assert keeper.delete([full.id], check=False) == [full.id, upon.id]
+    assert keeper.delete([full.id], False, []) == [full.id, upon.id]
 
 
 def test_other_content_under_the_same_name_is_refused(program: str, server_factory: Callable[..., Server]) -> None:

@@ -93,7 +93,7 @@ class KeepRun:
             self._progress.step("deleting what retention lets go")
             reasons = {decision.id: asdict(decision) for decision in gone}
             try:
-                labels = self._keeper.delete([decision.id for decision in gone], False)
+                labels = self._keeper.delete([decision.id for decision in gone], False, outcome.warnings)
             except HoldfastError as exc:
                 raise Unfinished(
                     f"{outcome.record.id} is made, and the retention was not carried out. {exc}",
@@ -140,12 +140,12 @@ class KeepRun:
         ]
 
 
-def delete_one(keeper: RepositoryEngine, label: str, check: bool) -> list[str]:
+def delete_one(keeper: RepositoryEngine, label: str, check: bool, warnings: list[str]) -> list[str]:
     """Delete a backup, unless others need it. Returns what goes; nothing when there is none of that label."""
     known = list(keeper.backups([]))
-    if label not in [record.id for record in known]:
+    if label not in [record.id for record in known] and label not in keeper.leftovers():
         return []
     children = [record.id for record in known if record.parent == label]
     if children:
         raise BadOption("backup_id", label, f"is needed by {', '.join(children)}", "Delete those first.")
-    return keeper.delete([label], check)
+    return keeper.delete([label], check, warnings)

@@ -142,9 +142,10 @@ class RepositoryEngine(Configured):
         return [] if self.wal is None else missing_segments(self.wal, needed_segments(record, size), size)
 
     @abc.abstractmethod
-    def delete(self, labels: Sequence[str], check: bool) -> list[str]:
+    def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:
         """Delete backups (and WAL that no other one needs, as the engine does), unless ``check``; a dry run of the engine's
-        own first, where it has one. Returns the labels that go, those included that depend on the ones named."""
+        own first, where it has one. Returns the labels that go, those included that depend on the ones named. ``warnings`` hears of
+        what stays, and why."""
 
     def leftovers(self) -> list[str]:
         """The labels of what runs left that failed or were killed, and which no list of backups has. One that is being made looks the

@@ -270,7 +270,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
             False, "Its archives and the WAL that it needs are in the store. barman-cloud reads nothing back."
         )
 
-    def delete(self, labels: Sequence[str], check: bool) -> list[str]:
+    def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:
         """Those that failed or were not finished are deleted too, when they are named: their objects, and no WAL."""
         listed = self._list([])
         found = self._read(listed, [])
@@ -292,6 +292,9 @@ class BarmanCloud(RepositoryEngine, Archiver):
                 self._delete(record.id, staying, check, gone)
                 gone.append(record.id)
         return gone
+
+    def leftovers(self) -> list[str]:
+        return sorted(listing.leftovers(self._list([])))
 
     def _delete(self, label: str, staying: Sequence[Record], check: bool, gone: Sequence[str]) -> None:
         """Barman deletes the WAL up to the next backup with the oldest one, going by the order of labels. So first it is seen

@@ -64,7 +64,7 @@ class Adopted(Reader):
     ) -> Record:
         raise self._read_only("back_up")
 
-    def delete(self, labels: Sequence[str], check: bool) -> list[str]:
+    def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:
         raise self._read_only("delete")
 
     def _read_only(self, what: str) -> BadOption:

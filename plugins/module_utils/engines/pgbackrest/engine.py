@@ -289,7 +289,7 @@ class PgBackRest(Reader):
         for repository in record.scope["repositories"]:
             self._program.ask("annotate", f"--repo={repository}", f"--set={record.id}", *words, patience=60)
 
-    def delete(self, labels: Sequence[str], check: bool) -> list[str]:
+    def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:
         found = list(self.backups([]))
         going = with_dependants(found, labels)
         repositories = sorted({number for record in found for number in record.scope["repositories"]})

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -27,7 +27,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.ar
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import (
     BACKUPS,
     place,
-    public_key_alone,
     settings,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.program import Program
@@ -49,6 +48,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal import heade
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
+_Found = TypeVar("_Found")
 _ORIGIN = {"incremental": "LATEST", "differential": "LATEST_FULL"}
 # Of the 15 attempts that it makes otherwise the last come after minutes: a check is to say soon that nobody answers.
 _SOON = {"WALG_S3_MAX_RETRIES": "2"}
@@ -128,8 +128,8 @@ class WalG(RepositoryEngine, Archiver):
             metadata = self._read(f"{label}/metadata.json")
             if metadata and metadata.get("system_identifier"):
                 return str(metadata["system_identifier"])
-        # Before it is configured WAL-G can fetch nothing, and with public keys alone it cannot read what it wrote.
-        if not os.path.exists(self._configuration) or self._write_only():
+        # Before it is configured WAL-G can fetch nothing.
+        if not os.path.exists(self._configuration):
             return None
         names = (name for name in self.wal.names() if classify(name, self._size).kind == SEGMENT)
         first = next(names, None)
@@ -141,18 +141,6 @@ class WalG(RepositoryEngine, Archiver):
                 return None
             with open(path, "rb") as stream:
                 return header.system_id(stream.read(64))
-
-    def _write_only(self) -> bool:
-        path = self._settings.get("WALG_PGP_KEY_PATH")
-        if path is None:
-            return False
-        try:
-            with open(path, encoding="ascii", errors="replace") as stream:
-                return public_key_alone(stream.read())
-        except OSError as exc:
-            raise BadOption(
-                "encryption.recipients", path, f"cannot be read: {exc.strerror}", "Put the keys there."
-            ) from exc
 
     def check(self) -> None:
         try:
@@ -238,44 +226,81 @@ class WalG(RepositoryEngine, Archiver):
             if not parts.get(name):
                 yield f"{name} of {label} is {'empty' if name in parts else 'missing'}"
 
-    def delete(self, labels: Sequence[str], check: bool) -> list[str]:
+    def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:
+        """What a killed run left, where it is named: its objects, and no WAL."""
+        leftovers = sorted(set(self.leftovers()) & set(labels))
         found = list(self.backups([]))
-        going = listing.with_dependants(found, labels)
+        going = listing.with_dependants(found, [label for label in labels if label not in leftovers])
         parents = {record.id: record.parent for record in found}
         roots = [label for label in going if parents[label] not in going]
         for label in roots:
             # By name WAL-G has removed newer backups after an upgrade (its issue 636): so first see what it would do.
             said = self._program.run("delete", "target", label, "--use-sentinel-time")
-            doomed, expected = (
-                listing.doomed_backups(said.output + said.messages),
-                listing.with_dependants(found, [label]),
-            )
-            if doomed != set(expected):
+            expected = listing.with_dependants(found, [label])
+            would = self._understood(listing.doomed_backups, said, "Nothing was deleted.", f"delete target {label}")
+            if would != set(expected):
                 raise ToolError(
-                    f"WAL-G would not delete {', '.join(expected)}, but {', '.join(sorted(doomed)) or 'nothing'}. Nothing was "
-                    f"deleted. See for yourself: wal-g --config {self._configuration} delete target {label}"
+                    f"WAL-G {self.version} would not delete {', '.join(expected)}, but {', '.join(sorted(would)) or 'nothing'}. Nothing "
+                    f"was deleted. See for yourself: wal-g --config {self._configuration} delete target {label}"
                 )
         if check:
-            return going
+            return [*leftovers, *going]
+        for label in leftovers:
+            self._repository.delete_folder(f"{self._folder}/{BACKUPS}/{label}")
         for label in roots:
             self._program.run("delete", "target", label, "--use-sentinel-time", "--confirm")
-        self._delete_wal([record for record in found if record.id not in going])
-        return going
+        left = [record for record in self.backups([]) if record.id in going] if going else []
+        if left:
+            raise ToolError(
+                f"WAL-G {self.version} said that it deleted {', '.join(record.id for record in left)}, and lists it still. Its WAL was "
+                "left alone."
+            )
+        if going:
+            self._delete_wal([record for record in found if record.id not in going], warnings)
+        return [*leftovers, *going]
 
-    def _delete_wal(self, kept: Sequence[Record]) -> None:
+    def leftovers(self) -> list[str]:
+        """Folders of backups without a sentinel, which WAL-G writes last."""
+        folder = f"{self._folder}/{BACKUPS}"
+        return [
+            label
+            for label in sorted(self._repository.folders(folder))
+            if listing.is_label(label) and self._repository.stat(f"{folder}/{label}_backup_stop_sentinel.json") is None
+        ]
+
+    def _understood(self, read: Callable[[str], _Found], said: program.Said, done: str, command: str) -> _Found:
+        try:
+            return read(said.output + said.messages)
+        except CatalogError as exc:
+            raise ToolError(
+                f"WAL-G {self.version} cannot be followed: {exc}. {done} Versions up to 3.0.9 can be. See for yourself: "
+                f"wal-g --config {self._configuration} {command}"
+            ) from exc
+
+    def _delete_wal(self, kept: Sequence[Record], warnings: list[str]) -> None:
         """``delete target`` leaves the WAL. ``delete garbage`` takes what lies before the oldest backup, by timeline and
         segment; ordered by time instead it would compare segments alone, and take those of a later timeline that began
-        earlier. When none is kept WAL-G deletes no WAL."""
-        said = self._program.run("delete", "garbage", "ARCHIVES")
-        doomed = listing.doomed_wal(said.output + said.messages)
-        wrong = sorted(name for name in doomed if listing.needed(name, kept, self._size))
-        if wrong:
+        earlier. When none is kept WAL-G deletes no WAL. Of a permanent backup it keeps the WAL that makes it consistent, and takes
+        what follows: then all of it stays, as that backup is kept to be restored from, to any moment."""
+        command = "delete garbage ARCHIVES"
+        said = self._program.run(*command.split())
+        gone = "The backups are deleted. Their WAL is not."
+        doomed = self._understood(listing.doomed_wal, said, gone, command)
+        passing = [record for record in kept if not record.pinned]
+        if any(listing.needed(name, passing, self._size) for name in doomed):
+            wrong = sorted(name for name in doomed if listing.needed(name, passing, self._size))
             raise ToolError(
-                f"The backups are deleted. Their WAL is not: WAL-G would delete {wrong[0]} and {len(wrong) - 1} more that a kept "
-                f"backup may need. See for yourself: wal-g --config {self._configuration} delete garbage ARCHIVES"
+                f"{gone} WAL-G would delete {wrong[0]} and {len(wrong) - 1} more that a kept backup may need. See for yourself: "
+                f"wal-g --config {self._configuration} {command}"
             )
-        if doomed:
-            self._program.run("delete", "garbage", "ARCHIVES", "--confirm")
+        permanent = [record for record in kept if record.pinned]
+        if any(listing.needed(name, permanent, self._size) for name in doomed):
+            warnings.append(
+                f"No WAL is deleted while {', '.join(record.id for record in permanent)} is marked permanent in WAL-G, which would take "
+                "the WAL that follows it. To let it go: wal-g backup-mark --impermanent."
+            )
+        elif doomed:
+            self._program.run(*command.split(), "--confirm")
 
     # Restoring
 

@@ -29,7 +29,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
 
 _LABEL = re.compile("base_([0-9A-F]{24})(?:_D_([0-9A-F]{24}))?(?:_[0-9A-F]{8,16})?")
-_DOOMED = re.compile(r"will be deleted:\s*(\S+)")
+# What a dry run says of each object that it would delete: up to 3.0.7, 3.0.8 and from 3.0.9 on.
+_DOOMED = (
+    re.compile(r"\bwill be deleted:\s*(\S+?)(?:, from storage: \S+)?$"),
+    re.compile(r"\bObject marked for deletion: (\S+)(?: storage=\S+)?$"),
+)
+_COUNTED = re.compile(r"\bobjects would be deleted count=(\d+)")
+# Only the key of an object has one of these in it: in whatever words, the line is of one.
+_OBJECT = re.compile(r"_backup_stop_sentinel\.json|/files_metadata\.json|/tar_partitions/|\bwal_005/")
 
 
 def records(output: str, server_name: str, problems: list[str]) -> list[Record]:
@@ -105,6 +112,11 @@ def _record(label: str, entry: Mapping[str, Any], server_name: str, by_segment: 
     )
 
 
+def is_label(name: str) -> bool:
+    """Whether a folder's name is that of a backup."""
+    return _LABEL.fullmatch(name) is not None
+
+
 def notes(kind: str, annotations: Mapping[str, str]) -> str:
     """What we have WAL-G keep with a backup (its user data): the kind, as a differential one looks like an incremental one
     there, and the annotations."""
@@ -128,14 +140,33 @@ def with_dependants(found: Iterable[Record], labels: Sequence[str]) -> list[str]
     return [record.id for record in listed if record.id in going]
 
 
+def doomed(said: str) -> list[str]:
+    """The keys of the objects that a dry run of ``delete`` lists, as WAL-G writes them: from its folder of backups on, or ``wal_005/``.
+
+    Raises:
+        CatalogError: it lists them in words that are not known here, or says another number of them.
+    """
+    keys = []
+    for line in said.splitlines():
+        found = next((match for pattern in _DOOMED if (match := pattern.search(line.rstrip()))), None)
+        if found:
+            keys.append(found[1])
+        elif _OBJECT.search(line):
+            raise CatalogError(f"it says what it would delete in words that are not known here: {line.strip()!r}")
+    counted = _COUNTED.search(said)
+    if counted and int(counted[1]) != len(keys):
+        raise CatalogError(f"it says that it would delete {counted[1]} objects, and names {len(keys)}")
+    return keys
+
+
 def doomed_backups(said: str) -> set[str]:
-    """The backups whose objects a dry run of ``delete target`` lists."""
-    return {match[0] for path in _DOOMED.findall(said) if (match := _LABEL.search(path))}
+    """The backups whose objects a dry run of ``delete target`` lists. Raises CatalogError."""
+    return {match[0] for key in doomed(said) if (match := _LABEL.search(key))}
 
 
 def doomed_wal(said: str) -> list[str]:
-    """The names of files that a dry run of ``delete garbage`` lists."""
-    return [path.rpartition("/")[2] for path in _DOOMED.findall(said)]
+    """The names of files that a dry run of ``delete garbage`` lists. Raises CatalogError."""
+    return [key.rpartition("/")[2] for key in doomed(said)]
 
 
 def needed(name: str, kept: Iterable[Record], size: SegmentSize) -> bool:

@@ -87,11 +87,6 @@ def settings(
     return _given(found)
 
 
-def public_key_alone(armored: str) -> bool:
-    """Whether a key file has only public keys: with these WAL-G can write, and never read."""
-    return "-----BEGIN PGP PRIVATE KEY BLOCK-----" not in armored
-
-
 _COMMON = {"prefix", "bandwidth_limit", "part_size", "concurrency"}
 #: The options that are translated here, and those that are none of its business: how many parts go at once (jobs say that), how
 #: boto3 sums up, and where buckets are made. Any other is refused.
@@ -136,9 +131,8 @@ def _encryption(options: Mapping[str, Any], secret: Optional[str]) -> dict[str, 
     if len(recipients) != 1 or not recipients[0].startswith("/"):
         raise BadOption(
             "encryption.recipients", recipients, "is not one file of keys, which is what WAL-G takes",
-            "Put all keys into one file, and give its path: gpg --armor --export A B > /etc/holdfast/keys.asc. The private "
-            "key must be in it on a host that restores, and where a segment may come twice (after a crash), as WAL-G "
-            "compares it.",
+            "Put all keys into one file, and give its path: gpg --armor --export-secret-keys A > /etc/holdfast/keys.asc. The "
+            "private key must be in it: a segment may come twice (after a crash), and WAL-G compares what it has.",
         )  # fmt: skip
     return {"WALG_PGP_KEY_PATH": recipients[0], **({"WALG_PGP_KEY_PASSPHRASE": secret} if secret else {})}
 

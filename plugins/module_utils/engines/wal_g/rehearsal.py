@@ -51,6 +51,7 @@ def rehearse(path: str, owner: str, settings: Mapping[str, str]) -> None:
                 "Choose another one, or install a WAL-G that is built with it.",
             ) from exc  # fmt: skip
         _look(os.path.join(store, WAL), any(name.startswith(_METHOD[1:]) for name in ours))
+        _read_back(Program(path, configuration, owner, settings), os.path.join(data, "fetched"), settings)
 
 
 def _look(folder: str, encrypted: bool) -> None:
@@ -63,3 +64,28 @@ def _look(folder: str, encrypted: bool) -> None:
     magic = {".lz4": b"\x04\x22\x4d\x18", ".zst": b"\x28\xb5\x2f\xfd"}.get(os.path.splitext(pushed[0])[1])
     if encrypted and start in (magic, _CONTENT[:4]):
         raise BadOption("encryption", "(hidden)", "was left out by this WAL-G without a word", "Install another WAL-G.")
+
+
+def _read_back(wal_g: Program, path: str, settings: Mapping[str, str]) -> None:
+    """What cannot be read again is no archive: public keys alone do for writing, and so does ``none`` before 3.0.9."""
+    try:
+        wal_g.run("wal-fetch", _NAME, path, environment={"WALG_DOWNLOAD_CONCURRENCY": "1"})
+        with open(path, "rb") as stream:
+            same = stream.read() == _CONTENT
+    except (ToolError, OSError) as exc:
+        keys = settings.get("WALG_PGP_KEY_PATH")
+        if keys:
+            raise BadOption(
+                "encryption.recipients", keys, f"encrypts, and what it encrypts cannot be read again. {exc}",
+                "Put the private key into that file too: a segment that comes twice (after a crash) is compared with what is there, "
+                "and archiving would stop for good where it cannot be.",
+            ) from exc  # fmt: skip
+        raise BadOption(
+            "compression", settings["WALG_COMPRESSION_METHOD"], f"makes an archive that this WAL-G cannot read again. {exc}",
+            "Choose another one (zstd, lz4), or install a newer WAL-G.",
+        ) from exc  # fmt: skip
+    if not same:
+        raise BadOption(
+            "compression or encryption", settings["WALG_COMPRESSION_METHOD"], "gives back other content than was pushed",
+            "Install another WAL-G.",
+        )  # fmt: skip

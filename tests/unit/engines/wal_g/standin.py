@@ -28,8 +28,9 @@ def fail(words: str, code: int = 1) -> NoReturn:
 
 
 def doomed(store: Path, names: list[str], confirmed: bool) -> None:
+    dialect = (HERE / "dialect").read_text() if (HERE / "dialect").exists() else "\twill be deleted: {}"
     for name in names:
-        print(f"INFO: 2026/11/21 08:00:00.000001 \twill be deleted: {name}", file=sys.stderr)
+        print(f"INFO: 2026/11/21 08:00:00.000001 {dialect.format(name)}", file=sys.stderr)
         if confirmed:
             path = store / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -96,13 +97,18 @@ def main() -> None:
             shutil.copy(words[words.index("--restore-spec") + 1], HERE / "restored_spec.json")
     elif words[0] == "wal-push":
         data = Path(words[1]).read_bytes()
-        if chosen.get("WALG_LIBSODIUM_KEY") and misbehave != "plain":
+        if (chosen.get("WALG_LIBSODIUM_KEY") or chosen.get("WALG_PGP_KEY_PATH")) and misbehave != "plain":
             data = bytes(255 - byte for byte in data)
         (wal / f"{Path(words[1]).name}.zst").write_bytes(data)
     elif words[0] == "wal-fetch":
         if not (wal / f"{words[1]}.zst").exists():
             fail(f"Archive '{words[1]}' does not exist.", 74)
-        shutil.copy(wal / f"{words[1]}.zst", words[2])
+        data = (wal / f"{words[1]}.zst").read_bytes()
+        if misbehave == "unreadable":
+            fail("openpgp: invalid argument: no armored data found")
+        if (chosen.get("WALG_LIBSODIUM_KEY") or chosen.get("WALG_PGP_KEY_PATH")) and misbehave != "plain":
+            data = bytes(255 - byte for byte in data)
+        Path(words[2]).write_bytes(data)
     elif words[:2] == ["delete", "target"]:
         names = sorted(path.name for path in backups.iterdir() if words[2][5:29] in path.name)
         doomed(backups, names if misbehave != "more" else sorted(os.listdir(backups)), "--confirm" in words)

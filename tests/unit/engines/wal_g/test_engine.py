@@ -282,9 +282,9 @@ def test_a_chain_without_its_beginning_is_damaged(place: Place, ready: WalG) -> 
 def test_delete_takes_what_depends_and_then_the_wal(place: Place, ready: WalG) -> None:
     full, upon, other = back_up(ready), back_up(ready, "incremental"), back_up(ready)
     (place.wal / "00000002.history.zst").touch()
-    assert ready.delete([full.id], check=True) == [full.id, upon.id]
+    assert ready.delete([full.id], True, []) == [full.id, upon.id]
     assert len(list(ready.backups([]))) == 3
-    assert ready.delete([upon.id, full.id], check=False) == [full.id, upon.id]
+    assert ready.delete([upon.id, full.id], False, []) == [full.id, upon.id]
     assert [record.id for record in ready.backups([])] == [other.id]
     assert list(ready.wal.names()) == [f"{other.id[5:29]}.zst", "00000002.history.zst"]
     assert all(
@@ -296,7 +296,7 @@ def test_nothing_is_deleted_when_the_dry_run_takes_more(place: Place, ready: Wal
     full, other = back_up(ready), back_up(ready)
     place.misbehave("more")
     with pytest.raises(ToolError, match="Nothing was deleted"):
-        ready.delete([full.id], check=False)
+        ready.delete([full.id], False, [])
     assert [record.id for record in ready.backups([])] == [full.id, other.id]
 
 
@@ -304,13 +304,81 @@ def test_wal_that_a_kept_backup_needs_stays_whatever_the_program_would_do(place:
     full, other = back_up(ready), back_up(ready)
     place.misbehave("newer")
     with pytest.raises(ToolError, match="that a kept backup may need"):
-        ready.delete([full.id], check=False)
+        ready.delete([full.id], False, [])
     assert f"{other.id[5:29]}.zst" in set(ready.wal.names())
+
+
+# What a dry run says is said otherwise by each version (CASES 2.17): 3.0.8 appends the storage, 3.0.9 says it in other words.
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "\twill be deleted: {}",
+        "\twill be deleted: {}, from storage: default",
+        "Object marked for deletion: {} storage=default",
+    ],
+)
+def test_every_dialect_of_a_dry_run(place: Place, ready: WalG, dialect: str) -> None:
+    full, other = back_up(ready), back_up(ready)
+    (place.folder / "program" / "dialect").write_text(dialect)
+    assert ready.delete([full.id], False, []) == [full.id]
+    assert [record.id for record in ready.backups([])] == [other.id]
+    assert list(ready.wal.names()) == [f"{other.id[5:29]}.zst"]
+
+
+def test_a_dialect_that_is_not_known_is_named_and_nothing_is_deleted(place: Place, ready: WalG) -> None:
+    full, other = back_up(ready), back_up(ready)
+    (place.folder / "program" / "dialect").write_text("would remove {}")
+    with pytest.raises(
+        ToolError, match=r"WAL-G 3\.0\.7 cannot be followed.*words that are not known.*Nothing was deleted"
+    ):
+        ready.delete([full.id], False, [])
+    assert [record.id for record in ready.backups([])] == [full.id, other.id]
+
+
+def test_a_backup_that_somebody_marked_permanent_keeps_the_wal_that_follows_it(place: Place, ready: WalG) -> None:
+    """CASES 2.19: every retention run failed after its deletion."""
+    permanent, going, staying = back_up(ready), back_up(ready), back_up(ready)
+    path = place.wal.parent / "basebackups_005" / permanent.id / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "is_permanent": True}))
+    place.misbehave("newer")  # as WAL-G does, which keeps the WAL of the permanent one's own time alone
+    (place.wal / f"{staying.id[5:29]}.zst").rename(place.folder / "aside")
+    before = list(ready.wal.names())
+    warnings: list[str] = []
+    assert ready.delete([going.id], False, warnings) == [going.id]
+    assert permanent.id in warnings[0] and "marked permanent" in warnings[0] and list(ready.wal.names()) == before
+
+
+def test_what_a_killed_backup_left(place: Place, ready: WalG) -> None:
+    """CASES 2.19: it was in no list, and stayed for ever."""
+    full = back_up(ready)
+    assert ready.leftovers() == []
+    left = "base_000000010000000000000009"
+    parts = place.wal.parent / "basebackups_005" / left / "tar_partitions"
+    parts.mkdir(parents=True)
+    (parts / "part_001.tar.zst").write_text("x")
+    assert ready.leftovers() == [left]
+    assert ready.delete([left], True, []) == [left] and parts.exists()
+    assert ready.delete([left], False, []) == [left] and not parts.parent.exists()
+    assert [record.id for record in ready.backups([])] == [full.id] and ready.leftovers() == []
+
+
+@pytest.mark.parametrize("pgp", [True, False])
+def test_what_cannot_be_read_again_is_found_before_anything_is_written(place: Place, pgp: bool) -> None:
+    """CASES 2.19 and 2.20: keys that can only encrypt, and ``none`` before 3.0.9, were found when archiving had been switched on."""
+    place.misbehave("unreadable")
+    keys = place.folder / "keys.asc"
+    keys.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----")
+    options: dict[str, Any] = (
+        {"encryption": {"method": "pgp", "recipients": [str(keys)]}} if pgp else {"compression": "none"}
+    )
+    with pytest.raises(BadOption, match="cannot be read again" if pgp else "cannot read again"):
+        place.keeper(**options).configure(check=False)
+    assert not place.configuration.exists()
 
 
 def test_an_unknown_label(ready: WalG) -> None:
     with pytest.raises(CatalogError, match="has no backup base_x"):
-        ready.delete(["base_x"], check=False)
+        ready.delete(["base_x"], False, [])
 
 
 # The archive

@@ -11,7 +11,7 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import public_key_alone, settings
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import settings
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
@@ -239,5 +239,3 @@ def test_pgp_is_one_file_of_keys() -> None:
     assert made(FILE, encryption=pgp)["WALG_PGP_KEY_PATH"] == "/etc/holdfast/keys.asc"
     assert "WALG_PGP_KEY_PASSPHRASE" not in made(FILE, encryption=pgp)
     assert made(FILE, "pass", encryption=pgp)["WALG_PGP_KEY_PASSPHRASE"] == "pass"
-    assert public_key_alone("-----BEGIN PGP PUBLIC KEY BLOCK-----\n…")
-    assert not public_key_alone("-----BEGIN PGP PRIVATE KEY BLOCK-----\n…")
