@@ -23,7 +23,7 @@ LAYERS = (
     ("checks", "engines"),
     ("pipeline", "server", "catalog", "repositories"),
     ("wal", "retention"),
-    ("errors", "stopping", "times", "durations", "progress", "background", "files", "users", "waiting"),
+    ("errors", "stopping", "times", "durations", "progress", "background", "guard", "files", "users", "waiting"),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 #: Arrows that still point up, to be taken away with the next carving. Nothing is added here.

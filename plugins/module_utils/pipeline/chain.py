@@ -19,7 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Optional, Union
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import guard
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.cause import cause
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Sink
 from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import held
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
@@ -176,6 +178,7 @@ class Chain:
                     **(as_user(command.user) if command.uid is None else _as_uid(command.uid)),
                 )
                 self.processes.append(process)
+                guard.note(process, command.session)
                 return process
         except OSError as exc:
             raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
@@ -202,7 +205,8 @@ class Chain:
                 process.wait()
         if self._counter is not None:
             self._counter.join()
-        for process in self.processes:
+        for process, command in zip(self.processes, self.commands):
+            guard.forget(process, command.session)
             if process.stdout is not None:
                 process.stdout.close()
         for errors in self._errors:
@@ -244,7 +248,7 @@ class Chain:
             # A program whose reader died ends by a broken pipe: so the cause is the last that failed otherwise.
             number, code = next((item for item in reversed(failed) if item[1] != -signal.SIGPIPE), failed[-1])
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
-            words = "\n".join(self.messages(number).splitlines()[-12:])
+            words = cause(self.messages(number, 1024 * 1024))
             command = self.commands[number]
             raise ToolError(
                 f"{command.name} {how}" + (f": {words}" if words else " and said nothing."),

@@ -8,26 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-
-# Waits for the end of its input, which comes when we are gone, however we went. A stopped process hears TERM when it goes on.
-_GUARD = 'read -r _; kill -s TERM -- "-$1"; kill -s CONT -- "-$1"'
 
 
 class Session:
-    """The processes of the session that ``leader`` was started in (``Command.session``). Use as a context manager: nothing of it
-    outlives us, not even where we are killed while it is stopped."""
+    """The processes of the session that ``leader`` was started in (``Command.session``). Use as a context manager: none of it stays
+    stopped. (That none of it outlives us is guard.py's business.)"""
 
     def __init__(self, leader: int) -> None:
         self._leader = leader
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "guard", str(leader)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-        )
 
     def stop(self) -> None:
         """Let none of it run."""
@@ -42,10 +30,6 @@ class Session:
 
     def __exit__(self, *exc: object) -> None:
         self.go_on()
-        self._guard.kill()
-        self._guard.wait()
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
 
     def _tell(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import guard
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 
@@ -31,14 +32,13 @@ def run_as(
     home = pwd.getpwnam(owner).pw_dir if owner else os.path.expanduser("~")
     with tempfile.TemporaryFile() as output:
         try:
-            done = subprocess.run(
+            code = guard.run(
                 list(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 env={**os.environ, "HOME": home, "LC_ALL": "C", **(env or {})},
-                check=False,
                 timeout=timeout,
                 **as_user(owner),
             )
@@ -48,7 +48,7 @@ def run_as(
             raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
-    return subprocess.CompletedProcess(list(argv), done.returncode, text, "")
+    return subprocess.CompletedProcess(list(argv), code, text, "")
 
 
 class Instance:

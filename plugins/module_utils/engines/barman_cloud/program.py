@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import IO, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import guard
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.listing import told
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
@@ -138,6 +139,7 @@ class Barman:
                     start_new_session=True,
                     **as_user(self._owner),
                 )
+                guard.note(process, group=True)
             except OSError as exc:
                 raise ToolError(f"Cannot start {name}: {exc.strerror}. {_GET}") from exc
             try:
@@ -177,6 +179,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    guard.forget(process, group=True)
 
 
 def _read(stream: IO[bytes]) -> str:

@@ -20,6 +20,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Sequence
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import guard
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 
@@ -46,6 +47,7 @@ def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callab
         )
     except OSError as exc:
         raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
+    guard.note(process)
     said: list[str] = []
     pipes: dict[str, str] = {}
     readers: dict[str, Background[None]] = {}
@@ -69,6 +71,7 @@ def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callab
         process.wait()
         raise
     finally:
+        guard.forget(process)
         if process.stderr:
             process.stderr.close()
         for name, reader in readers.items():
