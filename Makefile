@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COLLECTIONS := $(CURDIR)/.work/collections
 HERE := $(COLLECTIONS)/ansible_collections/holdfast/postgres
 SANITY := $(CURDIR)/.work/sanity/ansible_collections/holdfast/postgres
-PYTHON_CODE := plugins $(wildcard tests/lab tests/demo tests/bench tests/tools)
+PYTHON_CODE := plugins $(wildcard tests/lab tests/generators tests/demo tests/bench tests/tools)
 # ansible-test tries every python3.N that it finds: the shims of version managers are none.
 SYSTEM_PATH := $(CURDIR)/$(VENV)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)

@@ -55,13 +55,26 @@ options:
     default: latest
   source:
     description:
-      - Instead of a repository, a dump that another tool made, compressed by gzip, zstd or lz4 or not, in any format of
-        pg_dump, or a script of pg_dumpall (for an empty server alone).
-      - Or a folder of such dumps, of which the newest (or the one called latest) of each of O(databases) is taken. The
-        layout of postgres-backup-local is known.
+      - Instead of a repository, a dump that another tool made, in any format of pg_dump, compressed by gzip, zstd, lz4, xz or bzip2 or
+        not, or a script of pg_dumpall (whole, for a server without databases).
+      - Or a folder of such dumps. Of each of O(databases) the file is taken that is called by its name and C(latest), else the one with
+        the last moment in its name; here, in C(last), as postgres-backup-local has it, and in a folder of the database's name. Names are matched exactly, times of files
+        count for nothing, and where names do not decide nothing is restored. The chosen file is named in RV(plan) and RV(restored).
+      - A dump is read to its end before anything is touched, also in check mode. It is refused where it is cut off or damaged, is of
+        another database than its file's name says, or holds what reaches beyond the one database that is asked for, commands to psql, roles
+        and tablespaces, ALTER SYSTEM, COPY with a program or a file of the server, subscriptions that connect, changes of system catalogs,
+        other databases. What C(pg_dump --create) says of its own database goes to the one that is asked for.
+      - Rows are counted in the dump, and compared with those that arrived. Damage that leaves a plain dump's form intact, such as rows that are
+        missing in the middle, cannot be known; archives and compressed files have checksums.
+      - Scripts run under psql's C(\restrict), which this psql must have, and where the module runs as root, by a user of the host who owns
+        nothing. What the dump's SQL does within functions, triggers, views, DO blocks and extensions is not looked into, and runs with the
+        rights of O(login_user), which for a superuser includes programs on the server. Restore dumps that you do not trust as a role
+        that owns nothing but the new database, or into a server that holds nothing else.
     type: path
   databases:
-    description: Names of the databases to restore. By default all that the backup has.
+    description:
+      - Names of the databases to restore. By default all that the backup has.
+      - With a single file as O(source) the name that the database gets, whatever it was called; by default the one that the dump itself tells.
     type: list
     elements: str
     default: []
@@ -120,7 +133,8 @@ options:
   role_map:
     description:
       - Other roles for owners and privileges, by the former names. The new ones must be there.
-      - Definitions are then restored by one job, and roles and tablespaces only with O(globals=true).
+      - Definitions are then restored by one job, and roles and tablespaces only with O(globals=true), with the new names in their owners,
+        memberships and privileges.
       - Policies, user mappings and settings of roles keep the former names.
     type: dict
     default: {}
@@ -129,7 +143,10 @@ options:
     type: bool
     default: false
   globals:
-    description: Whether roles and tablespaces are restored first. By default they are when all databases are restored, and O(role_map) is empty.
+    description:
+      - Whether roles and tablespaces are restored first. By default they are when all databases are restored, and O(role_map) is empty.
+      - Roles that are there get the attributes and passwords of the source, but for superusers and the role that is logged in
+        (O(superuser_passwords)). An unencrypted backup holds no passwords.
     type: bool
   tablespace_locations:
     description: Directories for tablespaces that the target does not have yet, by their names, instead of the former ones.
@@ -162,7 +179,9 @@ options:
     default: false
   allow_errors:
     description:
-      - Statements may fail whose message contains one of these texts. They are listed in RV(restored).
+      - Statements may fail whose message contains one of these texts; in scripts, and for roles and tablespaces, the message begins with its
+        SQLSTATE, such as C(42704), which is the same in each language. They are listed in RV(restored).
+      - A COPY that fails ends the restore of a script all the same, as its rows would be taken for statements.
     type: list
     elements: str
     default: []

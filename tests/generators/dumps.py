@@ -125,11 +125,7 @@ def contents(chance: random.Random, mark: str) -> str:
             "CREATE FUNCTION atomic(a int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN $1 = 1 THEN 2 END; SELECT 3; END;"
         )
     if chance.random() < 0.3:
-        lines.append(
-            f"SELECT lo_from_bytea(0, {literal(text())}::bytea);"
-            if "\\" not in "".join(lines[-1:])
-            else "SELECT lo_create(0);"
-        )
+        lines.append(f"SELECT lo_from_bytea(0, convert_to({literal(text())}, 'UTF8'));")
     return "\n".join(lines)
 
 

@@ -55,6 +55,12 @@ def judge(dump: Dump, tools: Tools, server_major: int, asked: Optional[str], tar
         dump.notes.append(
             f"{dump.shown} is a script of another tool than pg_dump: it says nowhere whether it is complete, and its end proves little."
         )
+    if not script.made and not script.cluster:
+        dump.notes.append(f"{dump.shown} makes no table.")
+    if script.crlf and dump.format == "plain":
+        dump.notes.append(
+            f"{dump.shown} has line ends of Windows: bodies of functions and other texts of several lines are restored with them."
+        )
     if dump.format != "plain" and server_major < 17 <= tools.major:
         dump.as_script = stream  # it sets transaction_timeout, which the server does not know: an edit takes that out
 

@@ -168,14 +168,16 @@ class Player:
         parts = psycopg2.extensions.parse_dsn(conninfo)
         passfile = parts.get("passfile") or os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
         uid = _free_uid()
-        space = tempfile.mkdtemp(prefix="holdfast-psql-", dir="/tmp")
+        space = tempfile.mkdtemp(
+            prefix=f"holdfast-{os.getpid()}-", dir="/tmp"
+        )  # a later run clears up after one that was killed
         try:
+            os.chmod(space, 0o711)
             if os.path.exists(passfile):
                 parts["passfile"] = shutil.copyfile(passfile, os.path.join(space, "pgpass"))
                 os.chmod(parts["passfile"], 0o600)
                 os.chown(parts["passfile"], uid, uid)
             parts.setdefault("user", user)
-            os.chown(space, uid, uid)
             mine = str(psycopg2.extensions.make_dsn(**parts))
             probe = [self._tools.path("psql"), "--no-psqlrc", "--no-password", "--command=SELECT 1", f"--dbname={mine}"]
             try:

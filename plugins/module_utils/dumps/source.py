@@ -195,12 +195,14 @@ def _is_directory_dump(path: str) -> bool:
 
 
 def _latest(path: str, name: str) -> str:
-    """The newest dump of a database in a folder, also in postgres-backup-local's layout (last/NAME-latest.sql.gz)."""
+    """The newest dump of a database in a folder, also in postgres-backup-local's layout (last/NAME-latest.sql.gz), or in one that
+    has a folder for each database."""
     seen: dict[tuple[int, int], str] = {}  # the same file under two names is one
     present: list[str] = []
-    for folder in (path, os.path.join(path, "last")):
-        if os.path.isdir(folder):
-            present += [os.path.join(folder, file) for file in sorted(os.listdir(folder))]
+    for folder in (path, os.path.join(path, "last"), os.path.join(path, name)):
+        if os.path.isdir(folder) and not _is_directory_dump(folder):
+            inside = [os.path.join(folder, file) for file in sorted(os.listdir(folder))]
+            present += [file for file in inside if not os.path.isdir(file) or _is_directory_dump(file)]
     found = {}
     for item in dumps_of(name, sorted({os.path.basename(file) for file in present})):
         for file in present:
@@ -213,7 +215,7 @@ def _latest(path: str, name: str) -> str:
         near = sorted(os.path.basename(file) for file in present if os.path.basename(file).startswith(name))[:5]
         raise BadOption(
             "source", path, f"has no dump of the database {name!r}",
-            f"Files are looked for that are called {name}, or {name} and a date or 'latest', and suffixes such as .sql.gz; here and in last/."
+            f"Files are looked for that are called {name}, or {name} and a date or 'latest', and suffixes such as .sql.gz; here, in last/ and in {name}/."
             + (f" There is {', '.join(map(repr, near))}: if one is meant, name it as source." if near else ""),
         )  # fmt: skip
     try:

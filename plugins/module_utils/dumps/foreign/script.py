@@ -53,7 +53,7 @@ class Script:
     ``rows``: rows by table; None: they could not be counted. ``parents``: of partitions; ``made``: tables that it makes. ``clause``: encoding and locale of its
     CREATE DATABASE. ``edits``: what must be other than it is, in order; ``copies``: where tables' rows begin and end, in bytes.
     ``spaces``: what puts objects into tablespaces, and how it does not. ``globals``: statements about roles and tablespaces of a cluster's script. ``problems``: why it is refused; ``cut``: it ends
-    in the middle.
+    in the middle; ``crlf``: its lines end as on Windows.
     """
 
     by: Optional[str] = None
@@ -69,6 +69,7 @@ class Script:
     copies: list[tuple[int, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     cut: bool = False
+    crlf: bool = False
     spaces: list[Edit] = field(default_factory=list)
     statements: int = 0
     globals: list[Statement] = field(default_factory=list)
@@ -311,6 +312,7 @@ class _Reader:
     def finish(self) -> None:
         """What can be said when all is read."""
         script = self.script
+        script.crlf = b"\r\n" in self._head
         for name, pattern in (("of", _FROM), ("by", _BY)):
             found = pattern.search(self._head)
             if found:

@@ -67,6 +67,12 @@ class PgDump(StreamEngine):
             self._passwords = False
             self._doubts.append("Role passwords are not in this backup: the role may not read pg_authid.")
 
+    def _why_without(self) -> str:
+        """Why roles are dumped without passwords, and what that means on the day of a restore."""
+        asked = self._options.role_passwords is False
+        why = "" if asked else ", as the backup is not encrypted or the role may not read them"
+        return f"without passwords{why}: who is restored from it cannot log in by password until one is set"
+
     def _may_read_passwords(self) -> bool:
         return bool(facts.value(self._connection, "SELECT has_table_privilege('pg_authid', 'SELECT')"))
 
@@ -84,7 +90,7 @@ class PgDump(StreamEngine):
             moments = -(-len(chosen) // together)
             steps.append(f"read them at {moments} moments, {together} databases at each: {NO_ROOM}")
         if self._options.globals:
-            steps.append(f"dump roles and tablespaces, {'with' if self._passwords else 'without'} passwords")
+            steps.append(f"dump roles and tablespaces, {'with passwords' if self._passwords else self._why_without()}")
         steps.append("record settings, pg_hba rules, extensions, slots and tablespaces")
         steps += [f"leave out: {words}" for words in warnings]
         server = {
