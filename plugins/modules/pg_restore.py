@@ -185,6 +185,27 @@ options:
     type: list
     elements: str
     default: []
+  break_replication:
+    description:
+      - Go on although logical replication hangs on what is replaced. Logical slots of the database are then made anew under their names,
+        and begin at the restore, so that who reads from them has to copy the tables afresh; subscriptions are taken off their slots,
+        and are disabled in the restored database; a subscription of a replaced table receives nothing into the new one until it is
+        refreshed.
+      - Without it such a restore is refused before anything is touched.
+    type: bool
+    default: false
+  encoding:
+    description: Encoding of the database that is made, instead of the one it had.
+    type: str
+  locale:
+    description:
+      - Locale of the database that is made (collation and character types, of the C library), instead of the one it had; such as
+        V(C.UTF-8) where the host lacks that one.
+    type: str
+  template:
+    description: The database that the new one is a copy of.
+    type: str
+    default: template0
   scratch_dir:
     description: Directory for unpacking, where that is needed.
     type: path
@@ -258,7 +279,20 @@ restored:
       row_differences: []
       invalid: []
       sequences_behind: []
+      unpopulated: []
       allowed_errors: []
+proof:
+  description:
+    - What was looked at in the end, in sentences. V(proven) holds; V(unproven) could not be compared, and why; V(lost) is what the
+      source could not bring along, or what does not hang on the restored database any more.
+  returned: when something was restored
+  type: dict
+  sample:
+    proven:
+      - "The database 'shop' can be connected to."
+      - "'shop': 31 tables have as many rows as were recorded."
+    unproven: []
+    lost: []
 unchanged:
   description: Names of databases that had been restored already.
   returned: always
@@ -357,6 +391,7 @@ def restore(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         "plan": outcome.plan,
         "restored": outcome.restored,
         "unchanged": outcome.unchanged,
+        "proof": outcome.proof.describe(),
     }
     if record:
         result["backup"] = record.to_dict()
@@ -402,6 +437,10 @@ def main() -> None:
             "analyze": {"type": "bool", "default": True},
             "fix_sequences": {"type": "bool", "default": False},
             "allow_errors": {"type": "list", "elements": "str", "default": []},
+            "break_replication": {"type": "bool", "default": False},
+            "encoding": {"type": "str"},
+            "locale": {"type": "str"},
+            "template": {"type": "str", "default": "template0"},
             "scratch_dir": {"type": "path", "default": "/var/tmp"},
             "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
             "progress_file": {"type": "path"},

@@ -86,6 +86,11 @@ class Dump:
         states = map(os.stat, paths)
         return [(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
 
+    @property
+    def is_laid_out(self) -> bool:
+        """Whether ``lay_out`` would return at once."""
+        return bool(self._files)
+
     @contextlib.contextmanager
     def laid_out(self, scratch: str, on_bytes: OnBytes) -> Iterator[str]:
         """A path that pg_restore can seek in; removed afterwards. Raises what ``lay_out`` does."""

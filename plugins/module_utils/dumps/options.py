@@ -40,6 +40,10 @@ class RestoreOptions:
     analyze: bool
     fix_sequences: bool
     allow_errors: tuple[str, ...]
+    break_replication: bool
+    encoding: Optional[str]
+    locale: Optional[str]
+    template: str
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RestoreOptions:
@@ -87,6 +91,11 @@ class RestoreOptions:
         return not (self.partial or self.schema_only or self.no_owner or self.no_privileges or self.role_map)
 
     @property
+    def chooses(self) -> bool:
+        """Whether entries of an archive are chosen."""
+        return bool(self.tables or self.schemas)
+
+    @property
     def whole_server(self) -> bool:
         """Whether everything that the backup has is restored."""
         return not self.databases and not self.partial
@@ -94,11 +103,22 @@ class RestoreOptions:
     def selection(self) -> str:
         """What is restored, so that the same wish can be recognised."""
         chosen = (self.tables, self.schemas, self.schema_only, self.data_only, self.sections)
-        return json.dumps([*chosen, self.no_owner, self.no_privileges, self.no_tablespaces, self.role_map])
+        return json.dumps(
+            [
+                *chosen,
+                self.no_owner,
+                self.no_privileges,
+                self.no_tablespaces,
+                self.role_map,
+                self.encoding,
+                self.locale,
+                self.template,
+            ]
+        )
 
     def arguments(self) -> list[str]:
         """Arguments of pg_restore."""
-        words = [f"--section={section}" for section in self.sections]
+        words = [f"--section={section}" for section in self.sections]  # tables and schemas are chosen by a list: toc.py
         for flag in ("schema_only", "data_only", "no_owner", "no_privileges", "no_tablespaces", "disable_triggers"):
             words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
-        return words + [f"--schema={name}" for name in self.schemas]
+        return words

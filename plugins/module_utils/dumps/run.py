@@ -9,40 +9,55 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, NoReturn, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
-from ansible_collections.holdfast.postgres.plugins.module_utils.checks import data as checks
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps import belongings, properties
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database import (
     TargetServer,
     check_disk,
-    need_confirm,
-    sessions_hint,
     side_names,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load import Loader, check_plain
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.landing import Landing, land
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load import Loader
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.log import RestoreLog
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.roles import map_acl
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.plan import (
+    ADD,
+    ASIDE,
+    BESIDE,
+    INVALID,
+    NEW,
+    Planner,
+    Step,
+    described,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.source import Source
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    HoldfastError,
+    ServerError,
+    ToolError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import count_rows, databases, identify
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import databases, identify
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import restore_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 
 @dataclass
-class Outcome:
-    """What a run did, or would do."""
+class RestoreResult:
+    """What a run did, or would do, and what it proved."""
 
     changed: bool = False
     plan: list[str] = field(default_factory=list)
     restored: list[dict[str, Any]] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    proof: Proof = field(default_factory=Proof)
 
 
 class RestoreRun:
@@ -65,30 +80,60 @@ class RestoreRun:
         self._address = address
         self._identity = identify(self._target.connection)
         self._tools = restore_tools(self._identity.version_num, source.made_by, bin_dir)
-        self._loader = Loader(address, self._tools, options, scratch, lambda made, _out: progress.tell(made, None))
-        self._counted: list[dict[str, Any]] = []  # the rows of the database that was checked last
-        self.outcome = Outcome()
+        # From 17 on event triggers are switched off by themselves (server/connection.py).
+        replica = self._identity.superuser and self._identity.version_num < 170000
+        self._loader = Loader(
+            address,
+            self._tools,
+            options,
+            scratch,
+            lambda made, _out: progress.tell(made, None),
+            source.record.scope if source.record else {},
+            {"session_replication_role": "replica"} if replica else {},
+        )
+        self._planner = Planner(source, self._target, self._loader, options, log, self._identity.system_id)
+        #: whether the database that is being restored has its name already
+        self._taken = False
+        self.outcome = RestoreResult()
 
-    def run(self, check: bool) -> Outcome:
+    def run(self, check: bool) -> RestoreResult:
         """Plan, and unless ``check``, act.
 
         Raises:
-            HoldfastError: in words for the user. A database that was there before is as it was.
+            HoldfastError: in words for the user. A database that was there before is as it was, or it is said that it is not.
         """
+        import psycopg2
+
+        try:
+            return self._run(check)
+        except psycopg2.Error as exc:
+            raise ServerError(f"PostgreSQL at {self._address} failed: {' '.join(str(exc).split())}") from exc
+        finally:
+            self.outcome.warnings += self._planner.warnings
+            self.outcome.unchanged = self._planner.unchanged
+
+    def _run(self, check: bool) -> RestoreResult:
         if self._identity.in_recovery:
             raise ServerError(
                 f"The server at {self._address} is a standby: nothing can be restored into it. Name its primary."
             )
-        wanted = self._wanted()
+        self._source.understand(self._tools, self._identity.version_num // 10000, self._options)
+        wanted = self._planner.wanted()
         if any(dump.cluster for dump, _name in wanted):
             return self._cluster(wanted[0][0], check)
-        due = [(dump, name) for dump, name in wanted if not self._stands(dump, name)]
-        if not due:
+        try:
+            steps = self._planner.steps(wanted)
+        except ToolError:
+            self._verify()  # a damaged artifact is told by its name
+            raise
+        self._left_out()
+        if not steps:
             return self.outcome
-        self._judge([name for _dump, name in due])
-        sizes = [dump.properties["size"] for dump, _name in due if dump.properties and dump.properties.get("size")]
-        check_disk(self._address, self._target.connection, sum(sizes))
-        self._read_back(None if check else due[0][0])
+        sizes = [
+            step.dump.properties["size"] for step in steps if step.dump.properties and step.dump.properties.get("size")
+        ]
+        check_disk(self._target.connection, sum(sizes))
+        self._read_back(None if check else steps[0].dump)
         self.outcome.changed = True
         with_globals = self._source.globals is not None and (
             self._options.whole_server and not self._options.role_map
@@ -96,29 +141,41 @@ class RestoreRun:
             else self._options.globals
         )
         leftovers = self._target.leftovers()
-        self.outcome.plan = [f"drop {name!r}, which an interrupted restore left" for name in leftovers]
+        self.outcome.plan = [
+            f"drop {name!r}, which an interrupted restore left"
+            + (f", and give its name back to {predecessor!r}" if predecessor else "")
+            for name, predecessor in leftovers
+        ]
         self.outcome.plan += ["restore roles and tablespaces"] if with_globals else []
-        self.outcome.plan += [self._words(dump, name) for dump, name in due]
+        self.outcome.plan += [line for step in steps for line in step.describe(self._source.name)]
         if check:
             return self.outcome
-        self._target.leave([name for _dump, name in due])
-        for leftover in leftovers:
-            self._dropped(leftover)
+        self._target.leave([step.name for step in steps])
+        for name, predecessor in leftovers:
+            self._clear(name, predecessor)
+        if leftovers:  # the name of one may be one that is wanted
+            steps = self._planner.steps(wanted)
         if with_globals and self._source.globals is not None:
             self._progress.step("restoring roles and tablespaces")
             self._loader.globals(self._source.globals)
             self.outcome.warnings += self._loader.notes
-            self._target.set_for_all(self._source.settings_for_all)
-        for dump, name in due:
-            try:
-                self._one(dump, name)
-            except HoldfastError as exc:
-                done = ", ".join(repr(entry["database"]) for entry in self.outcome.restored)
-                raise type_of(exc)(
-                    f"The database {name!r} could not be restored: {exc} What was there before is as it was."
-                    + (f" Restored already: {done}." if done else "")
-                ) from exc
+            properties.set_for_all(self._target, self._source.settings_for_all)
+        for step in steps:
+            self._one(step)
         return self.outcome
+
+    def _clear(self, name: str, predecessor: Optional[str]) -> None:
+        """Remove what an interrupted restore left, and put back what it had moved aside."""
+        if self._dropped(name) and predecessor and self._target.oid(predecessor) is not None:
+            self._target.step_aside(predecessor, name, terminate=True)
+            self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", name)
+
+    def _left_out(self) -> None:
+        """Databases that a backup of all does not have: nobody hears of them else."""
+        if self._options.whole_server:
+            self.outcome.proof.lost += [
+                f"The database {name!r} is not in {self._source.name}: {why}." for name, why in self._source.left_out
+            ]
 
     def _read_back(self, first: Optional[Dump]) -> None:
         """Verify the source, and meanwhile unpack the first dump that is to be restored: both read, and neither writes."""
@@ -133,106 +190,146 @@ class RestoreRun:
                 first.clear()
             raise
 
-    def _wanted(self) -> list[tuple[Dump, str]]:
-        wanted = []
-        self._source.understand(self._tools, self._identity.version_num // 10000, self._options)
-        for dump in self._source.choose(self._options.databases) if self._source.record else self._source.dumps:
-            check_plain(dump, self._options)
-            name = self._options.target_db or dump.database
-            if name is None and not dump.cluster:
-                raise BadOption(
-                    "databases",
-                    [],
-                    f"does not say which database {self._source.name} is of",
-                    "Name it: databases: [name].",
-                )
-            if dump.properties and self._options.role_map:
-                roles = dict(self._options.role_map)
-                owner, acl = dump.properties["owner"], dump.properties.get("acl")
-                changed = {"owner": roles.get(owner, owner), "acl": acl and map_acl(acl, roles)}
-                dump.properties = {**dump.properties, **changed}
-            self.outcome.warnings += dump.notes
-            wanted.append((dump, name or ""))
-        return wanted
-
-    def _stands(self, dump: Dump, name: str) -> bool:
-        """Whether this very restore has been done, and the tables have as many rows as then."""
-        oid = self._target.oid(name)
-        noted = self._log.read(self._identity.system_id, oid)
-        mine = {"source": self._source.identity, "database": dump.database, "selection": self._options.selection()}
-        if not noted or any(noted.get(key) != value for key, value in mine.items()):
-            return False
-        if noted.get("tables") != self._target.tables(name):
-            self.outcome.warnings.append(
-                f"{name!r} was restored from {self._source.name} at {noted.get('at')}, and its tables have changed since."
-            )
-            return False
-        self.outcome.unchanged.append(name)
-        return True
-
-    def _adds(self, name: str) -> bool:
-        """Whether something is added to a database that is there, rather than the database made anew."""
-        return self._options.partial and self._target.oid(name) is not None
-
-    def _judge(self, names: list[str]) -> None:
-        """Refuse what would destroy, and what sessions would stop."""
-        present = [name for name in names if self._target.oid(name) is not None]
-        full = [name for name in present if not self._target.is_empty(name)]
-        need_confirm(full, self._options.force, self._options.confirm)
-        for name in present:
-            sessions = self._target.sessions(name)
-            if sessions and not self._options.terminate_sessions and not self._adds(name):
-                raise ServerError(f"The database {name!r} is in use. {sessions_hint(sessions)} Nothing was touched.")
-
-    def _words(self, dump: Dump, name: str) -> str:
-        what = dump.described if dump.origin else f"{dump.database!r} of {self._source.name}"
-        if self._adds(name):
-            return f"restore the chosen parts of {what} into {name!r}"
-        if self._target.oid(name) is None:
-            return f"restore {what} as the new database {name!r}"
-        return f"restore {what} beside {name!r}, check it, and put it in its place"
-
-    def _one(self, dump: Dump, name: str) -> None:
+    def _one(self, step: Step) -> None:
         began = time.monotonic()
-        self._progress.step(f"restoring the database {name!r}", dump.raw_size)
+        self._progress.step(f"restoring the database {step.name!r}", step.dump.raw_size)
         self._loader.allowed, self._loader.notes = [], []
-        old: Optional[str] = None
-        if self._adds(name):
-            self._loader.load(dump, name, replace=self._options.force and not self._options.data_only)
-            report = self._check(dump, name)
-        else:
-            new, old = side_names(name)
-            try:
-                report = self._build(dump, new)
-                existed = self._target.oid(name) is not None
-                self._target.swap(new, name, old, self._options.terminate_sessions)
-            except BaseException:
-                self._target.drop(new)
-                raise
-            if dump.properties:
-                self._target.finish(name, dump.properties)
-            if not existed or (not self._options.keep_old and self._dropped(old)):
-                old = None
-        noted = {
-            "source": self._source.identity,
-            "database": dump.database,
-            "selection": self._options.selection(),
-            "at": format_time(utcnow()),
-            "tables": self._counted,
-        }
-        warning = self._log.write(self._identity.system_id, self._target.oid(name), noted)
+        self._taken, old = False, None
+        make = {ADD: self._add, NEW: self._new, BESIDE: self._beside, ASIDE: self._aside, INVALID: self._beside}[
+            step.mode
+        ]
+        import psycopg2
+
+        try:
+            landing, old = make(step)
+        except (HoldfastError, psycopg2.Error) as exc:
+            self._failed(step, exc)
+        landing.finish(
+            self._source.identity, step, self._options, format_time(utcnow()), described(self._target, step.name)
+        )
+        warning = self._log.write(self._identity.system_id, self._target.oid(step.name), landing.mark)
         self.outcome.warnings += [warning] if warning else []
-        self.outcome.warnings += self._loader.notes
+        self.outcome.warnings += [*self._loader.notes, *landing.warnings]
+        self.outcome.proof.add(landing.proof)
         self.outcome.restored.append(
             {
-                "database": name,
-                "from": dump.described if dump.origin else self._source.name,
+                "database": step.name,
+                "from": step.dump.described if step.dump.origin else self._source.name,
                 "old_database": old,
                 "seconds": round(time.monotonic() - began, 3),
                 "allowed_errors": self._loader.allowed,
-                **report,
+                **landing.report,
             }
         )
+
+    def _failed(self, step: Step, exc: Exception) -> NoReturn:
+        """Say what failed first, and truly what it means for what was there."""
+        if self._taken:
+            state = f"It stands under its name {step.name!r}, complete and checked; what is said above was not done."
+        elif step.mode == ADD and self._options.allow_errors:
+            state = f"{step.name!r} keeps what was loaded before: with allow_errors each statement stands for itself."
+        elif step.there:
+            state = "What was there before is as it was."
+        else:
+            state = f"There is no database {step.name!r}, as before."
+        done = ", ".join(repr(entry["database"]) for entry in self.outcome.restored)
+        words = " ".join(str(exc).split()) if not isinstance(exc, HoldfastError) else str(exc)
+        kind = type(exc) if isinstance(exc, HoldfastError) and not isinstance(exc, BadOption) else ServerError
+        raise kind(
+            f"The database {step.name!r} could not be restored: {words} {state}"
+            + (f" Restored already: {done}." if done else "")
+            + "".join(f" {note}" for note in self._loader.notes if note.startswith("Still there"))
+        ) from exc
+
+    def _add(self, step: Step) -> tuple[Landing, Optional[str]]:
+        if step.addition is None:
+            raise AssertionError("a step that adds knows what")
+        self._loader.add(step.dump, step.name, step.addition)
+        landing = self._land(step, step.name)
+        with contextlib.closing(self._address.connect(step.name)) as connection:
+            landing.proof.lost += step.addition.lost(connection)
+        return landing, None
+
+    def _new(self, step: Step) -> tuple[Landing, Optional[str]]:
+        """Under its own name, where there is none: what asks for the database's name gets the right answer."""
+        try:
+            landing = self._build(step, step.name, None)
+        except BaseException:
+            self._give_up(step.name)
+            raise
+        self._open(step)
+        properties.close(self._target, step.name, step.design)
+        return landing, None
+
+    def _beside(self, step: Step) -> tuple[Landing, Optional[str]]:
+        new, old = side_names(step.name)
+        try:
+            landing = self._build(step, new, None)
+            landing.proof.lost += belongings.hand_over_labels(self._target, step.belongings, new)
+            properties.finish(self._target, new, step.design)
+            if step.mode == INVALID:
+                self._target.drop(step.name)
+            self._target.swap(new, step.name, old, self._options.terminate_sessions, self._comment(step))
+        except BaseException:
+            self._give_up(new)
+            raise
+        self._taken = True
+        landing.refresh(self._target, step.name)
+        kept = self._settle(step, landing, old)
+        properties.close(self._target, step.name, step.design)
+        return landing, kept
+
+    def _aside(self, step: Step) -> tuple[Landing, Optional[str]]:
+        _new, old = side_names(step.name)
+        self._target.step_aside(step.name, old, self._options.terminate_sessions)
+        try:
+            landing = self._build(step, step.name, old)
+            landing.proof.lost += belongings.hand_over_labels(self._target, step.belongings, step.name)
+        except BaseException:
+            self._give_up(step.name)
+            self._target.step_aside(old, step.name, terminate=True)
+            self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", step.name)
+            raise
+        self._open(step)
+        kept = self._settle(step, landing, old)
+        properties.close(self._target, step.name, step.design)
+        return landing, kept
+
+    def _open(self, step: Step) -> None:
+        """Let others into a database that was made under its own name."""
+        self._taken = True
+        self._target.unmark(step.name, self._comment(step))
+        self._target.execute("ALTER DATABASE {} WITH CONNECTION LIMIT -1", step.name)
+        properties.finish(self._target, step.name, step.design)
+
+    @staticmethod
+    def _comment(step: Step) -> Optional[str]:
+        found: Optional[str] = (step.design.properties or {}).get("comment")
+        return found
+
+    def _settle(self, step: Step, landing: Landing, old: str) -> Optional[str]:
+        """What hung on the old database; and the old one, where it is not kept. Returns its name if it is still there."""
+        if step.mode == INVALID:
+            return None
+        landing.proof.lost += belongings.hand_over_replication(self._target, step.belongings, old)
+        if self._target.is_open(step.name):
+            landing.proof.lost += step.belongings.lost(self._target)
+        if not self._options.keep_old and self._dropped(old):
+            return None
+        if self._options.terminate_sessions and step.there and step.there["allow_connections"]:
+            self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", old)
+        return old
+
+    def _give_up(self, name: str) -> None:
+        """Drop what was begun. Whatever goes wrong here must not hide what went wrong first."""
+        import psycopg2
+
+        try:
+            self._target.drop(name)
+        except (HoldfastError, psycopg2.Error):
+            self._loader.notes.append(
+                f"Still there, half made, is the database {name!r}: the next restore drops it, or do it by DROP DATABASE."
+            )
 
     def _dropped(self, old: str) -> bool:
         """Drop a database that is needed no more. One that cannot be (a subscription or slot holds it) stays, with a
@@ -244,52 +341,27 @@ class RestoreRun:
             return False
         return True
 
-    def _build(self, dump: Dump, new: str) -> dict[str, Any]:
-        """The database under a name of its own, complete and checked."""
-        clause = None if dump.properties else self._loader.create_clause(dump)
-        self._target.create(new, dump.properties, clause, owner=not self._options.no_owner)
-        if dump.properties:
-            self._target.dress(new, dump.properties, privileges=not self._options.no_privileges)
-        self._loader.load(dump, new)
-        return self._check(dump, new)
+    def _build(self, step: Step, new: str, predecessor: Optional[str]) -> Landing:
+        """The database, complete and checked; nobody but superusers comes in meanwhile."""
+        properties.create(self._target, new, step.design)
+        self._target.mark(new, predecessor)
+        if self._identity.superuser:
+            self._target.execute("ALTER DATABASE {} WITH CONNECTION LIMIT 0", new)
+        properties.dress(self._target, new, step.design, privileges=not self._options.no_privileges)
+        self._loader.load(step.dump, new)
+        landing = self._land(step, new)
+        if self._identity.superuser:
+            self._target.execute("ALTER DATABASE {} WITH CONNECTION LIMIT -1", new)
+        return landing
 
-    def _check(self, dump: Dump, name: str) -> dict[str, Any]:
+    def _land(self, step: Step, name: str) -> Landing:
         self._progress.step("checking what was restored")
-        scope = self._source.record.scope if self._source.record else {}
-        filtered = any(scope.get(key) for key in ("schemas", "exclude_schemas", "tables", "exclude_tables"))
-        counts = dump.contents.get("tables")
-        no_rows = self._options.schema_only or (self._options.sections and "data" not in self._options.sections)
-        analyzing = Background(lambda: self._analyze(name)) if self._options.analyze else None
-        connection = self._address.connect(name)
-        try:
-            differ: list[str] = []
-            same: Optional[int] = None
-            counted = count_rows(connection)
-            if counts is not None and not no_rows:
-                differ, same = checks.compare_rows(counted, counts, not filtered and not self._options.partial)
-            if differ and not self._options.allow_errors and not self._options.partial:
-                raise ServerError(f"The rows differ from those that the backup recorded: {'; '.join(differ[:10])}.")
-            behind = [] if no_rows else checks.sequences_behind(connection, self._options.fix_sequences)
-            invalid = checks.invalid(connection)
-        finally:
-            connection.close()
-        if analyzing is not None:
-            self._progress.step("gathering statistics")
-            analyzing.result()
-        self.outcome.warnings += [f"{name!r}: {words}" for words in differ + invalid + behind]
-        self._counted = counted
-        return {
-            "tables_checked": same,
-            "row_differences": differ,
-            "invalid": invalid,
-            "sequences_behind": behind,
-        }
-
-    def _analyze(self, name: str) -> None:
         with contextlib.closing(self._address.connect(name)) as connection:
-            checks.analyze(connection)
+            scope = self._source.record.scope if self._source.record else {}
+            landing = land(connection, self._address, name, step, scope, self._options, self._loader)
+        return landing
 
-    def _cluster(self, dump: Dump, check: bool) -> Outcome:
+    def _cluster(self, dump: Dump, check: bool) -> RestoreResult:
         """A pg_dumpall script makes databases itself: only a server without any may take it."""
         there = [row["name"] for row in databases(self._target.connection) if not row["is_template"]]
         full = [name for name in there if name != "postgres" or not self._target.is_empty(name)]
@@ -307,11 +379,10 @@ class RestoreRun:
         self.outcome.warnings += self._loader.notes
         for row in databases(self._target.connection):
             if not row["is_template"]:
-                self.outcome.restored.append({"database": row["name"], **self._check(dump, row["name"])})
+                step = self._planner.made(dump, row["name"])
+                landing = self._land(step, row["name"])
+                self.outcome.proof.add(landing.proof)
+                self.outcome.warnings += landing.warnings
+                self.outcome.restored.append({"database": row["name"], **landing.report})
         self.outcome.restored[0]["seconds"] = round(time.monotonic() - began, 3)
         return self.outcome
-
-
-def type_of(exc: HoldfastError) -> type[HoldfastError]:
-    """The kind of an error, for saying it again with more words (BadOption takes others)."""
-    return HoldfastError if isinstance(exc, BadOption) else type(exc)

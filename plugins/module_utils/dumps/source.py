@@ -35,6 +35,8 @@ class Source:
         self.made_by = max((dump.archive.needs for dump in dumps if dump.archive), default=0)
         if record:
             self.made_by = int(record.engine_version.split(".")[0])
+        #: databases of the server that a backup of all leaves out, each with the reason
+        self.left_out: list[tuple[str, str]] = []
         #: settings of all roles in all databases, as PostgreSQL stores them (name=value)
         self.settings_for_all: list[str] = []
 
@@ -144,6 +146,13 @@ def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tup
             )
         )
     source = Source(f"the backup {record.id}", dumps, globals_, record)
+    if not record.scope.get("databases"):
+        held = {entry["name"] for entry in record.databases} | {"template0", "template1"}
+        source.left_out = [
+            (name, "it is a template" if row.get("is_template") else "it took no connections")
+            for name, row in properties.items()
+            if name not in held
+        ]
     for row in cluster.get("role_settings", []):
         if not row["database"] and not row["role"]:
             source.settings_for_all = row["settings"]

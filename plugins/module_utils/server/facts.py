@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 
-def rows(connection: Connection, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    """A query's rows as dictionaries."""
+def rows(
+    connection: Connection, sql: Any, values: Union[Sequence[Any], Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """The rows of a query (a text, or one composed by psycopg2.sql) as dictionaries."""
     with connection.cursor() as cursor:
         cursor.execute(sql, values or None)
         names = [column.name for column in cursor.description or ()]

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a database is still as a restore left it: proven by the versions of all its rows and definitions.
+
+Numbers of rows prove nothing, as an UPDATE keeps them; statistics are lost in a crash, and a session can leave them out. Each row
+carries the transaction that wrote it (``xmin``), and no later transaction has the number of an earlier one: so whatever was
+inserted, updated, deleted, altered or dropped since changes the sum that is taken here. Where a row cannot be seen, nothing is proven.
+Source: https://www.postgresql.org/docs/current/ddl-system-columns.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import rows, value
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+_VERSIONS = "count(*) AS rows, coalesce(sum(hashtextextended(xmin::text, 0)), 0)::text AS versions"
+
+# What ANALYZE writes is no change of a database. Rows of other sessions' temporary objects come and go.
+_CATALOGS = """
+SELECT relname AS name, has_table_privilege(oid, 'SELECT') AS readable FROM pg_class
+WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared
+AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data') ORDER BY 1
+"""
+
+_TABLES = """
+SELECT n.nspname AS schema, c.relname AS "table", c.relkind = 'm' AS view, has_table_privilege(c.oid, 'SELECT') AS readable,
+       rn.nspname AS root_schema, r.relname AS root_table,
+       c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE')) AS secured,
+       c.relkind = 'm' AND NOT c.relispopulated AS empty,
+       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') AS extension
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid) JOIN pg_namespace rn ON rn.oid = r.relnamespace
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+ORDER BY 1, 2
+"""
+
+_SEQUENCES = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
+
+# pg_user_mapping itself is for superusers.
+_MAPPINGS = "SELECT srvname, usename, umoptions FROM pg_user_mappings ORDER BY 1, 2"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A database's rows: ``tables`` as ``server.facts.count_rows`` has them, ``versions`` a digest of all rows' versions. None: not
+    all rows can be seen, and nothing can be proven later."""
+
+    tables: list[dict[str, Any]]
+    versions: Optional[str]
+
+
+def measure(connection: Connection) -> Measure:
+    """Read every row of a database once."""
+    from psycopg2 import sql
+
+    counts: dict[tuple[str, str], Optional[int]] = {}
+    digest, complete = hashlib.sha256(), True
+    sees_all = value(connection, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+    for table in rows(connection, _TABLES):
+        root = (table["root_schema"], table["root_table"])
+        counted = not table["view"] and not table["extension"]
+        if not table["readable"] or (table["secured"] and not sees_all):
+            complete = False
+            if counted:
+                counts[root] = None
+            continue
+        if table["empty"]:
+            continue
+        found = rows(
+            connection,
+            sql.SQL(f"SELECT {_VERSIONS} FROM ONLY {{}}").format(sql.Identifier(table["schema"], table["table"])),
+        )[0]
+        digest.update(json.dumps([table["schema"], table["table"], found["rows"], found["versions"]]).encode())
+        if counted:
+            before = counts.setdefault(root, 0)
+            counts[root] = None if before is None else before + found["rows"]
+    tables = [{"schema": schema, "table": table, "rows": count} for (schema, table), count in sorted(counts.items())]
+    return Measure(tables, digest.hexdigest() if complete else None)
+
+
+def definitions(connection: Connection, apart: Sequence[str]) -> Optional[str]:
+    """A digest of all definitions, sequences and large objects; None where the role may not see them. ``apart`` are materialized views
+    (``schema.name``, quoted where needed) that were refreshed after they had been measured."""
+    from psycopg2 import sql
+
+    digest = hashlib.sha256()
+    for catalog in rows(connection, _CATALOGS):
+        name = catalog["name"]
+        if not catalog["readable"]:
+            if name == "pg_largeobject" and value(connection, "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"):
+                return None
+            continue
+        statement = sql.SQL(f"SELECT {_VERSIONS} FROM pg_catalog.{{}}").format(sql.Identifier(name))
+        if name == "pg_namespace":
+            statement += sql.SQL(" WHERE nspname !~ '^pg_(toast_)?temp_'")
+        if name == "pg_class" and apart:
+            statement += sql.SQL(
+                " WHERE oid NOT IN (SELECT unnest(ARRAY[c.oid, c.reltoastrelid] || array(SELECT indexrelid FROM pg_index"
+                " WHERE indrelid IN (c.oid, c.reltoastrelid))) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE quote_ident(n.nspname) || '.' || quote_ident(c.relname) = ANY({}))"
+            ).format(sql.Literal(list(apart)))
+        digest.update(json.dumps([name, *rows(connection, statement)[0].values()]).encode())
+    for query in (_SEQUENCES, _MAPPINGS):
+        digest.update(json.dumps(rows(connection, query), default=str).encode())
+    return digest.hexdigest()

@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a restore of databases would do, decided by reads alone: what is wanted, what is done already, how each one is made."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.belongings import Belongings, survey
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database import TargetServer, sessions_hint
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.evidence import definitions, measure
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load import Loader, check_plain
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.log import RestoreLog
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.parts import Addition
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.properties import (
+    Design,
+    changes_of,
+    check_locale,
+    design,
+    need_confirm,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.roles import map_acl
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.source import Source
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import setting
+
+#: how a database is made: parts of it into the one that is there; under its own name, where none is; beside the one that is there,
+#: which then steps aside; under its own name after that one has stepped aside; in place of one that can only be dropped
+ADD, NEW, BESIDE, ASIDE, INVALID = "add", "new", "beside", "aside", "invalid"
+
+
+@dataclass
+class Step:
+    """One database that is going to be restored. ``there`` is the one of its name, ``empty`` whether that has no objects."""
+
+    dump: Dump
+    name: str
+    mode: str
+    design: Design
+    there: Optional[dict[str, Any]]
+    empty: bool
+    belongings: Belongings
+    why: str = ""
+    addition: Optional[Addition] = None
+
+    def describe(self, source: str) -> list[str]:
+        """The step in words, with what becomes of what hangs on the database."""
+        of = self.dump.described if self.dump.origin else f"{self.dump.database!r} of {source}"
+        words = {
+            ADD: f"restore the chosen parts of {of} into {self.name!r}, in one transaction",
+            NEW: f"restore {of} as the new database {self.name!r}",
+            BESIDE: f"restore {of} beside {self.name!r}, check it, and put it in its place",
+            ASIDE: f"move {self.name!r} aside, restore {of} under its name, and move it back if that fails: it cannot be built under "
+            f"another name ({self.why}), and is not there meanwhile",
+            INVALID: f"restore {of} beside {self.name!r}, check it, drop {self.name!r}, which a DROP DATABASE left that was "
+            "interrupted (nobody can connect to it), and put it in its place",
+        }[self.mode]
+        steps = [", ".join([words, *self.design.notes])]
+        if self.addition:
+            steps += self.addition.plan(self.name)
+        if self.mode != ADD:
+            steps += self.belongings.plan()
+            if self.there and not self.empty:
+                steps += [f"{self.name!r}: {words}" for words in changes_of(self.there, self.design)]
+        return steps
+
+
+class Planner:
+    """Decides, by reads of the source and the server alone."""
+
+    def __init__(
+        self,
+        source: Source,
+        target: TargetServer,
+        loader: Loader,
+        options: RestoreOptions,
+        log: RestoreLog,
+        system_id: Optional[str],
+    ) -> None:
+        self._source, self._target, self._loader = source, target, loader
+        self._options, self._log, self._system_id = options, log, system_id
+        self.warnings: list[str] = []
+        self.unchanged: list[str] = []
+
+    def wanted(self) -> list[tuple[Dump, str]]:
+        """The chosen dumps with the names that they get; a cluster's script has none. Raises BadOption."""
+        wanted = []
+        for dump in self._source.choose(self._options.databases) if self._source.record else self._source.dumps:
+            check_plain(dump, self._options)
+            name = self._options.target_db or dump.database
+            if name is None and not dump.cluster:
+                raise BadOption(
+                    "databases",
+                    [],
+                    f"does not say which database {self._source.name} is of",
+                    "Name it: databases: [name].",
+                )
+            if dump.properties and self._options.role_map:
+                roles = dict(self._options.role_map)
+                owner, acl = dump.properties["owner"], dump.properties.get("acl")
+                changed = {"owner": roles.get(owner, owner), "acl": acl and map_acl(acl, roles)}
+                dump.properties = {**dump.properties, **changed}
+            self.warnings += dump.notes
+            wanted.append((dump, name or ""))
+        return wanted
+
+    def steps(self, wanted: list[tuple[Dump, str]]) -> list[Step]:
+        """What is to be done, without what is done already.
+
+        Raises:
+            HoldfastError: something would be destroyed unasked, or cannot be.
+        """
+        due = [self._step(dump, name) for dump, name in wanted if not self._stands(dump, name)]
+        need_confirm(
+            [step.name for step in due if step.there and not step.empty], self._options.force, self._options.confirm
+        )
+        for step in due:
+            if step.addition:
+                step.addition.judge(self._options.break_replication)
+            if step.mode == ADD:
+                continue
+            step.belongings.judge(self._options.break_replication)
+            check_locale(self._target, step.design)
+            sessions = self._target.sessions(step.name) if step.there else []
+            if sessions and not self._options.terminate_sessions:
+                raise ServerError(
+                    f"The database {step.name!r} is in use. {sessions_hint(sessions)} Nothing was touched."
+                )
+        return due
+
+    def _step(self, dump: Dump, name: str) -> Step:
+        there = self._target.properties(name)
+        empty = there is not None and self._target.is_empty(name)
+        mode, why = self._mode(dump, name, there)
+        clause = None if dump.properties or mode == ADD else self._loader.create_clause(dump)
+        chosen = design(dump.properties, clause, there, empty, self._options)
+        hanging = survey(self._target, name) if there and mode != ADD else Belongings(name)
+        addition = self._loader.look(dump, name) if mode == ADD else None
+        return Step(dump, name, mode, chosen, there, empty, hanging, why, addition)
+
+    def made(self, dump: Dump, name: str) -> Step:
+        """A step for a database that a cluster's script has made, to look at it."""
+        nothing = Design(None, None, "template0", False)
+        return Step(dump, name, NEW, nothing, None, False, Belongings(name))
+
+    def _mode(self, dump: Dump, name: str, there: Optional[dict[str, Any]]) -> tuple[str, str]:
+        if there is None:
+            return NEW, ""
+        if self._target.is_invalid(name):
+            return INVALID, ""
+        if self._options.partial:
+            return ADD, ""
+        extensions = {row["name"] for row in dump.contents.get("extensions") or ()} | self._loader.extensions(dump)
+        home = setting(self._target.connection, "cron.database_name") or "postgres"
+        if "pg_cron" in extensions and name == home:
+            return ASIDE, f"pg_cron can only be in {home!r}, by cron.database_name"
+        if self._loader.checks_name(dump):
+            return ASIDE, "a constraint of it asks for current_database()"
+        return BESIDE, ""
+
+    def _stands(self, dump: Dump, name: str) -> bool:
+        """Whether this very restore has been done, and it is proven that nothing was written since."""
+        oid = self._target.oid(name)
+        noted = self._log.read(self._system_id, oid)
+        mine = {"source": self._source.identity, "database": dump.database, "selection": self._options.selection()}
+        if not noted or any(noted.get(key) != value for key, value in mine.items()):
+            return False
+        since = f"{name!r} was restored from {self._source.name} at {noted.get('at')}"
+        if not noted.get("rows") or not noted.get("definitions") or not self._target.is_open(name):
+            self.warnings.append(f"{since}; it cannot be proven that nothing was written since, so it is done again.")
+            return False
+        if noted.get("properties") != described(self._target, name):
+            self.warnings.append(f"{since}, and was altered since.")
+            return False
+        with contextlib.closing(self._target.address.connect(name)) as connection:
+            same = noted["definitions"] == definitions(connection, noted.get("apart") or [])
+            same = same and noted["rows"] == measure(connection).versions
+        if not same:
+            self.warnings.append(f"{since}, and its contents have changed since.")
+            return False
+        self.unchanged.append(name)
+        return True
+
+
+def described(target: TargetServer, name: str) -> Optional[dict[str, Any]]:
+    """What a database is apart from its contents, as far as a change of it is one."""
+    found = target.properties(name)
+    return found and {key: value for key, value in found.items() if key not in ("size", "oid", "may_connect")}
