@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads as pool_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY, Budget, needed
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo, Repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.identity import overlap, same_content
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.transfer import ObjectRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
@@ -52,7 +53,7 @@ class Copier:
         Raises:
             HoldfastError: one could not be copied, or differs. Those that were copied stay: the next run goes on from there.
         """
-        with ThreadPoolExecutor(threads) as pool:
+        with pool_of(threads) as pool:
             futures = [pool.submit(self._one, step) for step in steps]
             try:
                 by_store = sum(future.result() for future in futures)
@@ -187,6 +188,16 @@ def copy_backup(
     return copied, by_store
 
 
+def _refuse_one_place(source: Repository, folder: str, target: Repository, target_folder: str, check: bool) -> None:
+    """Raises RepositoryError: the two are one, or one lies in the other."""
+    target.check(write=not check)
+    if overlap(source, folder, target, target_folder, write=not check):
+        raise RepositoryError(
+            f"{target.description} is {source.description} by another name, or one lies in the other: nothing was copied, and nothing "
+            "deleted. Name another place to copy to."
+        )
+
+
 class CopyRun:
     """Backups of one server, oldest first."""
 
@@ -209,6 +220,7 @@ class CopyRun:
         Raises:
             HoldfastError: nothing in the source was deleted that is not verified in the target.
         """
+        _refuse_one_place(self._source.repository, self._source.name, self._target.repository, self._target.name, check)
         moved = Moved()
         wanted = self._wanted(moved.warnings)
         due = [record for record in wanted if not same(self._target.read(record.id), record, self._target)]
@@ -227,6 +239,8 @@ class CopyRun:
             for shelf in [self._target] + ([self._source] if self._delete else []):
                 held.enter_context(shelf.lock("a copy", moved.warnings)).acquire(self._lock_wait)
             for record in due:
+                # What a copy that was killed left lying there; under the lock nobody else is at it.
+                self._target.repository.forget_unfinished(f"{self._target.name}/{record.id}")
                 moved.by_store += copy_backup(record, self._source, self._target, self._threads, self._memory)[1]
             refresh(self._target.repository, self._target.name, NAME)
             for record in doomed:
@@ -265,6 +279,7 @@ class PrefixRun:
         Raises:
             HoldfastError: the source is as it was.
         """
+        _refuse_one_place(self._source, "", self._target, "", check)
         moved = Moved()
         wanted = {info.key: info for info in self._source.list("")}
         if self._delete and not wanted and next(iter(self._target.list("")), None) is not None:
@@ -277,17 +292,19 @@ class PrefixRun:
         moved.plan += [f"delete {len(wanted)} objects in {self._source.description}"] if self._delete else []
         if check or not moved.plan:
             return moved
+        if steps:
+            self._target.forget_unfinished("")  # of a copy that was killed
         copier = Copier(self._source, self._target, lambda done: None, self._memory)
         # Manifests come last: what is not complete looks like nothing.
         ends = [step for step in steps if step.source.endswith(f"/{MANIFEST}")]
         moved.by_store = copier.run([step for step in steps if step not in set(ends)], self._threads)
         moved.by_store += copier.run(ends, self._threads)
         if self._delete:
-            self._forget(wanted)
+            self._forget(wanted, {step.source for step in steps})
         return moved
 
-    def _forget(self, wanted: Mapping[str, ObjectInfo]) -> None:
-        """Delete what was copied, and nothing that came meanwhile."""
+    def _forget(self, wanted: Mapping[str, ObjectInfo], copied: Set[str]) -> None:
+        """Delete what was copied, and nothing that came meanwhile. What an earlier run copied, or somebody else, is compared first."""
         there = {info.key: info.size for info in self._target.list("")}
         now = {info.key: info for info in self._source.list("")}
         for key, info in wanted.items():
@@ -296,7 +313,16 @@ class PrefixRun:
                     f"{key} in {self._source.description} changed while it was copied, or is not in the target: nothing was "
                     "deleted. Run it again when nobody writes there."
                 )
-        with ThreadPoolExecutor(self._threads) as pool:
+        with pool_of(self._threads) as pool:
+            alike = pool.map(
+                lambda key: same_content(self._source, key, self._target, key), sorted(set(wanted) - copied)
+            )
+            for key, equal in zip(sorted(set(wanted) - copied), alike):
+                if not equal:
+                    raise RepositoryError(
+                        f"{key} has another content in {self._target.description} than in {self._source.description}, though not "
+                        "another size: nothing was deleted. Find out which is the right one."
+                    )
             list(pool.map(self._source.delete, wanted))
 
 

@@ -109,6 +109,10 @@ class Repository(abc.ABC):
         """The keys of objects in the folder ``prefix`` that were begun and never finished, where the store keeps such apart."""
         return ()
 
+    def forget_unfinished(self, prefix: str) -> None:
+        """Remove what was begun in the folder ``prefix`` (empty: everywhere) and never finished. Only where nobody else writes."""
+        return
+
     @abc.abstractmethod
     def stat(self, key: str) -> Optional[ObjectInfo]:
         """What is known of an object; None when there is none."""

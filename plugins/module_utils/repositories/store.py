@@ -19,6 +19,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
     ObjectInfo,
 )
 
+#: seconds without an answer after which a store is given up: one limit for all, and no second attempt
+SILENCE = 60
 GROWTH = 1000  # parts, after which they get larger: S3 takes 10,000 of them for one object
 MIB = 1024 * 1024
 
@@ -44,6 +46,14 @@ def consequence(doing: str) -> str:
     if doing.startswith("delete"):
         return "What was not deleted yet is as it was: run it again."
     return "What was there before is as it was."
+
+
+def silence(doing: str) -> str:
+    """What is said of a store that took a request, and never answered."""
+    return (
+        f"Cannot {doing}: it accepts connections, and did not answer for {SILENCE} seconds. Look at its health, and at what stands "
+        f"between: a firewall, a proxy, a load balancer that has no server behind it. {consequence(doing)}"
+    )
 
 
 def check_page(body: bytes, root: str) -> None:

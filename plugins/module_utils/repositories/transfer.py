@@ -20,7 +20,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import BinaryIO, Optional, TypeVar, cast
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background, threads
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectMissing,
@@ -42,6 +42,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.sto
 )
 
 ATTEMPTS = 4  # for one part, each waiting longer than the one before
+SHORTLY = 3.0  # seconds that an abort waits for parts on their way
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ is there only from Python 3.10 on
 
@@ -84,6 +85,10 @@ class ObjectRepository(Repository):
             raise RepositoryError(f"The key {key!r} lies outside {self.description}. Its manifest cannot be trusted.")
         return self._prefix + key
 
+    def full_folder(self, folder: str) -> str:
+        """What the full keys of a folder (empty: all) begin with."""
+        return f"{self.key(folder)}/" if folder else self._prefix
+
     def attempt(self, doing: str, work: Callable[[], T]) -> T:
         """Do ``work``, again where that may help, and say in words what it raised.
 
@@ -125,7 +130,7 @@ class ObjectRepository(Repository):
         """Ranges are fetched ahead, side by side, and of one content: one that is replaced meanwhile is an error."""
         info = self._head(key)
         parts = _ranges(info.size, self.transfer.part_size)
-        with ThreadPoolExecutor(self.transfer.concurrency) as pool:
+        with threads(self.transfer.concurrency) as pool:
             ahead: deque[Future[bytes]] = deque()
             try:
                 for start, size in parts:
@@ -181,13 +186,17 @@ class ObjectRepository(Repository):
 
     def folders(self, prefix: str) -> Iterator[str]:
         keys = itertools.chain((info.key for info in self.list(prefix)), self.unfinished(prefix))
-        names = (key[len(prefix) + 1 :].partition("/") for key in keys)
+        names = (key[len(prefix) :].lstrip("/").partition("/") for key in keys)
         yield from {name for name, slash, _rest in names if slash}
 
     def unfinished(self, prefix: str) -> Sequence[str]:
-        base = self.key(prefix) + "/"
+        base = self.key(prefix) + "/" if prefix else self._prefix
         found = self.attempt("list", lambda: self.store.unfinished(base))
         return [key[len(self._prefix) :] for key in found if key.startswith(base)]
+
+    def forget_unfinished(self, prefix: str) -> None:
+        base = self.key(prefix) + "/" if prefix else self._prefix
+        self.attempt("delete what was never finished in", lambda: self.store.forget_unfinished(base))
 
     def stat(self, key: str) -> Optional[ObjectInfo]:
         full = self.key(key)
@@ -335,7 +344,9 @@ class ObjectSink(Sink):
         for future in self._running:
             future.cancel()
         if self._pool is not None:
-            self._pool.shutdown(wait=True)  # a part that arrives behind the abort would be left for ever
+            # A part that arrives behind the abort would be left for ever; one that is held for long is not waited for.
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            wait(self._running, timeout=SHORTLY)
         if self._upload is not None:
             with contextlib.suppress(Exception):
                 self._upload.abort()

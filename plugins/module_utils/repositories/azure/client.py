@@ -15,6 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.durations import
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import store
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.libraries import AZURE_BLOB, AZURE_IDENTITY
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.network import ca_file
@@ -86,9 +87,11 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
     common: dict[str, Any] = {
         "connection_verify": verify,
         "connection_timeout": 10,
-        "read_timeout": 60,
+        "read_timeout": store.SILENCE,
         # The library would wait 15 seconds and more, for a certificate that nobody trusts as well; and there is ``attempt``.
         "retry_total": 2,
+        "retry_read": 0,
+        "retry_connect": 1,
         "initial_backoff": 1,
         "increment_base": 2,
         "random_jitter_range": 1,
@@ -113,7 +116,12 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
         # With the account's name: out of an address (IPv6, or one without it in the path) the library cannot tell it.
         key = options.get("account_key")
         named = {"account_name": options["account"], "account_key": key} if key else None
-        credential: Any = named or (options.get("sas_token") or "").lstrip("?") or _identity(options)
+        token = (options.get("sas_token") or "").lstrip("?")
+        if token and options.get("sas_token_file"):
+            from azure.core.credentials import AzureSasCredential
+
+            token = AzureSasCredential(token)  # which can be renewed
+        credential: Any = named or token or _identity(options)
         return ContainerClient(url, options["container"], credential=credential, **common)
     except ValueError as exc:
         shown = given[0] if given else "account"

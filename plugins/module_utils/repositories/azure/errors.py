@@ -15,7 +15,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectUnreadable,
     RepositoryError,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import ShortRead, consequence
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
+    ShortRead,
+    consequence,
+    silence,
+)
 
 # https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
 _ADVICE = {
@@ -52,6 +56,8 @@ def said(exc: Exception) -> str:
 
 def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastError:
     """What the library raised, in words for the user."""
+    if is_silence(exc):
+        return RepositoryError(silence(doing))
     code = code_of(exc)
     words = str(exc)
     advice = _ADVICE.get(code, "")
@@ -73,10 +79,17 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastE
     return kind(f"Cannot {doing}: {said(exc)}. {advice or consequence(doing)}")
 
 
+def is_silence(exc: Exception) -> bool:
+    """Whether nobody answered in time."""
+    return type(exc).__name__ == "ServiceResponseTimeoutError" or "Read timed out" in str(exc)
+
+
 def transient(exc: Exception) -> bool:
     """Whether another attempt may succeed."""
     from azure.core.exceptions import HttpResponseError, ServiceResponseError
 
+    if is_silence(exc):
+        return False
     if isinstance(exc, HttpResponseError):
         again = exc.status_code in (408, 429) or (exc.status_code or 0) >= 500
         return again or "md5" in str(exc).lower() or "incomplete" in str(exc).lower()

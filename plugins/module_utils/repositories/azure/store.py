@@ -8,10 +8,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
     HoldfastError,
     ObjectLocked,
     ObjectMissing,
@@ -42,6 +45,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.sto
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
+#: seconds after which a copy that the service makes by itself is given up, and made through here
+COPY_LIMIT = 3600.0
+
 
 class Azure(Store):
     """A container."""
@@ -50,7 +56,19 @@ class Azure(Store):
         self._options = options = completed(options)
         self.account = account_of(options)
         self.description = describe(options)
-        self.client = make_client(options, transfer.concurrency)
+        self._client = make_client(options, transfer.concurrency)
+        self._token_file: Optional[str] = options.get("sas_token_file")
+        self._token_seen = _version_of(self._token_file)
+
+    @property
+    def client(self) -> Any:
+        """The library's client, by the token that the file has now: one that is renewed while a run goes on is taken up."""
+        if self._token_file and (seen := _version_of(self._token_file)) != self._token_seen:
+            with contextlib.suppress(BadOption):  # between two files; the one that is known may still do
+                token = completed({"sas_token_file": self._token_file})["sas_token"]
+                self._client.credential.update(token.lstrip("?"))
+                self._token_seen = seen
+        return self._client
 
     def _tags(self) -> dict[str, Any]:
         return {"tags": self._options["tags"]} if self._options.get("tags") else {}
@@ -157,9 +175,7 @@ class Azure(Store):
     def forget_unfinished(self, prefix: str) -> int:
         found = self.unfinished(prefix)
         for key in found:
-            # A delete does not see uncommitted blocks; an empty blob drops them, and can be deleted.
-            self.client.upload_blob(key, b"", overwrite=True)
-            self.client.delete_blob(key)
+            drop_blocks(self.client.get_blob_client(key))
         return len(found)
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -180,9 +196,23 @@ class Azure(Store):
         # Within one account the service copies by itself; from another one the source would need a token of its own.
         if not isinstance(source, Azure) or source.account != self.account or not self._options.get("account_key"):
             return False
-        blob = self.client.get_blob_client(key)
-        made = blob.start_copy_from_url(source.client.get_blob_client(source_key).url, **self._tier(True))
-        return bool(made.get("copy_status") == "success")
+        blob, there = self.client.get_blob_client(key), source.client.get_blob_client(source_key)
+        tags = self._tags()
+        if not tags:
+            with contextlib.suppress(Exception):  # not every account has tags, and not everybody may read them
+                tags = {"tags": there.get_blob_tags()}
+        made = blob.start_copy_from_url(there.url, **self._tier(True), **({} if not tags.get("tags") else tags))
+        status, waited = made.get("copy_status"), 0.0
+        while status == "pending":  # the service takes its time, and answers before it has begun
+            time.sleep(min(5.0, 0.1 + waited / 10))
+            waited += min(5.0, 0.1 + waited / 10)
+            now = blob.get_blob_properties().copy
+            status = now.status
+            if status == "pending" and waited > COPY_LIMIT:
+                with contextlib.suppress(Exception):
+                    blob.abort_copy(made["copy_id"])
+                return False
+        return bool(status == "success")
 
     def locked_until(self, key: str) -> Optional[str]:
         found = self._properties(key)
@@ -231,6 +261,29 @@ def _look_at_page(answer: Any) -> None:
         check_page(answer.http_response.body(), "EnumerationResults")
 
 
+def _version_of(path: Optional[str]) -> Optional[tuple[int, int]]:
+    """What changes when a file is replaced or written."""
+    try:
+        found = os.stat(path) if path else None
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns) if found else None
+
+
+def drop_blocks(blob: Any) -> None:
+    """Forget the blocks of a blob that was never committed: a delete does not see them, but an empty list of blocks drops
+    them, and can be deleted. What somebody committed by that name is not touched: there the service forgets the blocks by itself."""
+    from azure.core import MatchConditions
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        made = blob.commit_block_list([], match_condition=MatchConditions.IfMissing)
+        blob.delete_blob(etag=made["etag"], match_condition=MatchConditions.IfNotModified)
+    except HttpResponseError as exc:
+        if exc.status_code not in (404, 409, 412):
+            raise
+
+
 class _Blocks(Upload):
     def __init__(self, blob: Any, extra: Mapping[str, Any]) -> None:
         self._blob, self._extra = blob, extra
@@ -251,7 +304,5 @@ class _Blocks(Upload):
         self._blob.commit_block_list(blocks, **self._extra)
 
     def abort(self) -> None:
-        """Drop the blocks, by a blob that is deleted at once."""
         if self._numbers:
-            self._blob.upload_blob(b"", overwrite=True)
-            self._blob.delete_blob()
+            drop_blocks(self._blob)

@@ -205,6 +205,16 @@ class FileRepository(Repository):
         except OSError as exc:
             self.fail(f"delete {prefix} from", exc)
 
+    def path_of(self, folder: str) -> str:
+        """The directory of a folder (empty: all)."""
+        return self._path(folder)
+
+    def forget_unfinished(self, prefix: str) -> None:
+        for directory, _folders, names in os.walk(self._path(prefix)):
+            for name in names:
+                if name.startswith(UNFINISHED):
+                    self.delete(os.path.relpath(os.path.join(directory, name), self.root))
+
     def swap(self, key: str, expected: Optional[bytes], new: Optional[bytes]) -> bool:
         path = self._path(key)
         try:

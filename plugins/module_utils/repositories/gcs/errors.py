@@ -16,6 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.sto
     ShortRead,
     consequence,
     first_words,
+    silence,
 )
 
 
@@ -27,6 +28,8 @@ def explain(doing: str, exc: Exception) -> HoldfastError:
     if type(exc).__name__ == "InvalidResponse":  # of what goes up in parts, where the library does not put it in words
         answer: Any = getattr(exc, "response", None)
         exc = from_http_status(answer.status_code, first_words(answer.content))
+    if is_silence(exc):
+        return RepositoryError(silence(doing))
     said, kind = " ".join(str(exc).split()), type(exc).__name__
     advice = {
         "Unauthorized": "Check the credentials, and this host's clock.",
@@ -42,11 +45,18 @@ def explain(doing: str, exc: Exception) -> HoldfastError:
     return RepositoryError(f"Cannot {doing}: {kind}: {said}. {advice}")
 
 
+def is_silence(exc: BaseException) -> bool:
+    """Whether nobody answered in time."""
+    return type(exc).__name__ == "ReadTimeout" or "Read timed out" in str(exc)
+
+
 def transient(exc: Exception) -> bool:
     """Whether another attempt may succeed."""
     from google.api_core import exceptions
     from requests.exceptions import ConnectionError as Broken, RequestException, SSLError
 
+    if is_silence(exc):
+        return False
     if isinstance(exc, (SSLError, exceptions.ClientError)) and not isinstance(exc, exceptions.TooManyRequests):
         return False
     return isinstance(exc, (exceptions.GoogleAPICallError, Broken, RequestException, ShortRead, ConnectionError))

@@ -20,9 +20,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectMissing,
     RepositoryError,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import store
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding, ObjectInfo
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.client import describe, make_client
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.errors import explain, transient
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.errors import (
+    explain,
+    is_silence,
+    transient,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.network import transport
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
     Store,
@@ -34,7 +39,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.sto
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 _STEP = 256 * 1024  # a chunk of a resumable upload has a multiple of this many bytes
-_TIMEOUT = (10, 60)  # seconds: to connect, to read
+_CONNECT = 10  # seconds
 _PATIENCE = 15.0  # seconds in which the library tries again by itself; its own are 120, and there is ``attempt``
 
 
@@ -47,9 +52,7 @@ class Gcs(Store):
         self._options, self._part_size = options, transfer.part_size
         self.description = describe(options)
         self.client = make_client(options)
-        from google.cloud.storage.retry import DEFAULT_RETRY
-
-        self._calmly = {"timeout": _TIMEOUT, "retry": DEFAULT_RETRY.with_timeout(_PATIENCE)}
+        self._calmly = {"timeout": (_CONNECT, store.SILENCE), "retry": _retry().with_timeout(_PATIENCE)}
         self.bucket = self.client.bucket(options["bucket"])
 
     def _blob(self, key: str, lasting: bool = False) -> Any:
@@ -214,13 +217,21 @@ def _info(blob: Any) -> ObjectInfo:
     return ObjectInfo(blob.name, int(blob.size), blob.updated.timestamp(), str(blob.generation))
 
 
-class _Resumable(Upload):
-    def __init__(self, store: Gcs, blob: Any, chunk: int) -> None:
-        from google.cloud.storage.retry import DEFAULT_RETRY
+def _retry() -> Any:
+    """What the library tries again by itself: all but who never answers."""
+    from google.cloud.storage.retry import DEFAULT_RETRY
 
-        self._store = store
+    again = DEFAULT_RETRY._predicate
+    return DEFAULT_RETRY.with_predicate(lambda exc: again(exc) and not is_silence(exc))
+
+
+class _Resumable(Upload):
+    def __init__(self, owner: Gcs, blob: Any, chunk: int) -> None:
+        self._store = owner
         # Chunks of a session may be sent again: the server says how far it is.
-        self._writer = blob.open("wb", chunk_size=chunk, checksum="crc32c", timeout=_TIMEOUT, retry=DEFAULT_RETRY)
+        self._writer = blob.open(
+            "wb", chunk_size=chunk, checksum="crc32c", timeout=(_CONNECT, store.SILENCE), retry=_retry()
+        )
 
     def part(self, number: int, data: bytes) -> None:
         try:

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import store
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.libraries import BOTO3
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.network import ca_file
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.errors import explain
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.errors import explain, is_silence
 
 
 def describe(options: Mapping[str, Any]) -> str:
@@ -37,7 +40,7 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
     wanted: dict[str, Any] = {
         "retries": {"mode": "standard", "total_max_attempts": 3},
         "connect_timeout": 10,
-        "read_timeout": 60,
+        "read_timeout": store.SILENCE,
         "max_pool_connections": max(64, concurrency + 4),  # opened only when there is use for them
         "s3": {"addressing_style": options.get("addressing_style") or "auto"},
     }
@@ -70,11 +73,41 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
             session = _assume(session, options, verify)
         # A region has to be named even to stores that have none.
         region = session.region_name or ("us-east-1" if options.get("endpoint_url") else None)
-        return session.client(
+        client = session.client(
             "s3", endpoint_url=options.get("endpoint_url"), region_name=region, config=config, verify=verify
         )
+        client.meta.events.register_first("needs-retry.s3", _give_up_in_silence)
+        return client
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, ValueError, OSError) as exc:
         raise explain("use", exc, options, f"s3://{options['bucket']}") from exc
+
+
+class Condition:
+    """Lets a PutObject go out on a condition, as a header: versions of boto3 before 1.35.70 know only some of these by name."""
+
+    def __init__(self, client: Any) -> None:
+        self._header = threading.local()
+        client.meta.events.register("before-call.s3.PutObject", self._add)
+
+    @contextlib.contextmanager
+    def of(self, name: str, value: str) -> Iterator[None]:
+        """What this thread puts within the block has the header."""
+        self._header.now = (name, value)
+        try:
+            yield
+        finally:
+            self._header.now = None
+
+    def _add(self, params: dict[str, Any], **_more: object) -> None:
+        header = getattr(self._header, "now", None)
+        if header:
+            params["headers"][header[0]] = header[1]
+
+
+def _give_up_in_silence(caught_exception: Optional[Exception] = None, **_more: object) -> None:
+    """A handler of ``needs-retry``: botocore would wait for who does not answer three times as long."""
+    if is_silence(caught_exception):
+        raise caught_exception  # type: ignore[misc]
 
 
 def _assume(session: Any, options: Mapping[str, Any], verify: Any) -> Any:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
@@ -17,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
     ShortRead,
     consequence,
+    silence,
 )
 
 # Codes of the S3 API, and what to do about each. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -37,6 +39,8 @@ _ADVICE = {
     "EntityTooLarge": "Raise repository.part_size: an object has at most 10,000 parts.",
     "QuotaExceeded": "The bucket's or user's quota is used up: raise it, or shorten the retention and prune.",
 }
+# An object that is locked, in the words of stores that do not say AccessDenied, as Amazon does.
+_LOCKED = ("ObjectLocked", "ObjectUnderRetention", "InvalidObjectLockState")
 _REGION = (
     "AuthorizationHeaderMalformed",
     "PermanentRedirect",
@@ -78,12 +82,16 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any], description:
     """What boto3 raised, in words for the user."""
     import botocore.exceptions as errors
 
+    if is_silence(exc):
+        return RepositoryError(silence(doing))
     response = getattr(exc, "response", {}) or {}
     code, said = code_of(exc), " ".join(str(response.get("Error", {}).get("Message") or exc).split()).rstrip(".")
     headers = {
         name.lower(): value for name, value in response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).items()
     }
     advice = _ADVICE.get(code, "")
+    if code in _LOCKED or doing.startswith("delete") and re.search(r"(?i)worm|object.?lock|retention", said):
+        return ObjectLocked(f"Cannot {doing}: the object is locked. {said}")
     if code in ("AccessDenied", "403", "Forbidden", "AllAccessDisabled"):
         what = getattr(exc, "operation_name", "that")
         if what.startswith("Delete"):
@@ -131,11 +139,18 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any], description:
     return kind(f"Cannot {doing}: {code or type(exc).__name__}: {said}. {advice}")
 
 
+def is_silence(exc: Optional[BaseException]) -> bool:
+    """Whether nobody answered in time."""
+    return type(exc).__name__ == "ReadTimeoutError"
+
+
 def transient(exc: Exception) -> bool:
     """Whether another attempt may succeed."""
     import botocore.exceptions as errors
     from urllib3.exceptions import HTTPError
 
+    if is_silence(exc):
+        return False
     if isinstance(exc, errors.SSLError) or not isinstance(exc, (errors.BotoCoreError, errors.ClientError)):
         return isinstance(exc, (ShortRead, HTTPError, ConnectionError))
     if isinstance(exc, errors.ClientError):

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.network import skew, transport
@@ -32,7 +32,7 @@ def inspect(client: Any, options: Mapping[str, Any], retention: int) -> list[Fin
     prefix = f"{options['prefix'].strip('/')}/".lstrip("/")  # all that least privilege may list
     asked = client.list_objects_v2(Bucket=options["bucket"], Prefix=prefix, MaxKeys=1)
     found += skew(asked["ResponseMetadata"]["HTTPHeaders"].get("date"))
-    with ThreadPoolExecutor(len(_SETTINGS)) as pool:
+    with threads(len(_SETTINGS)) as pool:
         settings = dict(
             zip(_SETTINGS, pool.map(lambda operation: _ask(client, options["bucket"], operation), _SETTINGS))
         )

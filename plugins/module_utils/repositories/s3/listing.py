@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, Optional
 from xml.etree import ElementTree
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import Strange, check_page
 
 #: what the answers begin with that say what is there, or is no more
@@ -96,7 +97,7 @@ def _time(entry: dict[str, str]) -> datetime.datetime:
 def ahead(pages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The pages, each while the next one is on its way."""
     waiting = iter(pages)
-    with ThreadPoolExecutor(1) as pool:
+    with threads(1) as pool:
         coming = pool.submit(next, waiting, None)
         while (page := _next(coming)) is not None:
             coming = pool.submit(next, waiting, None)

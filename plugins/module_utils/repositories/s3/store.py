@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding, ObjectInfo
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.client import (
+    Condition,
     customer_key,
     describe,
     make_client,
@@ -27,6 +28,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.errors import (
     code_of,
     explain,
+    status_of,
     transient,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.inspect import inspect
@@ -39,6 +41,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.sto
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
+_NO_DELETE_OBJECTS = (
+    "AccessDenied",
+    "NotImplemented",
+    "MethodNotAllowed",
+    "NotSupported",
+    "InvalidRequest",
+    "MalformedXML",
+)
+
 
 class S3(Store):
     """A bucket."""
@@ -49,6 +60,7 @@ class S3(Store):
         self.description = describe(options)
         self.client = make_client(options, transfer.concurrency)
         watch_pages(self.client.meta.events)
+        self._condition = Condition(self.client)
         key = options.get("sse_customer_key")
         self._customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": customer_key(key)} if key else {}
         self._writing = self._write_options()
@@ -102,11 +114,10 @@ class S3(Store):
         )
 
     def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
-        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        header = ("If-None-Match", "*") if tag is None else ("If-Match", tag)
         try:
-            self.client.put_object(
-                Bucket=self._bucket, Key=key, Body=data, **self.digest(data), **self._writing, **condition
-            )
+            with self._condition.of(*header):
+                self.client.put_object(Bucket=self._bucket, Key=key, Body=data, **self.digest(data), **self._writing)
         except Exception as exc:
             if code_of(exc) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey"):
                 return False
@@ -210,27 +221,36 @@ class S3(Store):
         wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         try:
             answer = self.client.delete_objects(Bucket=self._bucket, Delete=wanted)
+            left = [str(error.get("Key")) for error in answer.get("Errors", ()) if error.get("Code") != "NoSuchKey"]
         except Exception as exc:
-            if code_of(exc) != "AccessDenied":
+            # Ceph asks who deletes many at once for a right on the whole bucket, and some stores cannot do it at all.
+            if code_of(exc) not in _NO_DELETE_OBJECTS and status_of(exc) not in (405, 501):
                 raise
-            # Ceph asks who deletes many at once for a right on the whole bucket. One by one, that on the prefix is enough.
-            for key in keys:
+            left = list(keys)
+        self._delete_each(left)
+
+    def _delete_each(self, keys: Sequence[str]) -> None:
+        """One by one: each then says for itself whether it is locked, or the store was busy for a moment."""
+        locked: list[str] = []
+        for key in keys:
+            try:
                 self.client.delete_object(Bucket=self._bucket, Key=key)
-            return
-        errors = answer.get("Errors", ())
-        if errors:
-            first = errors[0]
-            raise ObjectLocked(
-                f"{len(errors)} objects in {self.description} could not be deleted, {first['Key']} among them: "
-                f"{first.get('Code')} {first.get('Message', '')}"
-            )
+            except Exception as exc:
+                found = self.explain(f"delete {key} from {self.description}", exc)
+                if not isinstance(found, ObjectLocked):
+                    raise
+                locked.append(str(found))
+        if locked:
+            raise ObjectLocked(f"{len(locked)} objects in {self.description} could not be deleted. {locked[0]}")
 
     def copy_from(self, source: Store, source_key: str, key: str, size: int) -> bool:
         same = isinstance(source, S3) and source.endpoint == self.endpoint and source.access == self.access
         if not same or size > 5 * 1024**3 or self._customer:
             return False
         where = {"Bucket": source._bucket, "Key": source_key}  # type: ignore[attr-defined]
-        self.client.copy_object(Bucket=self._bucket, Key=key, CopySource=where, **self._for_object(True))
+        # Without the directive a copy has the tags of its source, whatever it is told besides.
+        tags = {"TaggingDirective": "REPLACE"} if self._options.get("tags") else {}
+        self.client.copy_object(Bucket=self._bucket, Key=key, CopySource=where, **tags, **self._for_object(True))
         self.lock(key, self._retention(True))
         return True
 
