@@ -83,6 +83,7 @@ elapsed:
 """
 
 import datetime
+from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -134,6 +135,27 @@ def install(path: str, token: str) -> None:
     files.put(path, token + "\n")
 
 
+def refused(options: Mapping[str, Any], permissions: str) -> str:
+    """What the store has against a token; empty where it takes it: a date says nothing of a key that was changed since.
+
+    Raises:
+        RepositoryError: the store cannot be asked.
+    """
+    store = open_repository(options)
+    try:
+        if "l" in permissions:
+            store.check(write=False)
+        elif "r" in permissions:
+            store.stat("_probe/none")
+    except RepositoryError as exc:
+        if any(
+            code in str(exc) for code in ("AuthenticationFailed", "AuthorizationFailure", "InvalidAuthenticationInfo")
+        ):
+            return "AuthenticationFailed: the key that signed it was changed, most likely"
+        raise
+    return ""
+
+
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Look at the token, and unless in check mode replace one that is due."""
     params = module.params
@@ -159,6 +181,13 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             else f"expires at {format_time(expiry) if expiry else 'no known time'}"
         )
         plan.append(f"replace the token in {path}, which {why}")
+    # A connection string says where the account is, which need not be Azure's public cloud.
+    service = options["endpoint_url"] or make_client(options, 1).url.partition("?")[0].rpartition("/")[0]
+    secret = ("account_key", "connection_string", "client_id", "sas_token_file")
+    where = {"account": account_of(options), "endpoint_url": service}
+    tried = {**options, **dict.fromkeys(secret), **where}
+    if token and not plan and (said := refused({**tried, "sas_token": token}, params["permissions"])):
+        plan.append(f"replace the token in {path}, which the store does not take ({said})")
     shown = format_time(expiry) if expiry else None
     result: dict[str, Any] = {"changed": bool(plan), "plan": plan, "expires_at": shown}
     if module.check_mode or not plan:
@@ -166,11 +195,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     # A little back, since clocks differ.
     end = now + datetime.timedelta(seconds=valid)
     new = make_sas(options, params["permissions"], now - datetime.timedelta(minutes=15), end)
-    secret = ("account_key", "connection_string", "client_id", "sas_token_file")
-    # A connection string says where the account is, which need not be Azure's public cloud.
-    service = options["endpoint_url"] or make_client(options, 1).url.partition("?")[0].rpartition("/")[0]
-    where = {"account": account_of(options), "endpoint_url": service}
-    tried = {**options, **dict.fromkeys(secret), **where, "sas_token": new}
+    tried = {**tried, "sas_token": new}
     if set("rwdlc") <= set(params["permissions"]):
         probe(open_repository(tried))
     else:

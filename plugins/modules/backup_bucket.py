@@ -44,6 +44,7 @@ options:
   transitions:
     description:
       - After which age objects move to which storage class (V(s3), V(gcs)).
+      - Lifecycle rules of this module that are not asked for again stay as they are, and those of others always do.
       - Where the store knows rules by size, as Amazon does, objects up to 1 MiB stay where they are, so that manifests can always
         be read.
     type: list
@@ -101,18 +102,24 @@ elapsed:
   type: float
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, RepositoryError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import bucket as azure
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.errors import (
+    explain as explain_azure,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Arrange, BucketRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import bucket as gcs
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.errors import explain as explain_gcs
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import bucket as s3
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.errors import explain as explain_s3
 
 ARRANGE: dict[str, Arrange] = {"s3": s3.arrange, "azure": azure.arrange, "gcs": gcs.arrange}
 
@@ -125,6 +132,13 @@ def days(text: Optional[str], option: str) -> Optional[int]:
     if seconds % 86400:
         raise BadOption(option, text, "is not a number of days, as stores count", "Write 7d, for instance.")
     return seconds // 86400
+
+
+EXPLAIN: Mapping[str, Callable[[str, Exception, Mapping[str, Any]], HoldfastError]] = {
+    "s3": lambda doing, exc, options: explain_s3(doing, exc, options, f"s3://{options['bucket']}"),
+    "azure": explain_azure,
+    "gcs": lambda doing, exc, options: explain_gcs(doing, exc),
+}
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -156,7 +170,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             except HoldfastError:
                 raise
             except Exception as exc:
-                raise RepositoryError(f"Cannot {step.words}: {type(exc).__name__}: {exc}") from exc
+                raise EXPLAIN[options["type"]](step.words, exc, options) from exc
     plan = [step.words for step in steps]
     result: dict[str, Any] = {"changed": bool(plan), "plan": plan}
     if options["type"] == "s3":

@@ -16,6 +16,7 @@ Kinds and members:
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from lab.fault import refusing_port
 from lab.http_fault import HOLD, Answer, Fault, HttpProxy, Raw, Request
+from lab.playbooks import run_module
 from lab.stores import AzureServer, S3Server
 
 PART = 5 * 1024 * 1024
@@ -309,3 +311,22 @@ def test_a_token_that_is_renewed_is_taken_up(azure: AzureServer, tmp_path: Path)
     put(azure.sas(container, "rwdlc", LATER))
     store.write("b", b"two")
     assert store.read("b") == b"two"
+
+
+def test_a_token_whose_key_was_changed_is_made_anew(azure: AzureServer, tmp_path: Path) -> None:
+    """1.43: its date says nothing of the key that signed it. The same for one of another account."""
+    container = azure.make_container(f"c-{secrets.token_hex(5)}")
+    options = {name: value for name, value in azure_options(azure, container).items()}
+    arguments = {"repository": options, "path": str(tmp_path / "token")}
+    made = run_module("azure_sas", arguments)
+    assert made.changed
+    assert not run_module("azure_sas", arguments).changed
+    good = (tmp_path / "token").read_text()
+    stale = re.sub(r"sig=[^&\n]*", "sig=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D", good)
+    (tmp_path / "token").write_text(stale)
+    (tmp_path / "token").chmod(0o600)
+    planned = run_module("azure_sas", arguments, check=True)
+    assert planned.changed and "does not take" in str(planned.result["plan"])
+    assert run_module("azure_sas", arguments).changed
+    assert (tmp_path / "token").read_text() not in (good, stale) and (tmp_path / "token.former").read_text() == stale
+    assert not run_module("azure_sas", arguments).changed

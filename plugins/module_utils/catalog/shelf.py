@@ -176,7 +176,10 @@ class Shelf:
             except ObjectMissing as exc:
                 raise _broken(where, "is missing") from exc
             except HoldfastError as exc:
-                raise _broken(where, f"cannot be read ({exc})") from exc
+                # A key that is disabled, an archive tier, a network: that says nothing against the backup.
+                raise type(exc)(
+                    f"The artifact {where} cannot be read, so nothing is known of it: {exc} The backup may well be whole."
+                ) from exc
             if size != artifact.size:
                 raise _broken(where, f"has {size} bytes instead of {artifact.size}")
             if digest.hexdigest() != artifact.sha256:

@@ -192,6 +192,9 @@ class Gcs(Store):
         words = "versions are kept: what is deleted or overwritten can be brought back"
         bare = "versioning is off: who has the keys can delete every backup for good"
         found.append(Finding("fine", words) if versioned else Finding("warning", bare))
+        prefix = f"{self._options['prefix'].strip('/')}/".lstrip("/")
+        for rule in self.bucket.lifecycle_rules:
+            found += _judge(dict(rule), prefix, retention)
         kept = self.bucket.retention_period
         if kept and retention and kept > retention:
             found.append(
@@ -223,6 +226,28 @@ def _retry() -> Any:
 
     again = DEFAULT_RETRY._predicate
     return DEFAULT_RETRY.with_predicate(lambda exc: again(exc) and not is_silence(exc))
+
+
+def _judge(rule: Mapping[str, Any], prefix: str, retention: int) -> list[Finding]:
+    """What a lifecycle rule does to backups. Source: https://cloud.google.com/storage/docs/lifecycle"""
+    where = rule.get("condition", {})
+    wanted, days = where.get("matchesPrefix") or [""], where.get("age")
+    if (
+        rule.get("action", {}).get("type") != "Delete"
+        or where.get("isLive") is False
+        or "daysSinceNoncurrentTime" in where
+    ):
+        return []
+    if not any(prefix.startswith(theirs) or theirs.startswith(prefix) for theirs in wanted):
+        return []
+    if days is None or retention > days * 86400:
+        when = f"after {days} days, retention wants longer" if days is not None else "by other rules than age"
+        return [Finding("error", f"a lifecycle rule of the bucket deletes objects {when}")]
+    return (
+        []
+        if retention
+        else [Finding("warning", f"a lifecycle rule deletes objects after {days} days, whatever retention says")]
+    )
 
 
 class _Resumable(Upload):

@@ -78,7 +78,7 @@ def arrange(options: Mapping[str, Any], request: BucketRequest) -> list[Step]:
             )
     rules = (ask("get_bucket_lifecycle_configuration") if exists else {}).get("Rules", [])
     others = [rule for rule in rules if rule.get("ID") not in lifecycle.names(options["prefix"])]
-    own = lifecycle.rules(options["prefix"], request)
+    own = lifecycle.rules(options["prefix"], request, rules)
     if lifecycle.plain(own) != lifecycle.plain([rule for rule in rules if rule not in others]):
         steps.append(
             Step(

@@ -13,6 +13,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.durations import
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.network import skew, transport
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.errors import code_of, status_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.lifecycle import judge
 
 # What a preflight asks of a bucket, all at once.
 _SETTINGS = (
@@ -92,19 +93,8 @@ def _keeping(settings: Settings, options: Mapping[str, Any], retention: int) -> 
                 "old versions never expire (no lifecycle rule), so what retention deletes still costs space",
             )
         )
-    ours = f"{options['prefix'].strip('/')}/".lstrip("/")
     for rule in rules:
-        theirs = prefix_of(rule)
-        if not ours.startswith(theirs) and not theirs.startswith(ours):
-            continue
-        days = rule.get("Expiration", {}).get("Days")
-        if rule.get("Status") == "Enabled" and days and retention > days * 86400:
-            found.append(
-                Finding(
-                    "error",
-                    f"the lifecycle rule {rule.get('ID')!r} deletes objects after {days} days, retention wants longer",
-                )
-            )
+        found += judge(rule, options["prefix"], options.get("tags") or {}, retention)
     lock_for = (
         parse_duration(options["object_lock_for"], "repository.object_lock_for") if options.get("object_lock") else 0
     )
@@ -125,11 +115,4 @@ def _keeping(settings: Settings, options: Mapping[str, Any], retention: int) -> 
         found.append(
             Finding("warning", "the bucket locks objects longer than the retention: what should go stays that long")
         )
-    return found
-
-
-def prefix_of(rule: Mapping[str, Any]) -> str:
-    """What a lifecycle rule concerns: the keys that begin so."""
-    where = rule.get("Filter") or {}
-    found: str = where.get("Prefix") or where.get("And", {}).get("Prefix") or rule.get("Prefix") or ""
     return found
