@@ -288,6 +288,11 @@ plan:
   returned: always
   type: list
   elements: str
+proof:
+  description:
+    - What was proven of the backup that was made (C(proven)), and what was not (C(unproven)), in sentences.
+  returned: unless state is absent
+  type: dict
 retention:
   description: For each backup whether it stays, and why.
   returned: when retention has a rule
@@ -316,156 +321,154 @@ elapsed:
 """
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Union
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_run import (
-    KeepRun,
-    delete_one as delete_one_kept,
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_tier import (
+    ENOUGH,
+    EngineMaker,
+    EngineTier,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.making import FolderMaker
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.open import engine_tier, folder_tiers, present
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import delete_one
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run import BackupRun, Wish
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import Tier
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupRequest, BackupResult
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run import BackupRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import (
-    ENGINES,
-    SPEC,
-    check_options,
-    choose,
-    keep_password,
-    open_repository_engine,
-)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import ENGINES, SPEC, check_options, choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import CREATED_BY, execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
-    named_repositories,
-    open_repository,
-)
-from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
-
-
-def open_tiers(params: dict[str, Any]) -> list[Tier]:
-    """The repositories of a run. A retention of its own takes precedence over the run's."""
-    return [
-        Tier(
-            name,
-            Shelf(open_repository(options, where), params["server_name"]),
-            Policy.from_option(options.get("retention") or params["retention"]),
-        )
-        for name, options, where in named_repositories(params)
-    ]
 
 
 def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """state: absent"""
-    if module.params["repositories"]:
+    params, check = module.params, module.check_mode
+    if params["repositories"]:
         raise BadOption("repositories", "(several)", "does not go with state: absent", "Name one repository.")
-    shelf = Shelf(open_repository(module.params["repository"]), module.params["server_name"])
-    shelf.repository.check(write=True)
-    backup_id = check_name("backup_id", module.params["backup_id"])
-    with shelf.lock("a deletion", warnings) as lock:
-        if not module.check_mode:
-            lock.acquire(module.params["lock_wait"])
-        changed = delete_one(shelf, backup_id, module.check_mode)
-    plan = [f"delete {backup_id}"] if changed else []
+    if ENGINES[params["engine"]].has_repository:
+        with workspace() as space, contextlib.closing(Address(params, space).connect()) as connection:
+            tier = engine_tier(params, connection, warnings)
+            with tier.lock("a deletion") as lock:
+                if not check:
+                    lock.acquire(params["lock_wait"])
+                gone = tier.delete_one(params["backup_id"], check)
+    else:
+        backup_id = check_name("backup_id", params["backup_id"])
+        (folder,) = folder_tiers(params, warnings)
+        folder.repository.check(write=True)
+        with folder.lock("a deletion") as lock:
+            if not check:
+                lock.acquire(params["lock_wait"])
+            gone = [backup_id] if delete_one(folder.shelf, backup_id, check) else []
     return {
-        "changed": changed,
-        "plan": plan,
-        "pruned": [{"id": backup_id, "reasons": ["asked for"]}] if changed else [],
+        "changed": bool(gone),
+        "plan": [f"delete {name}" for name in gone],
+        "pruned": [{"id": name, "reasons": ["asked for"]} for name in gone],
     }
 
 
-def keep(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
-    """An engine with a repository of its own."""
-    params, check = module.params, module.check_mode
+def request_of(params: dict[str, Any], engine: str, scope: dict[str, Any], enough: Sequence[str]) -> BackupRequest:
+    """What is asked of the run, by whatever engine."""
+    encryption = params["encryption"] or {}
+    return BackupRequest(
+        engine=engine,
+        scope=scope,
+        encryption={"method": encryption.get("method") or "none"},
+        enough=enough,
+        created_by=CREATED_BY,
+        id=check_name("backup_id", params["backup_id"]) if params["backup_id"] else None,
+        max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
+        lock_wait=params["lock_wait"],
+        pinned=params["pinned"],
+        annotations=params["annotations"],
+        accept_new_server=params["accept_new_server"],
+    )
+
+
+def run_of_engine(params: dict[str, Any], work: Workplace) -> BackupRun[EngineTier]:
+    """By an engine with a repository of its own."""
+    for name in ("backup_id", "pinned"):
+        if params[name]:
+            raise BadOption(name, params[name], f"cannot be given to {params['engine']}, which names its backups itself",
+                            "Pin one by its own label: retention.pins.")  # fmt: skip
     check_options(params["engine"], params)
-    progress = Progress(None if check else params["progress_file"])
-    with workspace() as space, contextlib.closing(Address(params, space).connect()) as connection:
-        host = Host.running(connection, params)
-        keeper = open_repository_engine(params["engine"], params, host)
-        if params["state"] == "absent":
-            labels = delete_one_kept(keeper, params["backup_id"], check, warnings)
-            gone = [{"id": label, "reasons": ["asked for"]} for label in labels]
-            return {"changed": bool(gone), "plan": [f"delete {label}" for label in labels], "pruned": gone}
-        for name in ("backup_id", "pinned"):
-            if params[name]:
-                raise BadOption(name, params[name], f"cannot be given to {keeper.name}, which names its backups itself",
-                                "Pin one by its own label: retention.pins.")  # fmt: skip
-        max_age = parse_duration(params["max_age"], "max_age") if params["max_age"] else None
-        policy = Policy.from_option(params["retention"])
-        run = KeepRun(
-            keeper,
-            params["kind"] or "full",
-            max_age,
-            policy,
-            params["annotations"] or {},
-            progress,
-            keeper.archiving(connection),
-            lambda check: keep_password(params, host, check),
-        )
-        try:
-            outcome = run.run(check)
-        finally:
-            warnings.extend(run.outcome.warnings)
-            progress.finish()
-    result: dict[str, Any] = {"changed": outcome.changed, "plan": outcome.plan, "pruned": outcome.pruned, "tiers": []}
-    if outcome.record:
-        result["backup"] = outcome.record.to_dict()
-    if outcome.decisions:
-        result["retention"] = [asdict(decision) for decision in outcome.decisions]
-    if module._diff:
-        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
-    return result
+    kind = params["kind"] or "full"
+    request = request_of(params, params["engine"], {"cluster": True}, ENOUGH[kind])
+    connection = work.connect()
+    tier = engine_tier(params, connection, work.result.warnings)
+    archiving = tier.engine.archiving(connection)
+    maker = EngineMaker(tier.engine, kind, lambda: present(connection), archiving, request, work.progress, work.result)
+    return BackupRun([tier], maker, request, work.progress, work.result)
+
+
+def run_of_folders(params: dict[str, Any], work: Workplace) -> BackupRun[FolderTier]:
+    """By an engine that writes into our folders."""
+    tiers = folder_tiers(params, work.result.warnings)
+    remote = any(tier.repository.remote for tier in tiers)
+    compression = Compression(params["compression"] or "zstd", params["compression_level"], remote)
+    encryption = Encryption(params["encryption"], work.space)
+    work.stack.callback(encryption.close)
+    engine = choose(params, work.space, encryption)
+    request = request_of(params, engine.name, engine.scope, engine.enough)
+    maker = FolderMaker(
+        engine.make,
+        lambda: present(work.connect()),
+        request,
+        compression,
+        encryption,
+        engine.instructions,
+        work.progress,
+        work.result,
+    )
+    return BackupRun(tiers, maker, request, work.progress, work.result)
+
+
+class Workplace:
+    """What a run has for as long as it lasts: a private directory, progress, what it says."""
+
+    def __init__(self, module: AnsibleModule, warnings: list[str], stack: contextlib.ExitStack) -> None:
+        self.stack = stack
+        self.progress = Progress(None if module.check_mode else module.params["progress_file"])
+        self.result = BackupResult(warnings=warnings)
+        self.space = stack.enter_context(workspace())
+        stack.callback(self.progress.finish)
+        self._params = module.params
+
+    def connect(self) -> Any:
+        """A connection that lasts as long as the run."""
+        return self.stack.enter_context(contextlib.closing(Address(self._params, self.space).connect()))
 
 
 def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """state: present"""
     params = module.params
-    progress = Progress(None if module.check_mode else params["progress_file"])
-    tiers = open_tiers(params)
-    remote = any(tier.repository.remote for tier in tiers)
-    compression = Compression(params["compression"] or "zstd", params["compression_level"], remote)
-    with workspace() as space:
-        encryption = Encryption(params["encryption"], space)
-        engine = choose(params, space, encryption)
-        wish = Wish(
-            id=check_name("backup_id", params["backup_id"]) if params["backup_id"] else None,
-            max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
-            lock_wait=params["lock_wait"],
-            pinned=params["pinned"],
-            annotations=params["annotations"],
-            accept_new_server=params["accept_new_server"],
-            created_by=CREATED_BY,
-            engine=engine.name,
-            enough=engine.enough,
-        )
-        run = BackupRun(tiers, engine.make, engine.scope, wish, compression, encryption, engine.instructions, progress)
-        try:
-            outcome = run.run(module.check_mode)
-        finally:
-            warnings.extend(run.outcome.warnings)
-            encryption.close()
-            progress.finish()
+    with contextlib.ExitStack() as stack:
+        work = Workplace(module, warnings, stack)
+        run: Union[BackupRun[EngineTier], BackupRun[FolderTier]]
+        run = (run_of_engine if ENGINES[params["engine"]].has_repository else run_of_folders)(params, work)
+        done = run.run(module.check_mode)
     result: dict[str, Any] = {
-        "changed": outcome.changed,
-        "plan": outcome.plan,
-        "pruned": [entry for tier in tiers for entry in tier.pruned],
-        "tiers": [tier.describe() for tier in tiers],
+        "changed": done.changed,
+        "plan": done.plan,
+        "pruned": [entry for tier in run.tiers for entry in tier.pruned],
+        "tiers": [tier.describe() for tier in run.tiers],
+        "proof": done.proof.describe(),
     }
-    if outcome.record:
-        result["backup"] = outcome.record.to_dict()
-    if any(tier.decisions for tier in tiers):
-        result["retention"] = [asdict(decision) for tier in tiers for decision in tier.decisions]
+    if done.record:
+        result["backup"] = done.record.to_dict()
+    if any(tier.decisions for tier in run.tiers):
+        result["retention"] = [asdict(decision) for tier in run.tiers for decision in tier.decisions]
     if module._diff:
-        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
+        result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in done.plan)}
     run.check_complete(result)
     return result
 
@@ -496,10 +499,8 @@ def main() -> None:
         mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )
-    if ENGINES[module.params["engine"]].has_repository:
-        execute(module, keep, psycopg2=True)
     if module.params["state"] == "absent":
-        execute(module, delete, psycopg2=False)
+        execute(module, delete, psycopg2=ENGINES[module.params["engine"]].has_repository)
     execute(module, back_up, psycopg2=True)
 
 

@@ -152,7 +152,7 @@ def test_what_an_engine_cannot_do_is_refused_by_name(server_factory: Callable[..
     given = options_of(server, "pgbackrest", {"path": str(tmp_path)})
     for more, words in (
         ({"databases": ["shop"]}, "databases"),
-        ({"id": "mine"}, "id"),
+        ({"backup_id": "mine"}, "backup_id"),
         ({"include_wal": False}, "include_wal"),
         ({"encryption": {"method": "pgp", "recipients": ["a@b"]}}, "encryption"),
     ):

@@ -66,11 +66,18 @@ def loads(data: bytes, deepest: int = DEEPEST) -> Any:
 
 def is_shallow(value: Any, levels: int) -> bool:
     """Whether what JSON made is nested at most so deep."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for item in inner:
-        if isinstance(item, (dict, list)) and (levels <= 1 or not is_shallow(item, levels - 1)):
-            return False
-    return True
+    layer = [value] if isinstance(value, (dict, list)) else []
+    for _level in range(levels):
+        # Level by level, and by exact types: there may be thousands of manifests.
+        layer = [
+            inner
+            for item in layer
+            for inner in (item.values() if type(item) is dict else item)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not layer:
+            return True
+    return False
 
 
 def gunzip_lines(data: bytes, line: int, most: int) -> Iterator[bytes]:

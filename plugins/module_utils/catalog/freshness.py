@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import is_whole
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import CLOCKS_DIFFER, stopped
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import CLOCKS_DIFFER, position, stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 
 
 def age(record: Record, now: datetime.datetime) -> float:
@@ -50,6 +52,31 @@ def is_of(record: Record, system_id: Optional[str]) -> bool:
     it), the name of the server in the repository is all there is to go by."""
     theirs = record.server.get("system_id")
     return theirs is None or system_id is None or str(theirs) == system_id
+
+
+@dataclass(frozen=True)
+class Present:
+    """Where a server is now. None: the role may not read it. ``position`` None also on a standby, which may lag behind a backup that
+    its primary's made."""
+
+    system_id: Optional[str] = None
+    timeline: Optional[int] = None
+    position: Optional[Lsn] = None
+
+
+def is_past_of(record: Record, present: Present) -> Optional[str]:
+    """Why a backup is none of what the server has behind it: of another server, of a timeline that it has left, or of a position
+    that it has not reached (it was set back). None: nothing speaks against it."""
+    if not is_of(record, present.system_id):
+        return f"it is of another server (system identifier {record.server.get('system_id')}, and this one has {present.system_id})"
+    where = position(record)
+    if where is None or present.timeline is None:
+        return None
+    if where[0] != present.timeline:
+        return f"it is of timeline {where[0]}, and the server is on {present.timeline}"
+    if present.position is not None and where[1] > present.position:
+        return f"it ended at {Lsn(where[1])}, and the server is at {present.position}: it was set back since"
+    return None
 
 
 def describe_age(record: Record, now: datetime.datetime) -> str:

@@ -61,11 +61,12 @@ def _one_of(*values: str) -> Check:
 
 def _object(must: Mapping[str, Check], may: Mapping[str, Check] = {}) -> Check:
     def check(value: Any) -> bool:
-        return (
-            isinstance(value, dict)
-            and all(name in value and fits(value[name]) for name, fits in must.items())
-            and all(name not in value or fits(value[name]) for name, fits in may.items())
-        )
+        if not isinstance(value, dict):
+            return False
+        for name, fits in must.items():
+            if name not in value or not fits(value[name]):
+                return False
+        return all(name not in value or fits(value[name]) for name, fits in may.items())
 
     return check
 
@@ -74,11 +75,8 @@ def _matches(pattern: re.Pattern[str]) -> Check:
     return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def _key(value: Any) -> bool:
-    """A path below the backup's folder."""
-    return _text(value) and not any(part in ("", ".", "..") for part in value.split("/"))
-
-
+#: a path below the backup's folder
+_key = _matches(re.compile(r"(?!\.{1,2}(/|$))[^/\0]+(/(?!\.{1,2}(/|$))[^/\0]+)*", re.DOTALL))
 _NAMES = _list_of(_text)
 _ARTIFACT = _object(
     {"key": _key, "role": _text, "size": _number, "sha256": _matches(_SHA256),

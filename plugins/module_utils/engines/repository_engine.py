@@ -74,6 +74,8 @@ class RepositoryEngine(Configured):
     wal: Optional[WalArchive]
     #: where the user names none
     default_compression = "zstd"
+    #: whether ``verify`` reads all of a backup back, and so takes as long as making one; else it only looks
+    reads_back = False
 
     @abc.abstractmethod
     def __init__(self, host: Host, options: RepositoryEngineOptions) -> None:

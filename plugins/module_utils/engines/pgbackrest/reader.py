@@ -51,6 +51,7 @@ class Reader(RepositoryEngine, Archiver):
     """One stanza. ``place`` are the program's options that say where its configuration is."""
 
     name = "pgbackrest"
+    reads_back = True
     wal: WalArchive
 
     def __init__(

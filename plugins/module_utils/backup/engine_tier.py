@@ -1,0 +1,260 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The repository of an engine that keeps one (pgBackRest, Barman, WAL-G), as a tier of a run. Our retention is carried out by the
+engine's own deletion. One tier is all of its repositories, as one run of it goes into each of them; each has its own retention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.host_lock import HostLock
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.making import Each, Maker, MakingPlan
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import (
+    BackupRequest,
+    BackupResult,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.standing import standing
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import Tier
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, dependants
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, Unfinished
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
+
+# What makes a backup of a kind needless, when it is fresh enough.
+ENOUGH: Mapping[str, Sequence[str]] = {
+    "full": ("full",),
+    "differential": ("full", "differential"),
+    "incremental": ("full", "differential", "incremental"),
+}
+NEW = "(this one)"  # its label is the engine's to give
+
+
+@dataclass(frozen=True)
+class EnginePlace:
+    """One of an engine's repositories: its name and retention."""
+
+    name: str
+    policy: Policy
+
+
+class EngineTier(Tier):
+    """``before`` does what the engine needs first, and says what that takes."""
+
+    def __init__(
+        self,
+        engine: RepositoryEngine,
+        host: Host,
+        places: Sequence[EnginePlace],
+        warnings: list[str],
+        before: Callable[[bool], Sequence[Step]] = lambda check: (),
+    ) -> None:
+        super().__init__(warnings)
+        self.engine, self._host, self._places, self._before = engine, host, places, before
+        self.name = places[0].name if len(places) == 1 else engine.name
+        self.description = f"the repository of {engine.name}" + (
+            f" ({', '.join(p.name for p in places)})" if len(places) > 1 else ""
+        )
+        self.error = None
+        #: whether the engine can be asked: in check mode it cannot be before it is configured
+        self.ready = True
+
+    def prepare(self, check: bool) -> list[str]:
+        steps = [*self._before(check), *self.engine.configure(check)]
+        self.ready = not (steps and check)
+        if self.ready:
+            steps += self.engine.prepare(check)
+        return [step.words for step in steps]
+
+    def look(self, request: BackupRequest, present: Present) -> None:
+        self.read()
+        said: list[str] = []
+        # Its scope has its sizes and repositories: all of its backups are of the whole server.
+        wanted = replace(request, scope={"cluster": True})
+        alike = [replace(record, scope={"cluster": True}, encryption=dict(request.encryption)) for record in self.known]
+        found = standing([self._proven(record) for record in alike], wanted, present, utcnow(), self.doubt, said)
+        self.record = None if found is None else by_id(self.known)[found.id]
+        self._say(said)
+
+    def read(self) -> None:
+        """Ask the engine what it has. Raises HoldfastError."""
+        problems: list[str] = []
+        self.known = list(self.engine.backups(problems)) if self.ready else []
+        self._say(problems)
+
+    def _proven(self, record: Record) -> Record:
+        """Where an engine cannot read a backup back, that it is whole is all that there is to know, and ``doubt`` looks."""
+        if record.verified_at is None and not self.engine.reads_back:
+            return replace(record, verified_at=record.stopped_at)
+        return record
+
+    def doubt(self, record: Record) -> Optional[str]:
+        if self.engine.reads_back:
+            return None  # it reads all of it, which takes as long as a backup: done when it was made
+        try:
+            self.engine.verify(by_id(self.known).get(record.id, record))
+        except CatalogError as exc:
+            return str(exc).rstrip(".")
+        return None
+
+    def lock(self, purpose: str) -> HostLock:
+        return HostLock(self._host.data_directory)
+
+    def clean(self) -> None:
+        """What an interrupted run left is the engine's to tell, and one that goes on elsewhere looks the same: it is deleted by its name."""
+
+    def check_server(self, system_id: Optional[str]) -> None:
+        """The engine does, in ``prepare``."""
+
+    def plan_prune(self, own: Optional[Candidate] = None) -> None:
+        """Each repository by its own policy. A backup that is in several goes when none of them wants it."""
+        ruled = [place for place in self._places if place.policy.buckets or place.policy.limits]
+        if not ruled:
+            return
+        made = self.record.id if self.record is not None and own is None else None
+        doubts: dict[str, Optional[str]] = {}
+        while True:
+            self.decisions = self._decide(own, made, doubts)
+            stays = {item.id for item in self.decisions if item.keep}
+            unseen = [record for record in self.known if record.id in stays and record.id not in doubts]
+            if len(stays) == len(self.decisions) or not unseen:
+                break
+            doubts.update((record.id, self.doubt(record)) for record in unseen)
+        self._say(
+            [
+                f"The backup {name} of {self.engine.name} displaces no other one: {wrong}."
+                for name, wrong in doubts.items()
+                if wrong
+            ]
+        )
+
+    def _decide(
+        self, own: Optional[Candidate], made: Optional[str], doubts: Mapping[str, Optional[str]]
+    ) -> list[Decision]:
+        found: dict[str, Decision] = {}
+        for number, place in enumerate(self._places, 1):
+            here = [record for record in self.known if number in self._numbers(record)]
+            candidates = [self._candidate(record, record.id == made, doubts.get(record.id)) for record in here]
+            if own is not None:
+                candidates.append(
+                    replace(own, group="", id=own.id if len(self._places) == 1 else f"{own.id} in {place.name}")
+                )
+            for item in decide(candidates, place.policy, utcnow()):
+                before = found.get(item.id)
+                if before is None or (item.keep and not before.keep):
+                    found[item.id] = item
+        return list(found.values())
+
+    def _numbers(self, record: Record) -> Sequence[int]:
+        return record.scope.get("repositories") or range(1, len(self._places) + 1)
+
+    def _candidate(self, record: Record, new: bool, doubt: Optional[str]) -> Candidate:
+        return Candidate(
+            record.id,
+            parse_time(record.stopped_at, "stopped_at"),
+            self._proven(record).verified_at is not None and doubt is None,
+            record.pinned,
+            record.parent,
+            new=new,
+            kind=record.kind,
+            size=record.scope.get("stored"),
+            doubt=doubt,
+        )
+
+    def prune(self) -> None:
+        going = [item for item in self.decisions if not item.keep]
+        if not going:
+            return
+        reasons = {item.id: asdict(item) for item in going}
+        labels = self.engine.delete([item.id for item in going], False, self.warnings)
+        self.pruned = [
+            reasons.get(label, {"id": label, "keep": False, "reasons": ["needs one that goes"]}) for label in labels
+        ]
+
+    def delete_one(self, label: str, check: bool) -> list[str]:
+        """Delete a backup, or what is left of one, unless others need it. Returns what goes; nothing when there is none of that label.
+
+        Raises:
+            CatalogError: it is pinned.
+            BadOption: others need it.
+        """
+        self.read()
+        found = by_id(self.known).get(label)
+        if found is None and label not in self.engine.leftovers():
+            return []
+        if found is not None and found.pinned:
+            raise CatalogError(f"The backup {label} is pinned. Unpin it first, by {self.engine.name}'s own means.")
+        needing = dependants(label, self.known)
+        if needing:
+            names = ", ".join(record.id for record in needing)
+            raise BadOption("backup_id", label, f"is needed by {names}", "Delete those first.")
+        return self.engine.delete([label], check, self.warnings)
+
+    def _say(self, messages: Sequence[str]) -> None:
+        self.warnings += [message for message in dict.fromkeys(messages) if message not in self.warnings]
+
+
+class EngineMaker(Maker[EngineTier]):
+    """A backup of the whole server by the engine itself."""
+
+    def __init__(
+        self,
+        engine: RepositoryEngine,
+        kind: str,
+        look_at_server: Callable[[], Present],
+        archiving: Archiving,
+        request: BackupRequest,
+        progress: Progress,
+        result: BackupResult,
+    ) -> None:
+        self._engine, self._kind, self._look_at_server, self._archiving = engine, kind, look_at_server, archiving
+        self._request, self._progress, self._result = request, progress, result
+
+    def check(self) -> None:
+        """The engine does, in ``configure``."""
+
+    def present(self) -> Present:
+        return self._look_at_server()
+
+    def plan(self, backup_id: str, tiers: Sequence[EngineTier], each: Each[EngineTier], check: bool) -> MakingPlan:
+        if check and tiers[0].ready:
+            self._result.warn(self._archiving.before(check))
+        steps = [f"make a {self._kind} backup by {self._engine.name} {self._engine.version}"]
+        return MakingPlan(steps, None, Candidate(NEW, utcnow(), True, new=True, kind=self._kind))
+
+    def make(
+        self, backup_id: str, tiers: Sequence[EngineTier], each: Each[EngineTier], beat: Callable[[], None]
+    ) -> Record:
+        tier = tiers[0]
+        self._progress.step(f"backing up by {self._engine.name}")
+        record = self._engine.back_up(self._kind, self._request.annotations or {}, self._progress, self._archiving)
+        self._result.record = record
+        self._result.warn(record.warnings)
+        self._progress.step(f"having {self._engine.name} look at the backup")
+        try:
+            found = self._engine.verify(record)
+        except CatalogError as exc:
+            raise Unfinished(
+                f"{exc} The backup {record.id} was made, and cannot be relied on. No other one was deleted.",
+                record.to_dict(),
+            ) from exc
+        if found.verified:
+            record.verified_at = format_time(utcnow())
+            self._result.proof.add(Proof(proven=[f"{record.id}: {found.looked_at}"]))
+        else:
+            self._result.proof.add(Proof(unproven=[f"{record.id}: {found.looked_at}"]))
+        self._result.proof.add(Proof(unproven=["That it can be restored: only a restore proves that."]))
+        tier.record = record
+        tier.read()
+        return record

@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A module's options to the tiers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_tier import EnginePlace, EngineTier
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import (
+    keep_password,
+    open_repository_engine,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
+    named_repositories,
+    open_repository,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+
+def policy_of(options: Mapping[str, Any], params: Mapping[str, Any]) -> Policy:
+    """A repository's own retention takes precedence over the run's. Raises BadOption."""
+    return Policy.from_option(options.get("retention") or params["retention"])
+
+
+def folder_tiers(params: Mapping[str, Any], warnings: list[str]) -> list[FolderTier]:
+    """Our folders in each of the repositories. Raises BadOption."""
+    return [
+        FolderTier(
+            name, Shelf(open_repository(options, where), params["server_name"]), policy_of(options, params), warnings
+        )
+        for name, options, where in named_repositories(params)
+    ]
+
+
+def engine_tier(params: Mapping[str, Any], connection: Connection, warnings: list[str]) -> EngineTier:
+    """The repositories of the engine that is named, beside the server that is connected to. Raises BadOption, ServerError."""
+    host = Host.running(connection, params)
+    places = [EnginePlace(name, policy_of(options, params)) for name, options, _where in named_repositories(params)]
+    return EngineTier(
+        open_repository_engine(params["engine"], params, host),
+        host,
+        places,
+        warnings,
+        lambda check: keep_password(params, host, check),
+    )
+
+
+def present(connection: Connection) -> Present:
+    """Where the server is now. Raises ServerError."""
+    identity = facts.identify(connection)
+    lsn = None if identity.in_recovery else facts.current_lsn(connection)
+    return Present(identity.system_id, identity.timeline, Lsn.parse(lsn, "lsn") if lsn else None)
