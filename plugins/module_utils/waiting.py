@@ -47,6 +47,11 @@ class ServerLog:
         self.path = path
         self._read = begin if begin is not None else os.path.getsize(path) if os.path.exists(path) else 0
         self._rest = ""
+        self._expected: list[str] = []
+
+    def expect(self, name: str) -> None:
+        """What it says of this one, by its name in quotes, ends nothing."""
+        self._expected.append(f'"{name}"')
 
     def fatal(self) -> Optional[str]:
         """What ended, or ends, the server since the last look; None: nothing did."""
@@ -61,7 +66,7 @@ class ServerLog:
         text, newline, self._rest = text.rpartition("\n")
         for line in (text + newline).splitlines():
             found = _ENDED.match(line)
-            if found and not _HARMLESS.search(found[1]):
+            if found and not _HARMLESS.search(found[1]) and not any(name in found[1] for name in self._expected):
                 return found[1].strip()
         return None
 

@@ -194,6 +194,14 @@ recovery:
     - Where the recovery landed, with C(state), C(timeline), C(lsn), C(commit_time) of the last transaction that was replayed (null,
       none was), C(seconds) and the server's own C(words); the C(backup) that was used and C(why); and where the old
       directories are now (C(kept)).
+    - C(isolated) has what the server is kept from, each with C(what), its C(value) now, C(why), and how to C(switch_on) it again.
+      C(next_steps) are sentences about what is to be done now; the last one says whether it archives.
+  returned: success
+  type: dict
+proof:
+  description:
+    - What was looked at after the recovery, before anybody else could connect. C(proven), C(unproven) and C(lost) are lists of
+      sentences; what had to be there and was not is an error.
   returned: success
   type: dict
 elapsed:
@@ -255,11 +263,14 @@ def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     result: dict[str, Any] = {"changed": recovered.changed, "plan": recovered.plan}
     if recovered.record:
         result["backup"] = recovered.record.to_dict()
+    result["proof"] = recovered.proof.describe()
     result["recovery"] = {
         **(asdict(recovered.landing) if recovered.landing else {}),
         "backup": recovered.record.id if recovered.record else None,
         "why": recovered.choice.why if recovered.choice else None,
         "kept": recovered.kept,
+        "isolated": [measure.describe() for measure in recovered.isolated],
+        "next_steps": recovered.next_steps,
     }
     if module._diff:
         result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in recovered.plan)}

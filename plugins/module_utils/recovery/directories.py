@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
-from ansible_collections.holdfast.postgres.plugins.module_utils.files import open_lock, put
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, open_lock, put, read
 
 STAGED = ".holdfast-restore"  # behind a directory's name, while it is being made
+WAL = "pg_wal"
 MARKER = "holdfast.restore.json"  # in a data directory: what was restored there
 
 
@@ -71,15 +72,37 @@ def alone(directory: str) -> Iterator[None]:
         os.close(fd)
 
 
+@dataclass(frozen=True)
+class Interrupted:
+    """What a run left that was killed. ``ran``: the old server ran before it was stopped, by ``unit`` or by pg_ctl; ``done``: the new
+    directories had all taken their places."""
+
+    ran: bool
+    unit: Optional[str]
+    done: bool
+
+
 @dataclass
 class Directories:
-    """The directories of one restore: ``data``, and each tablespace's, by its oid. Each is made beside its final place and
-    takes it in the end by renames; what was there goes to a name with ``aside``."""
+    """The directories of one restore, links to them resolved: ``data``; each tablespace's, by its oid; ``wal`` where pg_wal is a link,
+    else None. Each is made beside its final place and takes it in the end by renames; what was there goes to a name with
+    ``aside``. ``texts`` is what the links to them say, by oid (``WAL`` for pg_wal), where that is not the resolved path.
+
+    ``late``: tablespaces, by oid, that replayed WAL makes at their own locations, and nowhere else. What is there has to go aside
+    before that.
+
+    Renames are written down before they are done, so that the next run can take back what a killed one did by half.
+    """
 
     data: str
     tablespaces: dict[str, str]
     aside: str
+    wal: Optional[str] = None
+    texts: dict[str, str] = field(default_factory=dict)
+    late: dict[str, str] = field(default_factory=dict)
     moved: list[tuple[str, str]] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    _journal: dict[str, Any] = field(default_factory=dict)
 
     def staged(self, path: str) -> str:
         """Where it is made."""
@@ -87,7 +110,12 @@ class Directories:
 
     @property
     def all(self) -> Sequence[str]:
-        return [self.data, *self.tablespaces.values()]
+        return [self.data, *self.apart.values()]
+
+    @property
+    def apart(self) -> Mapping[str, str]:
+        """Those that the data directory has links to, by oid, and ``WAL``."""
+        return {**self.tablespaces, **({WAL: self.wal} if self.wal else {})}
 
     def leftovers(self) -> list[str]:
         """What an interrupted restore left."""
@@ -100,7 +128,7 @@ class Directories:
 
     def check(self) -> None:
         """Raises BadOption: nothing can take a directory's place, as a file system is mounted there."""
-        for path in self.all:
+        for path in [*self.all, *(path for path in self.late.values() if not is_empty(path))]:
             if os.path.ismount(path):
                 raise BadOption(
                     "data_directory",
@@ -109,40 +137,143 @@ class Directories:
                     "Restore into a directory below it, or mount the file system one level higher.",
                 )
 
+    # What is written down
+
+    def begin(self, ran: bool, unit: Optional[str]) -> None:
+        """From here on the old server is down: remember how it is started."""
+        self._journal = {
+            "ran": ran,
+            "unit": unit,
+            "done": False,
+            "apart": dict(self.apart),
+            "texts": self.texts,
+            "late": self.late,
+            "aside": self.aside,
+        }
+        self._write()
+
+    def end(self) -> None:
+        """Nothing has to be remembered any more."""
+        self._journal = {}
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._journal_path)
+
+    @property
+    def _journal_path(self) -> str:
+        return f"{self.data}{STAGED}.journal"
+
+    def _write(self) -> None:
+        if self._journal:
+            self._journal.update(moves=self.moved, made=self.made)
+            put(self._journal_path, json.dumps(self._journal))
+
+    def interrupted(self) -> Optional[Interrupted]:
+        """What a killed run wrote down; None: there was none."""
+        try:
+            found = json.loads(read(self._journal_path))
+            return Interrupted(bool(found["ran"]), found["unit"], bool(found["done"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return Interrupted(False, None, False)
+
+    def take_back(self, owner: str) -> None:
+        """Undo the moves that a killed run wrote down, and had done."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found = json.loads(read(self._journal_path))
+            if not found["done"]:
+                apart = dict(found["apart"])
+                before = Directories(
+                    self.data, apart, found["aside"], apart.pop(WAL, None), found["texts"], found["late"]
+                )
+                before.moved = [(old, new) for old, new in found["moves"] if os.path.lexists(new) and not _full(old)]
+                before.made = list(found["made"])
+                before.undo(owner)
+        self.end()
+
+    # The moves
+
+    def make_room(self, owner: str) -> None:
+        """Put aside what is where replayed WAL will make tablespaces. Raises ServerError."""
+        try:
+            for path in self.late.values():
+                if not is_empty(path):
+                    self._rename(path, path + self.aside)
+                self.made.append(path)
+                self._write()
+                make_directory(path, owner)
+        except OSError as exc:
+            self.undo(owner)
+            raise ServerError(f"{exc.filename} could not be put aside: {exc.strerror}. All is as it was.") from exc
+
     def swap(self, owner: str) -> None:
-        """Put what was made in its place, and what was there aside. When a step fails, those before are undone.
+        """Put what was made in its place, and what was there aside. When a step fails, those before are undone. The data directory
+        comes last: while it is away nothing can be started, half old and half new.
 
         Raises:
             ServerError: it could not be done; all is as it was.
         """
+        staged = self.staged(self.data)
+        kept = {key: path for key, path in self.apart.items() if _linked(staged, key)}
         try:
-            for path in self.all:
-                if not is_empty(path):
-                    self._rename(path, path + self.aside)
-                elif os.path.isdir(path):
-                    os.rmdir(path)
-                self._rename(self.staged(path), path)
-            _link(self.data, self.tablespaces, owner)
+            if not is_empty(self.data):
+                self._rename(self.data, self.data + self.aside)
+            for key, path in self.apart.items():
+                if path not in self.late.values():
+                    self._away(path)
+                    if key in kept:
+                        self._rename(self.staged(path), path)
+                if key not in kept:
+                    shutil.rmtree(self.staged(path), ignore_errors=True)  # it was dropped before the target
+            _link(staged, kept, owner, self.texts)
             # The old server's links would lead into the new one's tablespaces.
-            _link(self.data + self.aside, {oid: place + self.aside for oid, place in self.tablespaces.items()}, owner)
+            _link(self.data + self.aside, self._kept_aside(), owner)
+            if os.path.isdir(self.data):
+                os.rmdir(self.data)
+            self._rename(staged, self.data)
+            self._journal.update(done=True)
+            self._write()
         except OSError as exc:
             self.undo(owner)
             raise ServerError(
                 f"The restored directories could not be put in place: {exc.strerror} ({exc.filename}). All is as it was."
             ) from exc
 
+    def _kept_aside(self) -> dict[str, str]:
+        """The directories of the old server's links, where they are now."""
+        gone = {old: new for old, new in self.moved if new.endswith(self.aside)}
+        return {key: gone[path] for key, path in {**self.apart, **self.late}.items() if path in gone}
+
+    def _away(self, path: str) -> None:
+        if not is_empty(path):
+            self._rename(path, path + self.aside)
+        elif os.path.isdir(path):
+            os.rmdir(path)
+
     def _rename(self, old: str, new: str) -> None:
-        os.rename(old, new)
         self.moved.append((old, new))
+        self._write()
+        try:
+            os.rename(old, new)
+        except OSError:
+            self.moved.pop()
+            raise
 
     def undo(self, owner: str) -> None:
-        """Take the swap back."""
+        """Take the moves back."""
+        for path in self.made:
+            shutil.rmtree(path, ignore_errors=True)
+        self.made = []
         while self.moved:
             old, new = self.moved.pop()
             with contextlib.suppress(OSError):
+                if os.path.isdir(old):
+                    os.rmdir(old)
                 os.rename(new, old)
-        with contextlib.suppress(OSError):
-            _link(self.data, self.tablespaces, owner)
+        _link(self.data, {key: path for key, path in self.apart.items() if _linked(self.data, key)}, owner, self.texts)
+        staged = self.staged(self.data)
+        _link(staged, {key: self.staged(path) for key, path in self.apart.items() if _linked(staged, key)}, owner)
+        _link(self.data, {key: path for key, path in self.late.items() if _linked(self.data, key)}, owner)
 
     @property
     def kept(self) -> list[str]:
@@ -150,14 +281,26 @@ class Directories:
         return [new for _old, new in self.moved if new.endswith(self.aside)]
 
 
-def _link(data: str, tablespaces: Mapping[str, str], owner: str) -> None:
-    """Make the links of a data directory lead to its tablespaces, as far as these are there."""
+def _full(path: str) -> bool:
+    return os.path.lexists(path) and not is_empty(path)
+
+
+def _path(data: str, key: str) -> str:
+    return os.path.join(data, *((WAL,) if key == WAL else ("pg_tblspc", key)))
+
+
+def _linked(data: str, key: str) -> bool:
+    return os.path.islink(_path(data, key))
+
+
+def _link(data: str, apart: Mapping[str, str], owner: str, texts: Optional[Mapping[str, str]] = None) -> None:
+    """Make the links of a data directory lead to what lies apart from it, as far as that is there."""
     entry = pwd.getpwnam(owner)
-    for oid, place in tablespaces.items():
-        link = os.path.join(data, "pg_tblspc", oid)
+    for key, place in apart.items():
+        link = _path(data, key)
         if not os.path.isdir(place) or not os.path.isdir(os.path.dirname(link)):
             continue
         if os.path.lexists(link):
             os.unlink(link)
-        os.symlink(place, link)
+        os.symlink((texts or {}).get(key, place), link)
         os.lchown(link, entry.pw_uid, entry.pw_gid)

@@ -53,7 +53,7 @@ def request(params: Mapping[str, Any]) -> RecoveryRequest:
         action=action,
         backup_id=params["backup_id"],
         owner=params["owner"],
-        user=params["login_user"] or "postgres",
+        user=params["login_user"],
         bin_dir=params["bin_dir"],
         config_file=params["config_file"],
         settings={str(name): str(value) for name, value in params["settings"].items()},

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import os
 import pwd
-from dataclasses import asdict, dataclass, field
-from typing import Any, Optional
+from dataclasses import dataclass, field
+from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import as_backup, survey, with_commits
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import mark
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.choosing import Chooser, Chosen
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
+    WAL,
     Directories,
+    Interrupted,
     is_empty,
     read_marker,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import Ahead
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, configuration_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_restore
@@ -28,32 +32,21 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.space imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Coverage
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import IMMEDIATE, LATEST, Target
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
 
 
 @dataclass
 class RecoveryPlan:
     """What would be done, all of it proven as far as that can be without doing it.
 
-    ``old``: the server that is in the directory now, None when there is none. ``stands``: this very recovery was done before,
-    and nothing has to be. ``steps`` are sentences for people; ``mark`` is what tells this recovery from another one.
+    ``old``: the server that is in the directory now, None when there is none. ``steps`` are sentences for people; ``interrupted`` is what a killed run left.
     """
 
-    choice: Choice
-    record: Record
-    target: Target
-    archive: Archive
+    chosen: Chosen
     directories: Directories
     old: Optional[Instance]
     owner: str
     programs: str
-    mark: dict[str, Any]
+    interrupted: Optional[Interrupted]
     steps: list[str] = field(default_factory=list)
 
 
@@ -63,82 +56,55 @@ class Planner:
     def __init__(
         self, source: PhysicalSource, request: RecoveryRequest, scratch: str, progress: Progress, warnings: list[str]
     ) -> None:
-        self._source, self._request, self._scratch, self._progress = source, request, scratch, progress
-        self._directory = os.path.abspath(request.data_directory)
+        self._source, self._request = source, request
+        # A link stays one: what it leads to is replaced, on the disk where that is.
+        self._directory = os.path.realpath(request.data_directory)
         self._warnings = warnings
-        self._records: dict[str, Record] = {}
-        self._archive: Archive = Archive(Coverage(), Timelines({}))
+        self._chooser = Chooser(source, request, scratch, progress, warnings)
 
-    def plan(self) -> RecoveryPlan:
-        """Raises HoldfastError: it cannot be done, or must not."""
-        choice, record, target = self._choose()
+    def plan(self) -> Optional[RecoveryPlan]:
+        """None: this very recovery was done before, and nothing was written to the server since.
+
+        Raises:
+            HoldfastError: it cannot be done, or must not. Of a run that was killed before it is told how its server is started.
+        """
+        try:
+            return self._plan()
+        except HoldfastError as exc:
+            found = Directories(self._directory, {}, "").interrupted()
+            if found is not None and found.ran and Instance(self._directory, "", "").pid() is None:
+                raise ServerError(f"{exc} {_way_back(found, self._directory)}") from exc
+            raise
+
+    def _plan(self) -> Optional[RecoveryPlan]:
+        chosen = self._chooser.choose()
+        record = chosen.record
         programs = server_programs(int(record.server["version_num"]), self._request.bin_dir)
         owner = self._owner()
-        directories = self._directories(record)
+        if self._stands(chosen, programs, owner):
+            return None
+        directories = self._directories(record, chosen.ahead)
         old = self._old_server(record, programs, owner, directories)
         self._check_space(record, directories)
         self._source.prove(record)
-        made = RecoveryPlan(choice, record, target, self._archive, directories, old, owner, programs, self.mark())
+        made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted())
         made.steps = self._steps(made)
-        self._warnings += choice.notes
+        self._warnings += chosen.choice.notes
         return made
 
-    def stands(self) -> bool:
-        """Whether this very recovery was done already."""
+    def _stands(self, chosen: Chosen, programs: str, owner: str) -> bool:
+        """Whether this very recovery was done already, and is still all that there is."""
         marker = read_marker(self._directory)
-        mine = self.mark()
-        if marker is None or any(marker.get(key) != value for key, value in mine.items()):
+        here = Instance(self._directory, programs, owner)
+        doubt = mark.doubt(marker, self._request, self._source.name, chosen, here)
+        if marker is None or doubt == "":
             return False
-        self._warnings.append(
-            f"{self._directory} was restored so at {marker.get('at')}, from {marker.get('used')}. To do it once more, delete "
-            "the file holdfast.restore.json in it."
-        )
-        return True
-
-    def mark(self) -> dict[str, Any]:
-        """What tells this recovery from another one into the same directory."""
-        target = asdict(self._request.target)
-        return {
-            "source": self._source.name,
-            "backup": self._request.backup_id,
-            "target": {name: str(value) for name, value in sorted(target.items()) if value is not None},
-            "action": self._request.action,
-        }
-
-    def _choose(self) -> tuple[Choice, Record, Target]:
-        problems: list[str] = []
-        records = self._source.records(problems)
-        self._warnings += problems
-        wanted = self._request.backup_id
-        if wanted != "latest":
-            records = [record for record in records if record.id == wanted]
-        if not records:
-            which = "no backup of a whole server" if wanted == "latest" else f"no physical backup {wanted!r}"
-            raise CatalogError(
-                f"There is {which} in {self._source.name} that could be restored. {' '.join(problems)} "
-                "The module holdfast.postgres.backup_facts lists those that are there."
-            )
-        self._records = {record.id: record for record in records}
-        self._read_archive(max(records, key=lambda record: record.stopped_at))
-        backups = [backup for backup in map(as_backup, records) if backup is not None]
-        target = self._request.target
-        if self._source.wal is None and target.kind == LATEST:
-            target = Target(IMMEDIATE, timeline=target.timeline)
-        choice = choose(target, backups, self._archive)
-        # Without its tablespaces an engine would restore them where the old server has its own.
-        return choice, self._source.detail(self._records[choice.backup.id]), target
-
-    def _read_archive(self, newest: Record) -> None:
-        size = SegmentSize(int(newest.server.get("wal_segment_size") or 16 * 1024 * 1024))
-        inventory = Inventory(size)
-        self._archive = Archive(inventory.coverage, Timelines({}), size)
-        if self._source.wal is None:
-            return
-        self._progress.step("reading the WAL archive")
-        inventory.read(self._source.wal.names())
-        programs = server_programs(int(newest.server["version_num"]), self._request.bin_dir)
-        self._archive = survey(self._source.wal, inventory, self._scratch)
-        self._archive = with_commits(self._archive, self._source.wal, programs, self._scratch)
+        done = f"{self._directory} was restored so at {marker.get('at')}, from {marker.get('used')}"
+        if doubt is None:
+            self._warnings.append(f"{done}, and nothing was written to it since.")
+            return True
+        self._warnings.append(f"{done}. It is done again: {doubt}.")
+        return False
 
     def _owner(self) -> str:
         name = data_owner(self._directory, self._request.owner)
@@ -150,11 +116,17 @@ class Planner:
             )  # fmt: skip
         return name
 
-    def _directories(self, record: Record) -> Directories:
+    def _directories(self, record: Record, ahead: Optional[Ahead]) -> Directories:
         known = {str(row["oid"]): row for row in record.server.get("tablespaces") or ()}
         names = {row["name"] for row in known.values()} | {row["location"] for row in known.values()}
+        late = {made.oid: made.location for made in (ahead.tablespaces if ahead else ())}
         wanted = self._request.tablespaces
         unknown = set(wanted) - names
+        if unknown & set(late.values()):
+            raise BadOption(
+                "tablespace_locations", sorted(unknown), f"was made after the backup {record.id}",
+                "Replayed WAL makes it where it was, and nowhere else: leave it out, use a backup made after it, or an earlier target.",
+            )  # fmt: skip
         if unknown:
             raise BadOption(
                 "tablespace_locations", sorted(unknown), f"is no tablespace of {record.id}", f"It has: {sorted(names)}."
@@ -162,7 +134,35 @@ class Planner:
         chosen = {
             oid: wanted.get(row["name"], wanted.get(row["location"], row["location"])) for oid, row in known.items()
         }
-        return Directories(self._directory, chosen, f".before-{utcnow():%Y%m%dT%H%M%SZ}")
+        texts = {oid: path for oid, path in chosen.items() if os.path.realpath(path) != path}
+        wal = os.path.join(self._directory, WAL)
+        if os.path.islink(wal):
+            texts[WAL] = os.readlink(wal)
+        return Directories(
+            self._directory,
+            {oid: os.path.realpath(path) for oid, path in chosen.items()},
+            f".before-{utcnow():%Y%m%dT%H%M%SZ}",
+            os.path.realpath(wal) if os.path.islink(wal) else None,
+            texts,
+            {oid: os.path.realpath(path) for oid, path in late.items()},
+        )
+
+    def _check_late(self, directories: Directories, old: Optional[Instance]) -> None:
+        """Raises BadOption: replaying would write into a directory of somebody else."""
+        for oid, path in directories.late.items():
+            if is_empty(path):
+                continue
+            link = os.path.join(self._directory, "pg_tblspc", oid)
+            mine = {
+                os.path.realpath(os.path.join(self._directory, "pg_tblspc", oid)) for oid in _spaces(self._directory)
+            }
+            if old is None or (path not in mine and os.path.realpath(link) != path):
+                raise BadOption(
+                    "data_directory", self._request.data_directory,
+                    f"cannot be recovered to there on this host: a tablespace was made after the backup (CREATE TABLESPACE, oid {oid}), "
+                    f"and replaying writes into {path}, which has files of another server in it",
+                    "Use a backup made after it (backup_id), an earlier target, or another host. Nothing was touched.",
+                )  # fmt: skip
 
     def _old_server(self, record: Record, programs: str, owner: str, directories: Directories) -> Optional[Instance]:
         """The server that is in the directory now; None when there is none. Raises what forbids to replace it."""
@@ -173,15 +173,17 @@ class Planner:
                 raise BadOption(
                     "tablespace_locations", full, "has files in it", "Name empty directories for these tablespaces."
                 )
+            self._check_late(directories, None)
             return None
         refuse_restore(self._directory)
-        if not self._request.force or self._directory not in self._request.confirm:
+        confirmed = {self._directory, os.path.abspath(self._request.data_directory)} & set(self._request.confirm)
+        if not self._request.force or not confirmed:
             raise BadOption(
                 "data_directory",
-                self._directory,
+                self._request.data_directory,
                 "is not empty",
                 f"To replace what is in it (it is kept beside, under another name), set force: true and confirm: "
-                f"[{self._directory}]. Or name an empty directory.",
+                f"[{self._request.data_directory}]. Or name an empty directory.",
             )
         instance = Instance(
             self._directory, programs, owner, self._request.config_file or configuration_of(self._directory)
@@ -196,6 +198,7 @@ class Planner:
                 f"{self._directory} is of PostgreSQL {major}, the backup {record.id} of {record.server['version']}. Restore into "
                 "an empty directory."
             )
+        self._check_late(directories, instance)
         mine = record.server.get("system_id")
         if mine and not self._request.accept_new_server:
             self._check_same(instance, str(mine))
@@ -229,7 +232,8 @@ class Planner:
         check_space(needs, "Free some space, or restore to another disk (data_directory, tablespace_locations).")
 
     def _steps(self, plan: RecoveryPlan) -> list[str]:
-        request, record, choice, directories = self._request, plan.record, plan.choice, plan.directories
+        request, directories = self._request, plan.directories
+        record, choice = plan.chosen.record, plan.chosen.choice
         steps = [
             f"remove {path}, which an interrupted restore left, and begin anew" for path in directories.leftovers()
         ]
@@ -242,9 +246,14 @@ class Planner:
         ]
         if plan.old is not None and plan.old.pid() is not None:
             steps.append(f"stop the server in {self._directory}")
+        steps += [
+            f"let replaying make the tablespace of {path}, made after the backup"
+            + ("" if is_empty(path) else f", and move what is there to {path}{directories.aside} before")
+            for path in directories.late.values()
+        ]
         count = sum(run.last - run.first + 1 for run in choice.runs)
         steps.append(
-            f"recover in private to {plan.target.words()} on timeline {choice.timeline}, with {count} segments of WAL, all of "
+            f"recover in private to {plan.chosen.target.words()} on timeline {choice.timeline}, with {count} segments of WAL, all of "
             f"them there, then {request.action}"
         )
         if plan.old is not None:
@@ -252,8 +261,50 @@ class Planner:
                 f"move {self._directory} to {self._directory}{directories.aside}, and the restored one in its place"
             )
         steps.append("let it archive on" if request.keep_archiving else "turn archive_mode off in it")
+        steps.append(
+            "take from its own configuration nothing that steers a recovery (targets, restore_command, archive_cleanup_command, "
+            "recovery_end_command, primary_conninfo, …), wherever it stands; wait for no synchronous standbys"
+        )
+        if plan.old is None:
+            steps.append(
+                "keep it to itself: it listens on localhost, its subscriptions are disabled, libraries that act by themselves (pg_cron "
+                "and its like) are not loaded, and its log and pid files are its own, unless settings say otherwise"
+            )
         if request.start and request.action != "shutdown":
             steps.append(
                 f"start it by the service {request.service}" if request.service else f"start it, as {plan.owner}"
             )
         return steps
+
+
+def _spaces(directory: str) -> list[str]:
+    """The oids of a data directory's tablespaces."""
+    try:
+        return sorted(os.listdir(os.path.join(directory, "pg_tblspc")))
+    except OSError:
+        return []
+
+
+def _interrupted_steps(plan: RecoveryPlan) -> list[str]:
+    """What is said first, and done, about a run that was killed."""
+    found, data = plan.interrupted, plan.directories.data
+    if found is None:
+        return []
+    if found.done:
+        return [
+            f"an interrupted recovery put the server in {data} in place, and did not start it: {_start_by(found, data)} does"
+        ]
+    return [
+        f"take back what an interrupted recovery of {data} moved. {_way_back(found, data) if found.ran else ''}".strip()
+    ]
+
+
+def _start_by(found: Interrupted, data: str) -> str:
+    return f"systemctl start {found.unit}" if found.unit else f"pg_ctl -D {data} start, as its owner,"
+
+
+def _way_back(found: Interrupted, data: str) -> str:
+    return (
+        f"A recovery of {data} was interrupted before; it had stopped the server, which is down: "
+        f"{_start_by(found, data)} starts it, if it is not to be recovered again."
+    )

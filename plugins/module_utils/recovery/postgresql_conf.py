@@ -1,37 +1,22 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server that is to recover is told. Pure.
+"""What a server that is to recover is told, and what its configuration says already.
 
-Source: https://www.postgresql.org/docs/current/runtime-config-wal.html#RUNTIME-CONFIG-WAL-ARCHIVE-RECOVERY
+Source: https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTING-CONFIGURATION-FILE
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import STEERING
 
 SIGNAL = "recovery.signal"
 AUTO = "postgresql.auto.conf"
-
-# All that may be left in a backup's own configuration and would steer this recovery elsewhere.
-STEERING = (
-    "restore_command",
-    "recovery_target",
-    "recovery_target_name",
-    "recovery_target_time",
-    "recovery_target_xid",
-    "recovery_target_lsn",
-    "recovery_target_inclusive",
-    "recovery_target_timeline",
-    "recovery_target_action",
-    "archive_cleanup_command",
-    "recovery_end_command",
-    "primary_conninfo",
-    "primary_slot_name",
-    "recovery_min_apply_delay",
-)
 
 
 def quoted(value: str) -> str:
@@ -48,8 +33,57 @@ def rewrite(text: str, wanted: Mapping[str, Optional[str]]) -> str:
 
 
 def _name(line: str) -> str:
-    found = re.match(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?", line)
+    found = _SETTING.match(line)
     return found.group(1).lower() if found else ""
+
+
+# A name, perhaps an equals sign, and a value: quoted, or without blanks.
+_SETTING = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?\s*('(?:[^'\\]|''|\\.)*'|[^\s#']*)")
+_INCLUDES = ("include", "include_if_exists", "include_dir")
+_DEPTH = 10  # as PostgreSQL has it
+
+
+def parsed(text: str) -> Iterator[tuple[str, str]]:
+    """The settings of a configuration file, in order: names in small letters, values without their quotes. Pure."""
+    for line in text.splitlines():
+        found = _SETTING.match(line)
+        if found:
+            value = found.group(2)
+            if value.startswith("'"):
+                value = re.sub(r"''|\\(.)", lambda pair: pair[1] or "'", value[1:-1])
+            yield found.group(1).lower(), value
+
+
+def in_force(*paths: str) -> dict[str, str]:
+    """What configuration files say, with all that they include, in the order in which the server reads them: the last one of a name
+    counts. What cannot be read is not told."""
+    found: dict[str, str] = {}
+    for path in paths:
+        for name, value in _read(path, 0):
+            found.pop(name, None)
+            found[name] = value
+    return found
+
+
+def _read(path: str, depth: int) -> Iterator[tuple[str, str]]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            text = stream.read()
+    except OSError:
+        return
+    for name, value in parsed(text):
+        if name not in _INCLUDES:
+            yield name, value
+            continue
+        inner = os.path.join(os.path.dirname(path), value)
+        if depth >= _DEPTH:
+            continue
+        if name != "include_dir":
+            yield from _read(inner, depth + 1)
+        elif os.path.isdir(inner):
+            for entry in sorted(os.listdir(inner)):
+                if entry.endswith(".conf") and not entry.startswith("."):
+                    yield from _read(os.path.join(inner, entry), depth + 1)
 
 
 def included_directories(text: str) -> list[str]:
@@ -59,8 +93,8 @@ def included_directories(text: str) -> list[str]:
 
 
 def private_settings(socket_directory: str, hba_file: str, keep_archiving: bool) -> dict[str, str]:
-    """What keeps a server to itself while it recovers: nobody reaches it, and it reaches nobody: it archives nothing, and
-    no subscription of it fetches anything. Its log goes to where it is read.
+    """What keeps a server to itself while it recovers: nobody reaches it, and it reaches nobody: it archives nothing, runs no
+    program, and no subscription of it fetches anything. Its log goes to where it is read.
 
     ``keep_archiving``: it will archive again, so it remembers what is to be archived then. The history of the timeline that it
     begins is marked in that very moment, or never, and without it the archive leads nobody there."""
@@ -72,6 +106,9 @@ def private_settings(socket_directory: str, hba_file: str, keep_archiving: bool)
         "hba_file": hba_file,
         "archive_mode": "off",
         "max_logical_replication_workers": "0",
+        "synchronous_standby_names": "",
+        "session_preload_libraries": "",
+        "local_preload_libraries": "",
         "logging_collector": "off",
         "log_destination": "stderr",
         "log_min_messages": "log",
@@ -81,5 +118,6 @@ def private_settings(socket_directory: str, hba_file: str, keep_archiving: bool)
         "external_pid_file": "",
         "hot_standby": "on",
         "ssl": "off",
+        "ssl_passphrase_command": "",
         **archiving,
     }

@@ -14,12 +14,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import knows
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import private_settings
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, last_words
@@ -62,10 +63,11 @@ def end_interrupted(instance: Instance) -> None:
 
 
 class PrivateServer:
-    """The server of a data directory, started by us and for us alone. ``user`` is a superuser in it."""
+    """The server of a data directory, started by us and for us alone. ``users`` may be superusers in it, and ``databases`` may take
+    connections: the first of each that does is used."""
 
-    def __init__(self, instance: Instance, user: str, port: int) -> None:
-        self._instance, self._user, self._port = instance, user, port
+    def __init__(self, instance: Instance, users: Sequence[str], databases: Sequence[str], port: int) -> None:
+        self._instance, self._users, self._databases, self._port = instance, list(users), list(databases), port
         # A socket's path has at most 107 bytes, and the owner must get there.
         self._place = tempfile.mkdtemp(prefix=_PLACE, dir="/tmp")
         owner = pwd.getpwnam(instance.owner)
@@ -75,6 +77,7 @@ class PrivateServer:
         for path in (self._place, hba):
             os.chown(path, owner.pw_uid, owner.pw_gid)
         self.log = os.path.join(self._place, "log")
+        self._heard = ServerLog(self.log, 0)
         self._hba = hba
         self._process: Optional[subprocess.Popen[bytes]] = None
 
@@ -85,11 +88,19 @@ class PrivateServer:
         self.stop("immediate")
         shutil.rmtree(self._place, ignore_errors=True)
 
-    def start(self, reachable: bool, keep_archiving: bool) -> None:
-        """Start it. ``reachable``: it answers us already while it recovers. ``keep_archiving``: it is to archive later."""
+    @property
+    def database(self) -> str:
+        """One that takes connections, as far as is known."""
+        return self._databases[0]
+
+    def start(self, reachable: bool, keep_archiving: bool, libraries: Optional[str], major: int) -> None:
+        """Start it. ``reachable``: it answers us already while it recovers. ``keep_archiving``: it is to archive later.
+        ``libraries``: what it loads instead of what it is configured to (None: that)."""
         settings = private_settings(self._place, self._hba, keep_archiving)
         # A standby that lacks connections or workers of its primary would wait, rather than recover.
         settings.update(hot_standby="on" if reachable else "off", port=str(self._port))
+        settings.update({"shared_preload_libraries": libraries} if libraries is not None else {})
+        settings.update({"event_triggers": "off"} if knows("event_triggers", major) else {})
         argv = [self._instance.program("postgres"), "-D", self._instance.directory]
         # A configuration that names a data directory names the final one.
         argv += ["-c", f"data_directory={self._instance.directory}"]
@@ -121,16 +132,34 @@ class PrivateServer:
             self._process.wait()
 
     @contextlib.contextmanager
-    def connect(self, database: str = "template1") -> Iterator[Connection]:
-        """A connection over its private socket."""
+    def connect(self, database: str) -> Iterator[Connection]:
+        """A connection over its private socket, on which no time limit of others counts."""
         import psycopg2
 
-        connection = psycopg2.connect(host=self._place, port=self._port, user=self._user, dbname=database)
+        connection = psycopg2.connect(
+            host=self._place,
+            port=self._port,
+            user=self._users[0],
+            dbname=database,
+            options="-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0",
+        )
         connection.autocommit = True
         try:
             yield connection
         finally:
             connection.close()
+
+    def _try_another(self, message: str) -> None:
+        """Whom we came as, or where to, is refused: the next one is tried, where there is one, and the log's word for it is no end."""
+        for pattern, candidates in (
+            (r'role "(.*)" (?:does not exist|is not permitted to log in)', self._users),
+            (r'database "(.*)" (?:does not exist|is not currently accepting connections)', self._databases),
+            (r'cannot connect to invalid database "(.*)"', self._databases),
+            (r'too many connections for database "(.*)"', self._databases),
+        ):
+            found = re.search(pattern, message)
+            if found and len(candidates) > 1 and candidates[0] == found[1]:
+                self._heard.expect(candidates.pop(0))
 
     def follow(self, action: str, start: Lsn, end: Optional[Lsn], size: SegmentSize, progress: Progress) -> Landing:
         """Wait until the recovery has ended as ``action`` says (promote, pause, shutdown), showing how far it is from ``start`` to
@@ -147,7 +176,7 @@ class PrivateServer:
             "ended": lambda: self._ended(process, action),
             "landed": lambda: self._landed(action, start, size, progress),
         }
-        waiter = Waiter(log=ServerLog(self.log, 0))
+        waiter = Waiter(log=self._heard)
         try:
             seen = waiter.until(conditions)
         except ServerError as exc:
@@ -181,7 +210,7 @@ class PrivateServer:
         import psycopg2
 
         try:
-            with self.connect() as connection:
+            with self.connect(self.database) as connection:
                 recovering = facts.value(connection, "SELECT pg_is_in_recovery()")
                 if recovering and action != "pause":
                     return None
@@ -193,7 +222,8 @@ class PrivateServer:
                     " CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_insert_lsn()) END AS segment,"
                     " (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline",
                 )[0]
-        except psycopg2.Error:
+        except psycopg2.Error as exc:
+            self._try_another(str(exc))
             return None
         moment: Optional[datetime.datetime] = row["time"]
         return {
@@ -257,6 +287,14 @@ def _way_out(log: str) -> str:
                 " The target is before the backup's end: use an older backup.",
             ),
             ("is not compatible with this version", " The files are of another major version: name bin_dir of theirs."),
+            (
+                "is not permitted to log in",
+                " Name a superuser of the restored server who may log in: login_user.",
+            ),
+            (
+                'FATAL:  role "',
+                " Name a superuser of the restored server: login_user.",
+            ),
             ("No space left on device", " Free some space, and run it again."),
             (
                 "could not access file",

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import Isolated
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import Landing
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
@@ -25,7 +27,7 @@ class RecoveryRequest:
     action: str
     backup_id: str
     owner: Optional[str]
-    user: str
+    user: Optional[str]
     bin_dir: Optional[str]
     config_file: Optional[str]
     settings: Mapping[str, str]
@@ -41,7 +43,8 @@ class RecoveryRequest:
 
 @dataclass
 class RecoveryResult:
-    """What a run did, or would do."""
+    """What a run did, or would do. ``isolated``: what the server is kept from, and how that is switched on; ``next_steps`` are
+    sentences about what is to be done now, the last of them about archiving."""
 
     changed: bool = False
     plan: list[str] = field(default_factory=list)
@@ -50,3 +53,6 @@ class RecoveryResult:
     choice: Optional[Choice] = None
     landing: Optional[Landing] = None
     kept: list[str] = field(default_factory=list)
+    isolated: list[Isolated] = field(default_factory=list)
+    proof: Proof = field(default_factory=Proof)
+    next_steps: list[str] = field(default_factory=list)

@@ -7,10 +7,10 @@ and put in its place only when it is where it should be."""
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import mark
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.build import Builder
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import alone, write_marker
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan import Planner, RecoveryPlan
@@ -18,7 +18,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 
 class RecoverRun:
@@ -36,10 +35,11 @@ class RecoverRun:
             HoldfastError: in words for the user. What was there before is as it was, and runs if it ran.
         """
         result = self.result
-        if self._planner.stands():
-            return result
         plan = self._planner.plan()
-        result.changed, result.plan, result.choice, result.record = True, plan.steps, plan.choice, plan.record
+        if plan is None:
+            return result
+        result.changed, result.plan = True, plan.steps
+        result.choice, result.record = plan.chosen.choice, plan.chosen.record
         if check:
             return result
         make_directory(os.path.dirname(plan.directories.data), plan.owner)
@@ -49,21 +49,44 @@ class RecoverRun:
 
     def _act(self, plan: RecoveryPlan) -> None:
         request, result = self._request, self.result
-        builder = Builder(self._source, request, plan, self._progress, result.warnings)
+        builder = Builder(self._source, request, plan, self._progress, result)
         takeover = Takeover(plan.directories, plan.old, plan.owner, request.service, self._progress)
         with takeover.making():
             instance = builder.lay_out()
             takeover.stop()
             result.landing = builder.recover(instance)
-            marker = {
-                **plan.mark,
-                "used": plan.record.id,
-                "at": format_time(utcnow()),
-                "landing": asdict(result.landing),
-            }
-            write_marker(instance.directory, plan.owner, marker)
+            content = mark.made(request, self._source.name, plan.chosen, result.landing, instance)
+            write_marker(instance.directory, plan.owner, content)
             takeover.swap()
         if request.start and request.action != "shutdown":
             final = Instance(plan.directories.data, plan.programs, plan.owner, instance.configuration)
             takeover.start(final, "the restored server")
+        else:
+            takeover.leave()
         result.kept = plan.directories.kept
+        result.next_steps = self._next_steps(plan)
+
+    def _next_steps(self, plan: RecoveryPlan) -> list[str]:
+        """What is to be done now; the last one is about archiving."""
+        request = self._request
+        steps = [
+            f"{measure.what} was kept from working, as {measure.why}. To switch it on: {measure.switch_on}."
+            for measure in self.result.isolated
+            if measure.what != "archive_mode"
+        ]
+        steps += self.result.proof.lost
+        if plan.directories.kept:
+            steps.append(
+                f"What was there before lies in {', '.join(plan.directories.kept)}: delete it when nobody needs it any more."
+            )
+        if request.keep_archiving:
+            steps.append(
+                "It archives as the old server did, on its new timeline: take a backup of it now, as the ones before lead there only "
+                "over the old timeline."
+            )
+        else:
+            steps.append(
+                "archive_mode is off in it: what is written to it from now on is in no archive and no backup. Set archiving up again "
+                "(wal_archive, or the playbook setup), and take a backup."
+            )
+        return steps

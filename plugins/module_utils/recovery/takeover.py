@@ -34,7 +34,8 @@ class Takeover:
     ) -> None:
         self._directories, self._old, self._owner, self._unit = directories, old, owner, unit
         self._progress, self._timeout = progress, timeout
-        self._stopped = False
+        #: a killed run stopped it: it is down, and should not be
+        self._stopped = directories.interrupted() is not None and old is not None
 
     @contextlib.contextmanager
     def making(self) -> Iterator[None]:
@@ -46,6 +47,7 @@ class Takeover:
         try:
             yield
         except BaseException as exc:
+            self._directories.undo(self._owner)
             self._directories.clear()
             told = self._start_again()
             if isinstance(exc, HoldfastError) and told:
@@ -53,16 +55,23 @@ class Takeover:
             raise
 
     def stop(self) -> None:
-        """Stop the old server, if it runs. Raises ServerError."""
-        if self._old is None or self._old.pid() is None:
-            return
-        self._progress.step("stopping the server")
-        self._stopped = True
-        stop(self._old, self._unit)
+        """Stop the old server, if it runs, and put aside what would be in the way of replaying. Raises ServerError."""
+        if self._old is not None:
+            running = self._old.pid() is not None
+            self._directories.begin(running or self._stopped, self._unit)
+            if running:
+                self._progress.step("stopping the server")
+                self._stopped = True
+                stop(self._old, self._unit)
+        self._directories.make_room(self._owner)
 
     def swap(self) -> None:
         """Put the new directories in place, and the old ones aside. Raises ServerError; all is as it was."""
         self._directories.swap(self._owner)
+
+    def leave(self) -> None:
+        """It is in place, and somebody else starts it."""
+        self._directories.end()
 
     def start(self, instance: Instance, what: str) -> None:
         """Start the new server for all; ``what`` it is, for messages.
@@ -73,6 +82,7 @@ class Takeover:
         self._progress.step(f"starting {what}")
         try:
             start(instance, self._unit, self._timeout)
+            self._directories.end()
         except HoldfastError as exc:
             with contextlib.suppress(HoldfastError):
                 stop(instance, self._unit)
@@ -85,12 +95,14 @@ class Takeover:
 
     def _start_again(self) -> str:
         if not self._stopped or self._old is None:
+            self._directories.end()
             return ""
         try:
             start(self._old, self._unit, self._timeout)
         except HoldfastError as exc:
             return f"The old server is as it was, and did not start again: {exc}"
         self._stopped = False
+        self._directories.end()
         return "The old server is as it was, and runs again."
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import STEERING
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import STEERING
 
 SIGNAL = "standby.signal"
 

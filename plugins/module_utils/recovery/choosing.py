@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which backup a recovery begins with, where exactly it ends, and what the WAL in between would do. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import as_backup, survey, with_commits
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, WalError
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import Ahead, WalReader, look_ahead
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Coverage
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import (
+    IMMEDIATE,
+    LATEST,
+    LSN,
+    NAME,
+    XID,
+    Target,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """``target`` is the one that PostgreSQL is told, which is the user's, or has the same rows; ``ahead`` None: the WAL could not be
+    read, or none is replayed from an archive."""
+
+    choice: Choice
+    record: Record
+    target: Target
+    archive: Archive
+    ahead: Optional[Ahead]
+
+
+class Chooser:
+    """Chooses for one recovery. ``scratch`` is a private directory; ``warnings`` takes what the user should know."""
+
+    def __init__(
+        self, source: PhysicalSource, request: RecoveryRequest, scratch: str, progress: Progress, warnings: list[str]
+    ) -> None:
+        self._source, self._request, self._scratch, self._progress = source, request, scratch, progress
+        self._warnings = warnings
+        self._records: dict[str, Record] = {}
+        self._archive: Archive = Archive(Coverage(), Timelines({}))
+
+    def choose(self) -> Chosen:
+        """Raises HoldfastError: nothing leads there, or nobody can tell."""
+        problems: list[str] = []
+        records = self._source.records(problems)
+        self._warnings += problems
+        wanted = self._request.backup_id
+        if wanted != "latest":
+            records = [record for record in records if record.id == wanted]
+        if not records:
+            which = "no backup of a whole server" if wanted == "latest" else f"no physical backup {wanted!r}"
+            raise CatalogError(
+                f"There is {which} in {self._source.name} that could be restored. {' '.join(problems)} "
+                "The module holdfast.postgres.backup_facts lists those that are there."
+            )
+        self._records = {record.id: record for record in records}
+        self._read_archive(max(records, key=lambda record: record.stopped_at))
+        backups = [backup for backup in map(as_backup, records) if backup is not None]
+        target = self._request.target
+        if self._source.wal is None and target.kind == LATEST:
+            raise WalError(
+                f"How far {self._source.name} leads is not known: no WAL archive is with it, so only a backup's own end can be "
+                "reached, and what was written since is not in it. To have that moment, say recovery_target: {immediate: true}. To "
+                "come further, name the repository that the WAL goes to (the one of wal_archive)."
+            )
+        choice = choose(target, backups, self._archive)
+        ahead = self._look_ahead(target, choice)
+        if ahead is not None and target.kind in (NAME, XID):
+            choice = choose(target, backups, self._archive, self._landmark(target, choice, ahead))
+        if ahead is not None:
+            ahead.tablespaces = [made for made in ahead.tablespaces if made.lsn >= choice.backup.start_lsn]
+            target = self._whole(target, choice, ahead)
+        # Without its tablespaces an engine would restore them where the old server has its own.
+        return Chosen(choice, self._source.detail(self._records[choice.backup.id]), target, self._archive, ahead)
+
+    def _look_ahead(self, target: Target, choice: Choice) -> Optional[Ahead]:
+        """What the WAL up to the target would do; None: it cannot be read here, which is said."""
+        wal, programs = self._source.wal, server_programs(self._version(choice), self._request.bin_dir)
+        reader = WalReader(programs, self._scratch, self._progress)
+        if wal is None or not choice.runs:
+            return None
+        if not reader.works:
+            self._warnings.append(
+                f"There is no pg_waldump in {programs}: whether the WAL makes tablespaces, which would be written to wherever this "
+                "server runs, is not known. Install the server's package."
+            )
+            return None
+        records = reader.archived(wal, choice.runs, self._archive.size)
+        return look_ahead(records, target, choice.backup.archive_from)
+
+    def _version(self, choice: Choice) -> int:
+        return int(self._records[choice.backup.id].server["version_num"])
+
+    def _landmark(self, target: Target, choice: Choice, ahead: Ahead) -> Lsn:
+        """Where a restore point or transaction lies. Raises WalError: nowhere, or in several places."""
+        if not ahead.landmarks:
+            raise WalError(
+                f"{target.words()[0].upper()}{target.words()[1:]} is not in the WAL from the backup {choice.backup.id} on, up to the end of what is archived on "
+                f"the way to timeline {choice.timeline}. Nothing was touched. Was it made later, on another timeline "
+                "(recovery_target.timeline), or under another name?"
+            )
+        if len(ahead.landmarks) > 1 and target.kind == NAME:
+            places = "; ".join(
+                f"{mark.lsn}" + (f" (the last commit before it is of {format_time(mark.after)})" if mark.after else "")
+                for mark in ahead.landmarks
+            )
+            raise WalError(
+                f"There are {len(ahead.landmarks)} restore points {target.name!r}: at {places}. PostgreSQL would stop at the "
+                "oldest. Nothing was touched. Name the one that is meant by its position: recovery_target: {lsn: ...}."
+            )
+        return ahead.landmarks[0].lsn
+
+    def _whole(self, target: Target, choice: Choice, ahead: Ahead) -> Target:
+        """The target, or where a DROP DATABASE is under way there, the end of the last transaction before it: the same rows, and no
+        database whose files are gone already."""
+        if not ahead.removing:
+            return target
+        said = (
+            f"At {target.words()} a DROP DATABASE or DROP TABLESPACE was under way: its files are gone then ({ahead.removing[0]}), and it "
+            "is not committed. The recovery stops after the last transaction before it, which has the same rows"
+        )
+        if ahead.last is None or ahead.last < choice.backup.stop_lsn:
+            self._warnings.append(f"{said}: at the backup's own end.")
+            return Target(IMMEDIATE, timeline=target.timeline)
+        self._warnings.append(f"{said}: at {ahead.last}.")
+        return Target(LSN, lsn=ahead.last, timeline=target.timeline)
+
+    def _read_archive(self, newest: Record) -> None:
+        size = SegmentSize(int(newest.server.get("wal_segment_size") or 16 * 1024 * 1024))
+        inventory = Inventory(size)
+        self._archive = Archive(inventory.coverage, Timelines({}), size)
+        if self._source.wal is None:
+            return
+        self._progress.step("reading the WAL archive")
+        inventory.read(self._source.wal.names())
+        programs = server_programs(int(newest.server["version_num"]), self._request.bin_dir)
+        self._archive = survey(self._source.wal, inventory, self._scratch)
+        self._archive = with_commits(self._archive, self._source.wal, programs, self._scratch)

@@ -1,0 +1,126 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is remembered in a recovered server, and whether it still holds: only while it is proven that nothing was written since."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.choosing import Chosen
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import Landing
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import IMMEDIATE, LATEST
+
+_RECORD = re.compile(r"rmgr: (\w+) .*? lsn: ([0-9A-F]+/[0-9A-F]+),.*? desc: (\w+)")
+# What a server writes that nobody writes to: checkpoints, its own cleaning up, hints of those who read.
+_QUIET = {
+    "XLOG": [
+        "CHECKPOINT_SHUTDOWN",
+        "CHECKPOINT_ONLINE",
+        "CHECKPOINT_REDO",
+        "SWITCH",
+        "FPI",
+        "FPI_FOR_HINT",
+        "PARAMETER_CHANGE",
+        "RESTORE_POINT",
+        "NOOP",
+        "END_OF_RECOVERY",
+        "FPW_CHANGE",
+        "BACKUP_END",
+    ],
+    "Standby": ["RUNNING_XACTS"],
+    "Heap2": [
+        "PRUNE",
+        "PRUNE_ON_ACCESS",
+        "PRUNE_VACUUM_SCAN",
+        "PRUNE_VACUUM_CLEANUP",
+        "VACUUM",
+        "VISIBLE",
+        "FREEZE_PAGE",
+    ],
+}
+
+
+def asked(request: RecoveryRequest, source: str) -> dict[str, Any]:
+    """What tells this recovery from another one into the same directory."""
+    target = asdict(request.target)
+    return {
+        "source": source,
+        "backup": request.backup_id,
+        "target": {name: str(value) for name, value in sorted(target.items()) if value is not None},
+        "action": request.action,
+    }
+
+
+def made(request: RecoveryRequest, source: str, chosen: Chosen, landing: Landing, instance: Instance) -> dict[str, Any]:
+    """What is remembered of one that was done; its server is stopped. Raises ServerError."""
+    control = instance.control()
+    return {
+        **asked(request, source),
+        **_way(request, chosen),
+        "used": chosen.record.id,
+        "at": format_time(utcnow()),
+        "position": control["Latest checkpoint location"],
+        "position_timeline": int(control["Latest checkpoint's TimeLineID"]),
+        "landing": asdict(landing),
+    }
+
+
+def _way(request: RecoveryRequest, chosen: Chosen) -> dict[str, Any]:
+    """What the answer depends on, as the repository is now: of the latest moment how far the archive reaches, of a backup's own
+    end which backup it is; of every target the timeline that leads there."""
+    way: dict[str, Any] = {"followed": chosen.choice.timeline}
+    if request.target.kind == LATEST and chosen.choice.runs:
+        way["end"] = list(chosen.choice.runs[-1])
+        way["end"][1] = 0  # where the run begins depends on the backup alone
+    if request.target.kind == IMMEDIATE:
+        way["used"] = chosen.record.id
+    return way
+
+
+def doubt(
+    marker: Optional[Mapping[str, Any]], request: RecoveryRequest, source: str, chosen: Chosen, instance: Instance
+) -> Optional[str]:
+    """Why what is remembered does not mean that nothing is to be done; None: it does. An empty text: it is another recovery."""
+    mine = asked(request, source)
+    if marker is None or any(marker.get(key) != value for key, value in mine.items()):
+        return ""
+    if any(marker.get(key) != value for key, value in _way(request, chosen).items()):
+        return "the repository leads to another moment now"
+    try:
+        if request.action != "promote" and request.target.kind != LATEST:
+            state = instance.control()["Database cluster state"]
+            return None if "recovery" in state else f"it does not recover any more ({state})"
+        return _written(marker, instance)
+    except (HoldfastError, KeyError):
+        return "whether something was written to it since cannot be told"
+
+
+def _written(marker: Mapping[str, Any], instance: Instance) -> Optional[str]:
+    argv = [instance.program("pg_waldump"), "--path", f"{instance.directory}/pg_wal"]
+    argv += ["--timeline", str(marker["position_timeline"]), "--start", str(marker["position"])]
+    found = written(run_as(instance.owner, argv).stdout.splitlines(), str(marker["position"]))
+    return None if found is None else f"{found}, so something may have been written to it since"
+
+
+def written(lines: Iterable[str], position: str) -> Optional[str]:
+    """What pg_waldump shows that somebody wrote, from the checkpoint at a position on; None: nothing. Pure."""
+    at_all = False
+    for line in lines:
+        found = _RECORD.match(line)
+        if not found:
+            continue
+        high, low = (int(part, 16) for part in found[2].split("/"))
+        if not at_all and [high, low] != [int(part, 16) for part in position.split("/")]:
+            return "the end of the recovery is not in its WAL any more"
+        at_all = True
+        if found[3] not in _QUIET.get(found[1], ()):
+            return f"its WAL has a record {found[1]} {found[3]} at {found[2]}"
+    return None if at_all else "the end of the recovery is not in its WAL any more"
