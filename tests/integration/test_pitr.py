@@ -541,7 +541,7 @@ def test_a_damaged_segment(harmed: History) -> None:
     fault.truncate(of(harmed, harmed.moments[1]), 500)
     names = beside(harmed.server)
     with Restored(harmed.server, "damaged") as new:
-        refused(restore(harmed, new, {"lsn": harmed.moments[4].lsn}), "recovery")
+        refused(restore(harmed, new, {"lsn": harmed.moments[4].lsn}), "It is damaged")
     assert beside(harmed.server) == names
 
 

@@ -67,7 +67,8 @@ class PrivateServer:
     connections: the first of each that does is used."""
 
     def __init__(self, instance: Instance, users: Sequence[str], databases: Sequence[str], port: int) -> None:
-        self._instance, self._users, self._databases, self._port = instance, list(users), list(databases), port
+        self._instance, self._port = instance, port
+        self._users, self._databases = list(dict.fromkeys(users)), list(dict.fromkeys(databases))
         # A socket's path has at most 107 bytes, and the owner must get there.
         self._place = tempfile.mkdtemp(prefix=_PLACE, dir="/tmp")
         owner = pwd.getpwnam(instance.owner)
