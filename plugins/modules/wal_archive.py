@@ -304,7 +304,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 
             outcome = set_up(connection, archiver, host, wanted, module.check_mode, before, patroni)
         elif params["state"] == "absent":
-            outcome = take_down(connection, archiver, module.check_mode, patroni)
+            outcome = take_down(connection, archiver, params["archive_command"], module.check_mode, patroni)
         else:
             outcome.plan = ["make a restore point, switch the segment, and wait for it in the archive"]
             outcome.waiting = waiting_for_restart(connection)

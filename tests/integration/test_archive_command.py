@@ -424,10 +424,60 @@ def test_an_archive_that_is_somebody_elses_already(archiving: Archived) -> None:
         refused(archiving.module(), "archives already", command, "replace", engine)
     assert ok(archiving.module(replace=True))["changed"]
     assert server.query("SHOW archive_command") == [(own,)]
-    # One that lost data needs no such word, but is told of.
+    # A better or worse one of somebody's own needs the word as well: what it keeps, others may rely on.
+    command = "test ! -f /archive/%f && cp %p /archive/%f"
+    server.query("ALTER SYSTEM SET archive_command = %s", values=[command])
+    server.query("SELECT pg_reload_conf(), pg_sleep(0.2)")
+    refused(archiving.module(), "archives already", command, "replace", "flush")
+    # Ours with another compression is ours.
+    ok(archiving.module(replace=True, compression="gzip"))
+    assert ok(archiving.module())["changed"]
+    # One that keeps nothing needs no such word, but is told of.
     server.psql("ALTER SYSTEM SET archive_command = '/bin/true'; SELECT pg_reload_conf(), pg_sleep(0.2)")
     done = ok(archiving.module())
     assert done["changed"] and "archives nothing" in str(done["warnings"])
+
+
+def test_taken_down_leaves_what_somebody_else_set(server_factory: Callable[..., Server]) -> None:
+    """Kind: `absent` that takes away what it never made, or leaves behind what it did. A DBA's own settings in postgresql.conf hold again,
+    archive_mode is not left off behind, and a command that is not ours is not touched; each time the second run changes nothing."""
+    own = {"archive_mode": "on", "archive_command": "my-own-archiver --sync %p %f", "archive_timeout": "5min"}
+    archived = Archived(server_factory(15, settings=own))
+    server = archived.server
+    said = ok(archived.module(state="absent"))
+    assert not said["changed"] and "my-own-archiver" in str(said["warnings"])
+    ok(archived.module(replace=True))
+    assert ok(archived.module(state="absent", check=True))["changed"]
+    assert ok(archived.module(state="absent"))["changed"]
+    assert not ok(archived.module(state="absent"))["changed"]
+    server.restart()
+    assert {name: server.query(f"SHOW {name}")[0][0] for name in own} == own
+    assert "archive" not in (server.data / "postgresql.auto.conf").read_text()
+
+
+def test_a_library_that_archives_is_not_replaced_unasked(server_factory: Callable[..., Server]) -> None:
+    settings = {"archive_mode": "on", "archive_library": "basic_archive", "basic_archive.archive_directory": "/tmp"}
+    archived = Archived(server_factory(15, settings=settings))
+    refused(archived.module(), "archives already", "basic_archive", "replace")
+    assert archived.server.query("SHOW archive_library") == [("basic_archive",)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes what others cannot write")
+def test_where_the_server_cannot_write_nothing_is_switched_on(server_factory: Callable[..., Server]) -> None:
+    """Kind: proven as who runs the module instead of as who archives. Dumps of root's in the same repository, of several modes."""
+    archived = Archived(server_factory(16))
+    above = archived.wal.parent
+    for mode in (0o700, 0o755):
+        above.mkdir(mode=mode, parents=True, exist_ok=True)
+        above.chmod(mode)
+        if mode == 0o755:
+            archived.wal.mkdir(mode=0o755, exist_ok=True)
+        for check in (True, False):
+            refused(archived.module(check=check), "cannot write into", "chown")
+        assert archived.server.query("SHOW archive_mode") == [("off",)]
+        assert "archive" not in (archived.server.data / "postgresql.auto.conf").read_text()
+    shutil.rmtree(above)
+    assert ok(archived.module())["changed"]
 
 
 def test_what_else_is_refused(archiving: Archived, server_factory: Callable[..., Server], tmp_path: Path) -> None:

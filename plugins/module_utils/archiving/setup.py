@@ -12,15 +12,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import history
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import engine_of, judge
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import (
+    engine_of,
+    judge,
+    keeps_nothing,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import running_command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import (
     Change,
     apply,
+    by_alter_system,
+    configured,
     differences,
     waiting_for_restart,
 )
@@ -87,9 +94,7 @@ def set_up(
     if archiver.by_command:
         command = wanted.archive_command or archiver.wal.archive_command()
         _refuse_unsafe(command, wanted)
-        current = facts.setting(connection, "archive_command") or ""
-        archiving = facts.setting(connection, "archive_mode") != "off"
-        _refuse_takeover(current if archiving else "", command, wanted, outcome)
+        _refuse_takeover(connection, archiver.wal, command, wanted, outcome)
     elif wanted.archive_command:
         raise BadOption("archive_command", wanted.archive_command, "means nothing with streaming", "Leave one out.")
     settings = archiver.settings(connection, command, wanted.archive_timeout)
@@ -110,12 +115,19 @@ def set_up(
     return finish(connection, changes, bool(steps), outcome, check, patroni)
 
 
-def take_down(connection: Connection, archiver: Archiver, check: bool, patroni: Optional[Patroni] = None) -> Outcome:
-    """Let the server archive no more, unless ``check``. The archive stays as it is. Raises HoldfastError."""
+def take_down(
+    connection: Connection,
+    archiver: Archiver,
+    command: Optional[str],
+    check: bool,
+    patroni: Optional[Patroni] = None,
+) -> Outcome:
+    """Let the server archive no more, unless ``check``: what was set for it is taken away, so that the configuration files hold again.
+    The archive stays as it is. ``command``: one of the user's own that was set instead of the engine's. Raises HoldfastError."""
     outcome = Outcome()
     if patroni is not None:
         patroni.check_same(connection)
-    changes = differences(connection, archiver.settings_without(connection))
+    changes = _resets(connection, archiver, command, patroni, outcome) if archiver.by_command else []
     steps = archiver.leave(connection, check)
     outcome.plan += [step.words for step in steps]
     return finish(connection, changes, bool(steps), outcome, check, patroni)
@@ -182,15 +194,57 @@ def _refuse_unsafe(command: str, wanted: Wanted) -> None:
         )
 
 
-def _refuse_takeover(current: str, command: str, wanted: Wanted, outcome: Outcome) -> None:
-    if not current or current == "(disabled)" or current == command:
+def _refuse_takeover(connection: Connection, wal: WalArchive, command: str, wanted: Wanted, outcome: Outcome) -> None:
+    library = facts.setting(connection, "archive_library") or ""
+    if facts.setting(connection, "archive_mode") == "off":
         return
-    problems = judge(current)
-    if problems:
-        outcome.warnings.append(f"The archive_command that is replaced, {current!r}, lost data: {'; '.join(problems)}.")
-    elif not wanted.replace and (engine_of(current) != engine_of(command) or not engine_of(current)):
+    current = running_command(connection) or ""
+    if not library and (current == command or wal.is_own(current)):
+        return
+    if not library and keeps_nothing(current):
+        if current:
+            outcome.warnings.append(
+                f"The archive_command that is replaced, {current!r}, lost data: {judge(current)[0]}."
+            )
+        return
+    how = f"the archive_library {library!r}" if library else repr(current)
+    problems = [] if library else judge(current)
+    doubts = f" (It is not safe: {'; '.join(problems)}.)" if problems else ""
+    if not wanted.replace:
         raise ServerError(
-            f"The server archives already, by {current!r}. Another archive would begin anew, and the old one end here. If that "
-            "is what you want, set replace: true, and take a base backup right after; else adopt it (engine: "
-            f"{engine_of(current) or 'as it is'})."
+            f"The server archives already, by {how}.{doubts} Another archive would begin anew, and the old one end here. If that is what you "
+            "want, set replace: true, and take a base backup right after; else adopt it (engine: "
+            f"{engine_of(current) or 'as it is'}, with its own server_name and repository)."
         )
+    outcome.warnings.append(f"The server archived by {how} before: that archive ends here.{doubts}")
+
+
+_OURS = ("archive_mode", "archive_command", "archive_timeout")
+
+
+def _resets(
+    connection: Connection, archiver: Archiver, command: Optional[str], patroni: Optional[Patroni], outcome: Outcome
+) -> list[Change]:
+    """What was set for archiving and is to be taken away; nothing where somebody else archives.
+
+    ``archive_mode`` goes first and takes effect with the next restart: until then the command stays, so that nothing is lost or
+    piles up.
+    """
+    current = configured(connection, "archive_command")
+    if current and current != command and not archiver.wal.is_own(current):
+        outcome.warnings.append(
+            f"The server archives by {current!r}, which is not into {archiver.wal.description}: it stays as it is."
+        )
+        return []
+    found = patroni.parameters(_OURS) if patroni is not None else by_alter_system(connection, _OURS)
+    names = [name for name in _OURS if name in found]
+    if facts.setting(connection, "archive_mode") != "off":
+        if "archive_mode" in found:
+            names = ["archive_mode"]
+        elif configured(connection, "archive_mode") in ("", "off"):
+            return []  # the next restart is waited for
+        elif names:
+            outcome.warnings.append(
+                "archive_mode is on in the configuration file, and without the command WAL may pile up: turn it off there, or set a command."
+            )
+    return [Change(name, found[name], None, name == "archive_mode") for name in names]

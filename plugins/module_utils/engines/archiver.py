@@ -134,13 +134,6 @@ class Archiver(Configured):
             found["archive_library"] = ""  # it and a command together are an error
         return found
 
-    def settings_without(self, connection: Connection) -> dict[str, Optional[str]]:
-        """The settings of a server that is to archive no more. ``archive_mode`` goes off with the next restart; until then the
-        command stays, so that nothing is lost or piles up."""
-        if facts.setting(connection, "archive_mode") == "off":
-            return {"archive_mode": "off", "archive_command": None, "archive_timeout": None}
-        return {"archive_mode": "off"}
-
     def join(self, connection: Connection, check: bool, later: bool) -> list[Step]:
         """Make what it needs inside the server, unless ``check``; ``later``: once the server was restarted. Returns what changes."""
         return []

@@ -23,6 +23,11 @@ def engine_of(command: str) -> str:
     return "pgbackrest" if words.startswith("pgbackrest") else "barman_cloud" if words.startswith("barman") else "wal_g"
 
 
+def keeps_nothing(command: str) -> bool:
+    """Whether a command is there that archives nothing at all: to replace it loses nothing."""
+    return not command.strip() or re.match(_NOTHING, command.strip()) is not None
+
+
 def judge(command: str) -> list[str]:
     """What is wrong with a command; nothing when all that can be seen is right."""
     text = command.strip()

@@ -102,6 +102,11 @@ class Patroni:
                 "REST API of this server's own Patroni by patroni.url (restapi.connect_address in its configuration)."
             )
 
+    def parameters(self, names: Sequence[str]) -> dict[str, str]:
+        """The PostgreSQL settings among ``names`` that the dynamic configuration has. Raises ServerError."""
+        found = (self.configuration().get("postgresql") or {}).get("parameters") or {}
+        return {name: str(found[name]) for name in names if found.get(name) is not None}
+
     def change(self, patch: Mapping[str, Any]) -> None:
         """Change the dynamic configuration; None takes something out. Raises ServerError."""
         self._ask("PATCH", "/config", patch)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -97,7 +97,7 @@ def differences(connection: Connection, wanted: Mapping[str, Optional[str]]) -> 
             raise ServerError(f"The server does not know the setting {name}: it is too old for it.")
         if row["source"] == "command line":
             raise ServerError(
-                f"{name} is set on the server's command line, which goes before all files. Take it away there (in the unit, "
+                f"{name} is set on the server's command line, which takes precedence over all files. Take it away there (in the unit, "
                 "the container's arguments, or what Patroni passes)."
             )
         after = row["boot_val"] if value is None else value
@@ -113,6 +113,25 @@ def differences(connection: Connection, wanted: Mapping[str, Optional[str]]) -> 
 def _same(row: Mapping[str, Any], one: str, other: str) -> bool:
     values = [normalise(row["name"], value, row["vartype"], row["unit"]) for value in (one, other)]
     return values[0] == values[1]
+
+
+def by_alter_system(connection: Connection, names: Sequence[str]) -> dict[str, str]:
+    """The settings among ``names`` that ALTER SYSTEM made, with their values: what a RESET takes away, so that what the configuration
+    files say holds again."""
+    return {
+        row["name"]: row["setting"] or ""
+        for row in rows(
+            connection,
+            "SELECT name, setting FROM pg_file_settings WHERE sourcefile LIKE '%%/postgresql.auto.conf' AND name = ANY(%s)",
+            [list(names)],
+        )
+    }
+
+
+def configured(connection: Connection, name: str) -> str:
+    """What a setting will be after the next restart, as the files say; the last one of them takes precedence."""
+    found = rows(connection, "SELECT setting FROM pg_file_settings WHERE name = %s ORDER BY seqno DESC LIMIT 1", [name])
+    return str(found[0]["setting"] or "") if found else ""
 
 
 def apply(connection: Connection, changes: list[Change]) -> None:

@@ -32,6 +32,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 
 FOLDER = "_wal"  # no backup's id, which begins with a letter or digit
 _OWNER = ".server.json"
@@ -178,11 +179,27 @@ class FileArchiver(Archiver):
     def _make_directory(self, check: bool) -> list[Step]:
         if not os.path.isdir(self._root):
             raise RepositoryError(f"{self._root} is not there, or no directory. Create it, or mount it.")
-        if os.path.isdir(self._directory):
+        there = os.path.isdir(self._directory)
+        self._check_usable(there)
+        if there:
             return []
         if not check:
             files.make_directory(self._directory, self._host.owner)
         return [Step(f"create the directory {self._directory}")]
+
+    def _check_usable(self, there: bool) -> None:
+        """Raise RepositoryError: the server's user cannot write into the directory, or not even reach where it would be made: one above it
+        is another's, such as of a dump that root made."""
+        directory = self._directory
+        while not there and not os.path.isdir(directory):
+            directory = os.path.dirname(directory)
+        argv = ["test", "-x", directory, *(["-a", "-w", directory] if there else [])]
+        if subprocess.run(argv, check=False, **as_user(self._host.owner)).returncode:
+            raise RepositoryError(
+                f"{self._host.owner}, as whom the server's archive_command runs, cannot write into {directory}. Nothing was switched on. Give "
+                f"it, and what is below, to {self._host.owner}: chown -R {self._host.owner}: {os.path.dirname(self._directory)}, or use "
+                "another repository for the WAL than for the dumps that root makes."
+            )
 
     def prepare(self, check: bool) -> list[Step]:
         path = os.path.join(self._directory, _OWNER)

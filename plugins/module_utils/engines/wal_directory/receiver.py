@@ -76,9 +76,6 @@ class WalReceiver(FileArchiver):
                 found[name] = "10"
         return found
 
-    def settings_without(self, connection: Connection) -> dict[str, Optional[str]]:
-        return {}
-
     def join(self, connection: Connection, check: bool, later: bool) -> list[Step]:
         if self._slot(connection):
             return []
