@@ -165,6 +165,11 @@ class EngineSource(PhysicalSource):
     def detail(self, record: Record) -> Record:
         return self._keeper.detail(record)
 
+    def prove(self, record: Record) -> None:
+        """Where the engine reads nothing back, whether all of the backup is there, and its WAL."""
+        if not self._keeper.reads_back:
+            self._keeper.verify(record)
+
     def lay_out(
         self,
         record: Record,

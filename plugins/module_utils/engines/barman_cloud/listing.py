@@ -14,7 +14,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Optional
 
@@ -31,7 +31,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 _LOG = re.compile(r"\S+ \S+ \[\d+\] (?P<level>[A-Z]+): (?P<words>.*)")
-_ARCHIVE = re.compile(r"(?P<name>data|\d+)(?:_\d+)?\.tar(?:\.(?P<suffix>\w+))?")
+_ARCHIVE = re.compile(r"(?P<name>data|\d+)(?:_(?P<part>\d+))?\.tar(?:\.(?P<suffix>\w+))?")
+# A method packs so many bytes into one at most; of the others nothing is known. https://www.zlib.net/zlib_tech.html
+_DENSEST = {"none": 2, "gzip": 1040, "lz4": 260, "snappy": 30}
+_SMALLEST = {"none": 1024}  # bytes of a tar archive with nothing in it
+_PACKED = 20  # the same, compressed
 _METHODS = {None: "none", "gz": "gzip", "bz2": "bzip2", "lz4": "lz4", "snappy": "snappy"}
 #: of a Barman server's backups, copied here by its hook, too
 _WHOLE = ("DONE", "WAITING_FOR_WALS")
@@ -45,8 +49,28 @@ class Kept:
 
     stored: int = 0
     method: Optional[str] = None
-    archives: frozenset[str] = frozenset()
+    #: bytes of each part, by archive and number
+    parts: dict[str, dict[int, int]] = field(default_factory=dict)
     pinned: bool = False
+
+    @property
+    def archives(self) -> frozenset[str]:
+        return frozenset(self.parts)
+
+    def wrong(self, size: Optional[int]) -> Optional[str]:
+        """What is wrong with the parts of a backup of ``size`` bytes (None: unknown), as far as their names and sizes tell."""
+        for name, parts in sorted(self.parts.items()):
+            gaps = sorted(set(range(max(parts) + 1)) - set(parts))
+            if gaps:
+                return f"part {gaps[0]} of {name} (.tar) is not in the store, and part {max(parts)} is"
+            least = _SMALLEST.get(self.method or "none", _PACKED)
+            empty = next((number for number, held in sorted(parts.items()) if held < least), None)
+            if empty is not None:
+                return f"part {empty} of {name} (.tar) has {parts[empty]} bytes, which is no archive"
+        held, densest = sum(sum(parts.values()) for parts in self.parts.values()), _DENSEST.get(self.method or "none")
+        if size and densest and held * densest < size:
+            return f"its archives have {held} bytes, too few for a server of {size}"
+        return None
 
 
 def kept(objects: Iterable[tuple[str, int]]) -> dict[str, Kept]:
@@ -59,7 +83,7 @@ def kept(objects: Iterable[tuple[str, int]]) -> dict[str, Kept]:
         entry.pinned = entry.pinned or rest == "annotations/keep"
         archive = _ARCHIVE.fullmatch(rest)
         if archive:
-            entry.archives |= {archive["name"]}
+            entry.parts.setdefault(archive["name"], {})[int(archive["part"] or 0)] = size
             entry.method = _METHODS.get(archive["suffix"])
     return found
 
@@ -111,7 +135,8 @@ def _problem(entry: Mapping[str, Any], lies: Kept, known: bool) -> Optional[str]
     wanted = {"data", *(str(oid) for _name, oid, _location in entry.get("tablespaces") or ())}
     if known and wanted - lies.archives:
         return f"cannot be restored: {', '.join(sorted(wanted - lies.archives))} (.tar) of it is not in the store."
-    return None
+    wrong = lies.wrong(int(entry["cluster_size"]) if entry.get("cluster_size") else None) if known else None
+    return f"cannot be restored: {wrong}." if wrong else None
 
 
 def _record(label: str, entry: Mapping[str, Any], server_name: str, lies: Kept, known: bool) -> Record:

@@ -48,6 +48,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal import heade
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
+_SAME = 0.5  # how much of what WAL-G counted must be there, which counts again what it sends again
 _Found = TypeVar("_Found")
 _ORIGIN = {"incremental": "LATEST", "differential": "LATEST_FULL"}
 # Of the 15 attempts that it makes otherwise the last come after minutes: a check is to say soon that nobody answers.
@@ -205,7 +206,7 @@ class WalG(RepositoryEngine, Archiver):
         if link is None:
             raise CatalogError(f"WAL-G's list has no backup {record.id}.")
         while link is not None:
-            problems += self._missing_parts(link.id)
+            problems += self._missing_parts(link)
             if link.parent and link.parent not in found:
                 problems.append(f"{link.parent}, which {link.id} needs, is not there")
             link = found.get(link.parent or "")
@@ -216,7 +217,8 @@ class WalG(RepositoryEngine, Archiver):
             False, "Its parts and the WAL that it needs are there, and not empty. WAL-G reads nothing back."
         )
 
-    def _missing_parts(self, label: str) -> Iterator[str]:
+    def _missing_parts(self, record: Record) -> Iterator[str]:
+        label = record.id
         folder = f"{self._folder}/{BACKUPS}/{label}/tar_partitions"
         parts = {info.key.rpartition("/")[2]: info.size for info in self._repository.list(folder)}
         if not any(name.startswith("pg_control.tar") for name in parts):
@@ -225,6 +227,10 @@ class WalG(RepositoryEngine, Archiver):
         for name in sorted({*parts, *(files.get("TarFileSets") or {})}):
             if not parts.get(name):
                 yield f"{name} of {label} is {'empty' if name in parts else 'missing'}"
+        there, stored = sum(parts.values()), record.scope.get("stored")
+        # WAL-G counts what it has sent; what it does not count is small, and a part that lacks is not.
+        if stored and there < stored * _SAME:
+            yield f"the parts of {label} have {there} bytes, and it had sent {stored}"
 
     def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:
         """What a killed run left, where it is named: its objects, and no WAL."""

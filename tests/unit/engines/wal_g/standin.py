@@ -79,7 +79,7 @@ def main() -> None:
             "is_permanent": False,
             "system_identifier": int(os.environ.get("STANDIN_SYSTEM_ID", SYSTEM_ID)),
             "uncompressed_size": 1000,
-            "compressed_size": 100,
+            "compressed_size": 2,
             "user_data": json.loads(os.environ["WALG_SENTINEL_USER_DATA"]),
         }
         (backups / label / "files_metadata.json").write_text(json.dumps({"TarFileSets": {"part_001.tar.zst": ["/x"]}}))

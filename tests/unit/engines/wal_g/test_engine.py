@@ -276,6 +276,15 @@ def test_a_chain_without_its_beginning_is_damaged(place: Place, ready: WalG) -> 
         ready.verify(upon)
 
 
+def test_a_part_that_was_cut(place: Place, ready: WalG) -> None:
+    full = back_up(ready)
+    ready.verify(full)
+    path = place.wal.parent / "basebackups_005" / full.id / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "compressed_size": 1000}))
+    with pytest.raises(CatalogError, match="have 2 bytes, and it had sent 1000"):
+        ready.verify(full)
+
+
 # Deleting
 
 
