@@ -351,6 +351,33 @@ def test_a_chain_of_three(server_factory: Callable[..., Server], tmp_path: Path)
     assert back_up(server, tmp_path, **given)["parent"] == first["id"]
 
 
+def test_a_full_one_where_the_server_cannot_tell_what_has_changed(
+    server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Incrementals failed night after night where a full one was promised (CASES 2.37): after a gap in the WAL summaries (summarize_wal
+    was off for a while, or they were removed), and after a failover."""
+    server = server_factory(18, settings={"summarize_wal": "on"})
+    given = {"kind": "incremental"}
+    first = back_up(server, tmp_path, **given)
+    server.psql("CREATE TABLE one AS SELECT generate_series(1, 1000) n; CHECKPOINT")
+    upon = back_up(server, tmp_path, **given)
+    assert upon["parent"] == first["id"]
+    server.psql("CREATE TABLE two (); CHECKPOINT")
+    state = "SELECT summarized_lsn > %s::pg_lsn FROM pg_get_wal_summarizer_state()"
+    wait_until(lambda: server.query(state, values=[upon["stop_lsn"]])[0][0])
+    for path in (server.data / "pg_wal" / "summaries").glob("*.summary"):
+        path.unlink()
+    planned = ok(run_module("pg_backup", arguments(server, tmp_path, **given), check=True))
+    again = back_up(server, tmp_path, **given)
+    assert (again["kind"], again["parent"]) == ("full", None) and "no summary of its WAL" in str(again["warnings"])
+    assert "in full" in str(planned["plan"])
+
+    with standby_of(server, "after a failover") as standby:
+        standby.query("SELECT pg_promote()")
+        after = back_up(standby, tmp_path, **given)
+        assert (after["kind"], after["parent"]) == ("full", None) and "was promoted since" in str(after["warnings"])
+
+
 # How
 
 

@@ -27,9 +27,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import To
 _BEGINS = "initiating base backup"
 
 
-def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callable[[str, str], None]) -> None:
+def copy(
+    argv: Sequence[str],
+    directory: str,
+    names: Sequence[str],
+    keep: Callable[[str, str], None],
+    heard: Callable[[str], None] = lambda line: None,
+) -> None:
     """Run pg_basebackup into ``directory``, which must not be there yet. ``keep(name, path)`` stores one file; for ``names`` it
-    is called in threads, with pipes, for others (the manifest) at the end.
+    is called in threads, with pipes, for others (the manifest) at the end. ``heard`` gets each line that it says.
 
     Raises:
         ToolError: pg_basebackup failed; what ``keep`` raised, when that is why.
@@ -62,6 +68,7 @@ def copy(argv: Sequence[str], directory: str, names: Sequence[str], keep: Callab
     try:
         for line in process.stderr or ():
             said.append(line)
+            heard(line)
             if _BEGINS in line and not pipes:
                 pipes = _pipes(directory, names)
                 readers = {name: _reader(read, name, path) for name, path in pipes.items()}

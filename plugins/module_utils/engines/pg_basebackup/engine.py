@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import secrets
 import tarfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import summaries
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.copy import copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.options import (
     BASE,
@@ -32,10 +34,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_e
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -100,7 +104,41 @@ class PgBasebackup(StreamEngine):
         if parent.server.get("system_id") not in (None, self.identity.system_id):
             self._doubts.append(f"This is a full backup: {parent.id}, the last one, is of another server.")
             return None
+        why = self._unknown_since(parent)
+        if why:
+            self._doubts.append(f"This is a full backup: {why}.")
+            return None
         return parent
+
+    def _unknown_since(self, parent: Record) -> Optional[str]:
+        """Why the server cannot tell what has changed since a backup; None: nothing speaks against it."""
+        now = self._timeline()
+        if None not in (now, parent.server.get("timeline")) and now != parent.server["timeline"]:
+            return (
+                f"the server was promoted since {parent.id} (its timeline is {now}, and was {parent.server['timeline']}), and has no "
+                "summaries of the WAL before that"
+            )
+        if now is None or not parent.start_lsn:
+            return None
+        there = facts.attempt(self._connection, summaries.QUERY, self._doubts, "WAL summaries")
+        state = facts.attempt(self._connection, summaries.STATE, self._doubts, "The WAL summarizer")
+        if there is None or not state or state[0]["lsn"] is None:
+            return None
+        found = [(row["timeline"], Lsn.parse(row["start"], "start"), Lsn.parse(row["stop"], "stop")) for row in there]
+        start = Lsn.parse(parent.start_lsn, "start_lsn")
+        lacking = summaries.gap(found, now, start, Lsn.parse(state[0]["lsn"], "summarized_lsn"))
+        return (
+            None
+            if lacking is None
+            else f"the server has no summary of its WAL from {lacking} on, which is after {parent.id} began"
+        )
+
+    def _timeline(self) -> Optional[int]:
+        """The one that the server writes, or a standby replays. That of its last checkpoint is an older one after a promotion."""
+        if self.identity.in_recovery:
+            return self.identity.timeline
+        name = facts.value(self._connection, "SELECT pg_walfile_name(pg_current_wal_lsn())")
+        return int(str(name)[:8], 16)
 
     def plan(self) -> Plan:
         me = facts.rows(
@@ -180,7 +218,13 @@ class PgBasebackup(StreamEngine):
             argv.append(f"--incremental={manifest}")
         with self._wal_kept():
             try:
-                copy(argv, os.path.join(self._staging, "base"), [name + suffix for name in names], keep)
+                copy(
+                    argv,
+                    os.path.join(self._staging, "base"),
+                    [name + suffix for name in names],
+                    keep,
+                    self._heard(folder.progress),
+                )
             except ToolError as exc:
                 raise ToolError(f"The server could not be copied. {exc} No backup was made.") from exc
         said = understand("".join(ends))
@@ -207,6 +251,33 @@ class PgBasebackup(StreamEngine):
                 said.timeline, said.start_lsn, said.stop_lsn, folder.progress
             )
         return Draft(said.start_lsn, said.stop_lsn, consistency, databases, self._doubts, server=server)
+
+    def _heard(self, progress: Progress) -> Callable[[str], None]:
+        """Tells what pg_basebackup waits for: a standby's next checkpoint comes when its primary makes one, and the WAL of an idle server is
+        summarized when there is more of it."""
+        size = self._size()
+        waited = False
+
+        def hear(line: str) -> None:
+            nonlocal waited
+            found = re.search("still waiting for WAL summarization through ([0-9A-F/]+)", line)
+            if found:
+                progress.step(
+                    f"waiting for the server to summarize its WAL up to {found[1]}: CHECKPOINT on the primary ends that sooner"
+                )
+                if not waited:
+                    self._doubts.append(
+                        "The server summarized its WAL late, and the backup waited for that: on an idle one a CHECKPOINT on the primary "
+                        "before the backup ends that sooner."
+                    )
+                waited = True
+            elif "waiting for checkpoint to complete" in line:
+                where = "the next checkpoint of the primary" if self.identity.in_recovery else "a checkpoint"
+                progress.step(f"waiting for {where}")
+            elif "checkpoint completed" in line:
+                progress.step("copying the server", size)
+
+        return hear
 
     def _wal_kept(self) -> facts.Slot:
         """A temporary slot keeps the WAL of the copy until it is fetched at its end."""
