@@ -37,6 +37,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     RepositoryError,
     ServerError,
     ToolError,
+    Unfinished,
     WalError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -525,13 +526,39 @@ def test_one_of_two_repositories_is_lost(pg15: Server, s3: S3Server) -> None:
             assert query("SELECT count(*) FROM work") == str(rows)
 
 
+def test_one_of_two_directories_is_not_mounted(pg15: Server) -> None:
+    """The others are backed up, what lacks is said, and nothing is made in the place where it should be (CASES 2.38)."""
+    two = [store(type="file", path=str(pg15.server_directory(name))) for name in ("mounted", "gone")]
+    site = Site(pg15, *two, server_name="mounts").set_up()
+    backed_up(site.keeper, site.server, "full", {}, QUIET)
+    gone, aside = Path(two[1]["path"]), Path(two[1]["path"] + ".aside")
+    gone.rename(aside)
+    try:
+        assert site.keeper.configure(False) == site.keeper.prepare(False) == []
+        with pytest.raises(
+            Unfinished, match=r"gone is not there.*mount it.*The other repositories have theirs: 2"
+        ) as made:
+            backed_up(site.keeper, site.server, "full", {}, QUIET)
+        assert made.value.backup["scope"]["repositories"] == [1] and not gone.exists()
+        problems: list[str] = []
+        assert [found.scope["repositories"] for found in site.keeper.backups(problems)] == [[1], [1]]
+        assert "gone is not there" in problems[0]
+        with pytest.raises(RepositoryError, match=r"mounted is not there(.|\n)*gone is not there"):
+            Path(two[0]["path"]).rename(f"{two[0]['path']}.aside")
+            site.keeper.configure(False)
+    finally:
+        aside.rename(gone)
+        Path(f"{two[0]['path']}.aside").rename(two[0]["path"])
+    assert len(list(site.keeper.backups([]))) == 3
+
+
 def test_one_of_two_repositories_fails_and_the_other_has_its_backup(pg15: Server) -> None:
     two = [store(type="file", path=str(pg15.server_directory(name))) for name in ("closed", "open")]
     site = Site(pg15, *two, server_name="half").set_up()
     closed = Path(two[0]["path"]) / "pgbackrest/backup/half"
     closed.chmod(0o500)
     try:
-        with pytest.raises(ToolError, match=r"closed.*Permission denied.*The other repositories have theirs: 2"):
+        with pytest.raises(Unfinished, match=r"closed.*Permission denied.*The other repositories have theirs: 2"):
             backed_up(site.keeper, site.server, "full", {}, QUIET)
     finally:
         closed.chmod(0o750)

@@ -124,7 +124,11 @@ class Archiving:
         return [f"The server's {how} is not the one that wal_archive sets; it does archive into {wal.description}."]
 
     def _failing(self) -> bool:
-        return bool(archiver_state(self._connection)["failing"])
+        """Whether the archiver's last attempt failed, and its segment is not in the archive all the same: of several repositories one may
+        be out of reach, and the others have it."""
+        state = archiver_state(self._connection)
+        segment = state["failing_segment"]
+        return bool(state["failing"]) and not (self._wal and segment and _has(self._wal, segment))
 
     def _check_failing(self, check: bool) -> None:
         """One that failed once may do better: PostgreSQL tries again soon when there is something new."""

@@ -47,6 +47,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
     RepositoryError,
     ToolError,
+    Unfinished,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -94,9 +95,9 @@ class PgBackRest(Reader):
 
     def configure(self, check: bool) -> list[Step]:
         self._check_version()
-        for store in self._stores:
-            if store["type"] == "file" and not os.path.isdir(store["path"]):
-                raise RepositoryError(f"{store['path']} is not there, or no directory. Create it, or mount it.")
+        absent = self._absent()
+        if len(absent) == len(self._stores):
+            raise RepositoryError(" ".join(absent.values()))
         changes = self._changes()
         if changes:
             # A configuration that does not work would stop an archive that does.
@@ -146,7 +147,7 @@ class PgBackRest(Reader):
         """Those that are missing. Raises RepositoryError: one that is there is not the owner's to write to."""
         missing, owner = [], self._host.owner
         for store in self._stores:
-            if store["type"] != "file":
+            if store["type"] != "file" or not os.path.isdir(store["path"]):
                 continue
             path = place(store)
             if not os.path.isdir(path):
@@ -156,6 +157,15 @@ class PgBackRest(Reader):
                     f"{owner}, who owns the server, may not write to {path}. Let it belong to that user."
                 )
         return missing
+
+    def _absent(self) -> dict[int, str]:
+        """The numbers of repositories in directories that are not there, and what to do. Nothing may be made in their place: a missing
+        directory most often is a missing mount."""
+        return {
+            number: f"{store['path']} is not there, or no directory. Create it, or mount it."
+            for number, store in enumerate(self._stores, 1)
+            if store["type"] == "file" and not os.path.isdir(store["path"])
+        }
 
     @contextlib.contextmanager
     def _rehearsal(self) -> Iterator[Program]:
@@ -202,7 +212,13 @@ class PgBackRest(Reader):
             if state.system_id not in (None, mine):
                 raise CatalogError(self._anothers(self._descriptions[state.number - 1], str(state.system_id), mine))
         steps = self._make(self._repository_directories(), check)
-        missing = [state for state in states if state.readable and not state.has_stanza]
+        absent = self._absent()
+        missing = [state for state in states if state.readable and not state.has_stanza and state.number not in absent]
+        if missing and absent:
+            raise RepositoryError(
+                f"{' '.join(absent.values())} pgBackRest makes its stanza in all repositories at once, and it is yet to be made in "
+                f"{self._descriptions[missing[0].number - 1]}."
+            )
         if missing and not check:
             try:
                 self._program.ask("stanza-create", patience=60)
@@ -223,10 +239,14 @@ class PgBackRest(Reader):
         return (
             f"The stanza {self._stanza} in {where} is another server's: its system identifier is {there}, this server's is "
             f"{mine}. The WAL of two servers in one place is worth nothing. Give this server a server_name of its own; if it is "
-            f"the same one after pg_upgrade, run: {self._program.line('stanza-upgrade')}"
+            f"the same one after pg_upgrade, run: {self._program.by_hand('stanza-upgrade')}"
         )
 
     # Backups
+
+    def backups(self, problems: list[str]) -> Iterator[Record]:
+        problems += self._absent().values()
+        yield from super().backups(problems)
 
     def _back_up(
         self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
@@ -235,16 +255,25 @@ class PgBackRest(Reader):
         made: dict[str, list[str]] = {}
         failures = []
         total = self._last_size()
+        absent = self._absent()
         for repository, description in enumerate(self._descriptions, 1):
             try:
+                if repository in absent:
+                    raise ToolError(absent[repository])
                 progress.step(f"backing up by pgBackRest ({kind}) to {description}", total)
                 label, warnings = self._back_up_to([*words, f"--repo={repository}"], total, progress)
                 made.setdefault(label, []).extend(warnings)
             except ToolError as exc:
                 failures.append(f"{description}: {exc}")
         if failures:
-            rest = f" The other repositories have theirs: {', '.join(made)}." if made else ""
-            raise ToolError(f"pgBackRest made no backup in {' In '.join(failures)}{rest}")
+            message = f"pgBackRest made no backup in {' In '.join(failures)}"
+            record = next((record for record in self.backups([]) if record.id in made), None)
+            if record is None:
+                raise ToolError(message)
+            raise Unfinished(
+                f"{message} The other repositories have theirs: {', '.join(made)}. Nothing was deleted.",
+                record.to_dict(),
+            )
         records = {record.id: record for record in self.backups([])}
         lost = [label for label in made if label not in records]
         if lost:

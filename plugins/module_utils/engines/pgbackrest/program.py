@@ -70,6 +70,11 @@ class Program:
         """The beginning of a command line for the shell."""
         return " ".join(shlex.quote(word) for word in (self.path, *self.place, f"--stanza={self.stanza}", *words))
 
+    def by_hand(self, *words: str) -> str:
+        """What a person types, as the owner, to run it as it is run here."""
+        known = [f"{name}={shlex.quote(value)}" for name, value in sorted(self._env.items()) if name.startswith("PG")]
+        return " ".join([f"sudo -u {shlex.quote(self._owner)} env", *known, self.line(*words)])
+
     def ask(
         self, command: str, *words: str, ok: Sequence[int] = (0,), detail: str = "error", patience: float = 0
     ) -> str:
