@@ -319,6 +319,7 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import RESTORES, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.log import RestoreLog
@@ -356,7 +357,7 @@ def restore(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     else:
         shelf = Shelf(open_repository(params["repository"]), params["server_name"])
         shelf.repository.check(write=False)
-        record = select(shelf, params["backup_id"])
+        record = select(shelf, params["backup_id"], options, warnings)
         if record.encryption["method"] == "none" and Encryption.is_wanted(secret):
             raise not_encrypted(f"the backup {record.id}")
         secret.update(method=record.encryption["method"], recipients=record.encryption["recipients"])
@@ -367,6 +368,8 @@ def restore(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         try:
             encryption.check()
             if shelf and record:
+                if not module.check_mode:
+                    stack.enter_context(Reading(shelf, [record.id], "a restore", warnings))
                 source = from_backup(shelf, record, encryption, options.databases)
                 log = RestoreLog(shelf.repository, f"{shelf.name}/{RESTORES}")
             else:

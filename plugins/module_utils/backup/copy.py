@@ -14,7 +14,10 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads as pool_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY, Budget, needed
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, chain
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, refresh
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, latest_whole
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, RepositoryError
@@ -231,7 +234,7 @@ class CopyRun:
                 f"copy {record.id}, {len(steps)} objects, {sum(step.size for step in steps)} bytes, verified"
             )
         moved.names = [record.id for record in due]
-        doomed = [record for record in wanted if not record.pinned] if self._delete else []
+        doomed = self._doomed(wanted, moved.warnings) if self._delete else []
         moved.plan += [f"delete {record.id} in {self._source.repository.description}" for record in doomed]
         if check or not moved.plan:
             return moved
@@ -243,27 +246,53 @@ class CopyRun:
                 self._target.repository.forget_unfinished(f"{self._target.name}/{record.id}")
                 moved.by_store += copy_backup(record, self._source, self._target, self._threads, self._memory)[1]
             refresh(self._target.repository, self._target.name, NAME)
+            read = readers(self._source) if doomed else {}
             for record in doomed:
+                if record.id in read:
+                    moved.warnings.append(f"{record.id} stays in the source: it is being read by {read[record.id]}.")
+                    continue
                 if record.id not in moved.names:  # copied by an earlier run: who knows what happened to it since
                     self._target.verify(self._target.get(record.id))
                 self._source.remove(record.id)
         return moved
 
     def _wanted(self, warnings: list[str]) -> list[Record]:
+        """What is asked for, and all that it is based on, the oldest first: a chain is one thing."""
+        found = list(self._source.records(warnings))
+        where = f"{self._source.name} in {self._source.repository.description}"
+        if not found:
+            raise CatalogError(
+                f"There is no backup of {self._source.name!r} in {self._source.repository.description}: check its name. "
+                "(What an engine with a repository of its own keeps there is copied by what: prefix.)"
+            )
+        known = by_id(found)
         if not self._ids:
-            found = list(self._source.records(warnings))
-            if not found:
-                raise CatalogError(
-                    f"There is no backup of {self._source.name!r} in {self._source.repository.description}: check its name."
-                )
-            return found
-        return [self._latest() if backup_id == "latest" else self._source.get(backup_id) for backup_id in self._ids]
+            return [record for record in in_order(found) if self._is_there(record, known, warnings)]
+        wanted: dict[str, Record] = {}
+        for backup_id in self._ids:
+            one = latest_whole(found, utcnow(), where) if backup_id == "latest" else self._source.get(backup_id)
+            wanted.update((link.id, link) for link in chain(one, known))
+        return [record for record in in_order(found) if record.id in wanted]
 
-    def _latest(self) -> Record:
-        good = [record for record in self._source.records([]) if record.verified_at]
-        if not good:
-            raise CatalogError(f"There is no verified backup in {self._source.repository.description}.")
-        return max(good, key=lambda record: record.stopped_at)
+    @staticmethod
+    def _is_there(record: Record, known: Mapping[str, Record], warnings: list[str]) -> bool:
+        """Whether a backup of all can be copied."""
+        try:
+            return bool(chain(record, known))
+        except CatalogError as exc:
+            warnings.append(f"{exc} It was not copied.")
+            return False
+
+    def _doomed(self, wanted: Sequence[Record], warnings: list[str]) -> list[Record]:
+        """What goes from the source, children first: nothing that is pinned, or that one which stays is based on."""
+        going = {record.id for record in wanted if not record.pinned}
+        listed = list(self._source.records([]))
+        while stay := {str(item.parent) for item in listed if item.id not in going and item.parent in going}:
+            warnings.extend(
+                f"{name} stays in {self._source.repository.description}: others there are based on it." for name in stay
+            )
+            going -= stay
+        return [record for record in reversed(wanted) if record.id in going]
 
 
 class PrefixRun:

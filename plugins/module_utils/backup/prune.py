@@ -13,6 +13,7 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import key
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
@@ -99,6 +100,16 @@ def prune(shelf: Shelf, decisions: list[Decision], warnings: list[str]) -> list[
     locked stays, with a warning."""
     gone: list[dict[str, Any]] = []
     doomed = [decision for decision in decisions if not decision.keep]
+    read = readers(shelf) if doomed else {}
+    # What one that is read is based on is read too.
+    needed = {link.id for name in read for link in _links(shelf, name)}
+    busy = [decision.id for decision in doomed if decision.id in needed]
+    warnings.extend(
+        f"The backup {name} is to be deleted by the retention, and stays: it, or one that is based on it, is being read by "
+        f"{read.get(name) or next(iter(read.values()))}."
+        for name in busy
+    )
+    doomed = [decision for decision in doomed if decision.id not in busy]
     with remains(lambda: _so_far([decision.id for decision in doomed], len(gone))) as left:
         left.changed = False
         for decision in doomed:
@@ -110,6 +121,19 @@ def prune(shelf: Shelf, decisions: list[Decision], warnings: list[str]) -> list[
             else:
                 gone.append(asdict(decision))
     return gone
+
+
+def _links(shelf: Shelf, backup_id: str) -> list[Record]:
+    """A backup and those that it is based on, as far as they are there."""
+    links: list[Record] = []
+    name: Optional[str] = backup_id
+    while name is not None and name not in [link.id for link in links]:
+        record = shelf.read(name)
+        if record is None:
+            break
+        links.append(record)
+        name = record.parent
+    return links
 
 
 def _so_far(doomed: Sequence[str], done: int) -> str:
@@ -158,6 +182,9 @@ def delete_one(shelf: Shelf, backup_id: str, check: bool) -> bool:
         raise CatalogError(
             f"The backup {backup_id} is pinned. Unpin it first (pg_backup with its id and pinned: false)."
         )
+    reader = readers(shelf).get(backup_id)
+    if reader:
+        raise CatalogError(f"The backup {backup_id} is being read by {reader}. Nothing was deleted: wait for its end.")
     children = [other.id for other in shelf.records([]) if other.parent == backup_id]
     if children:
         raise CatalogError(f"The backup {backup_id} is needed by {', '.join(children)}. Delete those first.")

@@ -89,11 +89,11 @@ def _of_the_id(
         wrong = _doubt(record, records, look)
     if wrong:
         raise CatalogError(
-            f"There is a backup {record.id} already, {old}: {wrong}. No backup was made. Give this one another backup_id, or delete that "
+            f"There is a backup {record.id!r} already, {old}: {wrong}. No backup was made. Give this one another backup_id, or delete that "
             "one first (state: absent)."
         )
     if age(record, now) > OLD:
-        warnings.append(f"There is a backup {record.id} already, {old} ({record.stopped_at}): no other one was made.")
+        warnings.append(f"There is a backup {record.id!r} already, {old} ({record.stopped_at}): no other one was made.")
     return record
 
 

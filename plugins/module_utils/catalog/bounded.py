@@ -21,8 +21,6 @@ MIB = 1024 * 1024
 LARGEST_MANIFEST = 64 * MIB
 #: bytes of a lock
 LARGEST_LOCK = 64 * 1024
-#: bytes of what a dump does not hold (cluster.json), unpacked: a table has about 100 bytes in it
-LARGEST_CLUSTER = 256 * MIB
 #: levels of brackets; ours have six
 DEEPEST = 64
 

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import latest
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import Wanted
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump, reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.header import HEAD, archive, other, packed
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.names import Unclear, dumps_of, newest
@@ -24,6 +28,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compres
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream, stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 
 
 class Source:
@@ -70,8 +75,8 @@ class Source:
         return [dump for dump in self.dumps if not names or dump.database in names]
 
 
-def select(shelf: Shelf, backup_id: str) -> Record:
-    """The backup of that id, or the newest verified one for ``latest``.
+def select(shelf: Shelf, backup_id: str, options: RestoreOptions, warnings: list[str]) -> Record:
+    """The backup of that id, or for ``latest`` the newest verified one that has what is asked for.
 
     Raises:
         CatalogError: there is none.
@@ -87,17 +92,22 @@ def select(shelf: Shelf, backup_id: str) -> Record:
                 "Bring the server back by pg_recover (playbook recover), or name a dump.",
             )
         return record
-    problems: list[str] = []
-    records = list(shelf.records(problems))
-    good = [record for record in records if record.verified_at and record.kind == "logical"]
-    if not good:
-        whole = sum(bool(record.verified_at) and record.kind != "logical" for record in records)
+    found = look(shelf)
+    warnings += found.problems
+    wanted = Wanted(options.databases, options.schemas, options.tables, options.schema_only, options.data_only)
+    presence, where = Presence(shelf), f"{shelf.name} in {shelf.repository.description}"
+    if not found.records:
+        others = sorted(name for name in shelf.repository.folders("") if NAME.fullmatch(name))
+        named = f" There are: {', '.join(others[:20])}." if others else ""
         raise CatalogError(
-            f"There is no verified dump of the server {shelf.name!r} in {shelf.repository.description}. "
-            + (f"There are {whole} copies of the whole server, for pg_recover (playbook recover). " if whole else "")
-            + " ".join(problems)
+            f"There is no backup of the server {shelf.name!r} in {shelf.repository.description}. Is server_name right?{named} "
+            + " ".join(found.problems)
         )
-    return max(good, key=lambda record: record.stopped_at)
+    while True:
+        chosen = latest(found.records, wanted, utcnow(), where, presence.look([]))
+        if not presence.is_damaged(chosen.record):
+            warnings += chosen.warnings
+            return chosen.record
 
 
 def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tuple[str, ...]) -> Source:
@@ -122,8 +132,8 @@ def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tup
     for artifact in record.artifacts:
         if artifact.role == "cluster":
             try:
-                cluster = json.loads(stream(artifact).read())
-            except ToolError as exc:
+                cluster = bounded.loads(stream(artifact).read())
+            except (ToolError, ValueError) as exc:
                 raise ToolError(
                     f"The backup {record.id} cannot be read: is the passphrase or key right? {exc}"
                 ) from exc

@@ -14,7 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import chain, is_whole
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
@@ -168,7 +171,8 @@ def check_options(name: str, params: Mapping[str, Any]) -> None:
 
 
 def _parent(listings: Sequence[Listing]) -> Optional[Record]:
-    """The newest verified backup that an incremental one can be made upon: it, and all that it needs, is in every tier."""
+    """The newest verified backup that an incremental one can be made upon: it, and all that it needs, is in every tier, whole as far
+    as presence and size tell. Raises RepositoryError."""
     usable = [
         {record.id: record for record in listing.records if record.engine == "pg_basebackup" and record.verified_at}
         for listing in listings
@@ -176,11 +180,13 @@ def _parent(listings: Sequence[Listing]) -> Optional[Record]:
     common = {
         backup_id: record for backup_id, record in usable[0].items() if all(backup_id in known for known in usable)
     }
-
-    def whole(record: Record) -> bool:
-        return record.parent is None or (record.parent in common and whole(common[record.parent]))
-
-    return max(filter(whole, common.values()), key=lambda record: record.stopped_at, default=None)
+    looks = [Presence(listing.shelf) for listing in listings]
+    for record in reversed(in_order(common.values())):
+        if is_whole(record, common) and not any(
+            look.is_damaged(link) for look in looks for link in chain(record, common)
+        ):
+            return record
+    return None
 
 
 def _read_manifest(shelf: Shelf, record: Record, encryption: Encryption, path: str) -> None:

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command, OnBytes, pump, run
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command, OnBytes, pump
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES, Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+
+#: bytes of what is small: roles and settings, or what describes a table in 100 bytes each
+SMALL = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,21 @@ class Stream:
     open: Callable[[], BinaryIO]
     filters: list[Command]
 
-    def read(self) -> bytes:
-        """All of it; for what is small."""
+    def read(self, most: int = SMALL) -> bytes:
+        """All of it; for what is small. Raises ToolError: it is not, or a program failed."""
         with self.open() as source:
-            return run(self.filters, source) if self.filters else source.read()
+            if not self.filters:
+                data = source.read(most + 1)
+            else:
+                with Chain(self.filters, source) as chain:
+                    data = chain.output.read(most + 1)
+                    if len(data) <= most:
+                        chain.finish()
+        if len(data) > most:
+            raise ToolError(
+                f"It unpacks to more than {most // (1024 * 1024)} MiB, which is no size for it: somebody else put it there."
+            )
+        return data
 
     def head(self, most: int) -> bytes:
         """Its beginning; the programs are stopped then."""
