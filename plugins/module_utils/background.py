@@ -6,22 +6,73 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, Optional, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, Generic, Optional, TypeVar
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Pool:
+    """So many threads that do what they are given. They are daemons, as those of ``concurrent.futures`` are not: a request that a
+    store holds would keep a process that was told to stop from ending."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._threads = count, list[threading.Thread]()
+        self._queue: queue.SimpleQueue[Optional[Callable[[], None]]] = queue.SimpleQueue()
+        self._waiting: list[Future[Any]] = []
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Have it done; its result, or what it raises, is the future's."""
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work(*arguments))
+                except BaseException as exc:  # raised by result(), in the thread that can be heard
+                    future.set_exception(exc)
+
+        self._waiting = [other for other in self._waiting if not other.done()]
+        self._waiting.append(future)
+        self._queue.put(run)
+        if len(self._threads) < min(self._count, len(self._waiting)):
+            self._threads.append(threading.Thread(target=self._serve, daemon=True))
+            self._threads[-1].start()
+        return future
+
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """The results, in order. All begin at once."""
+        futures = [self.submit(work, item) for item in items]
+        return (future.result() for future in futures)
+
+    def shutdown(self, wait: bool) -> None:
+        """Let the threads end: those at work when they are done, what has not begun only where it is waited for."""
+        if not wait:
+            for future in self._waiting:
+                future.cancel()
+        for _thread in self._threads:
+            self._queue.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _serve(self) -> None:
+        while (run := self._queue.get()) is not None:
+            run()
+
+
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """So many threads. When the block fails or is told to stop, nobody waits for what they are at: a request may be held for long."""
-    pool = ThreadPoolExecutor(count)
+def threads(count: int) -> Iterator[Pool]:
+    """So many threads. When the block fails or is told to stop, nobody waits for what they are at."""
+    pool = Pool(count)
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=False)
         raise
     pool.shutdown(wait=True)
 

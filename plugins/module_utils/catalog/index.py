@@ -17,10 +17,9 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Optional, Union
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background, threads
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
@@ -141,6 +140,6 @@ def _fetch(
 
     if not wanted:
         return
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with threads(_THREADS) as pool:
         for first in range(0, len(wanted), 1000):
             yield from pool.map(one, wanted[first : first + 1000])

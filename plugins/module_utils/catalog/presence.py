@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 
@@ -41,7 +41,7 @@ def damages(shelf: Shelf, records: Iterable[Record]) -> Iterator[tuple[str, Opti
     if len(listed) < 2:
         yield from ((record.id, damage(shelf, record)) for record in listed)
         return
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with threads(_THREADS) as pool:
         yield from zip((record.id for record in listed), pool.map(lambda record: damage(shelf, record), listed))
 
 

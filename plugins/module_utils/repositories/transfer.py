@@ -16,11 +16,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from typing import BinaryIO, Optional, TypeVar, cast
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background, threads
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background, Pool, threads
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectMissing,
@@ -268,7 +268,7 @@ class ObjectSink(Sink):
         self._spare: list[io.BytesIO] = []  # sent, to be filled again: no part is ever copied
         self._sent = self._size = 0
         self._upload: Optional[Upload] = None
-        self._pool: Optional[ThreadPoolExecutor] = None
+        self._pool: Optional[Pool] = None
         self._running: dict[Future[None], io.BytesIO] = {}
 
     def write(self, data: bytes) -> None:
@@ -287,7 +287,7 @@ class ObjectSink(Sink):
         repository = self._repository
         if self._upload is None or self._pool is None:
             self._upload = repository.attempt("write to", lambda: repository.store.begin(self._key, self._lasting))
-            self._pool = ThreadPoolExecutor(repository.transfer.concurrency if repository.store.parallel else 1)
+            self._pool = Pool(repository.transfer.concurrency if repository.store.parallel else 1)
         while len(self._running) >= repository.transfer.concurrency:
             self._collect()
         self._running[self._pool.submit(self._send_part, self._upload, self._sent, self._part)] = self._part
@@ -345,7 +345,7 @@ class ObjectSink(Sink):
             future.cancel()
         if self._pool is not None:
             # A part that arrives behind the abort would be left for ever; one that is held for long is not waited for.
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=False)
             wait(self._running, timeout=SHORTLY)
         if self._upload is not None:
             with contextlib.suppress(Exception):

@@ -11,11 +11,10 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NoReturn, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
-from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background, threads
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectMissing,
     ObjectUnreadable,
@@ -140,7 +139,7 @@ class FileRepository(Repository):
 
     def blocks(self, key: str) -> Iterator[bytes]:
         """The next block is read while the one before is used: hashing and copying share the time."""
-        with self.open(key) as stream, ThreadPoolExecutor(1) as reader:
+        with self.open(key) as stream, threads(1) as reader:
             fd = stream.fileno()
             coming = reader.submit(os.read, fd, BLOCK)
             while True:
