@@ -329,7 +329,8 @@ class PrefixRun:
         moved.by_store = copier.run([step for step in steps if step not in set(ends)], self._threads)
         moved.by_store += copier.run(ends, self._threads)
         if self._delete:
-            self._forget(wanted, {step.source for step in steps})
+            # What the store copied by itself nobody here has read.
+            self._forget(wanted, set() if moved.by_store else {step.source for step in steps})
         return moved
 
     def _forget(self, wanted: Mapping[str, ObjectInfo], copied: Set[str]) -> None:
