@@ -133,7 +133,7 @@ def survey(server: TargetServer, name: str) -> Belongings:
         row["gid"] for row in rows(connection, "SELECT gid FROM pg_prepared_xacts WHERE database = %s", [name])
     ]
     found.labels = rows(connection, _LABELS, [name])
-    loaded = value(connection, "SELECT current_setting('shared_preload_libraries')")
+    loaded = value(connection, "SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries'")
     found.statements = "pg_stat_statements" in str(loaded)
     if server.is_open(name):
         with (

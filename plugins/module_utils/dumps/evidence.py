@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -24,22 +23,35 @@ if TYPE_CHECKING:
 
 _VERSIONS = "count(*) AS rows, coalesce(sum(hashtextextended(xmin::text, 0)), 0)::text AS versions"
 
-# What ANALYZE writes is no change of a database. Rows of other sessions' temporary objects come and go.
+# What ANALYZE writes is no change of a database.
 _CATALOGS = """
 SELECT relname AS name, has_table_privilege(oid, 'SELECT') AS readable FROM pg_class
 WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared
 AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data') ORDER BY 1
 """
 
+# What VACUUM FULL, CLUSTER, REINDEX and REFRESH write anew says the same as before; other sessions' temporary schemas come and go.
+_TOAST = "(SELECT oid FROM pg_class WHERE relnamespace = 'pg_toast'::regnamespace)"
+_FILTERS = {
+    "pg_namespace": "nspname !~ '^pg_(toast_)?temp_'",
+    "pg_attribute": f"attrelid NOT IN {_TOAST}",
+    "pg_index": f"indrelid NOT IN {_TOAST}",
+    "pg_depend": f"objid NOT IN {_TOAST} AND refobjid NOT IN {_TOAST}",
+}
+_CLASSES = """
+SELECT count(*) AS rows, coalesce(sum(hashtextextended((to_jsonb(c) - ARRAY['relfilenode', 'relpages', 'reltuples', 'relallvisible',
+    'relallfrozen', 'relfrozenxid', 'relminmxid', 'reltoastrelid'])::text, 0)), 0)::text AS versions
+FROM pg_class c WHERE relnamespace <> 'pg_toast'::regnamespace
+"""
+
 _TABLES = """
-SELECT n.nspname AS schema, c.relname AS "table", c.relkind = 'm' AS view, has_table_privilege(c.oid, 'SELECT') AS readable,
+SELECT n.nspname AS schema, c.relname AS "table", has_table_privilege(c.oid, 'SELECT') AS readable,
        rn.nspname AS root_schema, r.relname AS root_table,
        c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE')) AS secured,
-       c.relkind = 'm' AND NOT c.relispopulated AS empty,
        EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') AS extension
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid) JOIN pg_namespace rn ON rn.oid = r.relnamespace
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
 ORDER BY 1, 2
 """
 
@@ -67,13 +79,11 @@ def measure(connection: Connection) -> Measure:
     sees_all = value(connection, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
     for table in rows(connection, _TABLES):
         root = (table["root_schema"], table["root_table"])
-        counted = not table["view"] and not table["extension"]
+        counted = not table["extension"]
         if not table["readable"] or (table["secured"] and not sees_all):
             complete = False
             if counted:
                 counts[root] = None
-            continue
-        if table["empty"]:
             continue
         found = rows(
             connection,
@@ -87,9 +97,8 @@ def measure(connection: Connection) -> Measure:
     return Measure(tables, digest.hexdigest() if complete else None)
 
 
-def definitions(connection: Connection, apart: Sequence[str]) -> Optional[str]:
-    """A digest of all definitions, sequences and large objects; None where the role may not see them. ``apart`` are materialized views
-    (``schema.name``, quoted where needed) that were refreshed after they had been measured."""
+def definitions(connection: Connection) -> Optional[str]:
+    """A digest of all definitions, sequences and large objects; None where the role may not see them."""
     from psycopg2 import sql
 
     digest = hashlib.sha256()
@@ -99,15 +108,10 @@ def definitions(connection: Connection, apart: Sequence[str]) -> Optional[str]:
             if name == "pg_largeobject" and value(connection, "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"):
                 return None
             continue
-        statement = sql.SQL(f"SELECT {_VERSIONS} FROM pg_catalog.{{}}").format(sql.Identifier(name))
-        if name == "pg_namespace":
-            statement += sql.SQL(" WHERE nspname !~ '^pg_(toast_)?temp_'")
-        if name == "pg_class" and apart:
-            statement += sql.SQL(
-                " WHERE oid NOT IN (SELECT unnest(ARRAY[c.oid, c.reltoastrelid] || array(SELECT indexrelid FROM pg_index"
-                " WHERE indrelid IN (c.oid, c.reltoastrelid))) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                " WHERE quote_ident(n.nspname) || '.' || quote_ident(c.relname) = ANY({}))"
-            ).format(sql.Literal(list(apart)))
+        statement: Any = _CLASSES
+        if name != "pg_class":
+            statement = sql.SQL(f"SELECT {_VERSIONS} FROM pg_catalog.{{}}").format(sql.Identifier(name))
+            statement += sql.SQL(f" WHERE {_FILTERS[name]}" if name in _FILTERS else "")
         digest.update(json.dumps([name, *rows(connection, statement)[0].values()]).encode())
     for query in (_SEQUENCES, _MAPPINGS):
         digest.update(json.dumps(rows(connection, query), default=str).encode())

@@ -54,7 +54,6 @@ class Landing:
             database=step.dump.database,
             selection=options.selection(),
             at=at,
-            apart=self.apart,
             properties=properties,
         )
 
@@ -125,7 +124,7 @@ def land(
         warnings=[f"{title!r}: {words}" for words in found.differ + invalid + behind + views],
         apart=name_holders(connection) if name != title else [],
     )
-    landing.mark.update(rows=measured.versions, definitions=definitions(connection, landing.apart))
+    landing.mark.update(rows=measured.versions, definitions=definitions(connection))
     return landing
 
 

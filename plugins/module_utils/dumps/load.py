@@ -163,7 +163,8 @@ class Loader:
                     scripts += [parts.write(self._scratch, "between.sql", parts.between())]
                     scripts += [parts.write(self._scratch, "later.sql", text)]
                 self.notes += selection.notes()
-            last = parts.behind(addition, options.disable_triggers, self._expected(dump, addition))
+            whole = not options.data_only and not options.sections
+            last = parts.behind(addition, options.disable_triggers, whole, self._expected(dump, addition))
             quiet = {} if options.data_only else self._quiet
             psql = [self._tools.path("psql"), "--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"]
             psql += [f"--dbname={self._address.conninfo(database, quiet)}", "--set=VERBOSITY=verbose"]

@@ -209,11 +209,13 @@ def between() -> str:
     return "SET client_encoding = 'UTF8';\n" + _NO_DEFAULTS
 
 
-def behind(addition: Addition, keep_triggers: bool, expected: Sequence[tuple[str, str, int]]) -> str:
+def behind(
+    addition: Addition, keep_triggers: bool, foreign_keys: bool, expected: Sequence[tuple[str, str, int]]
+) -> str:
     """SQL that runs last: what leads to and from other objects, and the numbers of rows (schema, name, rows) compared, as nobody else
     sees them yet."""
     text = "SET client_encoding = 'UTF8';\n"
-    for statement in addition.selection.foreign_keys if addition.selection else ():
+    for statement in addition.selection.foreign_keys if addition.selection and foreign_keys else ():
         text += _lenient(statement)
     for row in addition.published:
         columns = f" ({', '.join(map(quoted, row['columns']))})" if row["columns"] else ""

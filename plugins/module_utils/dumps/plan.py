@@ -27,7 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.properties
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.roles import map_acl
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.source import Source
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import setting
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import value
 
 #: how a database is made: parts of it into the one that is there; under its own name, where none is; beside the one that is there,
 #: which then steps aside; under its own name after that one has stepped aside; in place of one that can only be dropped
@@ -156,7 +156,11 @@ class Planner:
         if self._options.partial:
             return ADD, ""
         extensions = {row["name"] for row in dump.contents.get("extensions") or ()} | self._loader.extensions(dump)
-        home = setting(self._target.connection, "cron.database_name") or "postgres"
+        # pg_settings does not have what the role may not see, where current_setting() fails.
+        home = (
+            value(self._target.connection, "SELECT setting FROM pg_settings WHERE name = 'cron.database_name'")
+            or "postgres"
+        )
         if "pg_cron" in extensions and name == home:
             return ASIDE, f"pg_cron can only be in {home!r}, by cron.database_name"
         if self._loader.checks_name(dump):
@@ -168,7 +172,7 @@ class Planner:
         oid = self._target.oid(name)
         noted = self._log.read(self._system_id, oid)
         mine = {"source": self._source.identity, "database": dump.database, "selection": self._options.selection()}
-        if not noted or any(noted.get(key) != value for key, value in mine.items()):
+        if not noted or any(noted.get(key) != wanted for key, wanted in mine.items()):
             return False
         since = f"{name!r} was restored from {self._source.name} at {noted.get('at')}"
         if not noted.get("rows") or not noted.get("definitions") or not self._target.is_open(name):
@@ -178,7 +182,7 @@ class Planner:
             self.warnings.append(f"{since}, and was altered since.")
             return False
         with contextlib.closing(self._target.address.connect(name)) as connection:
-            same = noted["definitions"] == definitions(connection, noted.get("apart") or [])
+            same = noted["definitions"] == definitions(connection)
             same = same and noted["rows"] == measure(connection).versions
         if not same:
             self.warnings.append(f"{since}, and its contents have changed since.")

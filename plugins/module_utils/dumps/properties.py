@@ -123,7 +123,7 @@ def check_locale(server: TargetServer, design: Design) -> None:
     import psycopg2
     from psycopg2 import sql
 
-    found = design.properties or {}
+    found = _of_clause(design.clause) if design.clause else design.properties or {}
     if (found.get("locale_provider") or "c") != "c" or not found.get("collate"):
         return
     # In a transaction that is given up; made in the session's temporary schema, so it needs no privilege but TEMPORARY.
@@ -145,6 +145,17 @@ def check_locale(server: TargetServer, design: Design) -> None:
             ) from exc
         finally:
             cursor.execute("ROLLBACK")
+
+
+def _of_clause(clause: str) -> dict[str, Any]:
+    """The locale of a dump's CREATE DATABASE … WITH …."""
+    words = dict(re.findall(r"\b(LOCALE_PROVIDER|LOCALE|LC_COLLATE|LC_CTYPE) = '?([^'\s]+)'?", clause))
+    collate, ctype = (words.get(word) or words.get("LOCALE") for word in ("LC_COLLATE", "LC_CTYPE"))
+    return {
+        "collate": collate,
+        "ctype": ctype,
+        "locale_provider": {"icu": "i", "builtin": "b"}.get(words.get("LOCALE_PROVIDER", "")),
+    }
 
 
 def create(server: TargetServer, name: str, design: Design) -> None:
