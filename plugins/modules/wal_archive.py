@@ -268,6 +268,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open imp
     keep_password,
     open_archiver,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import Ownership
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
@@ -299,8 +300,13 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 params["replace"],
             )
 
+            owned = Ownership(params["config_dir"], params["server_name"], host, params["encryption"])
+
             def before() -> list[Step]:
-                return keep_password(params, host, module.check_mode) if archiver.connects else []
+                if not archiver.connects:
+                    return []  # a shell command is configured by its text alone
+                owned.check(params["accept_new_server"], params["replace"])
+                return keep_password(params, host, module.check_mode) + owned.claim(module.check_mode)
 
             outcome = set_up(connection, archiver, host, wanted, module.check_mode, before, patroni)
         elif params["state"] == "absent":

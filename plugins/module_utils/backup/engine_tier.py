@@ -6,6 +6,7 @@ engine's own deletion. One tier is all of its repositories, as one run of it goe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Optional
@@ -71,11 +72,28 @@ class EngineTier(Tier):
         self.ready = True
 
     def prepare(self, check: bool) -> list[str]:
-        steps = [*self._before(check), *self.engine.configure(check)]
+        steps = list(self._before(check))
+        if self._is_anothers():
+            self._say_what_has_no_effect()
+        else:
+            steps += self.engine.configure(check)
         self.ready = not (steps and check)
         if self.ready:
             steps += self.engine.prepare(check)
         return [step.words for step in steps]
+
+    def _is_anothers(self) -> bool:
+        """The configuration by which WAL is archived is wal_archive's: a backup that rewrote it would change how it is archived."""
+        return all(os.path.exists(path) for path in self.engine.configuration_files())
+
+    def _say_what_has_no_effect(self) -> None:
+        if self.engine.configure(True):
+            self._say(
+                [
+                    f"The configuration of {self.engine.name} by which WAL is archived differs from what this run asks for, and stays: "
+                    f"{', '.join(self.engine.configuration_files())}. wal_archive (playbook archive.yml) with the same options changes it."
+                ]
+            )
 
     def look(self, request: BackupRequest, present: Present) -> None:
         self.read()

@@ -12,10 +12,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_ti
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import (
     keep_password,
     open_repository_engine,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import Ownership
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
     named_repositories,
     open_repository,
@@ -47,13 +49,19 @@ def folder_tiers(params: Mapping[str, Any], warnings: list[str]) -> list[FolderT
 def engine_tier(params: Mapping[str, Any], connection: Connection, warnings: list[str]) -> EngineTier:
     """The repositories of the engine that is named, beside the server that is connected to. Raises BadOption, ServerError."""
     host = Host.running(connection, params)
+    owned = Ownership(params["config_dir"], params["server_name"], host, params["encryption"])
+
+    def before(check: bool) -> list[Step]:
+        owned.check(params["accept_new_server"])
+        return keep_password(params, host, check) + ([] if owned.known else owned.claim(check))
+
     places = [EnginePlace(name, policy_of(options, params)) for name, options, _where in named_repositories(params)]
     return EngineTier(
         open_repository_engine(params["engine"], params, host),
         host,
         places,
         warnings,
-        lambda check: keep_password(params, host, check),
+        before,
     )
 
 

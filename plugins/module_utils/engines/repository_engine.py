@@ -84,6 +84,10 @@ class RepositoryEngine(Configured):
         """Nothing is touched, and no program asked. Raises BadOption: the options ask for what it cannot do."""
 
     @abc.abstractmethod
+    def configuration_files(self) -> Sequence[str]:
+        """The paths of what ``configure`` writes, which the server's archive_command reads."""
+
+    @abc.abstractmethod
     def backups(self, problems: list[str]) -> Iterator[Record]:
         """Every backup, oldest first, as records: ``id`` is the engine's own label, ``kind`` full, differential or
         incremental, ``parent`` the label it needs, ``artifacts`` empty, ``server.timeline`` the one at its start, sizes in

@@ -102,6 +102,9 @@ class BarmanCloud(RepositoryEngine, Archiver):
 
     # Setting up
 
+    def configuration_files(self) -> Sequence[str]:
+        return [self._settings]
+
     def configure(self, check: bool) -> list[Step]:
         self.version  # noqa: B018  (that it is there, and new enough)
         wal = words.wal_words(self._options, self._barman.help("wal-archive"))

@@ -53,6 +53,9 @@ class Adopted(Reader):
             host, stanza, program, place, _PATIENCE, f"the WAL archive of {stanza} as {configuration} says"
         )
 
+    def configuration_files(self) -> Sequence[str]:
+        return []  # somebody else's, which is read and never written
+
     def configure(self, check: bool) -> list[Step]:
         return []
 

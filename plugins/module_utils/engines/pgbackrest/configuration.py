@@ -59,7 +59,8 @@ _LOSING = re.compile(
 class Configuration:
     """What pgBackRest is told. ``main`` and ``secrets`` are texts of files; ``spool``, ``locks`` and ``logs`` directories that
     the owner must be able to write to; ``archive_kept`` the number of full backups for which a
-    repository is to keep WAL without a gap, by its number, where the user said so."""
+    repository is to keep WAL without a gap, by its number, where the user said so; ``of_a_backup`` the arguments that a single
+    backup is given, as what they say is its own affair."""
 
     main: str
     secrets: str
@@ -67,6 +68,7 @@ class Configuration:
     locks: str
     logs: Optional[str]
     archive_kept: Mapping[int, int]
+    of_a_backup: Sequence[str]
 
 
 def check_version(version: Version, server_version_num: int) -> None:
@@ -152,6 +154,9 @@ def configuration(
         locks=found["lock-path"],
         logs=None if found.get("log-level-file") == "off" else found["log-path"],
         archive_kept=kept,
+        of_a_backup=tuple(
+            f"--{name}={found[name]}" for name in ("compress-type", "compress-level", "process-max") if name in found
+        ),
     )
 
 

@@ -93,6 +93,11 @@ class PgBackRest(Reader):
 
     # Setting up
 
+    def configuration_files(self) -> Sequence[str]:
+        return [
+            os.path.join(self._directory, name) for name in ("pgbackrest.conf", os.path.join("conf.d", "secrets.conf"))
+        ]
+
     def configure(self, check: bool) -> list[Step]:
         self._check_version()
         absent = self._absent()
@@ -251,7 +256,12 @@ class PgBackRest(Reader):
     def _back_up(
         self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
     ) -> Record:
-        words = [f"--type={TYPES[kind]}", *(f"--annotation={key}={value}" for key, value in annotations.items())]
+        # What this run asks for takes precedence over the configuration, which is that of archiving.
+        words = [
+            f"--type={TYPES[kind]}",
+            *self._configuration.of_a_backup,
+            *(f"--annotation={key}={value}" for key, value in annotations.items()),
+        ]
         made: dict[str, list[str]] = {}
         failures = []
         total = self._last_size()

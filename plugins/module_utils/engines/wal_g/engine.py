@@ -92,6 +92,9 @@ class WalG(RepositoryEngine, Archiver):
 
     # Setting up
 
+    def configuration_files(self) -> Sequence[str]:
+        return [self._configuration]
+
     def configure(self, check: bool) -> list[Step]:
         self.version  # noqa: B018  (that it is there, and new enough)
         content = json.dumps(self._settings, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whose an engine's configuration is: what archives reads it, so it belongs to one server, and wal_archive alone changes it.
+
+A second server of the host with the same name would take the first one's, whose archiving fails from then on; a backup without the
+passphrase would have WAL go out in the clear. So the configuration remembers whose it is and how it encrypts, and both are compared
+before anything is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+
+_ROUNDS = 50_000  # of PBKDF2: the file lies beside the passphrase itself, and is no easier to read
+
+
+class Ownership:
+    """Of the configuration in ``config_dir`` that is named after ``server_name``. ``encryption`` is the option, or None."""
+
+    def __init__(self, config_dir: str, server_name: str, host: Host, encryption: Optional[Mapping[str, Any]]) -> None:
+        self._path = os.path.join(config_dir, f"{server_name}.owner.json")
+        self._server_name, self._host = server_name, host
+        self._encryption: Mapping[str, Any] = encryption or {}
+
+    @property
+    def known(self) -> Optional[dict[str, Any]]:
+        """What the configuration remembers; None: there is none."""
+        with contextlib.suppress(ToolError, OSError, ValueError, RecursionError):
+            found = json.loads(files.read(self._path))
+            return found if isinstance(found, dict) else None
+        return None
+
+    def check(self, accept_new_server: bool = False, replace: bool = False) -> None:
+        """Whether this server, encrypted so, may use the configuration; ``replace``: the encryption may change.
+
+        Raises:
+            CatalogError: it is another server's.
+            BadOption: it encrypts otherwise.
+        """
+        known = self.known
+        if known is None:
+            return
+        mine = {"system_id": self._host.system_id, "data_directory": os.path.realpath(self._host.data_directory)}
+        differs = [name for name in mine if known.get(name) and mine[name] and known[name] != mine[name]]
+        if differs and not accept_new_server:
+            raise CatalogError(
+                f"The configuration of {self._server_name} in {os.path.dirname(self._path)} is that of the server in "
+                f"{known.get('data_directory')} (system identifier {known.get('system_id')}); this one is in {mine['data_directory']} "
+                f"({mine['system_id']}). Nothing was changed. Give this server a server_name of its own; if it replaces the other one, set "
+                "accept_new_server: true for one run."
+            )
+        if not replace:
+            self._check_encryption(known)
+
+    def _check_encryption(self, known: Mapping[str, Any]) -> None:
+        before, now = str(known.get("encryption") or "none"), self._method
+        what = None
+        if before != now:
+            what = f"is {now}, and what archives the WAL of {self._server_name} uses {before}"
+        elif known.get("salt") and self._fingerprint(str(known["salt"])) != known.get("fingerprint"):
+            what = f"is another key than the one by which the WAL of {self._server_name} is archived"
+        if what:
+            raise BadOption(
+                "encryption",
+                now,
+                what,
+                "Give the same as when archiving was set up. To change it for what is archived from now on, and to take a new backup with it: "
+                "wal_archive with replace: true.",
+            )
+
+    def claim(self, check: bool) -> list[Step]:
+        """Write down whose the configuration is, unless ``check``. Returns what changes."""
+        known = self.known or {}
+        salt = str(known.get("salt") or secrets.token_hex(8))
+        wanted = {
+            "system_id": self._host.system_id,
+            "data_directory": os.path.realpath(self._host.data_directory),
+            "encryption": self._method,
+            "salt": salt,
+            "fingerprint": self._fingerprint(salt),
+        }
+        if known == wanted:
+            return []
+        if not check:
+            files.put(self._path, json.dumps(wanted), self._host.owner, folder_mode=0o755)
+        return [Step(f"write {self._path}: whose the configuration beside it is")]
+
+    @property
+    def _method(self) -> str:
+        return str(self._encryption.get("method") or "none")
+
+    def _fingerprint(self, salt: str) -> Optional[str]:
+        secret = Encryption.passphrase(self._encryption)
+        key = secret or json.dumps(self._encryption.get("recipients") or []).encode()
+        return hashlib.pbkdf2_hmac("sha256", key, salt.encode(), _ROUNDS).hex()
