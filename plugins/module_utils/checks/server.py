@@ -123,7 +123,10 @@ def where_it_landed(
         else:
             proof.proven.append(f"The last transaction is of {commit_time}, not after {target.words()}.")
     if target.kind == LSN and target.lsn is not None and reached is not None:
-        if reached < target.lsn:
+        # Between the end of the last record and the target there may be nothing but a page's header.
+        if not target.inclusive:
+            proof.proven.append(f"It replayed up to {reached}, and not what begins at {target.lsn}.")
+        elif reached < target.lsn:
             proof.missing.append(f"It replayed up to {reached}, and the target is {target.lsn}.")
         else:
             proof.proven.append(f"It replayed up to {reached}, past the target {target.lsn}.")

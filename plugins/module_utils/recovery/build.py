@@ -78,7 +78,6 @@ class Builder:
         """
         plan = self._plan
         end_interrupted(Instance(self._staged, plan.programs, plan.owner))
-        plan.directories.take_back(plan.owner)
         plan.directories.clear()
         self._source.lay_out(
             plan.chosen.record,

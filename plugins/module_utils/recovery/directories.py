@@ -155,8 +155,12 @@ class Directories:
     def end(self) -> None:
         """Nothing has to be remembered any more."""
         self._journal = {}
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._journal_path)
+        folder, name = os.path.split(self._journal_path)
+        for found in os.listdir(folder):
+            # A run that is killed while it writes leaves a file with its name and something behind it.
+            if found == name or found.startswith(f".{name}."):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(folder, found))
 
     @property
     def _journal_path(self) -> str:
@@ -178,7 +182,7 @@ class Directories:
             return Interrupted(False, None, False)
 
     def take_back(self, owner: str) -> None:
-        """Undo the moves that a killed run wrote down, and had done."""
+        """Undo the moves that a killed run wrote down, and had done. How its server is started stays written down."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found = json.loads(read(self._journal_path))
             if not found["done"]:
@@ -189,7 +193,7 @@ class Directories:
                 before.moved = [(old, new) for old, new in found["moves"] if os.path.lexists(new) and not _full(old)]
                 before.made = list(found["made"])
                 before.undo(owner)
-        self.end()
+                put(self._journal_path, json.dumps({**found, "moves": [], "made": []}))
 
     # The moves
 

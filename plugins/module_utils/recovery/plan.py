@@ -60,7 +60,18 @@ class Planner:
         # A link stays one: what it leads to is replaced, on the disk where that is.
         self._directory = os.path.realpath(request.data_directory)
         self._warnings = warnings
+        #: what is in the directory, once the plan has looked
+        self.here: Optional[Instance] = None
         self._chooser = Chooser(source, request, scratch, progress, warnings)
+
+    @property
+    def directories(self) -> Directories:
+        """The data directory alone: what a killed run left there is asked before anything is planned."""
+        return Directories(self._directory, {}, "")
+
+    def take_back(self) -> None:
+        """Undo what a killed run moved."""
+        self.directories.take_back(self._owner())
 
     def plan(self) -> Optional[RecoveryPlan]:
         """None: this very recovery was done before, and nothing was written to the server since.
@@ -71,7 +82,7 @@ class Planner:
         try:
             return self._plan()
         except HoldfastError as exc:
-            found = Directories(self._directory, {}, "").interrupted()
+            found = self.directories.interrupted()
             if found is not None and found.ran and Instance(self._directory, "", "").pid() is None:
                 raise ServerError(f"{exc} {_way_back(found, self._directory)}") from exc
             raise
@@ -95,7 +106,9 @@ class Planner:
     def _stands(self, chosen: Chosen, programs: str, owner: str) -> bool:
         """Whether this very recovery was done already, and is still all that there is."""
         marker = read_marker(self._directory)
-        here = Instance(self._directory, programs, owner)
+        here = self.here = Instance(
+            self._directory, programs, owner, self._request.config_file or configuration_of(self._directory)
+        )
         doubt = mark.doubt(marker, self._request, self._source.name, chosen, here)
         if marker is None or doubt == "":
             return False
@@ -234,7 +247,8 @@ class Planner:
     def _steps(self, plan: RecoveryPlan) -> list[str]:
         request, directories = self._request, plan.directories
         record, choice = plan.chosen.record, plan.chosen.choice
-        steps = [
+        steps = _interrupted_steps(plan)
+        steps += [
             f"remove {path}, which an interrupted restore left, and begin anew" for path in directories.leftovers()
         ]
         steps.append(
@@ -286,8 +300,11 @@ def _spaces(directory: str) -> list[str]:
 
 
 def _interrupted_steps(plan: RecoveryPlan) -> list[str]:
+    return interrupted_steps(plan.interrupted, plan.directories.data)
+
+
+def interrupted_steps(found: Optional[Interrupted], data: str) -> list[str]:
     """What is said first, and done, about a run that was killed."""
-    found, data = plan.interrupted, plan.directories.data
     if found is None:
         return []
     if found.done:

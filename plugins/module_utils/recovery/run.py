@@ -12,11 +12,19 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.files import mak
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import mark
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.build import Builder
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import alone, write_marker
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan import Planner, RecoveryPlan
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
+    Directories,
+    alone,
+    write_marker,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan import (
+    Planner,
+    RecoveryPlan,
+    interrupted_steps,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest, RecoveryResult
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover, start
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
 
 
@@ -34,9 +42,23 @@ class RecoverRun:
         Raises:
             HoldfastError: in words for the user. What was there before is as it was, and runs if it ran.
         """
-        result = self.result
+        result, before = self.result, self._planner.directories
+        found = before.interrupted()
+        if found is not None and not found.done:
+            if check and not os.path.isdir(before.data):
+                # What comes then is planned when the old server is back where it was.
+                result.changed, result.plan = (
+                    True,
+                    [*interrupted_steps(found, before.data), "then plan the recovery anew"],
+                )
+                return result
+            if not check:
+                with alone(before.data):
+                    self._planner.take_back()
         plan = self._planner.plan()
         if plan is None:
+            if found is not None and found.done:
+                self._start_what_stands(before, check)
             return result
         result.changed, result.plan = True, plan.steps
         result.choice, result.record = plan.chosen.choice, plan.chosen.record
@@ -46,6 +68,16 @@ class RecoverRun:
         with alone(plan.directories.data):
             self._act(plan)
         return result
+
+    def _start_what_stands(self, directories: Directories, check: bool) -> None:
+        """A run that was killed after all was in place has not started it."""
+        here = self._planner.here
+        if here is None or here.pid() is not None or not self._request.start or self._request.action == "shutdown":
+            return
+        self.result.changed, self.result.plan = True, interrupted_steps(directories.interrupted(), directories.data)
+        if not check:
+            start(here, self._request.service)
+            directories.end()
 
     def _act(self, plan: RecoveryPlan) -> None:
         request, result = self._request, self.result

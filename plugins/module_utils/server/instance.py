@@ -20,9 +20,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_
 
 
 def run_as(
-    owner: Optional[str], argv: Sequence[str], env: Optional[Mapping[str, str]] = None, timeout: Optional[float] = None
+    owner: Optional[str],
+    argv: Sequence[str],
+    env: Optional[Mapping[str, str]] = None,
+    timeout: Optional[float] = None,
+    cwd: str = "/",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program as the owner, in a directory that it may read, with messages in English.
+    """Run a program as the owner, in ``cwd``, a directory that it may read, with messages in English.
 
     Its output is kept in a file, as a server that it starts would hold a pipe open. The caller reads the exit code.
 
@@ -37,7 +41,7 @@ def run_as(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd="/",
+                cwd=cwd,
                 env={**os.environ, "HOME": home, "LC_ALL": "C", **(env or {})},
                 timeout=timeout,
                 **as_user(owner),
@@ -95,10 +99,17 @@ class Instance:
         words = list(settings)
         if self.configuration:
             words += ["-c", f"config_file={self.configuration}"]
-        argv = [self.program("pg_ctl"), "-D", self.directory, "-l", log, "-w" if wait else "-W", "-t", str(timeout)]
+        argv = [self.program("pg_ctl"), "-w" if wait else "-W", "-t", str(timeout)]
+        env, cwd = {}, "/"
+        if re.search(r'["$`\\]', self.directory + log):
+            # pg_ctl writes both into a command for a shell, between double quotes.
+            env, cwd = {"PGDATA": self.directory}, os.path.dirname(log)
+            argv += ["-l", os.path.basename(log)]
+        else:
+            argv += ["-D", self.directory, "-l", log]
         if words:
             argv += ["-o", " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)]
-        done = run_as(self.owner, [*argv, "start"])
+        done = run_as(self.owner, [*argv, "start"], env, cwd=cwd)
         if done.returncode:
             raise ServerError(f"The server in {self.directory} did not start. {last_words(log)}")
 

@@ -29,6 +29,7 @@ ARCHIVE = Archive(Coverage(RUNS), Timelines({}), commits=(NEWEST,))
         ({}, "0/4FFFFFF", None, "the archive goes on to 000000010000000000000005", None),
         ({"lsn": "0/3000000"}, "0/3000060", None, None, "past the target"),
         ({"lsn": "0/3000000"}, "0/2000060", None, "the target is 0/3000000", None),
+        ({"lsn": "0/3000028", "inclusive": False}, "0/3000000", None, None, "not what begins at"),
         ({"time": "2026-11-25T10:00:00Z"}, "0/3000060", "2026-11-25T09:59:59Z", None, "not after"),
         ({"time": "2026-11-25T10:00:00Z"}, "0/3000060", "2026-11-25T10:00:01Z", "after the target", None),
         ({"name": "mine"}, "0/3000060", None, None, "restore point 'mine'"),

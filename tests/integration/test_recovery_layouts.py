@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a server's files lie is where they lie afterwards, on the disks where they were.
+
+The kind: a link becomes a directory on the wrong disk. Members that were tried: a data directory, pg_wal and a tablespace that are links; all three at
+once; a path with quotes and dollars; hot_standby off with pause; a tablespace that is dropped, or dropped and made anew in the same place, between
+the backup and the target; disks that are full, each by itself (CASES 2.12, 2.13, 2.14).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab import fault
+from lab.recoveries import SETTINGS, Archived, ok, refused
+from lab.restored import Restored
+from lab.servers import Server
+
+SMALL = ("--wal-segsize=1",)
+
+
+def moved(path: Path, disk: Path) -> Path:
+    """Move a directory to another disk, and leave a link."""
+    target = disk / path.name
+    path.rename(target)
+    path.symlink_to(target)
+    return target
+
+
+def test_links_stay_links(server_factory: Callable[..., Server]) -> None:
+    server = server_factory(16, settings=SETTINGS, initdb=SMALL, start=False)
+    disk = server.server_directory("disk")
+    wal = moved(server.data / "pg_wal", disk)
+    data = moved(server.data, disk)
+    server.start()
+    space = server.server_directory("space on disk")
+    link = server.directory / "linked space"
+    link.symlink_to(space)
+    server.psql(f"CREATE TABLESPACE away LOCATION '{link}'")
+    server.psql("CREATE TABLE far TABLESPACE away AS SELECT 'old' AS x")
+    archived = Archived.of(server)
+    lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+    server.psql("UPDATE far SET x = 'new'")
+    archived.archive()
+    target = {"lsn": lsn, "inclusive": False}
+    done = ok(archived.in_place(target))
+    assert server.query("SELECT x FROM far") == [("old",)]
+    assert server.data.is_symlink() and server.data.resolve() == data
+    assert (server.data / "pg_wal").is_symlink() and (server.data / "pg_wal").resolve() == wal
+    assert link.is_symlink() and next((server.data / "pg_tblspc").iterdir()).readlink() == link
+    kept = {Path(path).parent.name + "/" + Path(path).name.split(".before-")[0] for path in done["recovery"]["kept"]}
+    assert kept == {"disk/data", "disk/pg_wal", f"{server.directory.name}/space on disk"}
+    aside = next(Path(path) for path in done["recovery"]["kept"] if "/data.before-" in path)
+    assert (aside / "pg_wal").resolve().name.startswith("pg_wal.before-")
+    # A failure brings all of it back.
+    server.psql("UPDATE far SET x = 'newer'")
+    refused(archived.in_place(target, settings={"shared_preload_libraries": "not_there"}), "runs again")
+    assert server.query("SELECT x FROM far") == [("newer",)] and (server.data / "pg_wal").resolve() == wal
+
+
+def test_a_path_that_a_shell_would_read(server_factory: Callable[..., Server]) -> None:
+    archived = Archived.of(server_factory(16, settings=SETTINGS, initdb=SMALL))
+    for name in ('a "quoted" name', "a $none name", "back`tick", "it's"):
+        with Restored(archived.server, name) as new:
+            ok(archived.recover(new, {"immediate": True}))
+            assert new.query("SHOW data_directory") == [(str(new.data),)]
+            new._as_server("pg_ctl", "-D", str(new.data), "-m", "immediate", "stop")
+
+
+def test_a_pause_where_hot_standby_is_off(server_factory: Callable[..., Server]) -> None:
+    archived = Archived.of(server_factory(16, settings={**SETTINGS, "hot_standby": "off"}, initdb=SMALL))
+    with Restored(archived.server, "paused") as new:
+        done = ok(archived.recover(new, {"immediate": True, "action": "pause"}))
+        assert new.query("SELECT pg_is_in_recovery()") == [(True,)]
+        assert "hot_standby" in {row["what"] for row in done["recovery"]["isolated"]}
+
+
+def test_tablespaces_that_go_and_come_back(server_factory: Callable[..., Server]) -> None:
+    """Dropped before the target, one of them made anew in the same directory: what is there afterwards is what the catalogue knows."""
+    server = server_factory(16, settings=SETTINGS, initdb=SMALL)
+    gone, again = server.server_directory("gone"), server.server_directory("again")
+    server.psql(f"CREATE TABLESPACE gone LOCATION '{gone}'")
+    server.psql(f"CREATE TABLESPACE again LOCATION '{again}'")
+    archived = Archived.of(server)
+    server.psql("DROP TABLESPACE gone")
+    server.psql("DROP TABLESPACE again")
+    server.psql(f"CREATE TABLESPACE again LOCATION '{again}'")
+    server.psql("CREATE TABLE far TABLESPACE again AS SELECT 'old' AS x")
+    lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+    server.psql("UPDATE far SET x = 'new'")
+    archived.archive()
+    ok(archived.in_place({"lsn": lsn, "inclusive": False}))
+    assert server.query("SELECT x FROM far") == [("old",)]
+    assert [path.resolve() for path in (server.data / "pg_tblspc").iterdir()] == [again]
+    assert not list(server.directory.glob("*.holdfast-restore*"))
+
+
+def test_each_disk_has_to_have_room(server_factory: Callable[..., Server]) -> None:
+    if not fault.can_mount():
+        pytest.skip("no file systems can be mounted here")
+    server = server_factory(16, settings=SETTINGS, initdb=SMALL)
+    space = server.server_directory("space")
+    server.psql(f"CREATE TABLESPACE away LOCATION '{space}'")
+    server.psql("CREATE TABLE far TABLESPACE away AS SELECT repeat('x', 1000) FROM generate_series(1, 30000)")
+    archived = Archived.of(server)
+    small = server.directory / "small"
+    with fault.small_filesystem(small, "16m"):
+        shutil.chown(small, server.owner)
+        wanted = {"away": str(small / "away")}
+        with Restored(server, "full") as new:
+            for check in (True, False):
+                refused(
+                    archived.recover(new, {"immediate": True}, check=check, tablespace_locations=wanted),
+                    f"the disk of {small}", "are needed for its tablespace", "Nothing was touched",
+                )  # fmt: skip
+            assert not new.data.exists()
+    small.rmdir()
