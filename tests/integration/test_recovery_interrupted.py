@@ -30,7 +30,9 @@ def wait_for(condition: Callable[[], bool]) -> bool:
     return True
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("step", ["stopped", "recovering", "aside"])
+@pytest.mark.extended
 def test_killed_after_the_stop(server_factory: Callable[..., Server], step: str) -> None:
     server = server_factory(16, settings=SETTINGS, initdb=("--wal-segsize=1",))
     space = server.server_directory("space")

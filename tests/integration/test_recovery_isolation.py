@@ -133,6 +133,7 @@ def test_settings_that_are_asked_for_count(archived: Archived) -> None:
         assert "listen_addresses" not in {row["what"] for row in done["recovery"]["isolated"]}
 
 
+@pytest.mark.extended
 def test_a_subscriber_that_stands_beside(server_factory: Callable[..., Server], archived: Archived) -> None:
     publisher, subscriber = archived.server, server_factory(16, settings=SETTINGS, initdb=SMALL)
     publisher.psql("CREATE TABLE news (n int); CREATE PUBLICATION all_news FOR TABLE news")
@@ -169,7 +170,9 @@ def wait_until(condition: Callable[[], bool], timeout: float = 20) -> bool:
     return True
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.extended
 def test_a_tablespace_made_after_the_backup(server_factory: Callable[..., Server], major: int) -> None:
     """Replayed WAL makes it where it was: never in a directory of somebody else, and in place only once the old one is aside."""
     server = server_factory(major, settings=SETTINGS, initdb=SMALL)

@@ -100,6 +100,7 @@ def test_latest_without_the_archive(archived: Archived) -> None:
         assert done["changed"] and new.query("SELECT count(*) FROM kept WHERE n = 0") == [(0,)]
 
 
+@pytest.mark.extended
 def test_a_segment_that_ends_the_recovery_early(archived: Archived) -> None:
     """To PostgreSQL a damaged segment is the end of the archive, and it promotes there without a word."""
     wal = archived.repository / "main" / "_wal"
@@ -136,6 +137,7 @@ def test_nothing_to_do_is_proven(server_factory: Callable[..., Server]) -> None:
     assert server.query("SELECT count(*) FROM kept") == [(100,)]
 
 
+@pytest.mark.extended
 def test_a_clone_of_the_latest_moment_is_brought_up_to_date(server_factory: Callable[..., Server]) -> None:
     server = server_factory(16, settings=SETTINGS, initdb=SMALL)
     server.psql(
@@ -176,7 +178,9 @@ def test_keep_archiving_keeps_it(server_factory: Callable[..., Server]) -> None:
     archived.archive()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("closed", ["role", "database"])
+@pytest.mark.extended
 def test_nobody_can_log_in(server_factory: Callable[..., Server], closed: str) -> None:
     """A restored server whose postgres may not log in, or whose template1 is closed: another way is found, or it ends at once."""
     server = server_factory(16, settings=SETTINGS, initdb=SMALL)

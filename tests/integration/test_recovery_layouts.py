@@ -31,6 +31,7 @@ def moved(path: Path, disk: Path) -> Path:
     return target
 
 
+@pytest.mark.extended
 def test_links_stay_links(server_factory: Callable[..., Server]) -> None:
     server = server_factory(16, settings=SETTINGS, initdb=SMALL, start=False)
     disk = server.server_directory("disk")
@@ -62,6 +63,7 @@ def test_links_stay_links(server_factory: Callable[..., Server]) -> None:
     assert server.query("SELECT x FROM far") == [("newer",)] and (server.data / "pg_wal").resolve() == wal
 
 
+@pytest.mark.extended
 def test_a_path_that_a_shell_would_read(server_factory: Callable[..., Server]) -> None:
     archived = Archived.of(server_factory(16, settings=SETTINGS, initdb=SMALL))
     for name in ('a "quoted" name', "a $none name", "back`tick", "it's"):
@@ -79,6 +81,7 @@ def test_a_pause_where_hot_standby_is_off(server_factory: Callable[..., Server])
         assert "hot_standby" in {row["what"] for row in done["recovery"]["isolated"]}
 
 
+@pytest.mark.extended
 def test_tablespaces_that_go_and_come_back(server_factory: Callable[..., Server]) -> None:
     """Dropped before the target, one of them made anew in the same directory: what is there afterwards is what the catalogue knows."""
     server = server_factory(16, settings=SETTINGS, initdb=SMALL)
@@ -99,6 +102,7 @@ def test_tablespaces_that_go_and_come_back(server_factory: Callable[..., Server]
     assert not list(server.directory.glob("*.holdfast-restore*"))
 
 
+@pytest.mark.extended
 def test_each_disk_has_to_have_room(server_factory: Callable[..., Server]) -> None:
     if not fault.can_mount():
         pytest.skip("no file systems can be mounted here")
