@@ -34,7 +34,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Se
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command, OnBytes
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import value
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
 
 # A severity in the server's language, and a code that is the same in all. psql's own errors have no code.
@@ -123,17 +122,11 @@ class Player:
     def _run(
         self, text: Iterator[bytes], key: str, database: str, stop: bool, on_bytes: OnBytes, stack: contextlib.ExitStack
     ) -> list[Failure]:
-        settings = {"client_min_messages": "error", "standard_conforming_strings": "on"}
-        connection = self._address.connect(database)
-        try:
-            superuser = value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-            user = connection.info.user
-        finally:
-            connection.close()
-        if superuser:
-            settings["lc_messages"] = "C"  # for those who read them, and for allow_errors
-        conninfo, runner = self._address.conninfo(database, settings), None
+        conninfo, runner = self._address.conninfo(database), None
         if os.geteuid() == 0:
+            connection = self._address.connect(database)
+            user = connection.info.user
+            connection.close()
             conninfo, runner = stack.enter_context(self._as_nobody(conninfo, user))
         reading, writing = os.pipe()
         try:
@@ -194,8 +187,10 @@ class Player:
             shutil.rmtree(space, ignore_errors=True)
 
 
-# Of each session, a cluster's script has many; what a server or role sets against idlers would end it half-way.
+# Of each session, a cluster's script has many; what a server or role sets against idlers would end it half-way. Who may, has messages
+# in English, for those who read them. (No options of the connection: poolers take none.)
 _PREAMBLE = (
+    "SELECT pg_catalog.set_config('lc_messages', 'C', false) FROM pg_catalog.pg_roles WHERE rolname = current_user AND rolsuper; "
     "SET client_min_messages = error; SET standard_conforming_strings = on; SET default_transaction_read_only = off; "
     "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', "
     "'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout');"

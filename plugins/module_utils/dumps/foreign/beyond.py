@@ -17,6 +17,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.le
 
 _MOST = 200  # words that are looked at, but for COPY and SELECT
 
+_READ = "changes how the rest of the script is read"
+
 # (of the whole server?, the statement's beginning, what it does). Of the whole server: a script of a cluster has such.
 _TABLE: tuple[tuple[bool, str, str], ...] = (
     (True, r"(create|alter|drop) (role|user|group) (?!mapping\b)", "makes or changes a role"),
@@ -33,6 +35,8 @@ _TABLE: tuple[tuple[bool, str, str], ...] = (
     (False, r"import foreign schema ", "reads from another server"),
     (False, r"alter subscription \S+ (?!owner to |rename to |set \( (?:\S+ )*?\))", "steers replication"),
     (False, r"(insert into|update|delete from) (only )?(pg_catalog \. )?pg_(?!temp)", "changes system catalogs by hand"),
+    (False, r"(reset (all|standard_conforming_strings|client_encoding)|discard all) ", _READ),
+    (False, r"set (session |local )?(standard_conforming_strings|client_encoding) (to|=) default ", _READ),
     (False, r"truncate (table )?(only )?(pg_catalog \. )", "changes system catalogs by hand"),
 )  # fmt: skip
 _COMPILED = [(whole, re.compile(pattern), what) for whole, pattern, what in _TABLE]
@@ -100,7 +104,7 @@ def beyond(statement: Statement, cluster: bool = False) -> Optional[str]:
         if called:
             return f"calls {called.group(1)}"
         if _STEERS.search(text):
-            return "changes how the rest of the script is read"
+            return _READ
     return None
 
 
