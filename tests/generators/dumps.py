@@ -194,16 +194,33 @@ def harm(chance: random.Random, case: Case, path: Path, mark: str) -> None:
     path.write_bytes(script[:spot] + line.encode() + b"\n" + script[spot:])
 
 
-def damage(chance: random.Random, case: Case, path: Path, form: str, packed: bool) -> bool:
-    """Damage that can be known of. False: the dump's end is still there, so it may be whole."""
+def patch(chance: random.Random, case: Case, path: Path, mark: str) -> bool:
+    """Another statement in an archive, in place of a comment's, of the same length. False: there is no room for one."""
     data = path.read_bytes()
-    kinds = ["cut"] if not packed else ["cut", "flip", "zero", "lose"]
+    start = data.find(b"COMMENT ON TABLE public.")
+    end = data.find(b";\n", start)
+    lines = [line.replace("{mark}", mark) for line in HARMFUL if "\\" not in line and line != "ROLLBACK;"]
+    fitting = [line for line in lines if len(line.encode()) <= end - start]
+    if start < 0 or end < 0 or not fitting:
+        return False
+    line = chance.choice(fitting)
+    case.say(f"patched with {line!r}")
+    path.write_bytes(data[:start] + line.encode().ljust(end - start) + data[end:])
+    return True
+
+
+def damage(chance: random.Random, case: Case, path: Path, form: str, packed: bool) -> bool:
+    """Damage that can be known of. False: it may have met what means nothing (padding, a time in a header)."""
+    data = path.read_bytes()
+    kinds = ["cut", "crlf"] if not packed else ["cut", "flip", "zero", "lose"]
     kind = chance.choice(kinds)
     spot = chance.randrange(1, len(data))
     if kind == "cut":
         marked = data.rfind(b" complete") + len(b" complete") if form == "plain" and not packed else len(data)
         spot = chance.randrange(0, marked)
         data = data[:spot]
+    elif kind == "crlf":
+        data = data.replace(b"\n", b"\r\n")
     elif kind == "flip":
         data = data[:spot] + bytes([data[spot] ^ (1 << chance.randrange(8))]) + data[spot + 1 :]
     elif kind == "zero":
@@ -212,7 +229,7 @@ def damage(chance: random.Random, case: Case, path: Path, form: str, packed: boo
         data = data[:spot] + data[spot + chance.randint(1, 300) :]
     case.say(f"{kind} at {spot}")
     path.write_bytes(data)
-    return True
+    return kind in ("cut", "crlf") and form == "plain"
 
 
 def state(server: Server) -> list[Any]:
@@ -249,7 +266,7 @@ def run(seed: int, server: Server) -> Case:
         if what == "harm" and form == "plain":
             harm(chance, case, path, mark)
         elif what == "harm":
-            must_fail = False
+            must_fail = form in ("custom", "tar") and patch(chance, case, path, mark)
         pack(path, packer)
         if what == "damage" and form != "directory":
             must_fail = damage(chance, case, path, form, bool(packer))
@@ -260,6 +277,11 @@ def run(seed: int, server: Server) -> Case:
             case.say(f"without {lost.name}")
             lost.unlink()
         case.say(packer or "not packed")
+        in_place = chance.random() < 0.3
+        if in_place:
+            server.psql("CREATE DATABASE copy;")
+            server.psql("CREATE TABLE old (n int); INSERT INTO old VALUES (1), (2);", "copy")
+            case.say("in place")
         before = state(server)
         given = {
             **server.login(),
@@ -267,22 +289,23 @@ def run(seed: int, server: Server) -> Case:
             "source": str(path),
             "state_dir": str(folder / "state"),
         }
-        done = run_module("pg_restore", {**given, "databases": ["copy"], "analyze": False})
+        force = {"force": True, "confirm": ["copy"]} if in_place else {}
+        done = run_module("pg_restore", {**given, **force, "databases": ["copy"], "analyze": False})
         case.say(done.msg[:300] if done.failed else "ok")
         if Path(mark).exists():
             Path(mark).unlink()
             raise Broken(f"{case}: something was run that must not be")
         if done.failed:
-            if state(server) != before:
+            if state(server) != before or in_place and server.query("SELECT count(*) FROM old", "copy") != [(2,)]:
                 raise Broken(f"{case}: refused, and something is other than it was")
             if "exception" in done.result or not done.msg or "Traceback" in done.stderr:
                 raise Broken(f"{case}: refused without words: {done.result} {done.stderr[-500:]}")
             if not must_fail and what == "nothing":
                 raise Broken(f"{case}: a good dump was refused")
             return case
-        if not done.changed or must_fail and what == "harm":
+        if not done.changed or must_fail:
             raise Broken(f"{case}: it was let through")
-        before[0] = sorted([*before[0], "copy"])
+        before[0] = sorted({*before[0], "copy"})
         after = state(server)
         if after != before and "--create" not in case.said[0]:
             raise Broken(f"{case}: something beside the database is other than it was")

@@ -154,6 +154,7 @@ def test_a_dump_with_its_own_database_writes_into_the_one_that_is_asked_for() ->
         (HEAD + b"SELECT 1;\n", "last line"),
         (b"SELECT 1;\n" + TAIL, "beginning is missing"),
         (HEAD, "last line"),
+        (dump("SELECT 1;").replace(b"\n", b"\r\n"), "line ends"),
         (b"", "no statement"),
         (b"-- nothing\n", "no statement"),
         (dump("") + dump(""), "several dumps"),
@@ -187,6 +188,23 @@ def test_rows_are_counted_to_the_root_of_partitions() -> None:
     assert [(row["table"], row["rows"]) for row in judged(script).tables()] == [
         ("c", None), ("e", 0), ("i", 2), ("m", 3), ("p", 3),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{fill}DELETE FROM s.t;",
+        "{fill}DROP TABLE s.t;",
+        "{fill}ALTER TABLE s.t RENAME TO u;",
+        "{fill}ALTER TABLE s.t SET SCHEMA u;",
+        "{fill}DO $$ DELETE FROM s.t $$;",
+        "CREATE TRIGGER x BEFORE INSERT ON s.t EXECUTE FUNCTION y();{fill}",
+        "CREATE OR REPLACE RULE x AS ON INSERT TO s.t DO INSTEAD NOTHING;{fill}",
+    ],
+)
+def test_rows_that_may_be_changed_are_not_counted(body: str) -> None:
+    script = "CREATE TABLE s.t (n int);" + body.replace("{fill}", "\nINSERT INTO s.t VALUES (1);\n")
+    assert [row["rows"] for row in judged(script.encode()).tables()] == [None]
 
 
 CLUSTER = (

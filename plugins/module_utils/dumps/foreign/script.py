@@ -121,6 +121,7 @@ class _Reader:
         self._marks: list[str] = []
         self._open = False  # a transaction
         self._made = False  # something in a database
+        self._fires = False  # triggers or rules, which may change what is filled behind them
 
     def source(self, most: int) -> bytes:
         """The script's bytes, whose beginning is kept."""
@@ -275,9 +276,8 @@ class _Reader:
             self._count(found, None if item.rows < 0 else item.rows)
         elif words[:2] == ["insert", "into"]:
             self._count(_named(words, 2), _tuples(words))
-        elif words[0] in ("update", "delete", "truncate", "merge", "with"):
-            for table in list(self.script.rows):
-                self._rows_unknown(table)
+        elif self._changes(words):
+            self.script.rows = dict.fromkeys(self.script.rows)
         elif words[:2] == ["alter", "table"] and "attach" in words:
             at = words.index("attach")
             if words[at : at + 2] == ["attach", "partition"]:
@@ -298,14 +298,26 @@ class _Reader:
         if child is not None and parent is not None and child != parent:
             self.script.parents[child] = parent
 
-    def _rows_unknown(self, table: Table) -> None:
-        self.script.rows[table] = None
+    def _changes(self, words: list[str]) -> bool:
+        """Whether a statement may change the rows of tables that were filled before. pg_dump writes none."""
+        if words[0] == "create" and words[1:2] in (["trigger"], ["rule"], ["constraint"], ["or"]):
+            self._fires = self._fires or words[1] != "or" or "trigger" in words[2:5] or "rule" in words[2:5]
+        if words[0] in ("alter", "drop"):
+            return (
+                words[0] == "drop"
+                or "rename" in words
+                or words[3:5] == ["set", "schema"]
+                or words[5:7] == ["set", "schema"]
+            )
+        if words[0] == "select":
+            return not self._marks
+        return words[0] in ("update", "delete", "truncate", "merge", "with", "call", "do", "execute")
 
     def _count(self, table: Optional[Table], rows: Optional[int]) -> None:
         if table is None or self.script.cluster:
             return
         before = self.script.rows.get(table, 0)
-        self.script.rows[table] = None if before is None or rows is None else before + rows
+        self.script.rows[table] = None if before is None or rows is None or self._fires else before + rows
 
     # The end
 
@@ -322,6 +334,11 @@ class _Reader:
         if not self._whole:
             return
         kind = "cluster dump" if script.cluster else "dump"
+        if self._marks and script.crlf:
+            script.problems.append(
+                "its line ends were changed to those of Windows, as a terminal (docker exec -t) and some transfers do: texts of several lines "
+                "would be restored with them. Undo it: sed 's/\\r$//' (or dos2unix) into another file"
+            )
         if self._marks:
             script.complete = self._marks[-1] == f"{kind} complete" and self._marks[0] == kind
             if self._marks[0] == f"{kind} complete":
