@@ -57,7 +57,7 @@ def dumps(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     server.psql("CREATE DATABASE shop;")
     server.psql(FILL.format(rows=50), "shop")
     server.psql(
-        "ALTER DATABASE shop SET work_mem = '7MB'; COMMENT ON DATABASE shop IS 'ours'; REVOKE CONNECT ON DATABASE shop FROM PUBLIC;"
+        "ALTER DATABASE shop CONNECTION LIMIT 7; ALTER DATABASE shop SET work_mem = '7MB'; COMMENT ON DATABASE shop IS 'ours'; REVOKE CONNECT ON DATABASE shop FROM PUBLIC;"
     )
     for name, arguments in (
         ("plain.sql", ()),
@@ -127,6 +127,7 @@ def test_a_dump_by_create_and_clean_leaves_the_live_database_alone(shop: Server,
     assert shop.query("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'shop_copy'") == [
         ("ours",)
     ]
+    assert shop.query("SELECT datconnlimit FROM pg_database WHERE datname = 'shop_copy'") == [(7,)]
     assert shop.query("SELECT has_database_privilege('pg_read_all_data', 'shop_copy', 'CONNECT')") == [(False,)]
     assert done.result["restored"][0]["tables_checked"] == 2
 
@@ -136,7 +137,7 @@ def test_the_same_dump_in_place(shop: Server, dumps: Path) -> None:
     done = restore(shop, dumps / "create.sql", databases=["shop"], force=True, confirm=["shop"])
     assert done.changed and not done.failed, done.msg
     assert orders(shop, "shop") == 50 and shop.query("SHOW work_mem", "shop") == [("7MB",)]
-    assert "create.sql" in done.result["plan"][-1] and "'shop'" in done.result["restored"][0]["from"]
+    assert "create.sql" in str(done.result["plan"]) and "'shop'" in done.result["restored"][0]["from"]
 
 
 REACHING = {

@@ -17,7 +17,8 @@ from generators import dumps
 from lab.servers import Server
 
 # Seeds that broke something once, or that are of a kind that did.
-KEPT = (6, 8, 10, 11)
+KEPT = (1381, 5014, 8, 11)
+SLOW = (1412,)  # pg_restore goes round for ever at the end of a tar archive that was cut
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def server(server_factory: Callable[..., Server]) -> Server:
     return server_factory(15)
 
 
-@pytest.mark.parametrize("seed", KEPT)
+@pytest.mark.parametrize("seed", [*KEPT, *(pytest.param(seed, marks=pytest.mark.extended) for seed in SLOW)])
 def test_seeds_that_broke(server: Server, seed: int) -> None:
     dumps.run(seed, server)
 

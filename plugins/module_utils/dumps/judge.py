@@ -9,7 +9,9 @@ damaged or cut off shows, and what its entries do beyond its database. Afterward
 
 from __future__ import annotations
 
-from typing import Optional
+import os
+import select
+from typing import BinaryIO, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Script, understand
@@ -23,6 +25,8 @@ _WAY_OUT = (
     "Nothing was touched. Take it out of the dump (better: make the dump anew without it), or run the script by psql yourself if you trust "
     "it."
 )
+_LOOK, _QUIET = 1, 20  # seconds between two looks at a program that says nothing, and after which one is given up
+
 _DAMAGED = "Nothing was touched. Use another dump: this one was cut off, or damaged on its way."
 
 
@@ -78,14 +82,36 @@ def _read(dump: Dump, stream: Stream) -> Script:
         if not stream.filters:
             return understand(source.read)
         with Chain(stream.filters, source) as chain:
-            script = understand(chain.output.read)
-            while chain.output.read(1 << 20):
+
+            def read_on(most: int) -> bytes:
+                return _output(dump, chain, source, most)
+
+            script = understand(read_on)
+            while read_on(1 << 20):
                 pass
             try:
                 chain.finish()
             except ToolError as exc:
                 raise BadOption("source", dump.shown, f"cannot be read to its end: {exc}", _DAMAGED) from exc
     return script
+
+
+def _output(dump: Dump, chain: Chain, source: BinaryIO, most: int) -> bytes:
+    """The next bytes that a chain makes. pg_restore goes round for ever at some damaged archives, at the end of what it reads: it is
+    ended when it has said nothing for a while though there is nothing more to come. Raises BadOption."""
+    fd, quiet = chain.output.fileno(), 0
+    while not select.select([fd], [], [], _LOOK)[0]:
+        quiet += _LOOK
+        before = chain.processes[:-1]
+        ended = all(process.poll() is not None for process in before) if before else _at_end(source)
+        if quiet >= _QUIET and ended:
+            raise BadOption("source", dump.shown, "cannot be read to its end: pg_restore finds none", _DAMAGED)
+    return os.read(fd, most)
+
+
+def _at_end(source: BinaryIO) -> bool:
+    """Whether a program that reads a file has read it all: it shares our position. (A directory's stream is empty.)"""
+    return 0 < os.fstat(source.fileno()).st_size <= os.lseek(source.fileno(), 0, os.SEEK_CUR)
 
 
 def _refuse(dump: Dump, script: Script) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -139,6 +140,13 @@ class Planner:
         mode, why = self._mode(dump, name, there)
         clause = None if dump.properties or mode == ADD else self._loader.create_clause(dump)
         chosen = design(dump.properties, clause, there, empty, self._options)
+        if dump.script is not None and dump.script.own and mode != ADD and dump.origin:
+            told = {
+                key: value
+                for key, value in dump.script.own.items()
+                if key != "tablespace" or not self._options.no_tablespaces
+            }
+            chosen = dataclasses.replace(chosen, properties={**(chosen.properties or {}), **told})
         hanging = survey(self._target, name) if there and mode != ADD else Belongings(name)
         addition = self._loader.look(dump, name) if mode == ADD else None
         return Step(dump, name, mode, chosen, there, empty, hanging, why, addition)

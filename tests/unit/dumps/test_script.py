@@ -102,6 +102,7 @@ def test_what_is_refused(body: str) -> None:
     "body",
     [
         "SET a = 1;",
+        "COMMENT ON TABLE a IS 'of\r\nWindows';\r\n",
         "COPY a FROM stdin;\n\\! id\nDROP DATABASE a;\n\\connect b\n\\.\n",
         "SELECT '\n\\! id\n';",
         "COMMENT ON TABLE a IS 'DROP DATABASE b; \\! id';",
@@ -130,13 +131,14 @@ def test_what_is_let_through(body: str) -> None:
 def test_a_dump_with_its_own_database_writes_into_the_one_that_is_asked_for() -> None:
     script = dump(
         "\\restrict k\nDROP DATABASE IF EXISTS \"a 'b\";\nCREATE DATABASE \"a 'b\" WITH TEMPLATE = template0 ENCODING = 'UTF8' "
-        "LOCALE = 'C' TABLESPACE = x;\nALTER DATABASE \"a 'b\" OWNER TO me;\n\\unrestrict k\n\\encoding SQL_ASCII\n"
+        "LOCALE = 'C' TABLESPACE = \"an x\" CONNECTION LIMIT = 7;\nCOMMENT ON DATABASE \"a 'b\" IS 'it''s';\nALTER DATABASE \"a 'b\" IS_TEMPLATE = true;\nALTER DATABASE \"a 'b\" OWNER TO me;\n\\unrestrict k\n\\encoding SQL_ASCII\n"
         "\\connect -reuse-previous=on \"dbname='a \\'b'\"\n\\restrict k\nCREATE TABLE t (n int);\n"
         "ALTER ROLE r IN DATABASE \"a 'b\" SET a TO 'b';\nGRANT ALL ON DATABASE \"a 'b\" TO r;\n\\unrestrict k\n"
     )
     found = judged(script)
     assert (found.problems, found.database, found.by, found.of) == ([], "a 'b", "16.1", "15.4")
     assert found.clause == "WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE = 'C'"
+    assert found.own == {"tablespace": "an x", "connection_limit": 7, "comment": "it's", "is_template": True}
     text = run_as(script, 'the "new"')
     lines = [line for line in text.splitlines() if line and not line.startswith("--")]
     assert lines == [

@@ -51,7 +51,7 @@ class Script:
 
     ``cluster``: it is pg_dumpall's. ``complete`` None: nothing in it says whether it is. ``databases``: those that it makes or connects to.
     ``rows``: rows by table; None: they could not be counted. ``parents``: of partitions; ``made``: tables that it makes. ``clause``: encoding and locale of its
-    CREATE DATABASE. ``edits``: what must be other than it is, in order; ``copies``: where tables' rows begin and end, in bytes.
+    CREATE DATABASE. ``own``: comment, connection limit, tablespace and the like of its database, as ``server.facts.databases`` names them. ``edits``: what must be other than it is, in order; ``copies``: where tables' rows begin and end, in bytes.
     ``spaces``: what puts objects into tablespaces, and how it does not. ``globals``: statements about roles and tablespaces of a cluster's script. ``problems``: why it is refused; ``cut``: it ends
     in the middle; ``crlf``: its lines end as on Windows.
     """
@@ -65,6 +65,7 @@ class Script:
     parents: dict[Table, Table] = field(default_factory=dict)
     made: set[Table] = field(default_factory=set)
     clause: Optional[str] = None
+    own: dict[str, Any] = field(default_factory=dict)
     edits: list[Edit] = field(default_factory=list)
     copies: list[tuple[int, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -228,6 +229,7 @@ class _Reader:
             self._speaks_of(item.line, name, "makes")
             if not self.script.cluster:
                 self.script.clause = _clause(item, number)
+                self.script.own.update(_own(item.words[number + 1 :], made=True) or {})
                 self.script.edits.append(Edit(item.start, item.end))
             elif name in MAINTENANCE:
                 self.script.edits.append(Edit(item.start, item.end))
@@ -246,6 +248,12 @@ class _Reader:
             self._refuse(item.line, f"({what}) is about several databases")
         if "rename" in item.words[number + 1 : number + 2]:
             self._refuse(item.line, f"({what}) renames the database")
+        own = _own(item.words[number + 1 :])
+        if own is not None:
+            # Set when the database takes its name: until then a comment of ours marks it, and nobody is to be let in.
+            self.script.own.update(own)
+            self.script.edits.append(Edit(item.start, item.end))
+            return
         token = item.tokens[number]
         self.script.edits.append(Edit(token.start, token.end, target=True))
 
@@ -324,7 +332,9 @@ class _Reader:
     def finish(self) -> None:
         """What can be said when all is read."""
         script = self.script
-        script.crlf = b"\r\n" in self._head
+        script.crlf = self._head.partition(b"\n")[0].endswith(
+            b"\r"
+        )  # pg_dump's first line is --, and rows may hold any
         for name, pattern in (("of", _FROM), ("by", _BY)):
             found = pattern.search(self._head)
             if found:
@@ -412,3 +422,20 @@ def _clause(item: Statement, number: int) -> Optional[str]:
             if re.fullmatch(r"'(?:[^'\\]|'')*'|\w+", value):
                 found.append(f"{word.upper()} = {value}")
     return "WITH TEMPLATE = template0 " + " ".join(found) if found else None
+
+
+def _own(words: list[str], made: bool = False) -> Optional[dict[str, Any]]:
+    """What a statement says of a database, behind its name, as properties; None: something else. ``made``: it is CREATE DATABASE."""
+    plain = [word for word in words if word not in ("=", "with")]
+    found: dict[str, Any] = {}
+    for at, word in enumerate(plain[:-1]):
+        value = plain[at + 1]
+        if word == "limit" and plain[at - 1] == "connection" and value.lstrip("-").isdigit():
+            found["connection_limit"] = int(value)
+        elif word in ("is_template", "allow_connections"):
+            found[word] = value in ("true", "on", "1")
+        elif word == "tablespace" and made:
+            found["tablespace"] = unquoted(value)
+    if plain[:1] == ["is"] and len(plain) == 2 and (plain[1] == "null" or plain[1][:1] == "'" and plain[1][-1:] == "'"):
+        found["comment"] = None if plain[1] == "null" else unquoted(plain[1])
+    return found or None
