@@ -231,7 +231,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.durations import
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY, open_to_read
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
@@ -285,14 +286,36 @@ def look(
     tier.lock = lock.state(shelf.repository, f"{shelf.name}/lock.json")
 
 
-def look_at_wal(params: dict[str, Any], physical: dict[str, Record], space: str) -> Optional[dict[str, Any]]:
-    """What the archive makes reachable; the engine's own backups are added to ``physical``. Raises HoldfastError."""
+def look_into_engine(
+    name: str, params: dict[str, Any], physical: dict[str, Record], space: str, problems: list[str]
+) -> Optional[WalArchive]:
+    """The WAL archive of an engine with a repository of its own, whose backups are added to ``physical``. One that was not named, and
+    cannot be looked into from here, is a problem and no error."""
+    try:
+        engine = open_to_read(name, params, space)
+        physical.update((record.id, record) for record in engine.backups(problems))
+    except HoldfastError as exc:
+        if params["engine"]:
+            raise
+        problems.append(f"{name} keeps an archive of {params['server_name']} here, which cannot be looked into: {exc}")
+        return None
+    return engine.wal
+
+
+def look_at_wal(
+    params: dict[str, Any], physical: dict[str, Record], space: str, unread: list[str]
+) -> Optional[dict[str, Any]]:
+    """What the archive makes reachable; the engine's own backups are added to ``physical``, and what cannot be read to ``unread``. Raises
+    HoldfastError."""
     wal: Optional[WalArchive] = None
     problems: list[str] = []
-    if params["engine"]:
-        keeper = open_to_read(params["engine"], params, space)
-        wal = keeper.wal
-        physical.update((record.id, record) for record in keeper.backups(problems))
+    name = params["engine"]
+    try:
+        name = name or keeping_engine(params)
+    except BadOption as exc:
+        problems.append(str(exc))
+    if name in WITH_REPOSITORY:
+        wal = look_into_engine(str(name), params, physical, space, problems)
     else:
         for _name, options, _where in named_repositories(params):
             directory = os.path.join(options.get("path") or "", params["server_name"], FOLDER)
@@ -300,6 +323,7 @@ def look_at_wal(params: dict[str, Any], physical: dict[str, Record], space: str)
                 wal = FileWal(directory, Compression("none"))
                 break
     if wal is None:
+        unread += problems
         return None
     report = inspect(wal, physical.values(), space)
     return {
@@ -339,7 +363,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         raise errors[0]
     with workspace() as space:
         archiver = ask_server(params, space) if params["archiving"] else None
-        wal = look_at_wal(params, physical, space)
+        unread: list[str] = []
+        wal = look_at_wal(params, physical, space, unread)
     for record in physical.values():
         # Those of an engine's own repository are in no tier of ours.
         if record.id not in found:
@@ -365,7 +390,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         "overdue": overdue,
         "lock": next((tier.lock for tier in tiers if tier.lock), None),
         "leftovers": [leftover for tier in tiers for leftover in tier.leftovers],
-        "problems": [words for tier in tiers for words in (*tier.problems, *([tier.error] if tier.error else []))],
+        "problems": [words for tier in tiers for words in (*tier.problems, *([tier.error] if tier.error else []))]
+        + unread,
         "tiers": [asdict(tier) for tier in tiers],
         "wal": wal,
         "archiver": archiver,

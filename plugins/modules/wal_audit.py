@@ -107,6 +107,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import audit
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
@@ -127,6 +128,14 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     shelf = Shelf(open_repository(params["repository"]), params["server_name"])
     shelf.repository.check(write=not check)
     wal = FileWal(os.path.join(params["repository"]["path"], shelf.name, FOLDER), Compression("none"))
+    keeping = None if os.path.isdir(wal.directory) else keeping_engine({**params, "engine": None})
+    if keeping:
+        raise BadOption(
+            "repository",
+            wal.directory,
+            f"is not there, and {keeping} keeps the WAL of {shelf.name} beside it",
+            "backup_facts shows the windows of engines with a repository of their own, and they remove WAL themselves.",
+        )
     known, word = (None, None) if params["full"] else audit.load_state(shelf.repository, shelf.name)
     warnings.extend([word] if word else [])
     problems: list[str] = []

@@ -210,6 +210,15 @@ def test_nothing_is_deleted_for_a_backup_without_its_wal(server_factory: Callabl
     server.restart()
     good = run("pg_backup", given).result["backup"]["id"]
 
+    # With the same variables, and no engine named, it is found by whoever looks (CASES 1.24).
+    unnamed = {name: value for name, value in given.items() if name != "engine"}
+    assert kept(unnamed) == [good] and run("wal_archive", unnamed).result["engine"] == "pgbackrest"
+    there = {name: value for name, value in unnamed.items() if not name.startswith("login_")}
+    there.update(data_directory=str(server.directory / "new"), owner=server.owner, recovery_target={"immediate": True})
+    assert run("pg_recover", there, check=True).result["backup"]["id"] == good
+    refusing = run_module("wal_audit", {"repository": {"path": str(repository)}})
+    assert refusing.failed and "pgbackrest keeps the WAL of main" in refusing.msg
+
     def refused(*words: str, **options: Any) -> None:
         for check in (True, False):
             done = run_module("pg_backup", {**given, "retention": {"keep_last": 1}}, check=check)

@@ -39,29 +39,35 @@ def physical_engine(params: Mapping[str, Any], command: Optional[str] = None, co
     Raises:
         BadOption: several keep an archive there, and nothing tells which one is meant.
     """
+    found = keeping_engine(params, command)
+    if found:
+        return found
+    server, stores = check_name("server_name", params["server_name"]), named_repositories(params)
+    if copies and any(_has_copies(Shelf(repository, server)) for repository in _opened(params)):
+        return "pg_basebackup"
+    return "pg_basebackup" if len(stores) == 1 and stores[0][1]["type"] == "file" else "pgbackrest"
+
+
+def keeping_engine(params: Mapping[str, Any], command: Optional[str] = None) -> Optional[str]:
+    """The same, without the default: None where nobody keeps an archive of the server. Raises BadOption."""
     if params.get("engine"):
         return str(params["engine"])
     if params.get("streaming"):
         return "pg_basebackup"  # pg_receivewal's is the same archive
     server = check_name("server_name", params["server_name"])
-    stores = named_repositories(params)
     opened = list(_opened(params))
     found = sorted({name for repository in opened for name in _keeping(repository, server)})
     archiving = engine_of(command or "")
-    if archiving in found or (archiving in ENGINES and len(opened) < len(stores)):
+    if archiving in found or (archiving in ENGINES and len(opened) < len(named_repositories(params))):
         return archiving
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if len(found) > 1:
         raise BadOption(
             "engine",
             found,
             f"keep an archive of {server} there, and nothing says which one is meant",
             "Name the engine.",
         )
-    if copies and any(_has_copies(Shelf(repository, server)) for repository in opened):
-        return "pg_basebackup"
-    return "pg_basebackup" if len(stores) == 1 and stores[0][1]["type"] == "file" else "pgbackrest"
+    return found[0] if found else None
 
 
 def _opened(params: Mapping[str, Any]) -> Iterator[Repository]:
