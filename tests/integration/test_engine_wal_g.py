@@ -25,7 +25,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.commands import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.archive import (
     archive_command,
     restore_command,
 )

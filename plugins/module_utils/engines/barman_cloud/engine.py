@@ -17,7 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import (
-    commands,
+    archive,
     listing,
     options as words,
     program,
@@ -97,7 +97,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
         return (*self._place.words, self._place.url, self._options.server_name, *behind)
 
     def _get(self, name: str, path: str) -> Said:
-        ok = (0, commands.MISSING)
+        ok = (0, archive.MISSING)
         return self._barman.run("wal-restore", "--no-partial", *self._where(name, path), ok=ok)
 
     # Setting up
@@ -115,7 +115,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
         self._readable()
         if shutil.which("cmp") is None:
             raise ToolError("The archive command needs the program cmp. Install the package diffutils.")
-        text = commands.settings(self._place, self._settings, self._barman.directory, wal, self._options.server_name)
+        text = archive.settings(self._place, self._settings, self._barman.directory, wal, self._options.server_name)
         if files.is_there(self._settings, text, self._host.owner):
             return []
         if not check:

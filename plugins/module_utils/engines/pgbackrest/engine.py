@@ -17,14 +17,6 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.configuration import (
-    IO_TIMEOUT,
-    NEVER,
-    Configuration,
-    config_path,
-    configuration,
-    seconds,
-)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
     TYPES,
     VERIFIED,
@@ -35,6 +27,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
     with_dependants,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain, number
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.options import (
+    IO_TIMEOUT,
+    NEVER,
+    Configuration,
+    config_path,
+    configuration,
+    seconds,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.reader import Reader, tell
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import place

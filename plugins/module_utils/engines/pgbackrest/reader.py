@@ -19,13 +19,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archivin
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.archive import QUEUE, PgBackRestWal
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.configuration import check_version
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
     Listing,
     archive_is_sound,
     verdicts,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.options import check_version
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import Version
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (

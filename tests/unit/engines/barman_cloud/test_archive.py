@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import commands
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import archive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.options import Place, place
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 
@@ -34,7 +34,7 @@ cp "$path" "$ARCHIVE/"
 
 
 def settings(found: Place, path: Path, programs: Path, server: str = "main") -> None:
-    path.write_text(commands.settings(found, str(path), str(programs), ["--zstd"], server))
+    path.write_text(archive.settings(found, str(path), str(programs), ["--zstd"], server))
 
 
 class Shell:
@@ -78,10 +78,10 @@ class Shell:
         return done.returncode, done.stdout + done.stderr
 
     def archive(self, name: str = NAME, code: int = 1, says: str = "") -> tuple[int, str]:
-        return self.run(commands.archive_command(str(self.settings), "main"), name, code, says)
+        return self.run(archive.archive_command(str(self.settings), "main"), name, code, says)
 
     def restore(self, name: str = NAME, code: int = 1, says: str = "") -> tuple[int, str]:
-        return self.run(commands.restore_command(str(self.settings), "main"), name, code, says)
+        return self.run(archive.restore_command(str(self.settings), "main"), name, code, says)
 
 
 # What /bin/sh is on Debian, on Red Hat, and on Alpine; those that are here.
@@ -180,7 +180,7 @@ def test_anything_else_stops_it(shell: Shell, code: int, says: str) -> None:
 
 
 def test_commands_are_short_and_have_no_secret() -> None:
-    for command in (commands.archive_command, commands.restore_command):
+    for command in (archive.archive_command, archive.restore_command):
         text = command("/etc/holdfast/main.barman.env", "main")
         assert len(text) < 600
         assert "AWS" not in text

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.commands import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.archive import (
     archive_command,
     restore_command,
 )

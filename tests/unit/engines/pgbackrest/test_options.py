@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.configuration import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.options import (
     Configuration,
     check_version,
     configuration,
