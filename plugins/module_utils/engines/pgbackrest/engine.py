@@ -17,19 +17,16 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import expire
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
     TYPES,
     VERIFIED,
     Listing,
     State,
-    expired,
-    expired_wal,
-    with_dependants,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain, number
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.options import (
     IO_TIMEOUT,
-    NEVER,
     Configuration,
     config_path,
     configuration,
@@ -329,64 +326,5 @@ class PgBackRest(Reader):
             self._program.ask("annotate", f"--repo={repository}", f"--set={record.id}", *words, patience=60)
 
     def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:
-        found = list(self.backups([]))
-        going = with_dependants(found, labels)
-        repositories = sorted({number for record in found for number in record.scope["repositories"]})
-        here = {
-            repository: [record for record in found if repository in record.scope["repositories"]]
-            for repository in repositories
-        }
-        for repository, records in here.items():
-            kept = [record for record in records if record.id not in going]
-            if len(kept) < len(records) and not any(record.kind == "full" for record in kept):
-                raise ToolError(
-                    f"That would delete every full backup in {self._descriptions[repository - 1]}, and pgBackRest keeps one. Nothing "
-                    "was deleted. Make another one first."
-                )
-        for repository, records in here.items():
-            self._rehearse_delete(repository, records, going)
-        if not check:
-            for repository, records in here.items():
-                for label in _roots(records, going):
-                    self._program.ask("expire", f"--repo={repository}", f"--set={label}", patience=3600)
-                self._expire_wal(repository, [record for record in records if record.id not in going])
-        return going
-
-    def _rehearse_delete(self, repository: int, records: Sequence[Record], going: Sequence[str]) -> None:
-        for label in _roots(records, going):
-            said = self._program.ask(
-                "expire", f"--repo={repository}", f"--set={label}", "--dry-run", detail="info", patience=60
-            )
-            expected = set(with_dependants(records, [label]))
-            if expired(said) != expected:
-                raise ToolError(
-                    f"pgBackRest would not delete {', '.join(sorted(expected))}, but {', '.join(sorted(expired(said))) or 'nothing'}. "
-                    f"Nothing was deleted. See for yourself: {self._program.line('expire', f'--set={label}', '--dry-run')}"
-                )
-
-    def _expire_wal(self, repository: int, kept: Sequence[Record]) -> None:
-        """WAL before the oldest full backup goes only when pgBackRest is told for how many full backups it is to stay."""
-        full = [record for record in kept if record.kind == "full"]
-        wanted = self._configuration.archive_kept.get(repository)
-        words = [
-            f"--repo={repository}",
-            f"--repo{repository}-retention-full={NEVER}",
-            f"--repo{repository}-retention-archive-type=full",
-            f"--repo{repository}-retention-archive={min(len(full), wanted or len(full))}",
-        ]
-        said = self._program.ask("expire", *words, "--dry-run", detail="info", patience=3600)
-        needed = min(str(record.consistency["first_segment"])[8:] for record in full)
-        wrong = [name for name in expired_wal(said) if name[8:] >= needed] if wanted is None else []
-        if wrong:
-            raise ToolError(
-                f"The backups are deleted. Their WAL is not: pgBackRest would delete it up to {wrong[0]}, and the oldest backup "
-                f"needs it from {needed} on. See for yourself: {self._program.line('expire', *words, '--dry-run')}"
-            )
-        if expired_wal(said):
-            self._program.ask("expire", *words, patience=3600)
-
-
-def _roots(records: Sequence[Record], going: Sequence[str]) -> list[str]:
-    """Those of a repository that go and need none that goes: the others go with them."""
-    parents = {record.id: record.parent for record in records}
-    return [label for label in going if label in parents and parents[label] not in going]
+        kept = self._configuration.archive_kept
+        return expire.delete(self._program, list(self.backups([])), labels, self._descriptions, kept, check)
