@@ -82,6 +82,9 @@ test-extended: setup
 	$(PY) -m pytest -q -rs -m extended tests/integration
 
 # Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.
+faults: setup ## faults by chance for SECONDS (600), as a matrix in numbers
+	cd tests && HOLDFAST_FAULTS=$(or $(SECONDS),600) PYTHONPATH=.:../.work/collections ../.venv/bin/python -m generators.faults
+
 test-stores: setup
 	$(PY) -m pytest -q -rs tests/stores
 

@@ -43,6 +43,8 @@ def execute(module: AnsibleModule, work: Work, psycopg2: bool) -> NoReturn:
         stopping.finished()
         if not done:  # else the signal came when all was done
             _warn(module, warnings)
+            if stopping.wanted_at_all():
+                stopping.leave_soon()
             module.fail_json(**failure(exc, str(module._name)))
     _warn(module, warnings)
     module.exit_json(elapsed=round(time.monotonic() - began, 3), **result)

@@ -27,7 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import St
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 #: seconds to clear up in
-GRACE = 10.0
+GRACE = 5.0
 
 Words = Union[str, Callable[[], str]]
 
@@ -95,6 +95,11 @@ def wanted() -> bool:
     return _stopped is not None and _pending()
 
 
+def wanted_at_all() -> bool:
+    """Whether the run was told to stop."""
+    return _stopped is not None
+
+
 def _pending() -> bool:
     """Whether a stop came that nobody is clearing up after: it was swallowed, or is yet to be raised."""
     return not any(isinstance(exc, Stopped) for exc in _handled())
@@ -144,6 +149,25 @@ def finished() -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, 0)
     _deadline = 0.0
+
+
+def more_time(seconds: float) -> None:
+    """Clearing up goes on with what must not be cut short, such as starting the server again that was stopped."""
+    global _deadline
+    if _deadline:
+        _deadline = max(_deadline, time.monotonic() + seconds)
+
+
+def leave_soon() -> None:
+    """The result is told: threads that still wait for somebody must not keep the process."""
+
+    def leave() -> None:
+        time.sleep(1)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(1)
+
+    threading.Thread(target=leave, daemon=True).start()
 
 
 def end_children() -> None:

@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module run as ever; when it fails within a role of ours, its message names the role's variables instead of its options."""
+"""A module run as ever, which ends when the controller does; when it fails within a role of ours, its message names the role's variables instead of its options."""
 
 from __future__ import annotations
 
 from typing import Any, Optional
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.controller import ends_with_the_controller
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import in_variables, option_names
 
 COLLECTION = "holdfast.postgres."
@@ -20,7 +21,8 @@ class RoleAction(NormalAction):  # type: ignore[misc]
     """The action plugin of each module that a role calls."""
 
     def run(self, tmp: Any = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
-        result: dict[str, Any] = self.run_module(tmp, task_vars or {})
+        with ends_with_the_controller():
+            result: dict[str, Any] = self.run_module(tmp, task_vars or {})
         role = self._task._role.get_name() if self._task._role else ""
         if role.startswith(COLLECTION) and result.get("failed") and isinstance(result.get("msg"), str):
             arguments = {*self._task.args, *CONSENT}

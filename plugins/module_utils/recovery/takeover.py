@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories
@@ -47,6 +48,7 @@ class Takeover:
         try:
             yield
         except BaseException as exc:
+            stopping.more_time(120)  # a server that was stopped must not stay down
             self._directories.undo(self._owner)
             self._directories.clear()
             told = self._start_again()

@@ -102,6 +102,13 @@ class Address:
     def __init__(self, params: Mapping[str, Any], space: str, writes: bool = False) -> None:
         extra = {str(key): str(value) for key, value in (params.get("connect_params") or {}).items()}
         in_extra = extra.pop("password", None)  # never in a connection string, which is an argument of programs
+        if "sslpassword" in extra:
+            raise BadOption(
+                "connect_params",
+                "sslpassword",
+                "would be seen in the list of processes, as libpq takes it from a connection string alone",
+                "Put it into a service file of mode 0600 (PGSERVICEFILE) and give connect_params: {service: …}, or use a key without one.",
+            )
         password = params.get("login_password") or in_extra
         self.host: str = params.get("login_unix_socket") or params.get("login_host") or ""
         self.port: Optional[int] = params.get("login_port")
