@@ -14,7 +14,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test lint sanity unit integration matrix test-extended test-stores wal-g bench clean
+.PHONY: help setup demo faults test lint sanity unit integration matrix test-extended test-stores wal-g bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
