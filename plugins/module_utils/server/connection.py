@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import select
@@ -42,6 +43,27 @@ except ImportError:  # said by the module through missing_required_lib
     PSYCOPG2_ERROR = traceback.format_exc()
 
 _connecting = threading.Lock()
+_UTF8, _ASCII = "UTF8", "SQL_ASCII"
+
+
+def _any_text(name: str) -> Optional[codecs.CodecInfo]:
+    """UTF-8 in which bytes that are none survive the way here and back."""
+    if name != "holdfast_any":
+        return None
+
+    def encode(text: str, errors: str = "strict") -> tuple[bytes, int]:
+        return text.encode("utf-8", "surrogateescape"), len(text)
+
+    def decode(data: Any, errors: str = "strict") -> tuple[str, int]:
+        return bytes(data).decode("utf-8", "surrogateescape"), len(data)
+
+    return codecs.CodecInfo(encode, decode, name=name)
+
+
+codecs.register(_any_text)
+if PSYCOPG2_ERROR is None:
+    # A server without an encoding has names and texts of any; psycopg2 takes them for ASCII.
+    extensions.encodings[_ASCII] = extensions.encodings["SQLASCII"] = "holdfast_any"
 _LOOK = 0.2  # seconds between two looks at whether a stop came
 
 
@@ -140,6 +162,8 @@ class Address:
         # A database may be read-only by default, also while it is being restored.
         self._settings: dict[str, str] = {"default_transaction_read_only": "off"} if writes else {}
         self._met = False
+        # How names are written in the shared catalogs, as the server's first database sees them; a connection's start is not converted.
+        self._encoding = _UTF8
         if password:
             passfile = os.path.join(space, "pgpass")
             escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
@@ -158,12 +182,25 @@ class Address:
     ) -> str:
         """A connection string for libpq programs; it holds no password (that is in the passfile). ``settings`` are those that the
         session starts with, besides our own; ``application`` is how the server calls it."""
-        chosen = {**self._settings, **(settings or {})}
+        return _dsn({**self._all(settings or {}, application), "dbname": self._as_stored(database)})
+
+    def _without_database(self) -> str:
+        return str(make_dsn(**self._all({}, None)))
+
+    def _all(self, settings: Mapping[str, str], application: Optional[str]) -> dict[str, str]:
+        chosen = {**self._settings, **settings}
         options = [self._parameters.get("options", ""), *(f"-c {name}={value}" for name, value in chosen.items())]
-        joined = " ".join(filter(None, options))
-        more = {"options": joined, "application_name": application}
-        chosen_parameters = {**self._parameters, **{key: word for key, word in more.items() if word}}
-        return str(make_dsn(**{**chosen_parameters, "dbname": database}))
+        more = {"options": " ".join(filter(None, options)), "application_name": application}
+        return {**self._parameters, **{key: value for key, value in more.items() if value}}
+
+    def _as_stored(self, name: str) -> str:
+        """A database's name, so that its bytes in UTF-8 are those that the server has for it."""
+        if name.isascii() or self._encoding in (_UTF8, _ASCII):
+            return name
+        try:
+            return name.encode(extensions.encodings[self._encoding]).decode("utf-8", "surrogateescape")
+        except (KeyError, UnicodeEncodeError):
+            return name
 
     def connect(self, database: Optional[str] = None) -> Connection:
         """A connection in autocommit mode.
@@ -184,12 +221,32 @@ class Address:
     def _open(self, database: str) -> Connection:
         try:
             # In another thread: while libpq connects it hears no signals.
-            connection = Background(lambda: _connect(self.conninfo(database))).result()
+            encoding = _ASCII if self._encoding == _ASCII else _UTF8
+            connection = Background(
+                lambda: _connect(self._without_database(), self._as_stored(database), encoding)
+            ).result()
         except psycopg2.OperationalError as exc:
             words = " ".join(str(exc).split())
             raise ServerError(
                 f"Cannot connect to PostgreSQL at {self}, database {database!r}: {words}. {_way_out(words)}"
             ) from exc
+        connection.autocommit = True
+        if not self._met:
+            self._encoding = connection.info.parameter_status("server_encoding") or _UTF8
+        if connection.info.parameter_status("server_encoding") == _ASCII and encoding != _ASCII:
+            connection.close()
+            return self._open_plain(database)
+        return connection
+
+    def _open_plain(self, database: str) -> Connection:
+        """Where the server converts nothing: what is no UTF-8 would be refused on its way."""
+        try:
+            connection = Background(
+                lambda: _connect(self._without_database(), self._as_stored(database), _ASCII)
+            ).result()
+        except psycopg2.OperationalError as exc:
+            message = " ".join(str(exc).split())
+            raise ServerError(f"Cannot connect to PostgreSQL at {self}, database {database!r}: {message}.") from exc
         connection.autocommit = True
         return connection
 
@@ -210,16 +267,45 @@ class Address:
         self._met = True
 
 
-def _connect(conninfo: str) -> Connection:
+def as_text(name: str) -> str:
+    """For people: what is no UTF-8 in a name is shown as such."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _dsn(parameters: Mapping[str, str]) -> str:
+    """A connection string. Source: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-KEYWORD-VALUE"""
+    if is_text("".join(parameters.values())):
+        return str(make_dsn(**parameters))
+    escaped = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in parameters.items()}
+    return " ".join(f"{key}='{value}'" for key, value in escaped.items())
+
+
+def _connect(conninfo: str, name: str, encoding: str) -> Connection:
     """A connection whose statements can be stopped. libpq has its own care for timeouts and several hosts while it connects,
     and that of psycopg2's waiting has none: so it does that alone."""
     with _connecting:
         extensions.set_wait_callback(None)
         try:
             # The encoding at the start, not by a SET: it is not yet known whose session this is.
-            return psycopg2.connect(conninfo, client_encoding="UTF8", cursor_factory=_Cursor)
+            if is_text(name):
+                return psycopg2.connect(conninfo, dbname=name, client_encoding=encoding, cursor_factory=_Cursor)
+            # psycopg2 takes UTF-8 alone; libpq takes the name from the environment too, byte by byte.
+            os.environb[b"PGDATABASE"] = name.encode("utf-8", "surrogateescape")
+            try:
+                return psycopg2.connect(conninfo, client_encoding=encoding, cursor_factory=_Cursor)
+            finally:
+                del os.environb[b"PGDATABASE"]
         finally:
             extensions.set_wait_callback(_wait)
+
+
+def is_text(text: str) -> bool:
+    """Whether it has no bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _wait(connection: Connection) -> None:

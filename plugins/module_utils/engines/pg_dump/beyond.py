@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import Identity, rows, value
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import as_text
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import Identity, quoted, rows, value
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -38,8 +39,6 @@ WHERE c.relkind = 'r' AND NOT c.oid = ANY (coalesce(e.extconfig, '{}')) AND has_
 def left_out(connection: Connection, in_recovery: bool) -> list[dict[str, Any]]:
     """Tables of a database whose rows are in no dump of it: each with ``schema``, ``table``, ``rows`` (None: they cannot be counted
     here) and ``why``. Only those that have rows, or may have."""
-    from psycopg2 import sql
-
     found: list[dict[str, Any]] = []
     if in_recovery:
         found += [
@@ -47,14 +46,11 @@ def left_out(connection: Connection, in_recovery: bool) -> list[dict[str, Any]]:
             for table in rows(connection, _UNLOGGED)
         ]
     for table in rows(connection, _OF_EXTENSIONS):
-        counted = value(
-            connection,
-            sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(table["schema"], table["table"])),  # type: ignore[arg-type]
-        )
+        counted = value(connection, f"SELECT count(*) FROM ONLY {quoted(table['schema'], table['table'])}")
         if counted:
             why = f"it belongs to the extension {table['extension']}, which does not mark it as configuration"
             found.append({"schema": table["schema"], "table": table["table"], "rows": counted, "why": why})
-    return found
+    return [{**table, "schema": as_text(table["schema"]), "table": as_text(table["table"])} for table in found]
 
 
 def say_left_out(database: str, tables: Sequence[dict[str, Any]]) -> list[str]:

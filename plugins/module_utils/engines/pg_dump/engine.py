@@ -32,7 +32,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_e
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, as_text, is_text
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools, find_tools
 
 if TYPE_CHECKING:
@@ -140,6 +140,8 @@ class PgDump(StreamEngine):
 
     def back_up(self, folder: Folder) -> Draft:
         chosen, _warnings = self._choose()
+        unnamed = [database for database in chosen if not is_text(database["name"])]
+        chosen = [database for database in chosen if is_text(database["name"])]
         together = room(self._connection, self._options.jobs + 1)
         entries: list[dict[str, Any]] = []
         failed: dict[str, HoldfastError] = {}
@@ -152,6 +154,11 @@ class PgDump(StreamEngine):
             self._connection,
             self._doubts,
         )
+        for database in unnamed:
+            name = as_text(database["name"])
+            failed[name] = ServerError(
+                f"The name {name!r} is no UTF-8, and a record cannot hold it: rename the database."
+            )
         with Snapshots(self._address) as snapshots:
             start_lsn = facts.current_lsn(self._connection)
             for begin in range(0, len(chosen), together):

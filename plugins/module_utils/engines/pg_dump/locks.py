@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import rows, value
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import quoted, rows, value
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -122,12 +122,8 @@ class Locks:
         return tables * 3 < int(most)
 
     def _lock(self, tables: list[dict[str, Any]]) -> None:
-        from psycopg2 import sql
-
-        names = sql.SQL(", ").join(
-            sql.SQL("ONLY {}").format(sql.Identifier(table["schema"], table["table"])) for table in tables
-        )
-        statement = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names)
+        names = ", ".join(f"ONLY {quoted(table['schema'], table['table'])}" for table in tables)
+        statement = f"LOCK TABLE {names} IN ACCESS SHARE MODE"
         locking = Background(lambda: self._execute(statement))
         began, said = time.monotonic(), False
         try:
