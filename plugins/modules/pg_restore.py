@@ -14,8 +14,10 @@ description:
     from dump files that other tools made.
   - Everything is read and judged before anything is touched, artifacts are compared with their checksums, sessions and
     what would be replaced are looked at.
-  - A database is always restored beside the one of its name, checked, and only then put in its place, in one transaction.
-    Whatever fails before, the database that was there stays as it was.
+  - A database is restored beside the one of its name, checked, and only then put in its place, in one transaction; where there is
+    none, it is made under its own name. Whatever fails before, the database that was there stays as it was.
+  - What can only work under its own name (the database of pg_cron; constraints that ask for the database's name) is restored after the
+    one that is there has moved aside, and that one comes back if it fails.
   - Afterwards rows are compared with those that the backup recorded, indexes, constraints and sequences are looked at,
     and statistics are gathered.
   - A whole server, from a physical backup, is brought back by M(holdfast.postgres.pg_recover).
@@ -42,8 +44,8 @@ attributes:
     support: full
     details:
       - What was restored where is remembered below O(server_name) in the repository (for O(source), in
-        O(state_dir)). When the same restore is asked for again, and tables have the numbers of rows that
-        they had after it, nothing is done.
+        O(state_dir)). When the same restore is asked for again, and it is proven that no row, definition or property was written
+        since, nothing is done. All rows are read for that.
       - Adding parts to a database that is there is not remembered by table; it is done once a database and selection.
 options:
   repository:
@@ -83,13 +85,17 @@ options:
     type: str
   tables:
     description:
-      - Only these tables (C(name) or C(schema.name), no patterns), with their indexes, constraints, sequences and triggers.
-      - They are added to the target database when it is there.
+      - Only these tables (C(name) or C(schema.name), no patterns), with all that they are made of, partitions, inheritance children,
+        indexes, constraints, sequences, triggers, policies and privileges. A name that is in several schemas is refused.
+      - They are added to the target database when it is there, or with O(force) put in the place of its own, in one transaction in which
+        their rows are compared. What other objects say of them, such as publications, stays; foreign keys that rows of today contradict
+        come back as not valid. Into a new database comes also what they need, such as their schema, types and trigger functions.
     type: list
     elements: str
     default: []
   schemas:
-    description: Only what is in these schemas. A schema that is missing is made; its owner and privileges are not restored.
+    description:
+      - Only what is in these schemas, and the schemas themselves. Into a new database comes also what it needs.
     type: list
     elements: str
     default: []
@@ -135,7 +141,7 @@ options:
       - Other roles for owners and privileges, by the former names. The new ones must be there.
       - Definitions are then restored by one job, and roles and tablespaces only with O(globals=true), with the new names in their owners,
         memberships and privileges.
-      - Policies, user mappings and settings of roles keep the former names.
+      - User mappings and settings of roles keep the former names.
     type: dict
     default: {}
   disable_triggers:

@@ -129,7 +129,7 @@ def test_logical_slots_and_subscriptions_need_consent(shop: Server, tmp_path: Pa
         )
     planned = restore(shop, tmp_path, check=True, break_replication=True, **IN_PLACE)
     assert not planned.failed and "'cdc'" in str(planned.result["plan"]) and "'fed'" in str(planned.result["plan"])
-    done = restored(shop, tmp_path, break_replication=True, **IN_PLACE)
+    done = restored(shop, tmp_path, break_replication=True, terminate_sessions=True, **IN_PLACE)
     for word in ("'cdc'", "copy the tables afresh", "'fed'", "'far'", "'later'"):
         assert word in proof(done, "lost"), proof(done, "lost")
     slots = shop.query("SELECT slot_name, database, plugin FROM pg_replication_slots")

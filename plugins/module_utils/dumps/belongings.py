@@ -164,6 +164,8 @@ def hand_over_labels(server: TargetServer, found: Belongings, new: str) -> list[
 def hand_over_replication(server: TargetServer, found: Belongings, old: str) -> list[str]:
     """After ``old`` has stepped aside: its subscriptions and slots. Returns what was lost, and what is to be done, in words."""
     lost = []
+    if found.subscriptions:  # it may have been closed, to keep sessions out of it
+        server.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", old)
     for item in found.subscriptions:
         lost += _subscription(server, found.database, old, item)
     for slot in found.slots:

@@ -106,7 +106,6 @@ class Planner:
                 owner, acl = dump.properties["owner"], dump.properties.get("acl")
                 changed = {"owner": roles.get(owner, owner), "acl": acl and map_acl(acl, roles)}
                 dump.properties = {**dump.properties, **changed}
-            self.warnings += dump.notes
             wanted.append((dump, name or ""))
         return wanted
 
@@ -116,6 +115,7 @@ class Planner:
         Raises:
             HoldfastError: something would be destroyed unasked, or cannot be.
         """
+        self.unchanged, self.warnings = [], [note for dump, _name in wanted for note in dump.notes]
         due = [self._step(dump, name) for dump, name in wanted if not self._stands(dump, name)]
         need_confirm(
             [step.name for step in due if step.there and not step.empty], self._options.force, self._options.confirm

@@ -19,6 +19,11 @@ _EVERY_OWNER = re.compile(_OWNER + "$)", re.MULTILINE)
 # What pg_restore sets for the next entry stands behind it.
 _LAST_OWNER = re.compile(_OWNER + r"\s*(?:(?:SET|--|\\)[^\n]*\s*)*\Z)", re.MULTILINE)
 _GRANT = re.compile(rf"( (?:TO|FROM|FOR ROLE|GRANTED BY|SESSION AUTHORIZATION) )({_NAME})(?=[\s;])")
+_NAMES = rf"{_NAME}(?:, {_NAME})*"
+_POLICY = re.compile(
+    rf"^(CREATE POLICY {_NAME} ON {_NAME}(?:\.{_NAME})?(?: AS RESTRICTIVE)?(?: FOR \w+)? TO )({_NAMES})(?= USING| WITH CHECK|;)",
+    re.MULTILINE,
+)
 _ACL = re.compile(rf"({_NAME}|)=([A-Za-z*]*)/({_NAME})")
 
 
@@ -33,9 +38,14 @@ def map_roles(script: str, roles: Mapping[str, str]) -> str:
     def exchange(found: re.Match[str]) -> str:
         return found.group(1) + _exchange(found.group(2), roles)
 
+    def exchange_all(found: re.Match[str]) -> str:
+        return found.group(1) + re.sub(_NAME, lambda name: _exchange(name.group(0), roles), found.group(2))
+
     def entry(kind: str, body: str) -> str:
         if kind in ("ACL", "DEFAULT ACL"):
             return _GRANT.sub(exchange, body)
+        if kind == "POLICY":
+            return _POLICY.sub(exchange_all, body)
         # An object's owner is set by the last statement of its entry; an entry may hold many large objects.
         return (_EVERY_OWNER if kind.startswith("BLOB") else _LAST_OWNER).sub(exchange, body)
 
