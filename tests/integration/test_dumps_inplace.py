@@ -199,6 +199,21 @@ def test_a_check_on_the_name_moves_the_old_one_aside_first(shop: Server, tmp_pat
     assert failing.failed and shop.databases() == ["postgres", "shop"]
 
 
+def test_what_a_killed_restore_had_moved_aside_comes_back(shop: Server, tmp_path: Path) -> None:
+    """Kind: half done looks whole: the state that a kill -9 leaves while a database is restored under its own name."""
+    back_up(shop, tmp_path)
+    shop.psql("ALTER DATABASE shop RENAME TO shop_before_abcdef; CREATE DATABASE shop; CREATE DATABASE copied;")
+    mark = "holdfast.postgres restores this database; until it is done, it is not complete"
+    ((oid,),) = shop.query("SELECT oid::int FROM pg_database WHERE datname = 'shop'")
+    for name in ("shop", "copied"):  # a comment that was copied says nothing
+        shop.psql(f"COMMENT ON DATABASE {name} IS '{mark} ({oid}); its predecessor is now called shop_before_abcdef';")
+    planned = restore(shop, tmp_path, check=True, target_db="other")
+    assert "give its name back" in planned.result["plan"][0] and "'copied'" not in str(planned.result["plan"])
+    restored(shop, tmp_path, target_db="other")
+    assert shop.databases() == ["copied", "other", "postgres", "shop"]
+    assert shop.query("SELECT count(*) FROM t", "shop") == [(50,)]
+
+
 # Roles, locales, encodings
 
 

@@ -145,6 +145,29 @@ def test_backups_of_parts_come_back(shop: Server, repository: Path, server_name:
     assert count(shop, table, "parts") == rows
 
 
+def test_extensions_whose_schema_is_left_out(wiped: Callable[[int], Server], tmp_path: Path) -> None:
+    """Kind: what an extension stands in (2.28). Members: its schema excluded from the backup; its schema chosen; a table with a column of
+    its type into a new database."""
+    shop = wiped(15)
+    if not shop.query("SELECT 1 FROM pg_available_extensions WHERE name = 'hstore'"):
+        pytest.skip("hstore is not installed here")
+    shop.psql("CREATE DATABASE shop;")
+    shop.psql(
+        "CREATE SCHEMA ext; CREATE EXTENSION hstore SCHEMA ext; CREATE TABLE h (v ext.hstore); INSERT INTO h VALUES ('a=>1');",
+        "shop",
+    )
+    options = {"databases": ["shop"], "globals": False, "repository": {"path": str(tmp_path)}}
+    for name, chosen in (("main", {}), ("without", {"exclude_schemas": ["ext"]})):
+        done = run_module("pg_backup", {**login(shop), **options, **chosen, "server_name": name})
+        assert not done.failed, done.msg
+    done = restored(shop, tmp_path, server_name="without", target_db="one")
+    assert count(shop, "h", "one") == 1 and "'ext'" in str(done.result["warnings"])
+    restored(shop, tmp_path, target_db="two", tables=["h"])
+    restored(shop, tmp_path, target_db="three", schemas=["ext"])
+    assert shop.query("SELECT extname FROM pg_extension WHERE extname = 'hstore'", "three") == [("hstore",)]
+    shop.wipe()
+
+
 def test_what_others_say_of_a_table_stays(shop: Server, repository: Path) -> None:
     """Kind: a part is restored, its relations are not (1.29). Members: a publication with columns and filter, default privileges of the
     role and of the schema, statistics, foreign keys both valid and by now contradicted, policies, column grants, comments."""
