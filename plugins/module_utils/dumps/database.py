@@ -106,6 +106,12 @@ class TargetServer:
         statement = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
         self.run(statement, f"mark {name!r} as being restored")
 
+    def own_comment(self, name: str) -> Optional[str]:
+        """A comment that is not our mark: a script may have brought its own."""
+        text = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+        found: Optional[str] = value(self.connection, text, [name])
+        return None if found is None or found.startswith(_MARK) else found
+
     def is_empty(self, name: str) -> bool:
         """Whether a database holds no objects of users. One that nobody can look into is not taken for empty."""
         if not self.is_open(name):

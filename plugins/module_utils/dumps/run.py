@@ -94,6 +94,8 @@ class RestoreRun:
         self._planner = Planner(source, self._target, self._loader, options, log, self._identity.system_id)
         #: whether the database that is being restored has its name already
         self._taken = False
+        #: the comment that a script brought for its database
+        self._brought: Optional[str] = None
         self.outcome = RestoreResult()
 
     def run(self, check: bool) -> RestoreResult:
@@ -299,12 +301,11 @@ class RestoreRun:
         """Let others into a database that was made under its own name."""
         self._taken = True
         self._target.unmark(step.name, self._comment(step))
-        self._target.execute("ALTER DATABASE {} WITH CONNECTION LIMIT -1", step.name)
         properties.finish(self._target, step.name, step.design)
 
-    @staticmethod
-    def _comment(step: Step) -> Optional[str]:
-        found: Optional[str] = (step.design.properties or {}).get("comment")
+    def _comment(self, step: Step) -> Optional[str]:
+        """The one that a script brought; else as it was."""
+        found: Optional[str] = self._brought or (step.design.properties or {}).get("comment")
         return found
 
     def _settle(self, step: Step, landing: Landing, old: str) -> Optional[str]:
@@ -349,8 +350,10 @@ class RestoreRun:
             self._target.execute("ALTER DATABASE {} WITH CONNECTION LIMIT 0", new)
         properties.dress(self._target, new, step.design, privileges=not self._options.no_privileges)
         self._loader.load(step.dump, new)
+        self._brought = self._target.own_comment(new)
         landing = self._land(step, new)
-        if self._identity.superuser:
+        made = self._target.properties(new)
+        if made and made["connection_limit"] == 0:  # else a script has brought its own
             self._target.execute("ALTER DATABASE {} WITH CONNECTION LIMIT -1", new)
         return landing
 
