@@ -15,7 +15,9 @@ description:
   - A standby of that primary that streams and is set up so already stays as it is.
   - A server that has diverged, such as the old primary after a failover, is rewound by C(pg_rewind) where that can be done,
     and copied anew otherwise. Both want O(force) and O(confirm), as what is only here is given up.
-  - Promotes a standby, once it is certain that it lags no more than allowed and that the old primary does not answer.
+  - Promotes a standby, once it is certain that it lags no more than allowed and that no primary is alive. Then a transaction is
+    written, and it is watched until it is archived with the history of the new timeline. A promoted server on which writes wait or
+    archiving fails is an error, which says what is missing.
   - Runs on the standby's host, as root or as the user who owns the server.
 author:
   - holdfast.postgres contributors (@holdfast)
@@ -61,7 +63,7 @@ options:
   primary_host:
     description:
       - Host of the primary, or of the standby to cascade from; also the directory of a socket. Needed for O(state=present).
-      - For V(promoted), by default the one of the standby's C(primary_conninfo), which then is only asked whether it runs.
+      - For V(promoted), the one of the standby's C(primary_conninfo) is asked whether it runs too.
     type: str
   primary_port:
     description: Port of the primary.
@@ -148,22 +150,40 @@ options:
   force:
     description:
       - Replace, or rewind, what is in O(data_directory) and cannot follow the primary. A new copy leaves the old directory beside.
-      - For V(promoted), promote although the old primary still answers.
+      - For V(promoted), promote although a primary is alive, whether it answers, or the standby's WAL receiver is connected to it.
     type: bool
     default: false
   confirm:
     description:
       - What is meant by O(force), so that it cannot be meant by mistake. The O(data_directory), or, for V(promoted), the primary
-        as C(host:port).
+        as C(host:port), as the message that refuses it names it.
     type: list
     elements: str
     default: []
   max_lag_bytes:
-    description: Bytes of WAL that the standby may lag behind (V(promoted), V(verified)).
+    description:
+      - Bytes of WAL that the standby may lag behind (V(promoted), V(verified)).
+      - They are known while the primary is asked (O(primary_host)) or the standby is connected to it, and when the standby's WAL tells
+        that the primary was shut down in order. Otherwise nobody knows them, and that is more than any limit.
     type: int
   max_lag_seconds:
-    description: Seconds that the standby may lag behind. A standby that has replayed all lags by none (V(promoted), V(verified)).
+    description:
+      - Seconds that the standby may lag behind (V(promoted), V(verified)). A standby that has replayed all lags by none, any other one
+        by no more than the age of the last transaction that it replayed.
     type: float
+  accept_unknown_lag:
+    description: Whether a lag that nobody knows is allowed by O(max_lag_bytes) and O(max_lag_seconds), as when the primary has crashed.
+    type: bool
+    default: false
+  synchronous_standbys:
+    description:
+      - What V(promoted) does where C(synchronous_standby_names) is set on the standby, as every write of the new primary waits for them.
+      - V(required) promotes only if they follow this server already.
+      - V(later) promotes, and says that writes wait until they follow.
+      - V(removed) promotes, and empties that setting.
+    type: str
+    choices: [required, later, removed]
+    default: required
   timeout:
     description: Seconds to wait until it streams, or is a primary.
     type: int
@@ -251,11 +271,11 @@ standby:
       returned: when O(state) is V(promoted) or V(verified)
       type: int
     lag_bytes:
-      description: Bytes of WAL that it has not replayed, of what the primary wrote (or, where that was not asked, of what it received).
+      description: Bytes of WAL that it has not replayed, of what the primary wrote. Null when nobody knows.
       returned: when O(state) is V(promoted) or V(verified)
       type: int
     lag_seconds:
-      description: 0 when it replayed all, else the age of the last transaction that it replayed.
+      description: 0 when it replayed all, else the age of the last transaction that it replayed. Null when nobody knows.
       returned: when O(state) is V(promoted) or V(verified)
       type: float
     receiver:
@@ -266,6 +286,10 @@ standby:
       description: Its slot on the primary, with C(wal_status) and C(held_bytes), when the primary was asked.
       returned: when O(state) is V(promoted) or V(verified)
       type: dict
+proof:
+  description: What was proven of the new primary (C(proven)), and what could not be (C(unproven)).
+  returned: when O(state) is V(promoted) or V(verified)
+  type: dict
 elapsed:
   description: Seconds that the module took.
   returned: success
@@ -283,7 +307,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby import options as standby_options
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import (
-    Limits,
+    LATER,
+    REMOVED,
+    REQUIRED,
     check_standby,
     promote,
 )
@@ -320,20 +346,13 @@ def observe(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str,
     """A standby that is looked at, and promoted."""
     params = module.params
     connection = standby_options.connect(params, space)
-    limits = Limits(params["max_lag_bytes"], params["max_lag_seconds"])
     if params["state"] == "verified":
         primary = standby_options.upstream(params, space) if params["primary_host"] else None
-        outcome = check_standby(connection, primary, limits)
+        outcome = check_standby(connection, primary, standby_options.limits(params))
     else:
-        old = standby_options.primary(params, space, connection)
-        agreed = params["force"] and old is not None and old.name in params["confirm"]
-        outcome = promote(connection, old, limits, agreed, params["timeout"], module.check_mode)
-        warnings.extend(outcome.warnings)
-    return {
-        "changed": outcome.changed,
-        "plan": outcome.plan,
-        "standby": {**outcome.seen, **({"timeline": outcome.timeline} if outcome.timeline else {})},
-    }
+        outcome = promote(connection, standby_options.promotion(params, space, connection), module.check_mode)
+    warnings.extend(outcome.warnings)
+    return outcome.describe()
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -381,6 +400,8 @@ def main() -> None:
             "confirm": {"type": "list", "elements": "str", "default": []},
             "max_lag_bytes": {"type": "int"},
             "max_lag_seconds": {"type": "float"},
+            "accept_unknown_lag": {"type": "bool", "default": False},
+            "synchronous_standbys": {"type": "str", "choices": [REQUIRED, LATER, REMOVED], "default": REQUIRED},
             "timeout": {"type": "int", "default": 60},
         },
         required_if=[("state", "present", ("data_directory", "primary_host"))],

@@ -10,69 +10,18 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
-from lab.playbooks import ModuleResult, run_module, run_playbook, start_module
-from lab.restored import Restored
+from lab.playbooks import run_module, run_playbook, start_module
 from lab.servers import Server
+from lab.standbys import SETTINGS, Pair, ok, wait_until
 
 pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
 
-SETTINGS = {"full_page_writes": "on", "wal_log_hints": "on", "wal_keep_size": "64MB"}
 REPLICATOR = "repl'i: \\cator"
-
-
-class Pair:
-    """A primary, and the standby that is to be made of it."""
-
-    def __init__(self, primary: Server, standby: Restored) -> None:
-        self.primary, self.standby = primary, standby
-        self.config = primary.directory / "holdfast"
-
-    def options(self, primary: Server, standby: Server, **more: Any) -> dict[str, Any]:
-        return {
-            "data_directory": str(standby.data),
-            "owner": primary.data.owner(),
-            "bin_dir": str(primary.bindir),
-            "config_dir": str(self.config),
-            "primary_host": primary.host,
-            "primary_port": primary.port,
-            "primary_user": "postgres",
-            "primary_password": primary.password,
-            "slot_name": f"to_{standby.data.name}",
-            "settings": {"port": str(standby.port)},
-            **more,
-        }
-
-    def follow(self, check: bool = False, **more: Any) -> ModuleResult:
-        """The standby follows the primary."""
-        return run_module("pg_standby", self.options(self.primary, self.standby, **more), check=check)
-
-    def rejoin(self, check: bool = False, **more: Any) -> ModuleResult:
-        """The old primary follows what was its standby."""
-        return run_module("pg_standby", self.options(self.standby, self.primary, **more), check=check)
-
-    def ask(self, state: str, check: bool = False, primary: bool = True, **more: Any) -> ModuleResult:
-        options = self.options(self.primary, self.standby, **more) if primary else more
-        return run_module("pg_standby", {**options, **self.standby.login(), "state": state}, check=check)
-
-
-def ok(done: ModuleResult) -> dict[str, Any]:
-    assert not done.failed and done.result, done.msg or done.stderr
-    return done.result
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 20) -> bool:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def rows(server: Server) -> int:
@@ -85,12 +34,8 @@ def arrived(server: Server, count: int) -> bool:
 
 @pytest.fixture(params=(15, 18), ids=lambda major: f"pg{major}")
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    with ExitStack() as stack:
-        factory: Callable[..., Server] = request.getfixturevalue("server_factory")
-        primary = factory(request.param, settings=SETTINGS)
-        stack.callback(primary.remove)
-        primary.psql("CREATE TABLE t AS SELECT 1 AS n")
-        yield Pair(primary, stack.enter_context(Restored(primary, "standby")))
+    with Pair.made(request.getfixturevalue("server_factory"), request.param) as made:
+        yield made
 
 
 def test_a_standby_of_a_running_primary(pair: Pair) -> None:

@@ -60,6 +60,7 @@ LEFT_OUT: dict[str, set[str]] = {
         "service", "stop_server",
     },
     "setup": {"state"},
+    "standby": {"synchronous_standbys"},  # of a promotion, which is the role promote's
 }  # fmt: skip
 
 # Variables of a role that are no option of its module: the role acts upon them itself, or hands them to another module.

@@ -16,6 +16,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import SIGNAL, read
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.divergence import Position
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+
+# A record's length as it is stored, padding aside, and where it begins; a shutdown's checkpoint needs no more than that.
+_RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(\d+),.*lsn: ([0-9A-F]+/[0-9A-F]+),")
+_SHUTDOWN = 256
 
 RECOVERING = ("in archive recovery", "shut down in recovery")
 
@@ -96,6 +101,24 @@ class Local:
         )
         end = Lsn.parse(found[2], "position") if found else None
         return end or None
+
+    def ended_cleanly(self, replayed: Lsn) -> Optional[int]:
+        """Where the last record of its WAL tells that the primary was shut down in order, which it does only after its standbys had
+        everything: the bytes that are not replayed yet, of all that the primary wrote until then. None: it does not tell."""
+        size = SegmentSize(int(self.instance.control()["Bytes per WAL segment"]))
+        folder = os.path.join(self.directory, "pg_wal")
+        # The record may begin in the segment before the one where it ends; the newest timeline that has it counts.
+        wanted = size.containing(1, max(replayed - _SHUTDOWN, size.bytes))
+        found = [name for name in os.listdir(folder) if len(name) == 24 and name[8:] == size.name(wanted)[8:]]
+        if not found:
+            return None
+        argv = [self.instance.program("pg_waldump"), "-p", folder, "-t", str(int(max(found)[:8], 16))]
+        lines = run_as(self.instance.owner, [*argv, "-s", str(size.start(wanted))]).stdout.splitlines()
+        records = [line for line in lines if line.startswith("rmgr:")]
+        last = _RECORD.search(records[-1]) if records else None
+        if last is None or "CHECKPOINT_SHUTDOWN" not in records[-1]:
+            return None
+        return max(Lsn.parse(last[2], "position") + int(last[1]) - replayed, 0)
 
     def refuse_self(self, upstream: tuple[int, int]) -> None:
         """Raises ServerError: the primary that is named is this very server."""

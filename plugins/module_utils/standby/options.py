@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_repository_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
@@ -22,10 +22,18 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server import fa
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host, data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import Primary
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import endpoints
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import (
+    Limits,
+    Primary,
+    PromotionRequest,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -129,20 +137,51 @@ def connect(params: Mapping[str, Any], space: str) -> Connection:
     return Address(options, space).connect()
 
 
-def primary(params: Mapping[str, Any], space: str, connection: Connection) -> Optional[Primary]:
-    """The server that a standby follows: as the options name it, else as its own primary_conninfo does; None: unknown."""
+def promotion(params: Mapping[str, Any], space: str, connection: Connection) -> PromotionRequest:
+    """What is asked of a promotion. Raises HoldfastError."""
+    return PromotionRequest(
+        primary=_primary(params, space, connection),
+        limits=limits(params),
+        force=params["force"],
+        confirm=params["confirm"],
+        synchronous=params["synchronous_standbys"],
+        timeout=params["timeout"],
+        unreplayed=lambda replayed: _unreplayed(params, connection, replayed),
+    )
+
+
+def limits(params: Mapping[str, Any]) -> Limits:
+    """How far it may lag."""
+    return Limits(params["max_lag_bytes"], params["max_lag_seconds"], params["accept_unknown_lag"])
+
+
+def _primary(params: Mapping[str, Any], space: str, connection: Connection) -> Primary:
+    """The server that a standby follows: as the options name it, and as its own primary_conninfo does."""
     from psycopg2.extensions import parse_dsn
 
-    if params["primary_host"]:
-        port = str(params["primary_port"])
-        return Primary(
-            f"{params['primary_host']}:{port}", params["primary_host"], port, lambda: upstream(params, space)
-        )
-    words = parse_dsn(facts.setting(connection, "primary_conninfo") or "")
-    if "host" not in words:
+    own = facts.setting(connection, "primary_conninfo")
+    found = endpoints(parse_dsn(own)) if own else []
+    if not params["primary_host"]:
+        return Primary(found)
+    named = endpoints({"host": params["primary_host"], "port": str(params["primary_port"])})
+    found = [*named, *(endpoint for endpoint in found if not any(endpoint.same_as(other) for other in named))]
+    return Primary(found, named, lambda: upstream(params, space))
+
+
+def _unreplayed(params: Mapping[str, Any], connection: Connection, replayed: str) -> Optional[int]:
+    """Local.ended_cleanly, where the standby's files are on this host; None: they are not, or it does not tell."""
+    directory = facts.setting(connection, "data_directory") or params["data_directory"]
+    if not directory or not os.path.isdir(os.path.join(directory, "pg_wal")):
         return None
-    port = words.get("port", "5432")
-    return Primary(f"{words['host']}:{port}", words["host"], port, None)
+    try:
+        identity = facts.identify(connection)
+        programs = server_programs(identity.version_num, params["bin_dir"])
+        local = Local(Instance(directory, programs, owner_of(directory)))
+        if identity.system_id not in (None, local.system_id()):
+            return None  # another server's directory, of the same path
+        return local.ended_cleanly(Lsn.parse(replayed, "position"))
+    except (HoldfastError, OSError):
+        return None
 
 
 def backups(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> PhysicalSource:

@@ -18,7 +18,6 @@ _LOCAL = """
 SELECT pg_is_in_recovery() AS in_recovery, pg_last_wal_receive_lsn()::text AS received_lsn,
        pg_last_wal_replay_lsn()::text AS replayed_lsn,
        CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS replay,
-       greatest(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), 0)::bigint AS unreplayed_bytes,
        extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float AS age,
        current_setting('primary_conninfo') <> '' AS connects, current_setting('primary_slot_name') AS slot_name,
        (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline
@@ -29,11 +28,15 @@ _RECEIVER = (
     " extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float AS silent_seconds FROM pg_stat_wal_receiver"
 )
 
+# Seconds without a word, after which nothing is known of the primary any more: twice its keepalive's default period.
+_SILENT = 120
+
 
 def observe(connection: Connection, upstream: Optional[Upstream]) -> dict[str, Any]:
-    """What is to see of a standby, as the module returns it. ``lag_bytes`` is what it has not replayed of what the primary wrote,
-    when that is asked too, else of what it received itself; ``lag_seconds`` is 0 when there is nothing of that, else the age
-    of the last transaction that it replayed. Unknown is None."""
+    """What is to see of a standby, as the module returns it. ``lag_bytes`` is what it has not replayed of what the primary wrote:
+    asked of the primary, else as the primary told its receiver while they are connected; otherwise nobody knows (None).
+    ``lag_seconds`` is 0 when that is nothing, else the age of the last transaction that it replayed, which is the most that it can
+    lag. Unknown is None."""
     row = facts.rows(connection, _LOCAL)[0]
     receivers = facts.rows(connection, _RECEIVER)
     seen: dict[str, Any] = {
@@ -44,22 +47,38 @@ def observe(connection: Connection, upstream: Optional[Upstream]) -> dict[str, A
         "replayed_lsn": row["replayed_lsn"],
         "connects": row["connects"],
         "receiver": receivers[0] if receivers else None,
-        "lag_bytes": row["unreplayed_bytes"],
+        "lag_bytes": _behind(connection, told(receivers[0] if receivers else None), row["replayed_lsn"]),
         "slot": None,
     }
     if upstream is not None and row["in_recovery"]:
         now = str(upstream.position().lsn)
         seen["primary_lsn"] = now
-        seen["lag_bytes"] = facts.value(
-            connection, "SELECT greatest(pg_wal_lsn_diff(%s, %s), 0)::bigint", [now, row["replayed_lsn"]]
-        )
+        seen["lag_bytes"] = _behind(connection, now, row["replayed_lsn"])
         if row["slot_name"]:
             seen["slot"] = upstream.slot(row["slot_name"]) or {"name": row["slot_name"], "wal_status": "missing"}
     seen["lag_seconds"] = 0.0 if seen["lag_bytes"] == 0 else row["age"]
     return seen
 
 
-def problems(seen: Mapping[str, Any], max_bytes: Optional[int], max_seconds: Optional[float]) -> list[str]:
+def told(receiver: Optional[Mapping[str, Any]]) -> Optional[str]:
+    """How far the primary has come, as it told the receiver not long ago; None: nobody told. Pure."""
+    if receiver is None or receiver["status"] != "streaming" or receiver.get("silent_seconds") is None:
+        return None
+    lsn: Optional[str] = receiver["latest_end_lsn"] if receiver["silent_seconds"] <= _SILENT else None
+    return lsn
+
+
+def _behind(connection: Connection, lsn: Optional[str], replayed: Optional[str]) -> Optional[int]:
+    """Bytes; None: unknown."""
+    if lsn is None or replayed is None:
+        return None
+    found: int = facts.value(connection, "SELECT greatest(pg_wal_lsn_diff(%s, %s), 0)::bigint", [lsn, replayed])
+    return found
+
+
+def problems(
+    seen: Mapping[str, Any], max_bytes: Optional[int], max_seconds: Optional[float], accept_unknown: bool = False
+) -> list[str]:
     """What is wrong with a standby that was observed, in words. Pure."""
     if not seen["in_recovery"]:
         return ["it is no standby: it is not in recovery"]
@@ -76,14 +95,16 @@ def problems(seen: Mapping[str, Any], max_bytes: Optional[int], max_seconds: Opt
         found.append(f"its replication slot {slot['name']!r} is not on the primary")
     elif slot is not None and slot["wal_status"] in ("lost", "unreserved"):
         found.append(f"its replication slot {slot['name']!r} on the primary has wal_status {slot['wal_status']}")
-    return found + lagging(seen, max_bytes, max_seconds)
+    return found + lagging(seen, max_bytes, max_seconds, accept_unknown)
 
 
-def lagging(seen: Mapping[str, Any], max_bytes: Optional[int], max_seconds: Optional[float]) -> list[str]:
-    """How it lags more than is allowed. What is not known is more. Pure."""
+def lagging(
+    seen: Mapping[str, Any], max_bytes: Optional[int], max_seconds: Optional[float], accept_unknown: bool = False
+) -> list[str]:
+    """How it lags more than is allowed. What is not known is more, unless ``accept_unknown``. Pure."""
     found = []
     for limit, key, unit in ((max_bytes, "lag_bytes", "bytes"), (max_seconds, "lag_seconds", "seconds")):
-        if limit is not None and (seen[key] is None or seen[key] > limit):
+        if limit is not None and (not accept_unknown if seen[key] is None else seen[key] > limit):
             value = "by an unknown number of" if seen[key] is None else f"by {seen[key]:.0f}"
             found.append(f"it lags {value} {unit}, and {limit:g} are allowed")
     return found

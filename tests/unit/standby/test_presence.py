@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import answers
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import (
+    Endpoint,
+    answers,
+    endpoints,
+)
 
 
 @contextmanager
@@ -43,12 +47,34 @@ def listening(reply: Callable[[socket.socket], None]) -> Iterator[int]:
 )
 def test_somebody_listens(reply: Callable[[socket.socket], None], expected: bool) -> None:
     with listening(reply) as port:
-        assert answers("127.0.0.1", str(port), 0.3) is expected
+        assert answers(Endpoint("127.0.0.1", port), 0.3) is expected
 
 
 def test_nobody_listens() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
-    assert not answers("127.0.0.1", str(port)) and not answers("/nowhere", "5432")
-    with listening(lambda connection: connection.sendall(b"N")) as other:
-        assert answers("127.0.0.1,127.0.0.1", f"{port},{other}", 0.3)
+    assert not answers(Endpoint("127.0.0.1", port)) and not answers(Endpoint("/nowhere", 5432))
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    (
+        ({"host": "a"}, ["a:5432"]),
+        ({"host": "a,b", "port": "5433"}, ["a:5433", "b:5433"]),
+        ({"host": "a,b", "port": "1,2"}, ["a:1", "b:2"]),
+        ({"hostaddr": "127.0.0.1", "port": "7"}, ["127.0.0.1:7"]),
+        ({"host": "a", "hostaddr": "127.0.0.1"}, ["a:5432"]),
+        ({"host": "/run/x"}, ["/run/x:5432"]),
+        ({"user": "u"}, ["/var/run/postgresql:5432", "/tmp:5432"]),  # libpq's own
+        ({"service": "s"}, []),  # the file says it
+    ),
+)
+def test_where_a_connection_string_leads(parts: dict[str, str], expected: list[str]) -> None:
+    assert [str(endpoint) for endpoint in endpoints(parts)] == expected
+
+
+def test_two_names_of_one_address() -> None:
+    assert Endpoint("localhost", 5).same_as(Endpoint("127.0.0.1", 5))
+    assert Endpoint("db1", 5, "127.0.0.1").same_as(Endpoint("127.0.0.1", 5))
+    assert not Endpoint("127.0.0.1", 5).same_as(Endpoint("127.0.0.1", 6))
+    assert not Endpoint("127.0.0.1", 5).same_as(Endpoint("127.0.0.2", 5))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.watch import problems
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.watch import lagging, problems, told
 
 WELL: dict[str, Any] = {
     "in_recovery": True,
@@ -46,3 +46,22 @@ def test_problems(change: dict[str, Any], words: str | None) -> None:
 
 def test_without_limits_lag_is_none() -> None:
     assert problems({**WELL, "lag_bytes": 10**12, "lag_seconds": None}, None, None) == []
+
+
+@pytest.mark.parametrize(("accept", "found"), ((False, 2), (True, 0)))
+def test_an_unknown_lag_is_more_than_any_limit(accept: bool, found: int) -> None:
+    assert len(lagging({"lag_bytes": None, "lag_seconds": None}, 10**12, 10**9, accept)) == found
+
+
+@pytest.mark.parametrize(
+    ("receiver", "expected"),
+    (
+        (None, None),
+        ({"status": "streaming", "silent_seconds": 1.0, "latest_end_lsn": "0/3"}, "0/3"),
+        ({"status": "streaming", "silent_seconds": 500.0, "latest_end_lsn": "0/3"}, None),
+        ({"status": "waiting", "silent_seconds": 1.0, "latest_end_lsn": "0/3"}, None),
+        ({"status": None, "silent_seconds": None, "latest_end_lsn": None}, None),  # the role may not see it
+    ),
+)
+def test_what_the_primary_told(receiver: dict[str, Any] | None, expected: str | None) -> None:
+    assert told(receiver) == expected
