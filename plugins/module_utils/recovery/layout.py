@@ -18,7 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.background impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put, refuse_strange
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import filters
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -26,6 +26,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
 
 TABLESPACE_MAP = "tablespace_map"
+#: where a data directory may have links; a link elsewhere is one that root would follow when it writes the configuration
+_LINKS = ("pg_wal", "pg_tblspc/*")
 
 
 class Layout:
@@ -84,6 +86,7 @@ class Layout:
                     record, artifact, [Command(["tar", "-x", "-p", "-f", "-", "-C", place], user=self._owner)], told
                 )
                 done += artifact.raw_size or artifact.size
+                refuse_strange(place, _LINKS if artifact.role == "base" else ())
             elif artifact.role == "manifest":
                 target = os.path.join(directory, "backup_manifest")
                 self._pour(record, artifact, [Command(["tee", target], user=self._owner)], told)
