@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -65,16 +64,17 @@ class Pool:
             run()
 
 
-@contextlib.contextmanager
-def threads(count: int) -> Iterator[Pool]:
+class threads:
     """So many threads. When the block fails or is told to stop, nobody waits for what they are at."""
-    pool = Pool(count)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False)
-        raise
-    pool.shutdown(wait=True)
+
+    def __init__(self, count: int) -> None:
+        self._pool = Pool(count)
+
+    def __enter__(self) -> Pool:
+        return self._pool
+
+    def __exit__(self, kind: object, value: object, trace: object) -> None:
+        self._pool.shutdown(wait=kind is None)
 
 
 class Background(Generic[Result]):

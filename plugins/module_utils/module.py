@@ -107,6 +107,6 @@ def _give_up(stopped: Stopped, warnings: list[str]) -> None:
     said = _stop(stopped)
     said["msg"] += " Clearing up did not end in time, and was given up."
     stopping.end_children()
-    print(json.dumps({**said, "failed": True, "warnings": list(dict.fromkeys(warnings))}))
+    sys.stdout.write(json.dumps({**said, "failed": True, "warnings": list(dict.fromkeys(warnings))}) + "\n")
     sys.stdout.flush()
     os._exit(1)

@@ -60,7 +60,8 @@ options:
       - Instead of a repository, a dump that another tool made, in any format of pg_dump, compressed by gzip, zstd, lz4, xz or bzip2 or
         not, or a script of pg_dumpall (whole, for a server without databases).
       - Or a folder of such dumps. Of each of O(databases) the file is taken that is called by its name and C(latest), else the one with
-        the last moment in its name; here, in C(last), as postgres-backup-local has it, and in a folder of the database's name. Names are matched exactly, times of files
+        the last moment in its name; here, in C(last), as postgres-backup-local has it, and in a folder of the database's name.
+        Names are matched exactly, times of files
         count for nothing, and where names do not decide nothing is restored. The chosen file is named in RV(plan) and RV(restored).
       - A dump is read to its end before anything is touched, also in check mode. It is refused where it is cut off or damaged, is of
         another database than its file's name says, or holds what reaches beyond the one database that is asked for, commands to psql, roles

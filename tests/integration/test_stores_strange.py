@@ -270,7 +270,9 @@ def test_a_bucket_is_not_copied_onto_itself(s3: S3Server, prefixes: tuple[str, s
 
 
 def test_two_buckets_of_one_prefix_are_two(s3: S3Server) -> None:
-    source, target = (opened(s3_options(s3, s3.make_bucket(f"b-{secrets.token_hex(5)}"), prefix="a")) for _ in range(2))
+    source, target = (
+        opened(s3_options(s3, s3.make_bucket(f"b-{secrets.token_hex(5)}"), prefix="a")) for _number in range(2)
+    )
     fill(source)
     done = PrefixRun(source, target, 2, MEMORY, True).run(False)
     assert done.objects == 2 and not list(source.list("")) and len(list(target.list(""))) == 2
@@ -316,7 +318,7 @@ def test_a_token_that_is_renewed_is_taken_up(azure: AzureServer, tmp_path: Path)
 def test_a_token_whose_key_was_changed_is_made_anew(azure: AzureServer, tmp_path: Path) -> None:
     """1.43: its date says nothing of the key that signed it. The same for one of another account."""
     container = azure.make_container(f"c-{secrets.token_hex(5)}")
-    options = {name: value for name, value in azure_options(azure, container).items()}
+    options = dict(azure_options(azure, container))
     arguments = {"repository": options, "path": str(tmp_path / "token")}
     made = run_module("azure_sas", arguments)
     assert made.changed

@@ -179,7 +179,7 @@ def test_a_pipe_holds_nobody_up_and_bounds_are_kept(tmp_path: Path) -> None:
         ("postgresql.auto.conf", lambda path: path.symlink_to("/etc/shadow")),
         ("base", lambda path: path.symlink_to("/")),
         ("global/1262", lambda path: os.link(path.parent.parent / "PG_VERSION", path)),
-        ("pipe", lambda path: os.mkfifo(path)),
+        ("pipe", os.mkfifo),
         ("pg_tblspc/deeper/1", lambda path: path.symlink_to("/")),
     ],
 )

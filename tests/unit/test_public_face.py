@@ -153,8 +153,8 @@ def _sentences(documented: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ROLES)
 def test_a_playbooks_head_has_its_variables_and_three_calls(name: str) -> None:
     comment = (TOP / "playbooks" / f"{name}.yml").read_text().partition("\n- name:")[0]
-    order, _, rest = comment.partition("# Variables")
-    variables, _, calls = rest.partition("# To copy:")
+    order, _mark, rest = comment.partition("# Variables")
+    variables, _mark, calls = rest.partition("# To copy:")
     assert "# 1. " in order and calls.count(f"ansible-playbook -i inventory holdfast.postgres.{name} ") == 3
     said = re.findall(r"holdfast_[a-z_]+\*?", variables)
     options = [*options_of_role(name), *(f"holdfast_{word}" for word in OF_PLAYS)]

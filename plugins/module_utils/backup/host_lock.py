@@ -51,10 +51,15 @@ class HostLock:
             self.release()
             raise ServerError(f"{self._path} cannot be locked: {exc.strerror}. Nothing was done.") from exc
 
+    def _taken(self) -> int:
+        if self._fd is None:
+            raise AssertionError("the lock's file is not open")
+        return self._fd
+
     def _take(self) -> bool:
-        assert self._fd is not None
+        fd = self._taken()
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             if exc.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
                 return False
@@ -63,8 +68,7 @@ class HostLock:
 
     def _holder(self) -> str:
         """Who has it, by the kernel's list (proc(5), /proc/locks)."""
-        assert self._fd is not None
-        inode = os.fstat(self._fd).st_ino
+        inode = os.fstat(self._taken()).st_ino
         with contextlib.suppress(OSError), open("/proc/locks", encoding="ascii", errors="replace") as stream:
             for line in stream:
                 found = re.match(rf"\d+: FLOCK +\S+ +WRITE (\d+) \S+:{inode} ", line)

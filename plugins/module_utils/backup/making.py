@@ -139,7 +139,8 @@ class FolderMaker(Maker[FolderTier]):
     def make(
         self, backup_id: str, tiers: Sequence[FolderTier], each: Each[FolderTier], beat: Callable[[], None]
     ) -> Record:
-        assert self._engine is not None and self._plan is not None
+        if self._engine is None or self._plan is None:
+            raise AssertionError("make() comes after plan()")
         tell = self._progress.tell
 
         def tell_and_beat(done: Optional[int], stored: Optional[int]) -> None:
@@ -163,7 +164,8 @@ class FolderMaker(Maker[FolderTier]):
 
                 each(tiers, finish)
             except BaseException:
-                if all([tier.forget(backup_id) for tier in tiers]):
+                forgotten = [tier.forget(backup_id) for tier in tiers]  # each of them, whatever one says
+                if all(forgotten):
                     left.now(
                         "What it had written was removed, and backups that were there before are as they were.",
                         changed=False,

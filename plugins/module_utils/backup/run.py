@@ -97,7 +97,7 @@ class BackupRun(Generic[Place]):
         failed = [tier for tier in self.tiers if tier.error]
         if not failed:
             return
-        error = failed[0].error
+        error: Exception = failed[0].error or HoldfastError("A repository failed, and nothing says why.")
         if len(self.tiers) > 1:
             told = [
                 f"{tier.name} failed: {tier.error}"
@@ -108,7 +108,6 @@ class BackupRun(Generic[Place]):
                 for tier in self.tiers
             ]
             error = HoldfastError(f"{len(failed)} of {len(self.tiers)} repositories failed. {' '.join(told)}")
-        assert error is not None
         if self.result.changed and self.result.record is not None:
             raise Unfinished(str(error), self.result.record.to_dict()) from failed[0].error
         raise error
@@ -158,7 +157,8 @@ class BackupRun(Generic[Place]):
     def _catch_up(self, donor: Place, due: Sequence[Place], check: bool) -> None:
         """A tier that failed last time gets the backup that another one has: no second dump, and the same in each."""
         record = donor.record
-        assert record is not None
+        if record is None or not isinstance(donor, FolderTier):
+            raise AssertionError("only a folder that has the backup can give it")
         self.result.changed, self.result.record = True, record
         self.result.plan += [f"copy {record.id} from {donor.name} to {tier.name}, verified" for tier in due]
         if check:
@@ -166,7 +166,8 @@ class BackupRun(Generic[Place]):
             return
 
         def copy(tier: Place) -> None:
-            assert isinstance(tier, FolderTier) and isinstance(donor, FolderTier) and record is not None
+            if not isinstance(tier, FolderTier):
+                raise AssertionError("only a folder can be given a backup")
             self._progress.step(f"copying to {tier.name}", record.size)
             with tier.lock("a copy") as lock:
                 lock.acquire(self._request.lock_wait)

@@ -66,12 +66,12 @@ def is_shallow(value: Any, levels: int) -> bool:
     """Whether what JSON made is nested at most so deep."""
     layer = [value] if isinstance(value, (dict, list)) else []
     for _level in range(levels):
-        # Level by level, and by exact types: there may be thousands of manifests.
+        # Level by level: there may be thousands of manifests.
         layer = [
             inner
             for item in layer
-            for inner in (item.values() if type(item) is dict else item)
-            if type(inner) is dict or type(inner) is list
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, (dict, list))
         ]
         if not layer:
             return True

@@ -90,7 +90,11 @@ class Latest:
 
 
 def latest(
-    records: Sequence[Record], wanted: Wanted, now: datetime.datetime, where: str, damaged: Mapping[str, str] = {}
+    records: Sequence[Record],
+    wanted: Wanted,
+    now: datetime.datetime,
+    where: str,
+    damaged: Optional[Mapping[str, str]] = None,
 ) -> Latest:
     """The newest verified logical backup that has what is ``wanted``. ``where`` names the repository, ``damaged`` says of ids what
     was found wrong with them.
@@ -100,6 +104,7 @@ def latest(
     Raises:
         CatalogError: none has it, naming what each of the newest has; or several have it, none of which has all of the others.
     """
+    damaged = damaged or {}
     logical = [record for record in records if record.kind == "logical"]
     good = [record for record in logical if record.verified_at and record.id not in damaged]
     if not good:
@@ -156,7 +161,8 @@ def latest_whole(records: Sequence[Record], now: datetime.datetime, where: str) 
 
 def _newest(records: Sequence[Record], now: datetime.datetime) -> Record:
     found = newest(records, now)
-    assert found is not None
+    if found is None:
+        raise AssertionError("there is none, and that was to be seen before")
     return found
 
 

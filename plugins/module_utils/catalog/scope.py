@@ -77,7 +77,7 @@ def lacks(record: Record, wanted: Wanted) -> Optional[str]:
 
 def wider(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether the scope ``one`` has all that ``other`` has, and more."""
-    return _holds(one, other) and not _holds(other, one)
+    return _holds(one, other) and not _holds(one=other, other=one)
 
 
 def _holds(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
@@ -59,14 +59,16 @@ def _one_of(*values: str) -> Check:
     return lambda value: isinstance(value, str) and value in values
 
 
-def _object(must: Mapping[str, Check], may: Mapping[str, Check] = {}) -> Check:
+def _object(must: Mapping[str, Check], may: Optional[Mapping[str, Check]] = None) -> Check:
+    allowed = may or {}
+
     def check(value: Any) -> bool:
         if not isinstance(value, dict):
             return False
         for name, fits in must.items():
             if name not in value or not fits(value[name]):
                 return False
-        return all(name not in value or fits(value[name]) for name, fits in may.items())
+        return all(name not in value or fits(value[name]) for name, fits in allowed.items())
 
     return check
 

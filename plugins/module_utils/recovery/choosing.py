@@ -113,7 +113,8 @@ class Chooser:
         """Where a restore point or transaction lies. Raises WalError: nowhere, or in several places."""
         if not ahead.landmarks:
             raise WalError(
-                f"{target.words()[0].upper()}{target.words()[1:]} is not in the WAL from the backup {choice.backup.id} on, up to the end of what is archived on "
+                f"{target.words()[0].upper()}{target.words()[1:]} is not in the WAL from the backup {choice.backup.id} on, up to the end of "
+                "what is archived on "
                 f"the way to timeline {choice.timeline}. Nothing was touched. Was it made later, on another timeline "
                 "(recovery_target.timeline), or under another name?"
             )

@@ -111,7 +111,7 @@ def test_another_encryption_or_engine_is_another_scope(shelf: Shelf) -> None:
     lay(shelf, "other order", ago(days=1), tables=["b", "a"])  # a name no run would make: it is not looked at
     lay(shelf, "ab", ago(days=1), tables=["a", "b"])
     lay(shelf, "ba", ago(hours=1), tables=["b", "a"])
-    kept, _ = decided(shelf, keep_last=1)
+    kept, _gone = decided(shelf, keep_last=1)
     assert "ba" in kept
     assert "ab" not in kept
 

@@ -59,7 +59,7 @@ STRANGE: list[Any] = [
 
 def _deep(levels: int) -> Any:
     value: Any = []
-    for _ in range(levels):
+    for _number in range(levels):
         value = [value]
     return value
 
@@ -153,7 +153,7 @@ def test_half_a_surrogate_in_a_name() -> None:
 
 def test_one_bit_or_a_cut_anywhere() -> None:
     text, chance = encode(decode(json.dumps(GOOD).encode(), "here")), random.Random(20261125)
-    for _ in range(2000):
+    for _number in range(2000):
         data = bytearray(text)
         position = chance.randrange(len(data))
         if chance.random() < 0.5:

@@ -207,7 +207,7 @@ def test_two_take_it_one_after_the_other(tmp_path: Path) -> None:
             time.sleep(0.02)
             inside[0] -= 1
 
-    threads = [threading.Thread(target=run) for _ in range(4)]
+    threads = [threading.Thread(target=run) for _number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

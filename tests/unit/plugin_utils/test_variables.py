@@ -60,7 +60,8 @@ def test_one_of_the_users_own() -> None:
 @pytest.mark.parametrize(
     ("role", "message", "read"),
     [
-        ("restore", "force: True needs confirm. Name it: confirm: [shop].", "holdfast_restore_force: True needs confirm. Name it: holdfast_restore_confirm: [shop]."),
+        ("restore", "force: True needs confirm. Name it: confirm: [shop].", "holdfast_restore_force: True needs confirm. "
+         "Name it: holdfast_restore_confirm: [shop]."),
         ("recover", "data_directory: '/a' is not empty. force: true", "holdfast_data_directory: '/a' is not empty. holdfast_recover_force: true"),
         ("backup", "repository.bucket: 'x' is no name", "holdfast_repository.bucket: 'x' is no name"),
         ("promote", "see state: verified; /force: no-force: my.force: ", "see state: verified; /force: no-force: my.force: "),

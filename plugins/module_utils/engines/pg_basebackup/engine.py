@@ -53,7 +53,8 @@ _TABLESPACES = (
 class PgBasebackup(StreamEngine):
     """The whole server, file by file, streamed.
 
-    ``wal`` is the archive of the server in the repository, where there is one; ``parent`` the backup that an incremental one is made upon; ``read_manifest(record, path)`` writes that backup's
+    ``wal`` is the archive of the server in the repository, where there is one; ``parent`` the backup that an incremental one is
+    made upon; ``read_manifest(record, path)`` writes that backup's
     manifest of files there. ``staging`` is a private directory.
     """
 
