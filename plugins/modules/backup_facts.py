@@ -168,7 +168,9 @@ ansible_facts:
           returned: always
           type: int
         last_success:
-          description: When the newest verified backup ended; null when there is none.
+          description:
+            - When the newest backup ended that was verified, and is there with all that it is based on; null when there is none.
+            - Of an engine that reads nothing back (V(barman_cloud), V(wal_g)), the newest that it lists as whole.
           returned: always
           type: str
         overdue:
@@ -215,186 +217,54 @@ elapsed:
   type: float
 """
 
-import contextlib
-import os
-from dataclasses import asdict, dataclass, field
-from typing import Any, Optional
+from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import lock
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look as listing_of
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY, open_to_read
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
-    named_repositories,
-    open_repository,
-)
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import archiver_state
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import slots
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
-
-CLOCKS_DIFFER = 60  # seconds
-
-
-@dataclass
-class Tier:
-    """What one repository has."""
-
-    name: str
-    repository: str
-    count: int = 0
-    total_size: int = 0
-    last_success: Optional[str] = None
-    lock: Optional[dict[str, Any]] = None
-    leftovers: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    error: Optional[str] = None
-
-
-def look(
-    tier: Tier, shelf: Shelf, details: bool, found: dict[str, dict[str, Any]], physical: dict[str, Record]
-) -> None:
-    """Add a repository's backups to those that were ``found``, by id. Raises HoldfastError."""
-    shelf.repository.check(write=False)
-    listing = listing_of(shelf)
-    tier.problems, tier.leftovers = listing.problems, listing.leftovers
-    for record in listing.records:
-        tier.count += 1
-        tier.total_size += record.size
-        if record.verified_at:
-            tier.last_success = max(tier.last_success or "", record.stopped_at)
-        shown = found.get(record.id)
-        if shown is None:
-            shown = found[record.id] = {**record.to_dict(), "tiers": []}
-            if not details:
-                del shown["artifacts"], shown["databases"]
-        shown["tiers"].append(tier.name)
-        if record.kind != "logical":
-            physical[record.id] = record
-        shown["verified_at"] = shown["verified_at"] or record.verified_at
-    tier.lock = lock.state(shelf.repository, f"{shelf.name}/lock.json")
-
-
-def look_into_engine(
-    name: str, params: dict[str, Any], physical: dict[str, Record], space: str, problems: list[str]
-) -> Optional[WalArchive]:
-    """The WAL archive of an engine with a repository of its own, whose backups are added to ``physical``. One that was not named, and
-    cannot be looked into from here, is a problem and no error."""
-    try:
-        engine = open_to_read(name, params, space)
-        physical.update((record.id, record) for record in engine.backups(problems))
-    except HoldfastError as exc:
-        if params["engine"]:
-            raise
-        problems.append(f"{name} keeps an archive of {params['server_name']} here, which cannot be looked into: {exc}")
-        return None
-    return engine.wal
-
-
-def look_at_wal(
-    params: dict[str, Any], physical: dict[str, Record], space: str, unread: list[str]
-) -> Optional[dict[str, Any]]:
-    """What the archive makes reachable; the engine's own backups are added to ``physical``, and what cannot be read to ``unread``. Raises
-    HoldfastError."""
-    wal: Optional[WalArchive] = None
-    problems: list[str] = []
-    name = params["engine"]
-    try:
-        name = name or keeping_engine(params)
-    except BadOption as exc:
-        problems.append(str(exc))
-    if name in WITH_REPOSITORY:
-        wal = look_into_engine(str(name), params, physical, space, problems)
-    else:
-        for _name, options, _where in named_repositories(params):
-            directory = os.path.join(options.get("path") or "", params["server_name"], FOLDER)
-            if options["type"] == "file" and os.path.isdir(directory):
-                wal = FileWal(directory, Compression("none"))
-                break
-    if wal is None:
-        unread += problems
-        return None
-    report = inspect(wal, physical.values(), space)
-    return {
-        "archive": wal.description,
-        "windows": [window.to_dict() for window in report.windows],
-        "last_segment": report.last_segment(),
-        "last_segment_age": wal.age(report.last_segment()),
-        "findings": [describe(finding) for finding in report.findings],
-        "problems": problems,
-    }
-
-
-def ask_server(params: dict[str, Any], space: str) -> dict[str, Any]:
-    """What the server says of its archiving. Raises ServerError."""
-    with contextlib.closing(Address(params, space).connect()) as connection:
-        return {**archiver_state(connection), "slots": slots(connection)}
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import gather
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import judge
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """List."""
     params = module.params
     every = parse_duration(params["expected_every"], "expected_every") if params["expected_every"] else None
-    found: dict[str, dict[str, Any]] = {}
-    physical: dict[str, Record] = {}
-    tiers = []
-    errors: list[HoldfastError] = []
-    ours = named_repositories(params) if params["repository"] or params["repositories"] else []
-    for name, options, where in ours:
-        shelf = Shelf(open_repository(options, where), params["server_name"])
-        tiers.append(Tier(name, shelf.repository.description))
-        try:
-            look(tiers[-1], shelf, params["details"], found, physical)
-        except HoldfastError as exc:
-            tiers[-1].error = str(exc)
-            errors.append(exc)
-    if errors and len(errors) == len(tiers):
-        raise errors[0]
     with workspace() as space:
-        archiver = ask_server(params, space) if params["archiving"] else None
-        unread: list[str] = []
-        wal = look_at_wal(params, physical, space, unread)
-    for record in physical.values():
-        # Those of an engine's own repository are in no tier of ours.
-        if record.id not in found:
-            found[record.id] = {**record.to_dict(), "tiers": [record.engine]}
-    backups = sorted(found.values(), key=lambda entry: (entry["stopped_at"], entry["id"]))
-    # An engine with a repository of its own checks what it copies, and lists only what succeeded.
-    good = [entry["stopped_at"] for entry in backups if entry["verified_at"] or entry["engine"] in WITH_REPOSITORY]
-    overdue = None
-    if every is not None:
-        # One from the future, taken while a clock was wrong, says nothing about last night.
-        now = utcnow()
-        ages = [(now - parse_time(moment, "stopped_at")).total_seconds() for moment in good]
-        overdue = not any(-CLOCKS_DIFFER <= age <= every for age in ages)
+        found = gather(params, space)
+    backups = in_order(found.records.values())
+    health = judge(backups, every, utcnow(), found.damage, WITH_REPOSITORY)
+    shown = [
+        {**record.to_dict(), "tiers": found.where[record.id]}
+        for record in backups[-params["limit"] if params["limit"] else 0 :]
+    ]
+    if not params["details"]:
+        for entry in shown:
+            del entry["artifacts"], entry["databases"]
+    problems = [message for place in found.places for message in (*place.problems, *filter(None, [place.error]))]
+    problems += found.unread
+    problems += [f"The backup {name} is damaged: {wrong}." for name, wrong in health.damaged.items()]
     facts = {
         "server_name": params["server_name"],
-        "backups": backups[-params["limit"] if params["limit"] else 0 :],
+        "backups": shown,
         "count": len(backups),
-        "newest": backups[-1]["id"] if backups else None,
-        "oldest": backups[0]["id"] if backups else None,
-        "total_size": sum(tier.total_size for tier in tiers)
-        + sum(entry["scope"].get("stored") or 0 for entry in found.values() if entry["engine"] in WITH_REPOSITORY),
-        "last_success": good[-1] if good else None,
-        "overdue": overdue,
-        "lock": next((tier.lock for tier in tiers if tier.lock), None),
-        "leftovers": [leftover for tier in tiers for leftover in tier.leftovers],
-        "problems": [words for tier in tiers for words in (*tier.problems, *([tier.error] if tier.error else []))]
-        + unread,
-        "tiers": [asdict(tier) for tier in tiers],
-        "wal": wal,
-        "archiver": archiver,
+        "newest": backups[-1].id if backups else None,
+        "oldest": backups[0].id if backups else None,
+        "total_size": sum(place.total_size for place in found.places) + found.stored,
+        "last_success": health.last_success,
+        "overdue": health.overdue,
+        "lock": next((place.lock for place in found.places if place.lock), None),
+        "leftovers": [leftover for place in found.places for leftover in place.leftovers],
+        "problems": problems,
+        "tiers": [asdict(place) for place in found.places],
+        "wal": found.wal,
+        "archiver": found.archiver,
     }
     return {"changed": False, "ansible_facts": {"holdfast_backups": facts}}
 

@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What there is of a server's backups: in each repository, in an engine's own, in the WAL archive, and what the server says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import lock
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY, open_to_read
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
+    named_repositories,
+    open_repository,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import archiver_state
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import slots
+
+
+@dataclass
+class Place:
+    """What one repository has. Times as records have them, sizes bytes; ``error``: it could not be read."""
+
+    name: str
+    repository: str
+    count: int = 0
+    total_size: int = 0
+    last_success: Optional[str] = None
+    lock: Optional[dict[str, Any]] = None
+    leftovers: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    error: Optional[str] = None
+
+
+@dataclass
+class Gathered:
+    """All that was found. ``where`` has for each backup's id the names of the places that have it."""
+
+    places: list[Place] = field(default_factory=list)
+    records: dict[str, Record] = field(default_factory=dict)
+    where: dict[str, list[str]] = field(default_factory=dict)
+    shelves: dict[str, Shelf] = field(default_factory=dict)
+    wal: Optional[dict[str, Any]] = None
+    archiver: Optional[dict[str, Any]] = None
+    #: bytes in an engine's own repository, as far as it tells
+    stored: int = 0
+    #: what could not be looked into, in sentences
+    unread: list[str] = field(default_factory=list)
+
+    def damage(self, record: Record) -> Optional[str]:
+        """What is wrong with a backup in each of our repositories that has it; None: one of them has all of it."""
+        wrong = None
+        for name in self.where[record.id]:
+            if name not in self.shelves:
+                return None
+            with contextlib.suppress(HoldfastError):
+                wrong = damage(self.shelves[name], record)
+                if wrong is None:
+                    return None
+        return wrong
+
+
+def gather(params: Mapping[str, Any], space: str) -> Gathered:
+    """Look at everything that the options name. ``space`` is a private directory.
+
+    Raises:
+        HoldfastError: no repository could be read, or the engine's not; or the server did not answer where it is asked.
+    """
+    found = Gathered()
+    errors: list[HoldfastError] = []
+    for name, options, where in named_repositories(params) if params["repository"] or params["repositories"] else ():
+        shelf = Shelf(open_repository(options, where), params["server_name"])
+        place = Place(name, shelf.repository.description)
+        found.places.append(place)
+        try:
+            _look(place, shelf, found)
+        except HoldfastError as exc:
+            place.error = str(exc)
+            errors.append(exc)
+    if errors and len(errors) == len(found.places):
+        raise errors[0]
+    if params["archiving"]:
+        with contextlib.closing(Address(params, space).connect()) as connection:
+            found.archiver = {**archiver_state(connection), "slots": slots(connection)}
+    _look_at_wal(params, found, space)
+    return found
+
+
+def _look(place: Place, shelf: Shelf, found: Gathered) -> None:
+    shelf.repository.check(write=False)
+    listing = look(shelf)
+    found.shelves[place.name] = shelf
+    place.problems, place.leftovers = listing.problems, listing.leftovers
+    for record in listing.records:
+        place.count += 1
+        place.total_size += record.size
+        if record.verified_at:
+            place.last_success = max(place.last_success or "", record.stopped_at)
+        known = found.records.setdefault(record.id, record)
+        known.verified_at = known.verified_at or record.verified_at
+        found.where.setdefault(record.id, []).append(place.name)
+    place.lock = lock.state(shelf.repository, f"{shelf.name}/lock.json")
+
+
+def _look_into_engine(
+    name: str, params: Mapping[str, Any], found: Gathered, space: str, problems: list[str]
+) -> Optional[WalArchive]:
+    """The WAL archive of an engine with a repository of its own, whose backups are added to those that were found. One that was not
+    named, and cannot be looked into from here, is a problem and no error."""
+    try:
+        engine = open_to_read(name, params, space)
+        for record in engine.backups(problems):
+            # Those of an engine's own repository are in no place of ours.
+            if record.id not in found.records:
+                found.stored += record.scope.get("stored") or 0
+                found.where[record.id] = [record.engine]
+            found.records[record.id] = record
+    except HoldfastError as exc:
+        if params["engine"]:
+            raise
+        problems.append(f"{name} keeps an archive of {params['server_name']} here, which cannot be looked into: {exc}")
+        return None
+    return engine.wal
+
+
+def _look_at_wal(params: Mapping[str, Any], found: Gathered, space: str) -> None:
+    """What the archive makes reachable; an engine's own backups are added to those that were found."""
+    wal: Optional[WalArchive] = None
+    problems: list[str] = []
+    name = params["engine"]
+    try:
+        name = name or keeping_engine(params)
+    except BadOption as exc:
+        problems.append(str(exc))
+    if name in WITH_REPOSITORY:
+        wal = _look_into_engine(str(name), params, found, space, problems)
+    else:
+        for _name, options, _where in named_repositories(params):
+            directory = os.path.join(options.get("path") or "", params["server_name"], FOLDER)
+            if options["type"] == "file" and os.path.isdir(directory):
+                wal = FileWal(directory, Compression("none"))
+                break
+    if wal is None:
+        found.unread += problems
+        return
+    report = inspect(wal, [record for record in found.records.values() if record.kind != "logical"], space)
+    found.wal = {
+        "archive": wal.description,
+        "windows": [window.to_dict() for window in report.windows],
+        "last_segment": report.last_segment(),
+        "last_segment_age": wal.age(report.last_segment()),
+        "findings": [describe(finding) for finding in report.findings],
+        "problems": problems,
+    }

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a server's backups are well: which is good, when the last one was, whether one is overdue. Pure; facts, metrics and
+reports have it from here."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import is_good, is_recent
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+
+#: what is wrong with a backup, looked at where it lies; None: nothing
+Look = Callable[[Record], Optional[str]]
+
+
+@dataclass(frozen=True)
+class Health:
+    """``last_good`` is the newest backup that can be restored, as far as one knows without reading it (None: there is none), and
+    ``last_success`` when it ended. ``overdue``: nothing good is recent enough; None: nobody asked. ``damaged``: ids and what is
+    wrong, of those that were looked at on the way."""
+
+    last_good: Optional[Record]
+    last_success: Optional[str]
+    overdue: Optional[bool]
+    damaged: dict[str, str]
+
+
+def counts(record: Record, listed_whole: Collection[str]) -> bool:
+    """Whether a backup was verified, or is one of an engine (``listed_whole``) that lists only what is whole and reads nothing back."""
+    return record.verified_at is not None or record.engine in listed_whole
+
+
+def judge(
+    records: Iterable[Record],
+    every: Optional[int],
+    now: datetime.datetime,
+    look: Look,
+    listed_whole: Collection[str] = (),
+) -> Health:
+    """The health of one server's backups. ``every``: one is expected at least so often (seconds). Backups are looked at from the newest
+    on, until a good one is found."""
+    order = in_order(records)
+    # For the chain, what an engine lists as whole is as good as verified; the record that users see stays as it is.
+    known = {
+        name: record if record.verified_at or not counts(record, listed_whole) else _as_verified(record)
+        for name, record in by_id(order).items()
+    }
+    damaged: dict[str, str] = {}
+    recent: Optional[Record] = None
+    last: Optional[Record] = None
+    for record in reversed(order):
+        if last is not None and (every is None or recent is not None or not is_recent(record, every, now)):
+            break
+        if not is_good(known[record.id], known) or not _stands(known[record.id], known, look, damaged):
+            continue
+        last = last or record
+        if every is not None and recent is None and is_recent(record, every, now):
+            recent = record
+    return Health(last, None if last is None else last.stopped_at, None if every is None else recent is None, damaged)
+
+
+def _stands(record: Record, known: dict[str, Record], look: Look, damaged: dict[str, str]) -> bool:
+    link: Optional[Record] = record
+    links: list[Record] = []
+    while link is not None:
+        links.append(link)
+        link = known[link.parent] if link.parent else None
+    for link in links:
+        wrong = damaged.get(link.id) or look(link)
+        if wrong:
+            damaged[link.id] = wrong
+    return not any(link.id in damaged for link in links)
+
+
+def _as_verified(record: Record) -> Record:
+    return Record(**{**vars(record), "verified_at": record.stopped_at})
