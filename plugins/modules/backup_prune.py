@@ -31,6 +31,14 @@ attributes:
   idempotent:
     support: full
 options:
+  engine:
+    description:
+      - The engine that the server's backups are made by. Those of V(pg_dump) and V(pg_basebackup) lie in our folders, and both are pruned
+        by this module, whichever is named.
+      - One with a repository of its own (V(pgbackrest), V(barman_cloud), V(wal_g)) is refused, as nothing of it would be seen here. Its
+        retention is carried out by M(holdfast.postgres.pg_backup) with O(retention), after a backup that was made and looked at.
+    type: str
+    choices: [pg_dump, pg_basebackup, pgbackrest, barman_cloud, wal_g]
   lock_wait:
     description: Seconds to wait for another run on the same backups.
     type: int
@@ -105,7 +113,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import ENGINES, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
     named_repositories,
@@ -146,6 +155,12 @@ def prune_one(shelf: Shelf, policy: Policy, module: AnsibleModule, warnings: lis
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Each repository by its own policy."""
     params = module.params
+    if params["engine"] in WITH_REPOSITORY:
+        raise BadOption(
+            "engine", params["engine"], "keeps a repository of its own, in which this module sees nothing",
+            "Its retention is carried out by pg_backup (playbook backup) with the same retention, after each backup; check mode shows "
+            "what would go.",
+        )  # fmt: skip
     done: list[Pruned] = []
     errors: list[str] = []
     named = named_repositories(params)
@@ -178,7 +193,12 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**argspec.REPOSITORIES, **argspec.RETENTION, "lock_wait": {"type": "int", "default": 0}},
+        argument_spec={
+            **argspec.REPOSITORIES,
+            **argspec.RETENTION,
+            "engine": {"type": "str", "choices": list(ENGINES)},
+            "lock_wait": {"type": "int", "default": 0},
+        },
         required_one_of=[("repository", "repositories")],
         mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,

@@ -74,6 +74,16 @@ options:
   pinned:
     description: Whether retention must never delete this backup. Not given, a new backup is not pinned.
     type: bool
+  state_dir:
+    description:
+      - Where this host remembers which repository its backups go to. When the place is empty the next time, or holds another one (a disk
+        that is not mounted, another bucket), the run fails before it writes anything.
+    type: path
+    default: ~/.local/state/holdfast
+  accept_new_repository:
+    description: Whether an empty place where there were backups is taken for a new repository. Set it for one run.
+    type: bool
+    default: false
   lock_wait:
     description: Seconds to wait for another run on the same backups.
     type: int
@@ -488,6 +498,8 @@ def main() -> None:
             "annotations": {"type": "dict"},
             "pinned": {"type": "bool"},
             "lock_wait": {"type": "int", "default": 0},
+            "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
+            "accept_new_repository": {"type": "bool", "default": False},
             **SPEC,
             "jobs": {"type": "int", "default": 1},
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},

@@ -224,3 +224,33 @@ def test_what_is_being_restored_is_not_deleted(shop: Server, repository: Path) -
     done = run_module("backup_prune", prune)
     assert not folder(repository, old).exists() and folder(repository, new).exists()
     assert list((repository / "main" / "_readers").iterdir()) == []
+
+
+def test_an_empty_place_is_not_a_new_repository(shop: Server, repository: Path, tmp_path: Path) -> None:
+    """Kind: an empty place taken for a new one. Members: not mounted; another directory in its place; its content on another disk;
+    meant so; deleted by retention but for others; a second server in the same repository."""
+    state = {"state_dir": str(tmp_path / "state"), "databases": ["shop"]}
+    first = made(shop, repository, **state)
+    repository.rename(tmp_path / "away")
+    repository.mkdir()
+    done = back_up(shop, repository, **state, max_age="1h")
+    assert done.failed and first in done.msg and "accept_new_repository" in done.msg
+    assert list(repository.iterdir()) == []
+    planned = run_module("pg_backup", given(shop, repository, **state), check=True)
+    assert planned.failed and planned.msg == back_up(shop, repository, **state).msg
+    # Another server's backups there are another matter.
+    made(shop, repository, **state, server_name="other")
+    # It is there again, or moved with all that it has: nothing to say but that.
+    shutil.rmtree(repository)
+    shutil.copytree(tmp_path / "away", repository)
+    assert not back_up(shop, repository, **state, max_age="1h").changed
+    # All backups deleted by somebody, the repository itself as it was.
+    shutil.rmtree(folder(repository, first))
+    second = made(shop, repository, **state)
+    # A new one is meant.
+    shutil.rmtree(repository)
+    repository.mkdir()
+    assert back_up(shop, repository, **state).failed
+    third = made(shop, repository, **state, accept_new_repository=True)
+    assert len({first, second, third}) == 3
+    made(shop, repository, **state)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -102,6 +103,9 @@ class RunningModule:
         self.process.wait()
 
 
+_STATE = tempfile.TemporaryDirectory(prefix="lab-state-")
+
+
 def start_module(
     name: str,
     arguments: Mapping[str, Any],
@@ -113,7 +117,9 @@ def start_module(
 ) -> RunningModule:
     """Start a module by itself, as Ansible would on the target, without Ansible's own second of start."""
     internal = {"check_mode": check, "diff": diff, "remote_tmp": tempfile.gettempdir(), "verbosity": 0}
-    options = {**arguments, **{f"_ansible_{key}": value for key, value in internal.items()}}
+    # Places that tests make have the names of others that are gone: nothing is remembered unless a test wants it.
+    own = {"state_dir": f"{_STATE.name}/{secrets.token_hex(4)}"} if name == "pg_backup" else {}
+    options = {**own, **arguments, **{f"_ansible_{key}": value for key, value in internal.items()}}
     process = subprocess.Popen(
         [python, "-m", f"{MODULES}.{name}"],
         stdin=subprocess.PIPE,
@@ -218,6 +224,7 @@ def _run(
         chosen = {
             "ansible_connection": "local",
             "ansible_python_interpreter": str(directory / "python"),
+            "holdfast_backup_state_dir": str(Path(scratch) / "state"),
             **(variables or {}),
         }
         extra.write_text(json.dumps(chosen))

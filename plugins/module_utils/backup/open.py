@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_tier import EnginePlace, EngineTier
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity import Identity
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
@@ -38,12 +39,16 @@ def policy_of(options: Mapping[str, Any], params: Mapping[str, Any]) -> Policy:
 
 def folder_tiers(params: Mapping[str, Any], warnings: list[str]) -> list[FolderTier]:
     """Our folders in each of the repositories. Raises BadOption."""
-    return [
-        FolderTier(
-            name, Shelf(open_repository(options, where), params["server_name"]), policy_of(options, params), warnings
+    tiers = []
+    for name, options, where in named_repositories(params):
+        shelf = Shelf(open_repository(options, where), params["server_name"])
+        identity = Identity(shelf, params["state_dir"])
+        tiers.append(
+            FolderTier(
+                name, shelf, policy_of(options, params), warnings, identity, bool(params["accept_new_repository"])
+            )
         )
-        for name, options, where in named_repositories(params)
-    ]
+    return tiers
 
 
 def engine_tier(params: Mapping[str, Any], connection: Connection, warnings: list[str]) -> EngineTier:

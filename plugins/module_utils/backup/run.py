@@ -182,6 +182,7 @@ class BackupRun(Generic[Place]):
                     )
                     tier.record = copied if link.id == record.id else tier.record
                 lock.beat()
+                tier.remember()
                 self._prune(tier)
 
         self._each(due, copy)
@@ -218,6 +219,7 @@ class BackupRun(Generic[Place]):
             self.result.record = None
             self.result.record = self._maker.make(backup_id, living, self._each, self._beat)
             with remains(f"The backup {backup_id} was made, and is verified."):
+                self._each(due, lambda tier: tier.remember())
                 self._each(due, self._prune)
 
     def _hold(self, tier: Place, held: contextlib.ExitStack) -> None:

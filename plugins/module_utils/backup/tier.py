@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional, Protocol
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity import Identity
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import candidate, clean, plan_prune, prune
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.standing import standing
@@ -92,6 +93,10 @@ class Tier(abc.ABC):
         """Look at what forbids to write there, before much is done."""
         return
 
+    def remember(self) -> None:
+        """Remember where the backup went that was made."""
+        return
+
     def doubt(self, record: Record) -> Optional[str]:
         """What is wrong with a backup as it lies here; None: nothing that can be seen without reading it."""
         return None
@@ -125,12 +130,21 @@ class Tier(abc.ABC):
 class FolderTier(Branch, Tier):
     """Our folder in a repository: ``<server>/<id>/…``."""
 
-    def __init__(self, name: str, shelf: Shelf, policy: Policy, warnings: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        shelf: Shelf,
+        policy: Policy,
+        warnings: list[str],
+        identity: Optional[Identity] = None,
+        accept_new_repository: bool = False,
+    ) -> None:
         Branch.__init__(self, shelf.repository)
         Tier.__init__(self, warnings)
         self.name, self.shelf, self.policy = name, shelf, policy
         self.description = f"{shelf.name} in {shelf.repository.description}"
         self.listing = Listing(shelf)
+        self._identity, self._accept = identity, accept_new_repository
 
     def prepare(self, check: bool) -> list[str]:
         self.repository.check(write=True)
@@ -146,8 +160,16 @@ class FolderTier(Branch, Tier):
         self.known, self.leftovers = self.listing.records, self.listing.leftovers
         self._warn(self.listing.problems)
         said: list[str] = []
+        if self._identity is not None:
+            moved = self._identity.check(self.known, self._accept)
+            said += [moved] if moved else []
         self.record = standing(self.known, request, present, utcnow(), self.doubt, said)
         self._warn(said)
+
+    def remember(self) -> None:
+        if self._identity is not None and self.record is not None:
+            trouble = self._identity.remember(self.record)
+            self._warn([trouble] if trouble else [])
 
     def doubt(self, record: Record) -> Optional[str]:
         return damage(self.shelf, record)

@@ -63,7 +63,7 @@ def in_order(records: Iterable[Record]) -> list[Record]:
         if system and places[id(record)]:
             servers.setdefault(str(system), []).append(record)
     for group in servers.values():
-        group.sort(key=lambda record: (places[id(record)] or (0, 0), stopped(record)))
+        group.sort(key=lambda record: (places[id(record)] or (0, 0), times[id(record)]))
         for earlier, later in zip(group[-2::-1], group[:0:-1]):
             times[id(earlier)] = min(times[id(earlier)], times[id(later)])
     return sorted(
