@@ -14,7 +14,8 @@ description:
     mode 0600 and C(standby.signal), and waits until it streams.
   - A standby of that primary that streams and is set up so already stays as it is.
   - A server that has diverged, such as the old primary after a failover, is rewound by C(pg_rewind) where that can be done,
-    and copied anew otherwise. Both want O(force) and O(confirm), as what is only here is given up.
+    and copied anew otherwise. Both want O(force) and O(confirm), as what is only here is given up. Either way the server keeps its own
+    configuration, certificates and keys, also those in its data directory; C(postgresql.auto.conf) is one of them.
   - Promotes a standby, once it is certain that it lags no more than allowed and that no primary is alive. Then a transaction is
     written, and it is watched until it is archived with the history of the new timeline. A promoted server on which writes wait or
     archiving fails is an error, which says what is missing.
@@ -90,7 +91,8 @@ options:
   slot_name:
     description:
       - Physical replication slot on the primary, made when it is missing. It is the standby's C(application_name) too.
-      - By default C(standby_) and the host's name. V('') does without a slot; then C(wal_keep_size) or an archive has to keep WAL.
+      - By default C(standby_), the host's name, and a part that tells its data directories, and hosts of one name, apart.
+      - V('') does without a slot; then C(wal_keep_size) or an archive has to keep WAL.
     type: str
   source:
     description: Where a new standby's files come from. A backup is cheaper for the primary; the archive or it has the rest.
@@ -130,7 +132,10 @@ options:
     type: dict
     default: {}
   tablespace_locations:
-    description: Other directories for tablespaces, by their name or former path. By default the same ones.
+    description:
+      - Other directories for tablespaces, by their name or former path. By default those where the server in O(data_directory) has them,
+        else the same ones as on the primary.
+      - Only directories that the server in O(data_directory) uses itself are replaced, and none that another running server uses.
     type: dict
     default: {}
   rewind:
@@ -150,6 +155,7 @@ options:
   force:
     description:
       - Replace, or rewind, what is in O(data_directory) and cannot follow the primary. A new copy leaves the old directory beside.
+      - Also to have a standby leave a living server that it follows for another one.
       - For V(promoted), promote although a primary is alive, whether it answers, or the standby's WAL receiver is connected to it.
     type: bool
     default: false
@@ -249,7 +255,9 @@ standby:
       returned: when O(state=present)
       type: str
     state:
-      description: The primary's word for it, such as C(streaming) or C(catchup).
+      description:
+        - C(streaming) when the standby itself says that it recovers, receives from the primary, and has replayed what that had when the
+          wait began; C(catchup) when it receives, and has not come so far within O(timeout).
       returned: when O(state=present)
       type: str
     settings:
@@ -327,7 +335,7 @@ def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, A
         config_dir = space if module.check_mode else params["config_dir"]
         backups = standby_options.backups(params, secrets, config_dir) if params["source"] == "backup" else None
         wanted = standby_options.request(params, wal.restore_command() if wal else None)
-        run = StandbyRun(wanted, primary, backups, Progress(None))
+        run = StandbyRun(wanted, primary, backups, Progress(None), standby_options.asker(params, space))
         try:
             outcome = run.run(module.check_mode)
         finally:

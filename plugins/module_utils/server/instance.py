@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -151,6 +152,20 @@ def configuration_of(directory: str) -> Optional[str]:
         if os.path.dirname(os.path.realpath(path)) != os.path.realpath(directory):
             return str(path)
     return None
+
+
+def check_service(name: str) -> None:
+    """Raises ServerError: systemd, or the unit, is not here; asked before anything is done that the unit is to end."""
+    if shutil.which("systemctl") is None:
+        raise ServerError(
+            f"There is no systemctl on this host, by which the unit {name!r} would be started. Leave service out: pg_ctl starts it then."
+        )
+    done = run_as(None, ["systemctl", "cat", name], timeout=60)
+    if done.returncode:
+        raise ServerError(
+            f"systemd on this host has no unit {name!r}: {' '.join(done.stdout.split())[:200]}. Check service, or leave it out: pg_ctl "
+            "starts the server then."
+        )
 
 
 def service(what: str, name: str) -> None:

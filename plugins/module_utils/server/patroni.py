@@ -10,8 +10,10 @@ apart. Source: https://patroni.readthedocs.io/en/latest/rest_api.html
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -198,8 +200,50 @@ def refuse_restore(directory: str) -> None:
         )
 
 
+_CONFIGURATIONS = (
+    "/etc/patroni.yml",
+    "/etc/patroni.yaml",
+    "/etc/patroni/*.yml",
+    "/etc/patroni/*.yaml",
+    "/etc/patroni/*/*.yml",
+)
+# Our own reading of one key: hosts need not have a library for YAML.
+_DATA_DIR = re.compile(r"^\s*[\"']?data_dir[\"']?\s*:\s*[\"']?([^\"'#\n]+?)[\"']?\s*(?:#.*)?$", re.MULTILINE)
+
+
+def configured_for(directory: str) -> Optional[str]:
+    """Whose configuration names a data directory, which need not hold anything yet: a file of Patroni's, or a running Patroni; None: nobody's
+    that can be seen."""
+    wanted = os.path.realpath(directory)
+    files = {path for pattern in _CONFIGURATIONS for path in glob.glob(pattern)}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{name}/cmdline", encoding="utf-8", errors="replace") as stream:
+                argv = stream.read().split("\0")
+            if not any(os.path.basename(word).startswith("patroni") for word in argv[:3]):
+                continue
+            here = os.readlink(f"/proc/{name}/cwd")
+            files |= {os.path.join(here, word) for word in argv if word.endswith((".yml", ".yaml"))}
+            with open(f"/proc/{name}/environ", encoding="utf-8", errors="replace") as stream:
+                for pair in stream.read().split("\0"):
+                    key, _equals, value = pair.partition("=")
+                    if key == "PATRONI_POSTGRESQL_DATA_DIR" and os.path.realpath(value) == wanted:
+                        return f"the running Patroni (process {name})"
+    for path in sorted(files):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+            if any(os.path.realpath(found.strip()) == wanted for found in _DATA_DIR.findall(stream.read())):
+                return path
+    return None
+
+
 def refuse_standby(directory: str) -> None:
-    """Raises ServerError: Patroni makes and promotes its standbys itself."""
+    """Raises ServerError: Patroni makes and promotes its standbys itself, also where there is nothing yet."""
+    named_by = None if recognise(directory) is not None else configured_for(directory) if directory else None
+    if named_by is not None:
+        raise ServerError(
+            f"{directory} is a member's of Patroni: {named_by} names it as data_dir. Patroni makes its members itself: start it there, or "
+            "`patronictl reinit CLUSTER MEMBER`. If Patroni no longer manages it, take that configuration away."
+        )
     if recognise(directory) is not None:
         raise ServerError(
             f"{directory} is managed by Patroni, which makes, rewinds and promotes its members itself. To make it anew: `patronictl "

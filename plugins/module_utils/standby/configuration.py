@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import STEERING
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import normalise
 
 SIGNAL = "standby.signal"
 
@@ -22,17 +25,31 @@ def read(text: str) -> dict[str, str]:
     return {match[1].lower(): re.sub(r"''|\\(.)", lambda pair: pair[1] or "'", match[2]) for match in found if match}
 
 
-def differing(current: Mapping[str, str], wanted: Mapping[str, Optional[str]]) -> list[str]:
-    """The names of the settings that are not as ``wanted`` (None: not set). What else would steer a recovery is unwanted. Pure
-    but for libpq's reading of connection strings."""
+def differing(
+    current: Mapping[str, str],
+    wanted: Mapping[str, Optional[str]],
+    kinds: Mapping[str, tuple[str, Optional[str]]] = MappingProxyType({}),
+) -> list[str]:
+    """The names of the settings that are not as ``wanted`` (None: not set). What else would steer a recovery is unwanted. Values are
+    compared by what they mean (60min is 1h): ``kinds`` has type and unit of each, as pg_settings tells. Pure but for libpq's reading
+    of connection strings."""
     goal = {**dict.fromkeys(STEERING), **wanted}
-    return sorted(name for name, value in goal.items() if not _same(name, current.get(name), value))
+    return sorted(
+        name for name, value in goal.items() if not _same(name, current.get(name), value, kinds.get(name.lower()))
+    )
 
 
-def _same(name: str, one: Optional[str], other: Optional[str]) -> bool:
-    if name != "primary_conninfo" or one is None or other is None:
+def _same(name: str, one: Optional[str], other: Optional[str], kind: Optional[tuple[str, Optional[str]]]) -> bool:
+    if one == other or one is None or other is None:
         return one == other
-    return _words(one) == _words(other)
+    if name == "primary_conninfo":
+        return _words(one) == _words(other)
+    if kind is None:
+        return False
+    try:
+        return normalise(name, one, *kind) == normalise(name, other, *kind)
+    except BadOption:
+        return False
 
 
 def _words(conninfo: str) -> Optional[dict[str, Any]]:

@@ -5,18 +5,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
-
-# pg_rewind brings the primary's, as a copy has them.
-_CONFIGURATION = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf", AUTO)
 
 
 class Maker:
@@ -46,7 +41,8 @@ class Maker:
         self._run("pg_basebackup", words, "The primary could not be copied")
 
     def rewind(self, instance: Instance, restore: bool) -> None:
-        """Take back what the primary never had, and bring what it has. The server does not run; its configuration stays.
+        """Take back what the primary never had, and bring what it has. The server does not run; its configuration becomes the
+        primary's, as with a copy.
         ``restore``: WAL that is missing here is fetched by its restore_command.
 
         Raises:
@@ -55,8 +51,7 @@ class Maker:
         words = [f"--target-pgdata={instance.directory}", f"--source-server={self._conninfo}", "--no-sync"]
         words += ["--restore-target-wal"] if restore else []
         words += [f"--config-file={instance.configuration}"] if instance.configuration else []
-        with _kept(instance):
-            self._run("pg_rewind", words, f"{instance.directory} could not be rewound")
+        self._run("pg_rewind", words, f"{instance.directory} could not be rewound")
 
     def _run(self, program: str, words: Sequence[str], failed: str) -> None:
         path = os.path.join(self._programs, program)
@@ -67,18 +62,3 @@ class Maker:
         done = run_as(self._owner, [path, *words], self._env)
         if done.returncode:
             raise ToolError(f"{failed}: {' / '.join(done.stdout.strip().splitlines()[-6:])}")
-
-
-@contextlib.contextmanager
-def _kept(instance: Instance) -> Iterator[None]:
-    """The configuration in the data directory is afterwards what it was."""
-    before = {}
-    for name in _CONFIGURATION:
-        path = os.path.join(instance.directory, name)
-        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            before[path] = stream.read()
-    try:
-        yield
-    finally:
-        for path, text in before.items():
-            put(path, text, instance.owner)

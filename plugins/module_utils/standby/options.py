@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
@@ -23,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.connectio
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host, data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following, ask
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import endpoints
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import (
@@ -54,14 +57,43 @@ def check_options(params: Mapping[str, Any]) -> None:
         )
 
 
-def default_name() -> str:
-    """A name for this host's standby, that a slot can have."""
-    return "standby_" + re.sub("[^a-z0-9_]", "_", socket.gethostname().split(".")[0].lower())[:50]
+def default_name(data_directory: str) -> str:
+    """A name for a standby that a slot can have, and no other standby has: hosts share short names, and a host has several servers."""
+    with contextlib.suppress(OSError), open("/etc/machine-id", encoding="ascii") as stream:
+        return _name(stream.read().strip(), data_directory)
+    return _name("", data_directory)
+
+
+def _name(machine: str, data_directory: str) -> str:
+    host = socket.gethostname()
+    which = hashlib.sha256(f"{host} {machine} {os.path.realpath(data_directory)}".encode()).hexdigest()[:8]
+    return f"standby_{re.sub('[^a-z0-9_]', '_', host.split('.')[0].lower())[:40]}_{which}"
+
+
+def asker(params: Mapping[str, Any], space: str) -> Callable[[Local], Optional[Following]]:
+    """How the standby on this host is asked whom it follows: over its own socket, by the login options, else as the primary is, whose
+    roles it has."""
+
+    def connect_to(local: Local) -> Connection:
+        found = local.socket() or ("", 5432)
+        own = params["login_user"] is not None
+        folder = os.path.join(space, "standby")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        options = {
+            **params,
+            "login_unix_socket": None if params["login_host"] else params["login_unix_socket"] or found[0],
+            "login_port": params["login_port"] or found[1],
+            "login_user": params["login_user"] if own else params["primary_user"],
+            "login_password": params["login_password"] if own else params["primary_password"],
+        }
+        return Address(options, folder).connect()
+
+    return lambda local: ask(local, lambda: connect_to(local), params["login_db"])
 
 
 def request(params: Mapping[str, Any], restore_command: Optional[str]) -> StandbyRequest:
     """What is wanted. Raises BadOption."""
-    slot = default_name() if params["slot_name"] is None else params["slot_name"]
+    slot = default_name(params["data_directory"]) if params["slot_name"] is None else params["slot_name"]
     extra = {str(key): str(value) for key, value in params["connect_params"].items() if key != "password"}
     parts = {
         "host": params["primary_host"],
@@ -80,7 +112,7 @@ def request(params: Mapping[str, Any], restore_command: Optional[str]) -> Standb
         bin_dir=params["bin_dir"],
         config_file=params["config_file"],
         config_dir=params["config_dir"],
-        name=slot or default_name(),
+        name=slot or default_name(params["data_directory"]),
         slot=slot or None,
         link={name: value for name, value in parts.items() if value},
         password=params["replication_password"] if own else params["primary_password"],

@@ -6,26 +6,27 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, is_empty
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import neutral
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import START_LOG
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
     Instance,
+    check_service,
     configuration_of,
     last_words,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.claims import Claims
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
-    SIGNAL,
     conninfo,
-    differing,
     passline,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide import (
@@ -37,48 +38,51 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide i
     Found,
     decide,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.divergence import compare
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.divergence import Position, compare
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.neighbours import (
+    check_tablespaces,
+    tablespaces,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.past import proven
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import endpoints
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest, StandbyResult
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.steps import StandbyPlan, describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 
 
-@dataclass
-class StandbyPlan:
-    """What would be done. ``local`` None: the directory is empty. ``slot``: create, replace, or None: nothing. ``record``: the backup
-    that it is made from. ``spaces``: the tablespaces' rows (oid, name, location) by oid; ``wanted``: its recovery settings, None: not
-    set."""
-
-    local: Optional[Local]
-    slot: Optional[str]
-    decision: Decision
-    configuration: Optional[str]
-    directories: Directories
-    record: Optional[Record]
-    spaces: dict[str, dict[str, str]]
-    wanted: dict[str, Optional[str]]
-    new_passfile: bool
-    steps: list[str] = field(default_factory=list)
-
-
 class StandbyPlanner:
-    """Plans one standby. ``source`` None: its files come from the primary itself."""
+    """Plans one standby. ``source`` None: its files come from the primary itself; ``ask`` asks a running one whom it follows."""
 
     def __init__(
-        self, request: StandbyRequest, upstream: Upstream, source: Optional[PhysicalSource], result: StandbyResult
+        self,
+        request: StandbyRequest,
+        upstream: Upstream,
+        source: Optional[PhysicalSource],
+        result: StandbyResult,
+        ask: Callable[[Local], Optional[Following]],
     ) -> None:
-        self._request, self._upstream, self._source, self._result = request, upstream, source, result
+        self._request, self._upstream, self._source, self._result, self._ask = request, upstream, source, result, ask
+        self.wanted_from = endpoints(request.link)
         self._directory = os.path.abspath(request.data_directory)
         self.programs = server_programs(upstream.identity.version_num, request.bin_dir)
         self.passfile = os.path.join(request.config_dir, f"{request.name}.primary.pgpass")
 
     def plan(self) -> StandbyPlan:
         """Raises HoldfastError: it cannot be done, or must not."""
+        if self._request.service:
+            check_service(self._request.service)
         local = self._local()
-        slot = self._slot(local)
-        decision = self._decide(local)
+        view = self._ask(local) if local is not None else None
+        claims = Claims(self._request, self._upstream, view)
+        slot = claims.slot()
+        claims.check_name()
+        left = claims.left_behind(local.settings()) if local is not None else None
+        self._result.warnings += [left] if left else []
+        decision = self._decide(local, view, claims.follows)
         configuration = self._configuration(local, decision)
         record = self._choose() if decision.method == BACKUP else None
         rows = list((record.server.get("tablespaces") if record else None) or ())
@@ -91,18 +95,35 @@ class StandbyPlanner:
             self._check_space(record, directories, spaces)
         elif decision.method == REWIND:
             self._consent(local, decision)
+        else:
+            claims.check_leaving()
         made = StandbyPlan(
-            local, slot, decision, configuration, directories, record, spaces, self._wanted(), self._passfile_differs()
+            local,
+            slot,
+            decision,
+            configuration,
+            directories,
+            record,
+            spaces,
+            self._wanted(),
+            self._passfile_differs(),
+            claims.follows,
+            view,
         )
-        self._steps(made)
+        made.steps = describe(made, self._request, self._upstream, self.passfile, self._result)
+        self._stands_still(made)
+        self._result.state = "streaming" if claims.follows else None
         return made
 
     def directories(self, spaces: dict[str, dict[str, str]]) -> Directories:
         """Where its files go, its tablespaces among them."""
-        chosen = self._request.tablespaces
+        chosen, own = self._request.tablespaces, tablespaces(self._directory)
         return Directories(
             self._directory,
-            {oid: chosen.get(row["name"], chosen.get(row["location"], row["location"])) for oid, row in spaces.items()},
+            {
+                oid: chosen.get(row["name"], chosen.get(row["location"], own.get(oid, row["location"])))
+                for oid, row in spaces.items()
+            },
             f".before-{utcnow():%Y%m%dT%H%M%SZ}",
         )
 
@@ -114,9 +135,9 @@ class StandbyPlanner:
     # What there is
 
     def _local(self) -> Optional[Local]:
+        refuse_standby(self._directory)
         if is_empty(self._directory):
             return None
-        refuse_standby(self._directory)
         instance = Instance(
             self._directory,
             self.programs,
@@ -139,46 +160,32 @@ class StandbyPlanner:
                 )
         return local
 
-    def state(self, local: Optional[Local]) -> Optional[str]:
-        """What the primary says of it; None: nothing follows under its name."""
-        if local is None or not local.running or not local.is_standby:
-            return None
-        row = self._upstream.replica(self._request.name)
-        return None if row is None else row["state"] or "streaming"
+    def follows(self, view: Optional[Following]) -> bool:
+        """Whether it receives from the primary that is named, now."""
+        return view is not None and view.in_recovery and view.streams_from(self.wanted_from)
 
-    def _slot(self, local: Optional[Local]) -> Optional[str]:
-        """What has to be done about the slot: create, or replace one that lost its WAL; None: nothing. Raises ServerError."""
-        name = self._request.slot
-        if name is None:
-            return None
-        slot = self._upstream.slot(name)
-        if slot is None:
-            return "create"
-        if slot["kind"] != "physical":
-            raise ServerError(
-                f"The replication slot {name!r} on {self._upstream} is a logical one. Choose another slot_name."
-            )
-        if slot["active"] and (local is None or not local.running):
-            raise ServerError(
-                f"The replication slot {name!r} on {self._upstream} is used by another standby. Choose another slot_name, or stop "
-                "that standby."
-            )
-        return "replace" if slot["wal_status"] == "lost" else None
-
-    def _decide(self, local: Optional[Local]) -> Decision:
+    def _decide(self, local: Optional[Local], view: Optional[Following], follows: bool) -> Decision:
         made = COPY if self._source is None else BACKUP
-        return decide(self._found(local), made, self._request.rewind)
+        return decide(self._found(local, view, follows), made, self._request.rewind)
 
-    def _found(self, local: Optional[Local]) -> Found:
+    def _found(self, local: Optional[Local], view: Optional[Following], follows: bool) -> Found:
         """Asked only as far as an answer still matters."""
         mine, archive = self._upstream.system_id, self._request.restore_command is not None
         if local is None or local.system_id() != mine:
             return Found(mine, local.system_id() if local else None)
-        if self.state(local) is not None:
+        if follows:
             return Found(mine, mine, streams=True)
         position = local.position()
+        if view is not None and view.in_recovery and view.reached is not None:
+            # Of one that runs the files tell what was, not what is.
+            position = Position(view.timeline, max(view.reached, position.lsn), True)
         now = self._upstream.position()
         verdict = compare(position, now, self._upstream.history(now.timeline))
+        kept = self._upstream.keeps(position.lsn) if verdict.follows and not archive else None
+        if kept is not False:  # otherwise it has to be made anew whatever its past
+            verdict = proven(
+                local, position, verdict, self._upstream, self._request.slot, archive, self._result.warnings
+            )
         return Found(
             mine,
             mine,
@@ -186,7 +193,7 @@ class StandbyPlanner:
             tells_changes=not verdict.follows and local.tells_changes(),
             lets_rewind=not verdict.follows and self._upstream.lets_rewind(),
             position=position.lsn,
-            kept=self._upstream.keeps(position.lsn) if verdict.follows and not archive else None,
+            kept=kept,
             archive=archive,
         )
 
@@ -230,6 +237,7 @@ class StandbyPlanner:
 
     def _refuse(self, local: Optional[Local], decision: Decision, directories: Directories) -> None:
         full = [path for path in directories.all if not is_empty(path)]
+        check_tablespaces(directories, replaces=local is not None)
         if local is None:
             if full:
                 raise BadOption(
@@ -287,10 +295,11 @@ class StandbyPlanner:
         if self._request.password:
             parts["passfile"] = self.passfile
         return {
+            **neutral(self._upstream.identity.version_num // 10000),
             **self._request.settings,
             "primary_conninfo": conninfo(parts),
-            "primary_slot_name": self._request.slot,
-            "restore_command": self._request.restore_command,
+            "primary_slot_name": self._request.slot or "",
+            "restore_command": self._request.restore_command or "",
             "recovery_target_timeline": "latest",
         }
 
@@ -304,51 +313,11 @@ class StandbyPlanner:
         except OSError:
             return True
 
-    def _steps(self, made: StandbyPlan) -> None:
-        plan, wanted, method = made.steps, made.wanted, made.decision.method
-        request, local, directories = self._request, made.local, made.directories
-        if made.slot == "replace":
-            plan.append(f"drop the replication slot {request.slot!r} of {self._upstream}, which lost its WAL")
-        if made.slot:
-            plan.append(f"create the replication slot {request.slot!r} on {self._upstream}")
-        if made.new_passfile:
-            plan.append(f"write the password for the primary to {self.passfile}, mode 0600")
-        if method in (COPY, BACKUP):
-            plan += [f"remove {path}, which an interrupted run left" for path in directories.leftovers()]
-            staged = directories.staged(directories.data)
-            if made.record is not None:
-                plan.append(f"restore the backup {made.record.id} ({made.record.stopped_at}) into {staged}")
-            else:
-                plan.append(f"copy {self._upstream} ({self._upstream.size()} bytes) by pg_basebackup into {staged}")
-            plan += [
-                f"put its tablespace {made.spaces[oid]['name']!r} into {path}"
-                for oid, path in directories.tablespaces.items()
-            ]
-        if local is not None and local.running and method != FOLLOW:
-            plan.append(f"stop the server in {self._directory}")
-        if method == REWIND:
-            plan.append(
-                f"rewind {self._directory} by pg_rewind, or copy the primary if that fails: {made.decision.why}"
-            )
-        if local is not None and method in (COPY, BACKUP):
-            plan.append(f"move {self._directory} aside, to a name with {directories.aside}: {made.decision.why}")
-        current = local.settings() if local is not None and method == FOLLOW else {}
-        names = differing(current, wanted) if method == FOLLOW else sorted(n for n in wanted if wanted[n] is not None)
-        self._result.settings = names
-        plan += [
-            f"set {name} to {wanted[name]!r}" if wanted.get(name) is not None else f"take {name} out" for name in names
-        ]
-        if local is None or not local.is_standby:
-            plan.append(f"make it a standby ({SIGNAL})")
-        if local is None or not local.running or method != FOLLOW:
-            by = f"by the service {request.service}" if request.service else f"as {request.owner}"
-            plan.append(f"start it {by}, and wait until it streams")
-        elif names:
-            self._result.restart_required = bool(self._upstream.restarting(names))
-            plan.append("reload its configuration")
-        elif not plan and self.state(local) is None:
+    def _stands_still(self, made: StandbyPlan) -> None:
+        """Raises ServerError: there is nothing to be done, and it does not follow."""
+        running = made.local is not None and made.local.running
+        if running and made.decision.method == FOLLOW and not made.steps and not made.follows:
             raise ServerError(
                 f"The standby in {self._directory} is set up as wanted and runs, and does not stream from {self._upstream}. "
                 f"{self.log_words()} Give it time, if it still reads WAL from an archive."
             )
-        self._result.state = self.state(local)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError, ToolError
@@ -18,10 +19,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeove
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import SIGNAL, passline
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide import BACKUP, COPY, FOLLOW, REWIND
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.maker import Maker
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.plan import StandbyPlan, StandbyPlanner
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.neighbours import check_tablespaces
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.own import OwnConfiguration
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.plan import StandbyPlanner
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest, StandbyResult
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.steps import StandbyPlan
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
@@ -30,12 +35,18 @@ class StandbyRun:
     """One standby. ``source`` None: its files come from the primary itself."""
 
     def __init__(
-        self, request: StandbyRequest, upstream: Upstream, source: Optional[PhysicalSource], progress: Progress
+        self,
+        request: StandbyRequest,
+        upstream: Upstream,
+        source: Optional[PhysicalSource],
+        progress: Progress,
+        ask: Callable[[Local], Optional[Following]],
     ) -> None:
         self._request, self._upstream, self._source, self._progress = request, upstream, source, progress
         self._directory = os.path.abspath(request.data_directory)
         self.result = StandbyResult()
-        self._planner = StandbyPlanner(request, upstream, source, self.result)
+        self._planner = StandbyPlanner(request, upstream, source, self.result, ask)
+        self._ask = ask
 
     def run(self, check: bool) -> StandbyResult:
         """Plan, and unless ``check``, act.
@@ -65,23 +76,27 @@ class StandbyRun:
             self._make(plan)
         except BaseException:
             # A slot that nobody reads from fills the primary's disk.
-            if request.slot and plan.slot == "create":
+            if request.slot and plan.slot:
                 with contextlib.suppress(HoldfastError):
                     self._upstream.drop_slot(request.slot)
             raise
-        self._wait()
+        self._wait(plan)
 
     def _make(self, plan: StandbyPlan) -> None:
         method, local = plan.decision.method, plan.local
         instance = self._instance(plan)
+        if local is not None:
+            OwnConfiguration(self._directory, self._request.owner).put_back()
         if method == REWIND and local is not None:
             if local.running:
                 self._progress.step("stopping the server")
                 stop(instance, self._request.service)
             if not self._rewound(instance):
                 method = self.result.method = COPY
-                plan.spaces = {str(row["oid"]): row for row in self._upstream.tablespaces()}
-                plan.directories = self._planner.directories(plan.spaces)
+                self._plan_copy(plan)
+                with self._half_rewound():
+                    self._replace(plan)
+                return
         if method in (COPY, BACKUP):
             self._replace(plan)
             return
@@ -97,12 +112,46 @@ class StandbyRun:
     def _rewound(self, instance: Instance) -> bool:
         self._progress.step("rewinding")
         self._upstream.checkpoint()
+        restore = bool(Local(instance).settings().get("restore_command"))
+        own = OwnConfiguration(self._directory, self._request.owner)
+        own.keep()
         try:
-            self._maker().rewind(instance, "restore_command" in Local(instance).settings())
+            self._maker().rewind(instance, restore)
+            # Whoever starts it from here on, starts a standby.
+            put(os.path.join(self._directory, SIGNAL), "", self._request.owner)
         except ToolError as exc:
             self.result.warnings.append(f"{exc}. The primary is copied instead.")
             return False
+        finally:
+            own.put_back()
         return True
+
+    @contextlib.contextmanager
+    def _half_rewound(self) -> Iterator[None]:
+        """Raises ServerError: what failed, and what became of the server that was to be rewound."""
+        try:
+            yield
+        except HoldfastError as exc:
+            raise ServerError(f"{' '.join(self.result.warnings[-1:])} {exc} {self._left_down()}") from exc
+
+    def _left_down(self) -> str:
+        return (
+            f"The server in {self._directory} is stopped, and may be half rewound: do not start it. Run this again when the primary "
+            "answers."
+        )
+
+    def _plan_copy(self, plan: StandbyPlan) -> None:
+        """After pg_rewind failed. Raises HoldfastError: it cannot be copied either, and the server is down."""
+        import psycopg2
+
+        try:
+            plan.spaces = {str(row["oid"]): row for row in self._upstream.tablespaces()}
+            plan.directories = self._planner.directories(plan.spaces)
+            check_tablespaces(plan.directories, replaces=True)
+        except (HoldfastError, psycopg2.Error) as exc:
+            raise ServerError(
+                f"{' '.join(self.result.warnings[-1:])} That failed too: {' '.join(str(exc).split())}. {self._left_down()}"
+            ) from exc
 
     def _replace(self, plan: StandbyPlan) -> None:
         request, directories = self._request, plan.directories
@@ -119,6 +168,8 @@ class StandbyRun:
                 self._progress.step("copying the primary", self._upstream.size())
                 by_location = {plan.spaces[oid]["location"]: path for oid, path in inner.items()}
                 self._maker().copy(staged, by_location, request.slot, request.max_rate)
+            if old is not None:
+                OwnConfiguration(self._directory, request.owner).give(staged)
             self._write(staged, plan)
             takeover.stop()
             takeover.swap()
@@ -150,23 +201,54 @@ class StandbyRun:
                     os.unlink(os.path.join(directory, name))
         put(os.path.join(directory, SIGNAL), "", self._request.owner)
 
-    def _wait(self) -> None:
-        """Raises ServerError: it does not stream."""
-        self._progress.step("waiting until it streams")
+    def _wait(self, plan: StandbyPlan) -> None:
+        """Following is more than that its receiver streams: it recovers, replays, and comes past where the primary is now.
 
-        def streaming() -> Optional[bool]:
-            row = self._upstream.replica(self._request.name)
-            self.result.state = None if row is None else row["state"] or "streaming"
-            return True if self.result.state == "streaming" else None
+        Raises:
+            ServerError: it does not follow.
+        """
+        self._progress.step("waiting until it follows")
+        goal = self._upstream.position().lsn
+        local = Local(self._instance(plan))
+        delayed = self._request.settings.get("recovery_min_apply_delay", "0") not in ("0", "")
+        last: list[Optional[Following]] = [None]
+        refused: list[str] = []
 
-        if Waiter(self._request.timeout).until({"streaming": streaming}) is not None:
+        def look() -> Optional[Following]:
+            try:
+                last[0] = self._ask(local)
+            except ServerError as exc:
+                refused[:] = [str(exc)]
+            return last[0]
+
+        def following() -> Optional[bool]:
+            view = look()
+            if view is None or view.paused or not self._planner.follows(view):
+                return None
+            at = view.reached if delayed else view.replayed
+            return True if at is not None and at >= goal else None
+
+        def promoted() -> Optional[bool]:
+            return True if last[0] is not None and not last[0].in_recovery else None
+
+        seen = Waiter(self._request.timeout).until({"following": following, "promoted": promoted})
+        if seen is not None and seen.name == "following":
+            self.result.state = "streaming"
             return
-        if self.result.state is not None:
+        view = last[0]
+        if seen is not None:
+            problem = "has become a primary by itself: something steers its recovery (recovery_target_*), or somebody promoted it"
+        elif view is not None and view.paused:
+            problem = "does not replay: it is paused (SELECT pg_wal_replay_resume())"
+        elif view is not None and self._planner.follows(view):
+            self.result.state = "catchup"
             self.result.warnings.append(
-                f"The standby follows, and has not caught up within {self._request.timeout:g} seconds (state {self.result.state})."
+                f"The standby follows, and has not caught up within {self._request.timeout:g} seconds: it has replayed {view.replayed}, and "
+                f"the primary was at {goal}."
             )
             return
+        else:
+            problem = f"does not stream from {self._upstream} after {self._request.timeout:g} seconds"
         raise ServerError(
-            f"The standby in {self._directory} was started, and does not stream from {self._upstream} after "
-            f"{self._request.timeout:g} seconds. {self._planner.log_words()}"
+            f"The standby in {self._directory} was started, and {problem}. {' '.join(refused)} {self._planner.log_words()}"
         )

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.divergence import Position
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import Endpoint
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
 
 if TYPE_CHECKING:
-    pass
+    from psycopg2.extensions import connection as Connection
 
 _TABLESPACES = (
     "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location,"
@@ -30,6 +33,15 @@ _REWINDS = (
     "SELECT bool_and(has_function_privilege(f, 'EXECUTE')) FROM unnest(ARRAY['pg_ls_dir(text, boolean, boolean)',"
     " 'pg_stat_file(text, boolean)', 'pg_read_binary_file(text)',"
     " 'pg_read_binary_file(text, bigint, bigint, boolean)']) f"
+)
+
+_STREAMING = 20.0  # seconds for a megabyte of WAL
+# What a server says of WAL that it has no more, or never had. Source: src/backend/replication/walsender.c
+_NOT_HAD = (
+    "has already been removed",
+    "is not in this server's history",
+    "forked from timeline",
+    "is ahead of the WAL flush position",
 )
 
 
@@ -61,6 +73,12 @@ class Upstream:
                 cursor.execute(command)
                 return tuple(cursor.fetchone() or ())
         except psycopg2.Error as exc:
+            if "max_wal_senders" in str(exc):
+                raise ServerError(
+                    f"{self._replication} has no room for another standby or copy: all of its max_wal_senders "
+                    f"({facts.setting(self.connection, 'max_wal_senders')}) are taken. Raise it there (it wants a restart), or end one: "
+                    "SELECT * FROM pg_stat_replication."
+                ) from exc
             raise ServerError(
                 f"The primary does not let {self._replication} replicate from this host: {' '.join(str(exc).split())}. Give the role "
                 "REPLICATION, and allow it in the primary's pg_hba.conf (host replication ROLE ADDRESS scram-sha-256)."
@@ -79,13 +97,51 @@ class Upstream:
         text = content if isinstance(content, str) else bytes(content).decode("utf-8", "replace")
         return Timelines.from_texts({timeline: text})
 
+    def segment_size(self) -> SegmentSize:
+        """Of its WAL."""
+        return SegmentSize(facts.wal_segment_size(self.connection))
+
+    def wal(self, timeline: int, start: Lsn, length: int) -> Optional[bytes]:
+        """Its WAL from a position on, as it streams it to standbys; None: it has it no more, or never had that much of that timeline.
+
+        Raises:
+            ServerError: it does not answer.
+        """
+        import psycopg2
+        from psycopg2 import extensions
+        from psycopg2.extras import PhysicalReplicationConnection
+
+        found = b""
+        waits = extensions.get_wait_callback()
+        extensions.set_wait_callback(None)  # replication has its own way to wait, and takes no other
+        try:
+            connection = psycopg2.connect(
+                self._replication.conninfo(self._replication.db), connection_factory=PhysicalReplicationConnection
+            )
+            with contextlib.closing(connection), connection.cursor() as cursor:
+                # A server sends from the position itself; its timeline may have ended since.
+                cursor.start_replication(start_lsn=int(start), timeline=timeline, decode=False)
+                until = time.monotonic() + _STREAMING
+                while len(found) < length and time.monotonic() < until:
+                    message = cursor.read_message()
+                    if message is None:
+                        select.select([connection], [], [], 0.5)
+                        continue
+                    found += bytes(message.payload)
+        except psycopg2.errors.UndefinedFile:
+            return None
+        except psycopg2.Error as exc:
+            text = str(exc)
+            if any(part in text for part in _NOT_HAD):
+                return None
+            raise ServerError(f"{self} does not send its WAL: {' '.join(text.split())}") from exc
+        finally:
+            extensions.set_wait_callback(waits)
+        return found[:length] if len(found) >= length else None
+
     def started(self) -> tuple[int, int]:
         """Its port, and the second when it was started: what tells one server from another on a host."""
-        row = facts.rows(
-            self.connection,
-            "SELECT current_setting('port')::int AS port, extract(epoch FROM pg_postmaster_start_time())::bigint AS at",
-        )[0]
-        return row["port"], row["at"]
+        return _started(self.connection)
 
     def size(self) -> int:
         """Bytes of its data."""
@@ -165,13 +221,53 @@ class Upstream:
                 "REPLICATION, and max_replication_slots has to leave room."
             ) from exc
 
-    def replica(self, name: str) -> Optional[dict[str, Any]]:
-        """What it knows of the standby with that application_name: ``state`` (startup, catchup, streaming), ``sync_state``,
-        ``address``, ``sent``, ``flushed`` and ``replayed`` positions; all None but ``pid`` where the role may not see it."""
-        found = facts.rows(
+    def let_go(self, name: str, timeout: float = 5) -> bool:
+        """Whether nobody reads from a slot any more: of a reader that went a moment ago the server may not know yet."""
+        sql = "SELECT true FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
+        return Waiter(timeout).until({"free": lambda: facts.value(self.connection, sql, [name])}) is not None
+
+    def slot_reader(self, name: str) -> Optional[int]:
+        """The process that sends to who reads from a slot; None: nobody does."""
+        found: Optional[int] = facts.value(
+            self.connection, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", [name]
+        )
+        return found
+
+    def replicas(self, name: str) -> list[dict[str, Any]]:
+        """Those who follow by that application_name, who can be several: ``pid``, ``address``."""
+        return facts.rows(
             self.connection,
-            "SELECT pid, state, sync_state, client_addr::text AS address, sent_lsn::text AS sent, flush_lsn::text AS flushed,"
-            " replay_lsn::text AS replayed FROM pg_stat_replication WHERE application_name = %s ORDER BY state = 'streaming' DESC",
+            "SELECT pid, client_addr::text AS address FROM pg_stat_replication WHERE application_name = %s ORDER BY pid",
             [name],
         )
-        return found[0] if found else None
+
+    def is_at(self, endpoint: Endpoint) -> bool:
+        """Whether it is this server that answers there; no, if it cannot be asked there."""
+        import psycopg2
+        from psycopg2.extensions import make_dsn, parse_dsn
+
+        parts = parse_dsn(self.address.conninfo(self.address.db))
+        parts.pop("hostaddr", None)
+        try:
+            connection = psycopg2.connect(make_dsn(**{**parts, "host": endpoint.host, "port": str(endpoint.port)}))
+        except psycopg2.Error:
+            return False
+        with contextlib.closing(connection):
+            return _started(connection) == self.started()
+
+    def kinds(self, names: list[str]) -> dict[str, tuple[str, Optional[str]]]:
+        """Type and unit of settings, by their names in small letters, as far as it knows them."""
+        found = facts.rows(
+            self.connection,
+            "SELECT lower(name) AS name, vartype, unit FROM pg_settings WHERE lower(name) = ANY(%s)",
+            [[name.lower() for name in names]],
+        )
+        return {row["name"]: (row["vartype"], row["unit"]) for row in found}
+
+
+def _started(connection: Connection) -> tuple[int, int]:
+    row = facts.rows(
+        connection,
+        "SELECT current_setting('port')::int AS port, extract(epoch FROM pg_postmaster_start_time())::bigint AS at",
+    )[0]
+    return row["port"], row["at"]
