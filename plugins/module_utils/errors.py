@@ -9,14 +9,20 @@ Each message is complete: what failed, on what, what it means for the data, the 
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Sequence
 from typing import Any, Optional
 
 # What libpq, gpg and the stores' tools call a secret; their values never leave this process.
-_SECRET = re.compile(
-    r"(?i)((?:\b|_|-)(?:\w*pass(?:word|wd|phrase|code)|secret\w*|\w*token|\w*_key|sas)\s*[=:]\s*)('(?:[^'\\]|\\.)*'|\S+)"
+_NAMES = (
+    r"(?:[\w-]{0,40}pass(?:word|wd|phrase|code)?|[\w-]{0,40}secret[\w-]{0,40}|[\w-]{0,40}token|[\w-]{0,40}[_-]key|sas)"
 )
+_SECRET = re.compile(rf"(?i)((?:\b|_|-){_NAMES}\s*[=:]\s*)('(?:[^'\\]|\\.)*'|\S+)")
+_SECRET_OPTION = re.compile(rf"(?i)(?!--?no-)--?{_NAMES}")
+_URI = re.compile(r"(\w://[^\s:/@]{0,256}:)[^\s/@]+@")
+_MOST = 4096  # characters of what a program said
 
 
 class Stopped(BaseException):
@@ -78,18 +84,37 @@ class Unfinished(HoldfastError):
 class ToolError(HoldfastError):
     """A program is missing, of the wrong version, or failed.
 
-    Of one that failed ``argv`` (secrets are taken out), ``rc`` (negative: the signal that killed it) and ``output``, the end of what
-    it said, come into the module's result as ``tool``.
+    Of one that failed ``argv``, ``rc`` (negative: the signal that killed it; None: it did not start, or not end in time) and
+    ``output``, the end of what it said, come into the module's result as ``tool``; secrets are taken out of them. Who ran a program
+    makes the error by ``failed``, ``not_started`` or ``too_slow``; one of another kind is raised from that.
     """
 
     def __init__(
         self, message: str, argv: Sequence[str] = (), rc: Optional[int] = None, output: Optional[str] = None
     ) -> None:
         super().__init__(message)
-        self.argv, self.rc, self.output = [without_secrets(word) for word in argv], rc, output
+        self.argv, self.rc = arguments_without_secrets(argv), rc
+        self.output = None if output is None else without_secrets(output)[-_MOST:]
 
     def result(self) -> dict[str, Any]:
         return {"tool": {"argv": self.argv, "rc": self.rc, "output": self.output}} if self.argv else {}
+
+    @staticmethod
+    def failed(argv: Sequence[str], rc: int, output: str, told: Optional[str] = None) -> ToolError:
+        """A program that ended badly. ``told`` is what of its ``output`` tells why; all of it, where that is not given."""
+        told = " ".join(output.split())[-_MOST:] if told is None else told
+        message = f"{_name(argv)} {how_it_ended(rc)}" + (f": {told}" if told else " and said nothing.")
+        return ToolError(message, argv, rc, output)
+
+    @staticmethod
+    def not_started(argv: Sequence[str], exc: OSError, way_out: str = "Install it, or name where it is.") -> ToolError:
+        return ToolError(f"Cannot start {argv[0]}: {exc.strerror}. {way_out}", argv)
+
+    @staticmethod
+    def too_slow(argv: Sequence[str], seconds: float, output: str = "", told: str = "") -> ToolError:
+        """A program that was ended after ``seconds``."""
+        message = f"{_name(argv)} did not end within {seconds:g} seconds. {told}".rstrip()
+        return ToolError(message, argv, None, output)
 
 
 class RepositoryError(HoldfastError):
@@ -120,9 +145,33 @@ class WalError(HoldfastError):
     """The WAL archive is damaged, or does not hold what a recovery needs."""
 
 
+def how_it_ended(rc: int) -> str:
+    """An exit code as ``subprocess`` has it, for a message."""
+    if rc >= 0:
+        return f"failed with exit code {rc}"
+    try:
+        return f"was killed by {signal.Signals(-rc).name}"
+    except ValueError:  # a real-time signal
+        return f"was killed by signal {-rc}"
+
+
+def _name(argv: Sequence[str]) -> str:
+    return os.path.basename(argv[0])
+
+
 def without_secrets(text: str) -> str:
-    """A text in which the values of what is called password, token, secret or key are ``***``."""
-    return _SECRET.sub(r"\1***", text)
+    """A text in which the values of what is called password, token, secret or key, and passwords in URIs, are ``***``."""
+    return _URI.sub(r"\1***@", _SECRET.sub(r"\1***", text))
+
+
+def arguments_without_secrets(argv: Sequence[str]) -> list[str]:
+    """Arguments as ``without_secrets``; also the one that follows an option of such a name."""
+    return [
+        "***"
+        if before and _SECRET_OPTION.fullmatch(before) and not argument.startswith("-")
+        else without_secrets(argument)
+        for before, argument in zip(["", *argv], argv)
+    ]
 
 
 def causes(exc: BaseException) -> list[BaseException]:

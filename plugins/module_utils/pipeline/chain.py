@@ -181,7 +181,7 @@ class Chain:
                 guard.note(process, command.session)
                 return process
         except OSError as exc:
-            raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
+            raise ToolError.not_started(command.argv, exc) from exc
         finally:
             if secret_read >= 0:
                 os.close(secret_read)
@@ -247,15 +247,8 @@ class Chain:
         if failed:
             # A program whose reader died ends by a broken pipe: so the cause is the last that failed otherwise.
             number, code = next((item for item in reversed(failed) if item[1] != -signal.SIGPIPE), failed[-1])
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
-            words = cause(self.messages(number, 1024 * 1024))
-            command = self.commands[number]
-            raise ToolError(
-                f"{command.name} {how}" + (f": {words}" if words else " and said nothing."),
-                argv=command.argv,
-                rc=code,
-                output=words,
-            )
+            told = cause(self.messages(number, 1024 * 1024))
+            raise ToolError.failed(self.commands[number].argv, code, told, told)
         if self._counter is not None:
             self._counter.join()
         return self.made()

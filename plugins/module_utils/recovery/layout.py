@@ -59,7 +59,8 @@ class Layout:
             argv += [f"--tablespace-mapping={parts[-1]}.{oid}={place}" for oid, place in tablespaces.items()]
             done = run_as(self._owner, [*argv, *parts])
             if done.returncode:
-                raise ToolError(f"pg_combinebackup failed: {' / '.join(done.stdout.split(chr(10))[-6:])}")
+                told = " / ".join(done.stdout.splitlines()[-6:])
+                raise ToolError.failed(done.args, done.returncode, done.stdout, told)
             _map(directory, tablespaces, self._owner)
         finally:
             for record, part in zip(chain, parts):
@@ -101,7 +102,7 @@ class Layout:
         if done.returncode > 0:
             raise CatalogError(
                 f"pg_verifybackup refuses what was unpacked: {' / '.join(done.stdout.splitlines()[-6:])}"
-            )
+            ) from ToolError.failed(done.args, done.returncode, done.stdout)
 
     def configuration(self, record: Record, directory: str) -> list[str]:
         """Unpack the configuration files that lay outside the data directory into ``directory``. Returns their paths."""

@@ -48,9 +48,10 @@ def run_as(
                 **as_user(owner),
             )
         except subprocess.TimeoutExpired as exc:
-            raise ToolError(f"{os.path.basename(argv[0])} did not end within {timeout:g} seconds.") from exc
+            output.seek(0)
+            raise ToolError.too_slow(argv, exc.timeout, output.read().decode("utf-8", "replace")) from exc
         except OSError as exc:
-            raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
+            raise ToolError.not_started(argv, exc) from exc
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
     return subprocess.CompletedProcess(list(argv), code, text, "")
@@ -75,7 +76,9 @@ class Instance:
         """What pg_controldata says, by its own words. Raises ServerError when the directory is none of a server."""
         done = run_as(self.owner, [self.program("pg_controldata"), "-D", self.directory])
         if done.returncode:
-            raise ServerError(f"{self.directory} is no data directory of a server: {' '.join(done.stdout.split())}")
+            raise ServerError(
+                f"{self.directory} is no data directory of a server: {' '.join(done.stdout.split())}"
+            ) from ToolError.failed(done.args, done.returncode, done.stdout)
         pairs = (line.partition(":") for line in done.stdout.splitlines())
         return {name.strip(): value.strip() for name, _colon, value in pairs}
 
@@ -112,14 +115,18 @@ class Instance:
             argv += ["-o", " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)]
         done = run_as(self.owner, [*argv, "start"], env, cwd=cwd)
         if done.returncode:
-            raise ServerError(f"The server in {self.directory} did not start. {last_words(log)}")
+            raise ServerError(f"The server in {self.directory} did not start. {last_words(log)}") from ToolError.failed(
+                done.args, done.returncode, done.stdout
+            )
 
     def stop(self, mode: str = "fast", timeout: int = 60) -> None:
         """Stop it. Raises ServerError when it does not."""
         argv = [self.program("pg_ctl"), "-D", self.directory, "-m", mode, "-w", "-t", str(timeout), "stop"]
         done = run_as(self.owner, argv)
         if done.returncode and self.pid() is not None:
-            raise ServerError(f"The server in {self.directory} did not stop: {' '.join(done.stdout.split())}")
+            raise ServerError(
+                f"The server in {self.directory} did not stop: {' '.join(done.stdout.split())}"
+            ) from ToolError.failed(done.args, done.returncode, done.stdout)
 
 
 def last_words(log: str, lines: int = 12) -> str:
@@ -172,5 +179,7 @@ def service(what: str, name: str) -> None:
     """Let systemd start or stop a unit. Raises ServerError when it does not."""
     done = run_as(None, ["systemctl", what, name], timeout=600)
     if done.returncode:
-        raise ServerError(f"systemctl {what} {name} failed: {' '.join(done.stdout.split())}")
+        raise ServerError(f"systemctl {what} {name} failed: {' '.join(done.stdout.split())}") from ToolError.failed(
+            done.args, done.returncode, done.stdout
+        )
     time.sleep(0.2)

@@ -78,9 +78,9 @@ class Barman:
         said = self.run("wal-archive", "--version", timeout=60)
         found = re.search(r"\b(\d+)\.(\d+)\S*", said.output)
         if found is None:
-            raise ToolError(
-                f"{self.directory}/barman-cloud-wal-archive says no version: {said.output.strip()!r}. {_GET}"
-            )
+            program = f"{self.directory}/barman-cloud-wal-archive"
+            message = f"{program} says no version: {said.output.strip()!r}. {_GET}"
+            raise ToolError(message, [program, "--version"], said.code, said.output)
         if (int(found[1]), int(found[2])) < OLDEST:
             raise ToolError(f"barman-cloud in {self.directory} is {found[0]}, which is too old. {_GET}")
         return found[0]
@@ -126,11 +126,11 @@ class Barman:
         Raises:
             ToolError: it failed, other than by an exit code in ``ok``, or took longer than ``timeout`` seconds.
         """
-        name = f"barman-cloud-{program}"
+        argv = [os.path.join(self.directory, f"barman-cloud-{program}"), *words]
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
             try:
                 process = subprocess.Popen(
-                    [os.path.join(self.directory, name), *words],
+                    argv,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=log,
@@ -141,20 +141,21 @@ class Barman:
                 )
                 guard.note(process, group=True)
             except OSError as exc:
-                raise ToolError(f"Cannot start {name}: {exc.strerror}. {_GET}") from exc
+                raise ToolError.not_started(argv, exc, _GET) from exc
             try:
                 _wait(process, timeout, lambda: watch(_read(log)))
             except subprocess.TimeoutExpired as exc:
-                raise ToolError(f"{name} did not end within {timeout:g} seconds. {_last(_read(log))}".rstrip()) from exc
+                messages = _read(log)
+                raise ToolError.too_slow(
+                    argv, exc.timeout if timeout is None else timeout, messages, _last(messages)
+                ) from exc
             finally:
                 _end(process)
             said = Said(process.returncode, _read(output), _read(log))
         watch(said.messages)
         if said.code not in ok:
-            how = f"failed with exit code {said.code}"
-            if said.code < 0:
-                how = f"was killed by {signal.Signals(-said.code).name}"
-            raise ToolError(f"{name} {how}: {_last(said.messages or said.output) or 'it said nothing'}")
+            messages = said.messages or said.output
+            raise ToolError.failed(argv, said.code, messages, _last(messages))
         return said
 
 

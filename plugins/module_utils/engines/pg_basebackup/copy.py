@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 from collections.abc import Callable, Sequence
 
@@ -41,9 +40,10 @@ def copy(
         ToolError: pg_basebackup failed; what ``keep`` raised, when that is why.
     """
     os.mkdir(directory, 0o700)
+    argv = [*argv, f"--pgdata={directory}"]
     try:
         process = subprocess.Popen(
-            [*argv, f"--pgdata={directory}"],
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -52,7 +52,7 @@ def copy(
             errors="replace",
         )
     except OSError as exc:
-        raise ToolError(f"Cannot start {argv[0]}: {exc.strerror}. Install it, or name where it is.") from exc
+        raise ToolError.not_started(argv, exc) from exc
     guard.note(process)
     said: list[str] = []
     pipes: dict[str, str] = {}
@@ -87,8 +87,8 @@ def copy(
     if code:
         for reader in readers.values():
             reader.result()
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
-        raise ToolError(f"pg_basebackup {how}: {_words(said)}.{_way_out(''.join(said))}")
+        output = "".join(said)
+        raise ToolError.failed(argv, code, output, f"{_telling(said) or 'it said nothing'}.{_way_out(output)}")
     for reader in readers.values():
         reader.result()
     for name in sorted(os.listdir(directory)):
@@ -122,7 +122,7 @@ def _release(path: str, reader: Background[None]) -> None:
         reader.wait(0.2)
 
 
-def _words(said: Sequence[str]) -> str:
+def _telling(said: Sequence[str]) -> str:
     telling = [
         line.strip() for line in said if "error" in line or "FATAL" in line or "DETAIL" in line or "HINT" in line
     ]

@@ -260,7 +260,8 @@ class PgBackRest(Reader):
             *(f"--annotation={key}={value}" for key, value in annotations.items()),
         ]
         made: dict[str, list[str]] = {}
-        failures = []
+        failures: list[str] = []
+        errors: list[ToolError] = []
         total = self._last_size()
         absent = self._absent()
         for repository, description in enumerate(self._descriptions, 1):
@@ -272,15 +273,16 @@ class PgBackRest(Reader):
                 made.setdefault(label, []).extend(warnings)
             except ToolError as exc:
                 failures.append(f"{description}: {exc}")
+                errors.append(exc)
         if failures:
             message = f"pgBackRest made no backup in {' In '.join(failures)}"
             record = next((record for record in self.backups([]) if record.id in made), None)
             if record is None:
-                raise ToolError(message)
+                raise ToolError(message) from errors[0]
             raise Unfinished(
                 f"{message} The other repositories have theirs: {', '.join(made)}. Nothing was deleted.",
                 record.to_dict(),
-            )
+            ) from errors[0]
         records = {record.id: record for record in self.backups([])}
         lost = [label for label in made if label not in records]
         if lost:

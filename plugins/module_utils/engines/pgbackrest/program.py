@@ -18,7 +18,7 @@ from typing import IO, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import Version
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError, how_it_ended
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
 
@@ -39,16 +39,16 @@ def version(path: str, owner: str) -> Version:
     found = re.search(r"pgBackRest (\d+(?:\.\d+)+)", done.stdout)
     if done.returncode or found is None:
         words = " ".join(done.stdout.split())[:300]
-        raise ToolError(f"{path} is no pgBackRest: asked for its version, it said {words!r}. {_GET}")
+        message = f"{path} is no pgBackRest: asked for its version, it said {words!r}. {_GET}"
+        raise ToolError(message, done.args, done.returncode, done.stdout)
     return tuple(int(part) for part in found[1].split("."))
 
 
 class Failed(ToolError):
     """It failed: ``code`` is what it exited with, ``said`` all that it said."""
 
-    def __init__(self, command: str, code: int, said: str) -> None:
-        how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-        super().__init__(f"pgbackrest {command} {how}. {explain(said)}")
+    def __init__(self, command: str, argv: Sequence[str], code: int, said: str) -> None:
+        super().__init__(f"pgbackrest {command} {how_it_ended(code)}. {explain(said)}", argv, code, said)
         self.code, self.said = code, said
 
 
@@ -86,13 +86,14 @@ class Program:
         """
         done = run_as(self._owner, self._argv(command, words, detail), self._env, timeout=self._patience + patience)
         if done.returncode not in ok:
-            raise Failed(command, done.returncode, done.stdout)
+            raise Failed(command, done.args, done.returncode, done.stdout)
         return done.stdout
 
     def follow(self, command: str, *words: str, on_line: Callable[[str], None], detail: str = "detail") -> None:
         """Run what takes long. ``on_line`` gets each line that it says, twice a second. Raises Failed."""
         last: list[str] = []
-        with tempfile.TemporaryFile() as output, Chain([self._command(command, words, detail)], stdout=output) as chain:
+        program = self._command(command, words, detail)
+        with tempfile.TemporaryFile() as output, Chain([program], stdout=output) as chain:
             process, lines = chain.processes[0], _Lines(output)
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -103,7 +104,7 @@ class Program:
                     if last or " ERROR: " in line:
                         last.append(line)
             if process.returncode:
-                raise Failed(command, process.returncode, "\n".join(last) or chain.messages(0))
+                raise Failed(command, program.argv, process.returncode, "\n".join(last) or chain.messages(0))
 
     def stream(self, command: str, *words: str) -> Command:
         """What writes data, for a chain."""

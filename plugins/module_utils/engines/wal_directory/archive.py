@@ -126,8 +126,10 @@ class FileWal(WalArchive):
                 argv = [*_PROGRAMS[suffix].split(), "-d", "-c", source]
                 done = subprocess.run(argv, stdout=target, stderr=subprocess.PIPE, check=False)
             if done.returncode:
-                words = done.stderr.decode("utf-8", "replace").strip()
-                raise RepositoryError(f"{source} cannot be unpacked: {words}. It is damaged.")
+                told = done.stderr.decode("utf-8", "replace").strip()
+                raise RepositoryError(f"{source} cannot be unpacked: {told}. It is damaged.") from ToolError.failed(
+                    argv, done.returncode, told
+                )
             return True
         return False
 

@@ -188,8 +188,9 @@ class WalG(RepositoryEngine, Archiver):
     def _flush(self) -> None:
         """Into a directory WAL-G writes without flushing."""
         if self._directory is not None:
+            argv = ["sync", "--file-system", self._directory]
             done = subprocess.run(
-                ["sync", "--file-system", self._directory],
+                argv,
                 check=False,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -197,8 +198,9 @@ class WalG(RepositoryEngine, Archiver):
                 **as_user(self._host.owner),
             )
             if done.returncode:
-                words = done.stderr.decode("utf-8", "replace").strip()
-                raise ToolError(f"What WAL-G wrote could not be brought to the disk: {words}. Do not rely on it.")
+                told = done.stderr.decode("utf-8", "replace").strip()
+                message = f"What WAL-G wrote could not be brought to the disk: {told}. Do not rely on it."
+                raise ToolError(message, argv, done.returncode, told)
 
     def verify(self, record: Record) -> Verification:
         """WAL-G cannot check a backup without restoring it. So it is looked whether all is there, and not empty: the parts of

@@ -48,7 +48,8 @@ def version(path: str, owner: str) -> str:
     found = re.search(r"version\s+v?(\S+)", done.stdout)
     if done.returncode or found is None or "PostgreSQL" not in done.stdout:
         words = " ".join(done.stdout.split())[:300]
-        raise ToolError(f"{path} is no WAL-G for PostgreSQL: asked for its version, it said {words!r}. {_GET}")
+        message = f"{path} is no WAL-G for PostgreSQL: asked for its version, it said {words!r}. {_GET}"
+        raise ToolError(message, done.args, done.returncode, done.stdout)
     number = re.match(r"\d+", found[1])
     if number and int(number[0]) < OLDEST:
         raise ToolError(f"{path} is WAL-G {found[1]}, which is too old. {_GET}")
