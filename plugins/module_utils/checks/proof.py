@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
+
 
 @dataclass
 class Proof:
     """The outcome of looking at the landing; an exit code proves nothing.
 
     Each list has complete sentences for people. What is in ``missing`` (asked for, and neither found nor compared) is an error of
-    the run that asked; ``lost`` is what the source could not bring along (slots, passwords, rows that pg_dump leaves out).
+    the run that asked (``require``); ``lost`` is what the source could not bring along (slots, passwords, rows that pg_dump leaves out).
     """
 
     proven: list[str] = field(default_factory=list)
@@ -28,6 +30,15 @@ class Proof:
         self.unproven += other.unproven
         self.lost += other.lost
         self.missing += other.missing
+
+    def require(self, means: str = "") -> None:
+        """Whoever lands asks this before what was made gets its name. ``means``: a sentence before what is missing.
+
+        Raises:
+            ServerError: something is missing.
+        """
+        if self.missing:
+            raise ServerError(" ".join(filter(None, [means, *self.missing])))
 
     def describe(self) -> dict[str, Any]:
         """For a module's result (``proof``)."""

@@ -20,7 +20,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.evidence i
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load import Loader
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.plan import ADD, Step
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 
 if TYPE_CHECKING:
@@ -89,7 +88,8 @@ def land(
         found = checks.compare_rows(measured.tables, dump.contents.get("tables"), only)
     found.prove(proof, title)
     if found.differ and not options.allow_errors and (step.mode != ADD or _missing(found)):
-        raise ServerError(f"The rows differ from those that the backup recorded: {'; '.join(found.differ[:10])}.")
+        proof.missing.append(f"The rows differ from those that the backup recorded: {'; '.join(found.differ[:10])}.")
+    proof.require()  # before anything is mended in it
     behind: list[str] = []
     invalid: list[str] = []
     empty: list[str] = []
@@ -111,6 +111,7 @@ def land(
     if analyzing is not None:
         with checks.advisory(proof, title, "statistics"):
             analyzing.result()
+    proof.require()
     views = [f"the materialized view {view} has no data: REFRESH it" for view in empty]
     landing = Landing(
         report={

@@ -72,8 +72,6 @@ class RepositoryEngine(Configured):
     version: str
     #: its archive of WAL; None where it keeps none
     wal: Optional[WalArchive]
-    #: whether ``verify`` reads a backup back, which takes long; else it looks whether all of it is there, and is quick
-    reads_back = False
     #: where the user names none
     default_compression = "zstd"
     #: whether ``verify`` reads all of a backup back, and so takes as long as making one; else it only looks

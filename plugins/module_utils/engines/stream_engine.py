@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The interface of every engine, and the folder that it writes into."""
+"""The interface of engines that write their artifacts into our folders, and the folder that they write into."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Folder:
 
 
 class StreamEngine(abc.ABC):
-    """What copies."""
+    """An engine whose artifacts lie in our folder, in a repository of ours."""
 
     name: str
     kind: str

@@ -147,8 +147,7 @@ class Builder:
             proof.lost.append(
                 f"The replication slot {slot!r} is not in it, as no backup has slots: what reads from it begins anew."
             )
-        if proof.missing:
-            raise ServerError(f"What was recovered is not whole, and is not used. {' '.join(proof.missing)}")
+        proof.require("What was recovered is not whole, and is not used.")
 
     def _slots(self) -> list[str]:
         """The slots of the server that is replaced."""

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where backups are kept: one file a store, one interface (``base.Repository``)."""
+"""Where backups are kept: one folder a store, one interface (``base.Repository``)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.durations import
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
 _KEEP_COUNTS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
-_CALENDAR = ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
+#: rules that come with the floor
+CALENDAR = ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 #: seconds: a calendar alone would let this morning's backup go for tonight's, and with it what was dropped in between
 FLOOR = 48 * 3600
 _LEAST = {**dict.fromkeys(_KEEP_COUNTS, 0), "min_keep": 0, "count": 1}
@@ -51,7 +52,7 @@ class Policy:
         for name in ("keep_within", "max_age"):
             if name in values:
                 values[name] = parse_duration(values[name], f"retention.{name}")
-        if values.keys() & set(_CALENDAR):
+        if values.keys() & set(CALENDAR):
             values.setdefault("keep_within", FLOOR)
         values["pins"] = tuple(values.get("pins") or ())
         policy = cls(**values)

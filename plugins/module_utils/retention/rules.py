@@ -44,27 +44,34 @@ def _rules(
         if limit is not None:
             yield _age(name, limit, moments, now)
     for name, wanted, period, spacing in (
-        ("keep_daily", policy.keep_daily, datetime.date.isoformat, datetime.timedelta(hours=20)),
+        ("keep_daily", policy.keep_daily, _day, datetime.timedelta(hours=20)),
         ("keep_weekly", policy.keep_weekly, _week, datetime.timedelta(days=6, hours=12)),
         ("keep_monthly", policy.keep_monthly, _month, datetime.timedelta(days=27)),
         ("keep_yearly", policy.keep_yearly, _year, datetime.timedelta(days=360)),
     ):
         if wanted is not None:
-            periods = map(period, (moment.astimezone(zone).date() for moment in moments))
+            periods = map(period, (moment.astimezone(zone) for moment in moments))
             yield _periods(name, wanted, periods, moments, spacing)
 
 
-def _week(day: datetime.date) -> str:
-    year, week, _day = day.isocalendar()
+# The period that a time of the zone lies in, in words that a reason tells.
+
+
+def _day(moment: datetime.datetime) -> str:
+    return moment.date().isoformat()
+
+
+def _week(moment: datetime.datetime) -> str:
+    year, week, _weekday = moment.isocalendar()
     return f"{year}-W{week:02}"
 
 
-def _month(day: datetime.date) -> str:
-    return day.isoformat()[:7]
+def _month(moment: datetime.datetime) -> str:
+    return moment.date().isoformat()[:7]
 
 
-def _year(day: datetime.date) -> str:
-    return day.isoformat()[:4]
+def _year(moment: datetime.datetime) -> str:
+    return moment.date().isoformat()[:4]
 
 
 # The rules below go on for ever once all that follows goes: with 100,000 backups that is most of the work.

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from ansible_collections.holdfast.postgres.plugins.doc_fragments import repository as fragment
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import options as barman_cloud
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import stores as pgbackrest
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import options as wal_g
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
@@ -31,6 +32,8 @@ ENGINES: Mapping[str, Mapping[str, set[str]]] = {
     "barman_cloud": barman_cloud.TAKEN,
     "wal_g": wal_g.TAKEN,
 }
+#: types that an engine refuses by name, each with a test of its own
+REFUSED: Mapping[str, set[str]] = {"barman_cloud": {"file"}}
 
 
 def test_what_is_documented_is_what_modules_take() -> None:
@@ -66,6 +69,12 @@ def test_secrets_are_hidden() -> None:
 def test_an_engine_takes_no_option_that_a_store_lacks(engine: str) -> None:
     for kind, taken in ENGINES[engine].items():
         assert taken <= set(STORES[kind].spec) | {"tags"}, kind
+
+
+def test_every_engine_with_a_repository_knows_each_store_or_refuses_it() -> None:
+    assert sorted(ENGINES) == sorted(WITH_REPOSITORY)
+    for engine, taken in ENGINES.items():
+        assert set(taken) | REFUSED.get(engine, set()) == set(STORES), engine
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, decide
-from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import FLOOR, Policy
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import CALENDAR, FLOOR, Policy
 
 UTC = datetime.timezone.utc
 NOW = datetime.datetime(2026, 11, 21, 22, tzinfo=UTC)
@@ -26,7 +26,7 @@ def stays(backups: list[Candidate], now: datetime.datetime = NOW, **option: Any)
     return {item.id for item in decide(backups, Policy.from_option(option), now) if item.keep}
 
 
-@pytest.mark.parametrize("rule", ["keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"])
+@pytest.mark.parametrize("rule", CALENDAR)
 def test_what_is_younger_than_two_days_stays_beside_a_calendar(rule: str) -> None:
     morning, evening = Candidate("morning", at("2026-11-21T08:00"), True), Candidate("evening", NOW, True, new=True)
     old = Candidate("old", at("2026-11-19T08:00"), True)

@@ -5,17 +5,27 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Optional
 
 import pytest
+import yaml
+from ansible_collections.holdfast.postgres.plugins.doc_fragments.repository import ModuleDocFragment as fragment
+from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import RETENTION
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import FLOOR, Policy
 
 # What Ansible hands over for `retention: {}`
-NOTHING_GIVEN: dict[str, Any] = {
-    **dict.fromkeys(["keep_last", "keep_within", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"]),
-    **{"count": None, "max_age": None, "min_keep": 1, "pins": []},
-}
+OPTIONS = RETENTION["retention"]["options"]
+NOTHING_GIVEN: dict[str, Any] = {name: spec.get("default") for name, spec in OPTIONS.items()}
+
+
+def test_each_rule_is_an_option_and_documented() -> None:
+    assert sorted(OPTIONS) == sorted(item.name for item in fields(Policy))
+    documented = yaml.safe_load(fragment.RETENTION)["options"]["retention"]["suboptions"]
+    assert list(documented) == list(OPTIONS)
+    for name, spec in OPTIONS.items():
+        assert {key: value for key, value in documented[name].items() if key != "description"} == spec, name
 
 
 @pytest.mark.parametrize("option", [None, {}, NOTHING_GIVEN, {"keep_last": 0, "keep_yearly": 0}, {"pins": ["a"]}])
