@@ -57,7 +57,7 @@ options:
     type: path
     required: true
   engine:
-    description: The engine that made the physical backup. By default V(pg_basebackup).
+    description: The engine that made the physical backup. By default the one that keeps the server's archive in the repository.
     type: str
     choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
   recovery_target:

@@ -105,7 +105,7 @@ options:
         longer has.
     required: false
   engine:
-    description: The engine that archives. By default C(pg_basebackup).
+    description: The engine that archives. By default the one that keeps the server's archive in the repository.
     type: str
     choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
   compression:
