@@ -31,6 +31,9 @@ options:
     description: Whether C(holdfast_repository) or C(holdfast_repositories) must be there.
     type: bool
     default: false
+  tier:
+    description: Name of the variable that names one of C(holdfast_repositories).
+    type: str
   nested:
     description: Dictionaries of variables for other runs, whose names are looked at too.
     type: list
@@ -88,4 +91,12 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             value("holdfast_repository", None) or value("holdfast_repositories", None)
         ):
             problems.append("Say where backups are kept: holdfast_repository, or several as holdfast_repositories.")
+        tier = self.get_option("tier")
+        if tier and value(tier, None):
+            there = [str(item.get("name")) for item in value("holdfast_repositories", None) or []]
+            if there.count(str(value(tier, None))) != 1:
+                known = (
+                    f"holdfast_repositories has {', '.join(there)}" if there else "there is no holdfast_repositories"
+                )
+                problems.append(f"{tier} is {value(tier, None)!r}, and {known}. Name one of them.")
         return problems

@@ -102,3 +102,32 @@ def test_many_hosts_want_to_be_confirmed_each(tmp_path: Path) -> None:
     assert failed["db1"].action == failed["db2"].action == "holdfast.postgres.pg_restore"
     assert "holdfast_restore_force: True needs confirm" in failed["db2"].result["msg"]
     assert "needs confirm" not in failed["db1"].result["msg"]
+
+
+@pytest.mark.parametrize("role", ["restore", "recover"])
+def test_a_tier_that_is_none(role: str, tmp_path: Path) -> None:
+    """It ended in "No first item, sequence was empty"."""
+    tiers = [{"name": name, "path": str(tmp_path)} for name in ("disk", "offsite")]
+    given: dict[str, Any] = {f"holdfast_{role}_tier": "dsik", "holdfast_data_directory": str(tmp_path / "data")}
+    said = refused(play(role, {**given, "holdfast_repositories": tiers}, inventory="db1,"))
+    assert f"holdfast_{role}_tier is 'dsik', and holdfast_repositories has disk, offsite." in said
+
+
+def test_a_bucket_that_cannot_be_made_tells_no_keys(tmp_path: Path) -> None:
+    """Kind: secrets printed by what surrounds a module, whose own arguments are hidden: of a step that fails Ansible prints what was looped
+    over. At the highest verbosity too."""
+    store = {
+        "type": "s3",
+        "bucket": "b",
+        "endpoint_url": "http://127.0.0.1:1",
+        "access_key": "AKIAX",
+        "secret_key": "s3cret-key",
+    }
+    given = {
+        "holdfast_repository": store,
+        "holdfast_setup_bucket": {"versioning": True},
+        "holdfast_setup_install_packages": False,
+    }
+    run = play("setup", given, "-vvvv", inventory="db1,")
+    assert run.failed and "127.0.0.1:1" in run.stdout
+    assert "s3cret-key" not in run.stdout + run.stderr
