@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import shape
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import which
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import ENGINES, PHYSICAL, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
@@ -104,11 +105,12 @@ def test_whoever_names_the_engines_names_each_of_them() -> None:
     """The kind: an engine is new, and one list does not have it, so that its backups are damaged manifests or its archive is nobody's."""
     schema = json.loads((Path(__file__).resolve().parents[3] / "docs/manifest.schema.json").read_text())
     assert list(ENGINES) == list(shape.ENGINES) == schema["properties"]["engine"]["enum"]
-    assert sorted(which._ARCHIVES) == sorted(PHYSICAL)
+    archiving = [name for name in WITH_REPOSITORY if issubclass(ENGINES[name].made_by, Archiver)]
+    assert sorted(which._ARCHIVES) == sorted(["pg_basebackup", *archiving])
     commands = {
         "pgbackrest": "pgbackrest --stanza=main archive-push %p",
         "barman_cloud": "barman-cloud-wal-archive s3://b main %p",
         "wal_g": "wal-g wal-push %p",
     }
-    assert sorted(commands) == sorted(WITH_REPOSITORY)
+    assert sorted(commands) == sorted(archiving)
     assert all(engine_of(command) == name for name, command in commands.items())
