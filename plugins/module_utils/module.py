@@ -27,7 +27,7 @@ Work = Callable[[AnsibleModule, list[str]], dict[str, Any]]
 def execute(module: AnsibleModule, work: Work, psycopg2: bool) -> NoReturn:
     """Do a module's work, which gets a list for its warnings, and exit with its result and ``elapsed`` seconds.
 
-    Whatever goes wrong becomes words and a failed module. Tracebacks come with ``-vvv`` alone, by ``fail_json`` itself.
+    Whatever goes wrong becomes a message and a failed module. Tracebacks come with ``-vvv`` alone, by ``fail_json`` itself.
     """
     if psycopg2 and PSYCOPG2_ERROR:
         module.fail_json(msg=missing_required_lib("psycopg2"), exception=PSYCOPG2_ERROR)
@@ -83,8 +83,8 @@ def _stop(stopped: Stopped) -> dict[str, Any]:
 
 
 def _plain(exc: BaseException) -> str:
-    words = " ".join(str(exc).split()).rstrip(".")
-    return f"{type(exc).__name__}: {words}" if words else type(exc).__name__
+    message = " ".join(str(exc).split()).rstrip(".")
+    return f"{type(exc).__name__}: {message}" if message else type(exc).__name__
 
 
 def _unforeseen(exc: BaseException, module_name: str) -> str:

@@ -29,23 +29,23 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 #: seconds to clear up in
 GRACE = 5.0
 
-Words = Union[str, Callable[[], str]]
+Message = Union[str, Callable[[], str]]
 
 
 class Remains:
     """What would remain if the run were stopped here. ``now`` says something else, or nothing."""
 
-    def __init__(self, words: Words, changed: bool, seconds: float) -> None:
-        self._words, self.changed, self.seconds = words, changed, seconds
+    def __init__(self, message: Message, changed: bool, seconds: float) -> None:
+        self._message, self.changed, self.seconds = message, changed, seconds
 
-    def now(self, words: Words, changed: bool = True) -> None:
+    def now(self, message: Message, changed: bool = True) -> None:
         """From here on this remains; an empty text: nothing that is worth a word."""
-        self._words, self.changed = words, changed
+        self._message, self.changed = message, changed
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """The sentence, as it is true now."""
-        return self._words if isinstance(self._words, str) else self._words()
+        return self._message if isinstance(self._message, str) else self._message()
 
 
 _open: list[Remains] = []
@@ -55,10 +55,10 @@ _deadline = 0.0
 
 
 @contextlib.contextmanager
-def remains(words: Words, changed: bool = True, seconds: float = 0) -> Iterator[Remains]:
-    """While this block works, ``words`` (a sentence, or who says it) is what a stop would leave. ``changed``: something is other
+def remains(message: Message, changed: bool = True, seconds: float = 0) -> Iterator[Remains]:
+    """While this block works, ``message`` (a sentence, or who says it) is what a stop would leave. ``changed``: something is other
     than it was. ``seconds``: what clearing up may take here where that is more, such as starting the server again that was stopped."""
-    entry = Remains(words, changed, seconds)
+    entry = Remains(message, changed, seconds)
     _open.append(entry)
     try:
         yield entry
@@ -70,10 +70,10 @@ def remains(words: Words, changed: bool = True, seconds: float = 0) -> Iterator[
 
 
 def _note(entry: Remains, exc: Stopped) -> None:
-    words = entry.words
-    if words and words not in exc.left:
-        exc.left.append(words)
-    exc.changed = exc.changed or (bool(words) and entry.changed)
+    message = entry.message
+    if message and message not in exc.left:
+        exc.left.append(message)
+    exc.changed = exc.changed or (bool(message) and entry.changed)
 
 
 @contextlib.contextmanager

@@ -170,8 +170,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             except HoldfastError:
                 raise
             except Exception as exc:
-                raise EXPLAIN[options["type"]](step.words, exc, options) from exc
-    plan = [step.words for step in steps]
+                raise EXPLAIN[options["type"]](step.message, exc, options) from exc
+    plan = [step.message for step in steps]
     result: dict[str, Any] = {"changed": bool(plan), "plan": plan}
     if options["type"] == "s3":
         result["policy"] = s3.policy(options)

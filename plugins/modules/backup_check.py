@@ -114,13 +114,13 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         except HoldfastError as exc:
             report = Report([str(exc)], [], [])
         found.append({"name": name, "repository": repository.description, **asdict(report)})
-        bad += [f"{repository.description}: {words}" for words in report.errors]
-        doubts = [f"{repository.description}: {words}" for words in report.warnings]
+        bad += [f"{repository.description}: {message}" for message in report.errors]
+        doubts = [f"{repository.description}: {message}" for message in report.warnings]
         bad += doubts if params["strict"] else []
         warnings += doubts
     if bad:
         raise RepositoryError(
-            f"{len(bad)} things are wrong. {' '.join(f'({n}) {words}' for n, words in enumerate(bad, 1))}"
+            f"{len(bad)} things are wrong. {' '.join(f'({n}) {message}' for n, message in enumerate(bad, 1))}"
         )
     return {"changed": False, "repositories": found}
 

@@ -192,7 +192,7 @@ backup:
 recovery:
   description:
     - Where the recovery landed, with C(state), C(timeline), C(lsn), C(commit_time) of the last transaction that was replayed (null,
-      none was), C(seconds) and the server's own C(words); the C(backup) that was used and C(why); and where the old
+      none was), C(seconds) and the server's own C(messages); the C(backup) that was used and C(why); and where the old
       directories are now (C(kept)).
     - C(isolated) has what the server is kept from, each with C(what), its C(value) now, C(why), and how to C(switch_on) it again.
       C(next_steps) are sentences about what is to be done now; the last one says whether it archives.

@@ -496,7 +496,7 @@ def test_another_compression_later(elsewhere: Site) -> None:
     assert elsewhere.run(keeper.wal.archive_command(), ONE) == (0, "")
     keeper = elsewhere.keeper(compression="zstd", level=3)
     (step,) = keeper.configure(check=False)
-    assert "shop.barman.env" in step.words
+    assert "shop.barman.env" in step.message
     assert elsewhere.run(keeper.wal.archive_command(), ONE) == (0, "")
     assert list(keeper.wal.names()) == [f"{ONE}.gz"]
     path.write_bytes(b"two")

@@ -296,16 +296,16 @@ def life(site: Site) -> None:
     server.query("CREATE TABLE elsewhere TABLESPACE space AS SELECT generate_series(1, 1000) AS id")
 
     # Set up: the plan is what is done then, and the second run has nothing to do.
-    plan = [step.words for step in keeper.configure(True)]
+    plan = [step.message for step in keeper.configure(True)]
     assert not site.configuration.exists() and any("secrets.conf" in words for words in plan)
-    preparation = [step.words for step in keeper.prepare(True)]
+    preparation = [step.message for step in keeper.prepare(True)]
     assert any("stanza main" in words for words in preparation)
-    assert [step.words for step in keeper.configure(False)] == plan
+    assert [step.message for step in keeper.configure(False)] == plan
     assert keeper.configure(False) == keeper.configure(True) == []
     for name, mode in (("pgbackrest.conf", 0o640), ("conf.d/secrets.conf", 0o600)):
         status = (site.configuration / name).stat()
         assert stat.S_IMODE(status.st_mode) == mode and status.st_uid == pwd.getpwnam(site.host.owner).pw_uid
-    assert [step.words for step in keeper.prepare(False)] == preparation
+    assert [step.message for step in keeper.prepare(False)] == preparation
     assert keeper.prepare(False) == []
     archive_by(server, keeper)
     keeper.check()

@@ -111,7 +111,7 @@ def set_up(
             steps += history.archive(connection, archiver.wal, host, check)
     if not replica:
         steps += archiver.join(connection, check, any(change.restart for change in changes))
-    outcome.plan += [step.words for step in steps]
+    outcome.plan += [step.message for step in steps]
     return finish(connection, changes, bool(steps), outcome, check, patroni)
 
 
@@ -129,7 +129,7 @@ def take_down(
         patroni.check_same(connection)
     changes = _resets(connection, archiver, command, patroni, outcome) if archiver.by_command else []
     steps = archiver.leave(connection, check)
-    outcome.plan += [step.words for step in steps]
+    outcome.plan += [step.message for step in steps]
     return finish(connection, changes, bool(steps), outcome, check, patroni)
 
 

@@ -80,7 +80,7 @@ class EngineTier(Tier):
         self.ready = not (steps and check)
         if self.ready:
             steps += self.engine.prepare(check)
-        return [step.words for step in steps]
+        return [step.message for step in steps]
 
     def _is_anothers(self) -> bool:
         """The configuration by which WAL is archived is wal_archive's: a backup that rewrote it would change how it is archived."""

@@ -35,7 +35,7 @@ Each = Callable[[Sequence[Place], Callable[[Place], None]], None]
 
 @dataclass(frozen=True)
 class MakingPlan:
-    """What would be made: ``steps`` in words, of which server, and how retention will see it."""
+    """What would be made: ``steps``, lines of the plan, of which server, and how retention will see it."""
 
     steps: Sequence[str]
     system_id: Optional[str]
@@ -148,8 +148,8 @@ class FolderMaker(Maker[FolderTier]):
             tell(done, stored)
 
         self._progress.tell = tell_and_beat  # type: ignore[method-assign]
-        words = f"Of the backup {backup_id} there is a part, without a manifest: the next run removes it."
-        with remains(words) as left:
+        message = f"Of the backup {backup_id} there is a part, without a manifest: the next run removes it."
+        with remains(message) as left:
             try:
                 record = self._back_up(self._engine, self._plan, backup_id, tiers)
                 self._progress.step("reading the backup back", record.size)

@@ -100,14 +100,14 @@ def compare_extensions(connection: Connection, expected: Sequence[dict[str, Any]
         row["name"]: row["version"]
         for row in rows(connection, "SELECT extname AS name, extversion AS version FROM pg_extension")
     }
-    words = []
+    differences = []
     for extension in expected:
         name, version = extension["name"], extension["version"]
         if name not in there:
-            words.append(f"the extension {name} is missing")
+            differences.append(f"the extension {name} is missing")
         elif there[name] != version:
-            words.append(f"the extension {name} has version {there[name]}, in the backup it was {version}")
-    return words
+            differences.append(f"the extension {name} has version {there[name]}, in the backup it was {version}")
+    return differences
 
 
 @contextlib.contextmanager

@@ -119,9 +119,9 @@ def where_it_landed(
     if target.kind == TIME and target.time is not None and commit_time:
         last = parse_time(commit_time, "commit_time")
         if last > target.time:
-            proof.missing.append(f"The last transaction is of {commit_time}, after the target {target.words()}.")
+            proof.missing.append(f"The last transaction is of {commit_time}, after the target {target.describe()}.")
         else:
-            proof.proven.append(f"The last transaction is of {commit_time}, not after {target.words()}.")
+            proof.proven.append(f"The last transaction is of {commit_time}, not after {target.describe()}.")
     if target.kind == LSN and target.lsn is not None and reached is not None:
         # Between the end of the last record and the target there may be nothing but a page's header.
         if not target.inclusive:
@@ -147,7 +147,7 @@ def where_it_landed(
         else:
             proof.proven.append(f"It replayed up to {reached}, the end of what is archived ({name}).")
     if target.kind not in (TIME, LSN, LATEST, IMMEDIATE):
-        proof.proven.append(f"It stopped at {target.words()}, by the server's own word.")
+        proof.proven.append(f"It stopped at {target.describe()}, by the server's own word.")
     if reached is None and target.kind != LATEST:
         proof.unproven.append("Where it stopped is known by the server's log alone.")
     return proof

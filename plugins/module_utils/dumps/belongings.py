@@ -66,7 +66,7 @@ class Belongings:
     statements: bool = False
 
     def plan(self) -> list[str]:
-        """What becomes of it, in words for the plan."""
+        """What becomes of it, as lines of the plan."""
         steps = [
             f"make the logical slot {slot['name']!r} ({slot['plugin']}) of {self.database!r} anew: who reads from it must copy the tables "
             "afresh"
@@ -102,23 +102,23 @@ class Belongings:
 
     def lost(self, server: TargetServer) -> list[str]:
         """What the restored database, now under its name, does not have any more."""
-        words = []
+        plan = []
         with contextlib.closing(server.address.connect(self.database)) as connection:
             there = {row["name"] for row in rows(connection, "SELECT pubname AS name FROM pg_publication")}
             owners = {row["name"]: row["owner"] for row in rows(connection, _OWNERS)}
         for name in self.publications:
             if name not in there:
-                words.append(
+                plan.append(
                     f"The publication {name!r} of {self.database!r} is not in the backup: who subscribed to it gets nothing."
                 )
         for name, owner in self.extension_owners.items():
             if owners.get(name, owner) != owner:
-                words.append(
+                plan.append(
                     f"The extension {name!r} in {self.database!r} belongs to {owners[name]!r} now, before to {owner!r}."
                 )
         if self.statements:
-            words.append(f"pg_stat_statements begins anew for {self.database!r}.")
-        return words
+            plan.append(f"pg_stat_statements begins anew for {self.database!r}.")
+        return plan
 
 
 def survey(server: TargetServer, name: str) -> Belongings:

@@ -201,8 +201,8 @@ class TargetServer:
                         sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(before), sql.Identifier(after))
                     )
                 if comment:
-                    words = sql.SQL("COMMENT ON DATABASE {} IS {}")
-                    cursor.execute(words.format(sql.Identifier(comment[0]), sql.Literal(comment[1])))
+                    statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
+                    cursor.execute(statement.format(sql.Identifier(comment[0]), sql.Literal(comment[1])))
                 cursor.execute("COMMIT")
         except psycopg2.Error as exc:
             with contextlib.suppress(psycopg2.Error), self.connection.cursor() as cursor:

@@ -105,8 +105,8 @@ def land(
     if not options.partial:
         with checks.advisory(proof, title, "extensions"):
             proof.lost += [
-                f"{title!r}: {words}."
-                for words in checks.compare_extensions(connection, dump.contents.get("extensions") or [])
+                f"{title!r}: {message}."
+                for message in checks.compare_extensions(connection, dump.contents.get("extensions") or [])
             ]
     if analyzing is not None:
         with checks.advisory(proof, title, "statistics"):
@@ -122,7 +122,7 @@ def land(
             "unpopulated": empty,
         },
         proof=proof,
-        warnings=[f"{title!r}: {words}" for words in found.differ + invalid + behind + views],
+        warnings=[f"{title!r}: {message}" for message in found.differ + invalid + behind + views],
         apart=name_holders(connection) if name != title else [],
     )
     landing.mark.update(rows=measured.versions, definitions=definitions(connection))
@@ -136,7 +136,7 @@ def _recorded_and_there(dump: Dump, counted: list[dict[str, Any]]) -> list[tuple
 
 
 def _missing(found: checks.Rows) -> bool:
-    return any(words.endswith(" is missing") for words in found.differ)
+    return any(message.endswith(" is missing") for message in found.differ)
 
 
 def _analyze(connection: Connection) -> None:

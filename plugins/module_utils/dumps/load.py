@@ -173,17 +173,17 @@ class Loader:
             gate = os.path.join(self._scratch, "behind.sql")
             psql += [f"--file={script}" for script in (*scripts, gate)]
             try:
-                words = self._play([Command([*argv, path]), Command(psql, ok=(0, 3))], gate, last)
+                messages = self._play([Command([*argv, path]), Command(psql, ok=(0, 3))], gate, last)
             finally:
                 for name in ("before.sql", "between.sql", "later.sql", "behind.sql", "list", "list-later"):
                     with contextlib.suppress(OSError):
                         os.unlink(os.path.join(self._scratch, name))
         dump.unchanged()
-        failures = failures_in(words)
+        failures = failures_in(messages)
         depends = [failure.message for failure in failures if failure.sqlstate == "2BP01"]
         if depends:
             raise ToolError(
-                f"Something else depends on what would be replaced: {'; '.join(depends[:3])} {_details(words)} Restore the parts into "
+                f"Something else depends on what would be replaced: {'; '.join(depends[:3])} {_details(messages)} Restore the parts into "
                 "a new database by target_db and take the rows from there, or only the rows by data_only after a TRUNCATE."
             )
         self._judge(list(map(str, failures)))
@@ -402,8 +402,8 @@ class Loader:
     def _tolerant(self, argv: Sequence[str]) -> Command:
         return Command(argv, ok=(0, 1) if self._options.allow_errors else (0,))
 
-    def _heed(self, words: str) -> None:
-        self._judge(_ERROR.findall(words))
+    def _heed(self, messages: str) -> None:
+        self._judge(_ERROR.findall(messages))
 
     def _judge(self, errors: list[str]) -> None:
         bad = [line for line in errors if not self._allowed(line)]
@@ -452,9 +452,9 @@ def in_its_encoding(output: bytes) -> str:
     return output.decode("utf_8" if codec == "ascii" else codec, "surrogateescape")
 
 
-def _details(words: str) -> str:
+def _details(messages: str) -> str:
     """What psql told in detail."""
-    found = re.findall(r"^DETAIL:\s+(.*)$", words, re.MULTILINE)
+    found = re.findall(r"^DETAIL:\s+(.*)$", messages, re.MULTILINE)
     return f"({'; '.join(found[:3])})." if found else ""
 
 

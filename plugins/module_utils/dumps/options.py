@@ -118,7 +118,9 @@ class RestoreOptions:
 
     def arguments(self) -> list[str]:
         """Arguments of pg_restore."""
-        words = [f"--section={section}" for section in self.sections]  # tables and schemas are chosen by a list: toc.py
+        arguments = [
+            f"--section={section}" for section in self.sections
+        ]  # tables and schemas are chosen by a list: toc.py
         for flag in ("schema_only", "data_only", "no_owner", "no_privileges", "no_tablespaces", "disable_triggers"):
-            words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
-        return words
+            arguments += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
+        return arguments

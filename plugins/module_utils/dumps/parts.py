@@ -157,16 +157,16 @@ class Addition:
         if not self.replaced:
             return []
         after = {row["what"] for row in rows(connection, _STANDING, _named(self.replaced))}
-        words = [
+        plan = [
             f"{what[0].upper()}{what[1:]} is not in the backup, and is gone."
             for what in self.standing
             if what not in after
         ]
-        words += [
+        plan += [
             f"The subscription {name!r} receives nothing into what was replaced, until ALTER SUBSCRIPTION … REFRESH PUBLICATION."
             for name in self.subscriptions
         ]
-        return words
+        return plan
 
 
 def _named(relations: Sequence[tuple[str, ...]]) -> dict[str, list[str]]:
@@ -229,9 +229,9 @@ def behind(
         text += "DO $holdfast$\nDECLARE n bigint;\nBEGIN\n"
         for schema, name, count in expected:
             only = "" if (schema, name) in heads else "ONLY "
-            words = f"{schema}.{name} has % rows instead of {count}".replace("'", "''")
+            message = f"{schema}.{name} has % rows instead of {count}".replace("'", "''")
             text += f"  SELECT pg_catalog.count(*) INTO n FROM {only}{quoted(schema)}.{quoted(name)};\n"
-            text += f"  IF n <> {count} THEN RAISE EXCEPTION '{words}', n; END IF;\n"
+            text += f"  IF n <> {count} THEN RAISE EXCEPTION '{message}', n; END IF;\n"
         text += "END\n$holdfast$;\n"
     return text
 

@@ -50,9 +50,9 @@ class Step:
     addition: Optional[Addition] = None
 
     def describe(self, source: str) -> list[str]:
-        """The step in words, with what becomes of what hangs on the database."""
+        """The step as lines of the plan, with what becomes of what hangs on the database."""
         of = self.dump.described if self.dump.origin else f"{self.dump.database!r} of {source}"
-        words = {
+        line = {
             ADD: f"restore the chosen parts of {of} into {self.name!r}, in one transaction",
             NEW: f"restore {of} as the new database {self.name!r}",
             BESIDE: f"restore {of} beside {self.name!r}, check it, and put it in its place",
@@ -61,13 +61,13 @@ class Step:
             INVALID: f"restore {of} beside {self.name!r}, check it, drop {self.name!r}, which a DROP DATABASE left that was "
             "interrupted (nobody can connect to it), and put it in its place",
         }[self.mode]
-        steps = [", ".join([words, *self.design.notes])]
+        steps = [", ".join([line, *self.design.notes])]
         if self.addition:
             steps += self.addition.plan(self.name)
         if self.mode != ADD:
             steps += self.belongings.plan()
             if self.there and not self.empty:
-                steps += [f"{self.name!r}: {words}" for words in changes_of(self.there, self.design)]
+                steps += [f"{self.name!r}: {change}" for change in changes_of(self.there, self.design)]
         return steps
 
 

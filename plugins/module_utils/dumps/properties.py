@@ -104,18 +104,18 @@ def changes_of(there: dict[str, Any], design: Design) -> list[str]:
         "owner": "its owner", "connection_limit": "its connection limit", "acl": "grants on it", "comment": "its comment",
         "is_template": "being a template", "tablespace": "its tablespace",
     }  # fmt: skip
-    words = []
+    plan = []
     for key, name in names.items():
         before, after = there.get(key), design.properties.get(key)
         if before != after and (key != "owner" or design.owned):
-            words.append(f"{name} goes back to {after!r} (now {before!r})")
+            plan.append(f"{name} goes back to {after!r} (now {before!r})")
     settings = {(entry["role"], setting) for entry in there.get("settings") or () for setting in entry["settings"]}
     then = {
         (entry["role"], setting) for entry in design.properties.get("settings") or () for setting in entry["settings"]
     }
     for role, setting in sorted(settings - then, key=str):
-        words.append(f"the setting {setting}{f' of {role} in it' if role else ''} is not in the backup, and goes")
-    return words
+        plan.append(f"the setting {setting}{f' of {role} in it' if role else ''} is not in the backup, and goes")
+    return plan
 
 
 def check_locale(server: TargetServer, design: Design) -> None:
@@ -149,12 +149,12 @@ def check_locale(server: TargetServer, design: Design) -> None:
 
 def _of_clause(clause: str) -> dict[str, Any]:
     """The locale of a dump's CREATE DATABASE … WITH …."""
-    words = dict(re.findall(r"\b(LOCALE_PROVIDER|LOCALE|LC_COLLATE|LC_CTYPE) = '?([^'\s]+)'?", clause))
-    collate, ctype = (words.get(word) or words.get("LOCALE") for word in ("LC_COLLATE", "LC_CTYPE"))
+    locale = dict(re.findall(r"\b(LOCALE_PROVIDER|LOCALE|LC_COLLATE|LC_CTYPE) = '?([^'\s]+)'?", clause))
+    collate, ctype = (locale.get(word) or locale.get("LOCALE") for word in ("LC_COLLATE", "LC_CTYPE"))
     return {
         "collate": collate,
         "ctype": ctype,
-        "locale_provider": {"icu": "i", "builtin": "b"}.get(words.get("LOCALE_PROVIDER", "")),
+        "locale_provider": {"icu": "i", "builtin": "b"}.get(locale.get("LOCALE_PROVIDER", "")),
     }
 
 
@@ -178,17 +178,17 @@ def create(server: TargetServer, name: str, design: Design) -> None:
 
 
 def _born_with(found: dict[str, Any]) -> dict[str, str]:
-    words: dict[str, str] = {}
+    clauses: dict[str, str] = {}
     for word, key in (("ENCODING", "encoding"), ("LC_COLLATE", "collate"), ("LC_CTYPE", "ctype")):
         if found.get(key):
-            words[word] = found[key]
+            clauses[word] = found[key]
     if found.get("locale_provider") == "i":
-        words["LOCALE_PROVIDER"], words["ICU_LOCALE"] = "icu", found["locale"]
+        clauses["LOCALE_PROVIDER"], clauses["ICU_LOCALE"] = "icu", found["locale"]
         if found.get("icu_rules"):
-            words["ICU_RULES"] = found["icu_rules"]
+            clauses["ICU_RULES"] = found["icu_rules"]
     if found.get("locale_provider") == "b":
-        words["LOCALE_PROVIDER"], words["BUILTIN_LOCALE"] = "builtin", found["locale"]
-    return words
+        clauses["LOCALE_PROVIDER"], clauses["BUILTIN_LOCALE"] = "builtin", found["locale"]
+    return clauses
 
 
 def dress(server: TargetServer, name: str, design: Design, privileges: bool) -> None:

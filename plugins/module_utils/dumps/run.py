@@ -235,10 +235,10 @@ class RestoreRun:
         else:
             state = f"There is no database {step.name!r}, as before."
         done = ", ".join(repr(entry["database"]) for entry in self.outcome.restored)
-        words = " ".join(str(exc).split()) if not isinstance(exc, HoldfastError) else str(exc)
+        message = " ".join(str(exc).split()) if not isinstance(exc, HoldfastError) else str(exc)
         kind = type(exc) if isinstance(exc, HoldfastError) and not isinstance(exc, BadOption) else ServerError
         raise kind(
-            f"The database {step.name!r} could not be restored: {words} {state}"
+            f"The database {step.name!r} could not be restored: {message} {state}"
             + (f" Restored already: {done}." if done else "")
             + "".join(f" {note}" for note in self._loader.notes if note.startswith("Still there"))
         ) from exc

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """Something that is not yet as it should be, and would be done: words for the plan."""
+    """Something that is not yet as it should be, and would be done: a line of the plan."""
 
-    words: str
+    message: str
 
 
 class WalArchive(abc.ABC):

@@ -16,14 +16,14 @@ DECRYPT = {
 
 def read(key: str, encryption: str) -> str:
     """A shell pipeline that prints an artifact's content; file names are our own and safe."""
-    words, name = [f"cat ./{key}"], key
+    commands, name = [f"cat ./{key}"], key
     if name.endswith(".gpg"):
-        words.append(DECRYPT[encryption])
+        commands.append(DECRYPT[encryption])
         name = name[: -len(".gpg")]
     for suffix, command in UNPACK.items():
         if name.endswith(suffix):
-            words.append(command)
-    return " | ".join(words)
+            commands.append(command)
+    return " | ".join(commands)
 
 
 def secrets(record: Record) -> list[str]:

@@ -115,10 +115,10 @@ def _widen(pipe: int) -> None:
         fcntl.fcntl(pipe, _F_SETPIPE_SZ, CHUNK)
 
 
-def _words() -> IO[bytes]:
+def _message_file() -> IO[bytes]:
     """A file for what a program says: in memory, since a full disk may be what it tells of."""
     try:
-        return os.fdopen(os.memfd_create("words"), "w+b")
+        return os.fdopen(os.memfd_create("messages"), "w+b")
     except (AttributeError, OSError):  # an old kernel
         return tempfile.TemporaryFile()
 
@@ -156,7 +156,7 @@ class Chain:
     def _start(
         self, command: Command, stdin: Union[int, IO[bytes]], stdout: Union[int, IO[bytes]]
     ) -> subprocess.Popen[bytes]:
-        errors = _words()
+        errors = _message_file()
         self._errors.append(errors)
         argv, secret_read = list(command.argv), -1
         if command.secret is not None:

@@ -107,31 +107,33 @@ class Encryption:
 
     def _resolved(self) -> list[Key]:
         if self._keys is None:
-            self._keys = resolve(self.recipients, lambda words: run([Command(self._gpg(self._keyring, *words))]))
+            self._keys = resolve(
+                self.recipients, lambda arguments: run([Command(self._gpg(self._keyring, *arguments))])
+            )
         return self._keys
 
     @property
     def _keyring(self) -> Optional[str]:
         return self._user_home if not all("/" in name for name in self.recipients) else self._home
 
-    def _gpg(self, home: Optional[str], *words: str) -> list[str]:
+    def _gpg(self, home: Optional[str], *arguments: str) -> list[str]:
         argv = ["gpg", "--batch", "--yes", "--quiet", "--no-tty", "--no-symkey-cache", "--pinentry-mode", "loopback"]
         # Keys are never looked for in the network, and no program that could is started.
         argv += ["--no-auto-key-locate", "--no-auto-key-retrieve", "--disable-dirmngr"]
-        return argv + (["--homedir", home] if home else []) + list(words)
+        return argv + (["--homedir", home] if home else []) + list(arguments)
 
     def encrypt(self) -> list[Command]:
         """The programs that encrypt standard input. gpg's own compression stays off: ours came before."""
         if self.method == "none":
             return []
-        words = ["--cipher-algo", "AES256", "--compress-algo", "none"]
+        arguments = ["--cipher-algo", "AES256", "--compress-algo", "none"]
         if self.method == "aes256":
-            argv = self._gpg(self._home, "--passphrase-fd", "{secret_fd}", *words, "--symmetric")
+            argv = self._gpg(self._home, "--passphrase-fd", "{secret_fd}", *arguments, "--symmetric")
             return [Command(argv, secret=self._secret)]
         for recipient, key in zip(self.recipients, self._resolved()):
             # By fingerprint: nobody can put another key there between the look and the use.
-            words += ["--recipient-file", recipient] if "/" in recipient else ["--recipient", key.fingerprint]
-        return [Command(self._gpg(self._keyring, "--trust-model", "always", *words, "--encrypt"))]
+            arguments += ["--recipient-file", recipient] if "/" in recipient else ["--recipient", key.fingerprint]
+        return [Command(self._gpg(self._keyring, "--trust-model", "always", *arguments, "--encrypt"))]
 
     def decrypt(self) -> list[Command]:
         """The programs that decrypt standard input: passphrases in a home of our own, keys in the user's."""

@@ -66,18 +66,18 @@ def filters(name: str, encryption: Encryption, unpack: bool = True) -> list[Comm
     Raises:
         BadOption: it is not encrypted where encryption is expected. Who may write into the repository, and has no key, could put it there.
     """
-    words: list[Command] = []
+    programs: list[Command] = []
     if encryption.method != "none" and not name.endswith(".gpg"):
         raise not_encrypted(name)
     if name.endswith(".gpg"):
-        words += encryption.decrypt()
+        programs += encryption.decrypt()
         name = name[: -len(".gpg")]
     for method, suffix in SUFFIXES.items():
         if unpack and suffix and name.endswith(suffix):
             compression = Compression(method)
             compression.check()
-            words += compression.decompress()
-    return words
+            programs += compression.decompress()
+    return programs
 
 
 def not_encrypted(name: str) -> BadOption:

@@ -113,7 +113,7 @@ class Chooser:
         """Where a restore point or transaction lies. Raises WalError: nowhere, or in several places."""
         if not ahead.landmarks:
             raise WalError(
-                f"{target.words()[0].upper()}{target.words()[1:]} is not in the WAL from the backup {choice.backup.id} on, up to the end of "
+                f"{target.describe()[0].upper()}{target.describe()[1:]} is not in the WAL from the backup {choice.backup.id} on, up to the end of "
                 "what is archived on "
                 f"the way to timeline {choice.timeline}. Nothing was touched. Was it made later, on another timeline "
                 "(recovery_target.timeline), or under another name?"
@@ -135,7 +135,7 @@ class Chooser:
         if not ahead.removing:
             return target
         said = (
-            f"At {target.words()} a DROP DATABASE or DROP TABLESPACE was under way: its files are gone then ({ahead.removing[0]}), and it "
+            f"At {target.describe()} a DROP DATABASE or DROP TABLESPACE was under way: its files are gone then ({ahead.removing[0]}), and it "
             "is not committed. The recovery stops after the last transaction before it, which has the same rows"
         )
         if ahead.last is None or ahead.last < choice.backup.stop_lsn:

@@ -267,7 +267,7 @@ class Planner:
         ]
         count = sum(run.last - run.first + 1 for run in choice.runs)
         steps.append(
-            f"recover in private to {plan.chosen.target.words()} on timeline {choice.timeline}, with {count} segments of WAL, all of "
+            f"recover in private to {plan.chosen.target.describe()} on timeline {choice.timeline}, with {count} segments of WAL, all of "
             f"them there, then {request.action}"
         )
         if plan.old is not None:

@@ -47,7 +47,7 @@ class Landing:
     commit_time: Optional[str]
     seconds: float
     #: the server's own words about its end
-    words: list[str]
+    messages: list[str]
 
 
 def end_interrupted(instance: Instance) -> None:
@@ -191,9 +191,9 @@ class PrivateServer:
         """Where it shut down, as it was to; None while it runs. Raises ServerError: it failed."""
         if process.poll() is None:
             return None
-        words = self.words()
-        if action == "shutdown" and any("shutdown at recovery target" in line for line in words):
-            return Landing("shut down", None, *self._told(words), 0.0, words)
+        messages = self.messages()
+        if action == "shutdown" and any("shutdown at recovery target" in line for line in messages):
+            return Landing("shut down", None, *self._told(messages), 0.0, messages)
         raise ServerError(f"The recovery failed. {last_words(self.log)}{_way_out(self.log)}")
 
     def _landed(self, action: str, start: Lsn, size: SegmentSize, progress: Progress) -> Optional[Landing]:
@@ -204,7 +204,7 @@ class PrivateServer:
         row = self._ask(action)
         if row is None:
             return None
-        return Landing(row["state"], row["timeline"], row["lsn"], row["time"], 0.0, self.words())
+        return Landing(row["state"], row["timeline"], row["lsn"], row["time"], 0.0, self.messages())
 
     def _ask(self, action: str) -> Optional[dict[str, Any]]:
         """Where it landed; None while it has not."""
@@ -251,7 +251,7 @@ class PrivateServer:
                     return size.start(size.parse(found.group(1).decode(), "segment"))
         return None
 
-    def words(self) -> list[str]:
+    def messages(self) -> list[str]:
         """What it said about its recovery."""
         with contextlib.suppress(OSError), open(self.log, encoding="utf-8", errors="replace") as stream:
             return [
@@ -263,9 +263,9 @@ class PrivateServer:
         return []
 
     @staticmethod
-    def _told(words: list[str]) -> tuple[Optional[str], Optional[str]]:
+    def _told(messages: list[str]) -> tuple[Optional[str], Optional[str]]:
         """LSN and commit time, out of the log."""
-        text = "\n".join(words)
+        text = "\n".join(messages)
         lsn = re.search(r"redo done at ([0-9A-F]+/[0-9A-F]+)", text)
         moment = re.search(r"last completed transaction was at log time (\S+ \S+?)\+00", text)
         when = None

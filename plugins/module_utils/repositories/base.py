@@ -30,7 +30,7 @@ class Finding:
     """Something that a preflight says of a repository. ``level``: error, warning or fine."""
 
     level: str
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)

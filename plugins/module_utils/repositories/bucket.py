@@ -25,9 +25,9 @@ class BucketRequest:
 
 @dataclass(frozen=True)
 class Step:
-    """One change: what it is, in words, and how it is made. Words that ``do`` returns are a warning."""
+    """One change: a line of the plan, and how it is made. A text that ``do`` returns is a warning."""
 
-    words: str
+    message: str
     do: Callable[[], object]
 
 

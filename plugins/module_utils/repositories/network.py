@@ -46,8 +46,8 @@ def skew(date: Optional[str]) -> list[Finding]:
     if abs(off) < 60:
         return [Finding("fine", "the clocks agree")]
     level = "error" if abs(off) > 300 else "warning"
-    words = f"this host's clock is {format_duration(abs(off))} {'ahead of' if off > 0 else 'behind'} the store's"
-    return [Finding(level, f"{words}: set it (chrony, timedatectl); stores refuse requests from 15 minutes on")]
+    message = f"this host's clock is {format_duration(abs(off))} {'ahead of' if off > 0 else 'behind'} the store's"
+    return [Finding(level, f"{message}: set it (chrony, timedatectl); stores refuse requests from 15 minutes on")]
 
 
 def transport(endpoint: str) -> Finding:

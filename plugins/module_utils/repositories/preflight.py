@@ -19,7 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, in words, by how bad it is."""
+    """What was found, as messages, by how bad it is."""
 
     errors: list[str]
     warnings: list[str]
@@ -66,7 +66,7 @@ def preflight(repository: Repository, write: bool, retention: int = 0) -> Report
     found += probe(repository) if write else []
     found += repository.inspect(retention)
 
-    def words(level: str) -> list[str]:
-        return [finding.words for finding in found if finding.level == level]
+    def messages(level: str) -> list[str]:
+        return [finding.message for finding in found if finding.level == level]
 
-    return Report(words("error"), words("warning"), words("fine"))
+    return Report(messages("error"), messages("warning"), messages("fine"))

@@ -19,8 +19,14 @@ def engine_of(command: str) -> str:
     found = re.search(_ENGINES, command)
     if not found:
         return ""
-    words = found.group(1)
-    return "pgbackrest" if words.startswith("pgbackrest") else "barman_cloud" if words.startswith("barman") else "wal_g"
+    program = found.group(1)
+    return (
+        "pgbackrest"
+        if program.startswith("pgbackrest")
+        else "barman_cloud"
+        if program.startswith("barman")
+        else "wal_g"
+    )
 
 
 def keeps_nothing(command: str) -> bool:

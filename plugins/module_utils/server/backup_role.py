@@ -18,7 +18,7 @@ _MEMBER_OF = ("pg_read_all_data", "pg_read_all_settings")
 
 
 def ensure(connection: Connection, name: str, password: Optional[str], check: bool) -> list[str]:
-    """Make the role what it should be, unless ``check``. Returns the steps, in words; none when all is well.
+    """Make the role what it should be, unless ``check``. Returns the lines of the plan; none when all is well.
 
     Raises:
         ServerError: the server is too old, or we may not.
@@ -72,10 +72,10 @@ def ensure(connection: Connection, name: str, password: Optional[str], check: bo
         if not row["may"] and not row["everybody"]:
             grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(row["name"]), role)
             steps.append((f"let {name!r} connect to the database {row['name']!r}", grant))
-    for words, statement in steps if not check else ():
+    for message, statement in steps if not check else ():
         try:
             with connection.cursor() as cursor:
                 cursor.execute(statement)
         except psycopg2.Error as exc:
-            raise ServerError(f"Cannot {words}: {str(exc).splitlines()[0]}. Connect as a superuser.") from None
-    return [words for words, _statement in steps]
+            raise ServerError(f"Cannot {message}: {str(exc).splitlines()[0]}. Connect as a superuser.") from None
+    return [message for message, _statement in steps]

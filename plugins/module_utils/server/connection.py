@@ -226,9 +226,9 @@ class Address:
                 lambda: _connect(self._without_database(), self._as_stored(database), encoding)
             ).result()
         except psycopg2.OperationalError as exc:
-            words = " ".join(str(exc).split())
+            message = " ".join(str(exc).split())
             raise ServerError(
-                f"Cannot connect to PostgreSQL at {self}, database {database!r}: {words}. {_way_out(words)}"
+                f"Cannot connect to PostgreSQL at {self}, database {database!r}: {message}. {_way_out(message)}"
             ) from exc
         connection.autocommit = True
         if not self._met:
@@ -322,7 +322,7 @@ def _wait(connection: Connection) -> None:
             connection.cancel()
 
 
-def _way_out(words: str) -> str:
+def _way_out(message: str) -> str:
     for part, hint in (
         ("password authentication failed", "Check login_user and login_password."),
         ("no password supplied", "Give login_password, or a .pgpass file of mode 0600."),
@@ -342,6 +342,6 @@ def _way_out(words: str) -> str:
         ),
         ("pg_hba.conf", "Allow it in pg_hba.conf, or come from another address."),
     ):
-        if part in words:
+        if part in message:
             return hint
     return "Check the login_* options."

@@ -254,8 +254,8 @@ class Slot:
                 )
             except psycopg2.Error as exc:
                 self._wanted = False
-                words = str(exc).splitlines()[0]
-                self._doubts.append(f"No slot keeps the WAL while it is copied ({words}); wal_keep_size has to.")
+                message = str(exc).splitlines()[0]
+                self._doubts.append(f"No slot keeps the WAL while it is copied ({message}); wal_keep_size has to.")
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -95,14 +95,14 @@ class Instance:
         return number
 
     def start(self, log: str, wait: bool = True, timeout: int = 60, settings: Sequence[str] = ()) -> None:
-        """Start it, with its output in ``log``. ``settings`` are words for postgres itself.
+        """Start it, with its output in ``log``. ``settings`` are arguments for postgres itself.
 
         Raises:
             ServerError: it did not come up; the end of its log is told.
         """
-        words = list(settings)
+        arguments = list(settings)
         if self.configuration:
-            words += ["-c", f"config_file={self.configuration}"]
+            arguments += ["-c", f"config_file={self.configuration}"]
         argv = [self.program("pg_ctl"), "-w" if wait else "-W", "-t", str(timeout)]
         env, cwd = {}, "/"
         if re.search(r'["$`\\]', self.directory + log):
@@ -111,8 +111,8 @@ class Instance:
             argv += ["-l", os.path.basename(log)]
         else:
             argv += ["-D", self.directory, "-l", log]
-        if words:
-            argv += ["-o", " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)]
+        if arguments:
+            argv += ["-o", " ".join("'" + argument.replace("'", "'\\''") + "'" for argument in arguments)]
         done = run_as(self.owner, [*argv, "start"], env, cwd=cwd)
         if done.returncode:
             raise ServerError(f"The server in {self.directory} did not start. {last_words(log)}") from ToolError.failed(

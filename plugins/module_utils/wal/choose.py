@@ -97,7 +97,7 @@ def _why(target: Target, backup: Backup) -> str:
         return "it is the newest backup from which the WAL is complete to the end of the archive"
     if is_before(backup, target) is None:
         return "it is the oldest backup from which the WAL is complete to the end of the archive"
-    return f"it is the newest backup that ended before {target.words()}, and the WAL from there is complete"
+    return f"it is the newest backup that ended before {target.describe()}, and the WAL from there is complete"
 
 
 def _refusal(target: Target, passed: Sequence[tuple[str, str]], found: Sequence[Window]) -> str:
@@ -108,9 +108,9 @@ def _refusal(target: Target, passed: Sequence[tuple[str, str]], found: Sequence[
         f"{', '.join(backups[:_TOLD])}{' …' * (len(backups) > _TOLD)}: {reason}" for reason, backups in reasons.items()
     ]
     if not told:
-        return f"Nothing can be recovered to {target.words()}: there is no base backup. Take one now, by pg_backup."
-    reachable = " ".join(window.words() for window in found[-_TOLD:]) or "nothing."
+        return f"Nothing can be recovered to {target.describe()}: there is no base backup. Take one now, by pg_backup."
+    reachable = " ".join(window.describe() for window in found[-_TOLD:]) or "nothing."
     return (
-        f"No backup can be recovered to {target.words()}. {'; '.join(told[:_TOLD])}{'; …' * (len(told) > _TOLD)}. Nothing was"
+        f"No backup can be recovered to {target.describe()}. {'; '.join(told[:_TOLD])}{'; …' * (len(told) > _TOLD)}. Nothing was"
         f" touched. What can be reached: {reachable} Choose a target in there."
     )

@@ -25,7 +25,7 @@ class Run(NamedTuple):
     def length(self) -> int:
         return self.last - self.first + 1
 
-    def words(self, size: SegmentSize) -> str:
+    def describe(self, size: SegmentSize) -> str:
         """``000000010000000000000003`` or ``3 segments from 000000010000000000000003 to 000000010000000000000005``"""
         first = size.name(Segment(self.timeline, self.first))
         if self.length == 1:

@@ -82,7 +82,7 @@ def _gaps(archive: Archive, needs: Optional[Needs]) -> Iterator[Finding]:
     latest = archive.timelines.latest
     route = archive.route(latest, 0)
     for gap in gaps(archive):
-        text = f"Missing on timeline {gap.timeline}: {gap.words(archive.size)}."
+        text = f"Missing on timeline {gap.timeline}: {gap.describe(archive.size)}."
         if needs is not None and not needs.touches(gap):
             yield Finding(FINE, "gap", f"{text} No kept backup needs that.", _names(gap, archive))
         elif any(leg.timeline == gap.timeline and (leg.last is None or gap.first <= leg.last) for leg in route):
@@ -204,4 +204,6 @@ def _fine(inventory: Inventory) -> Iterator[Finding]:
     for timeline in coverage.timelines:
         runs = list(coverage.runs(timeline))
         if len(runs) == 1:
-            yield Finding(FINE, "contiguous", f"Timeline {timeline}: {runs[0].words(inventory.size)}, without a gap.")
+            yield Finding(
+                FINE, "contiguous", f"Timeline {timeline}: {runs[0].describe(inventory.size)}, without a gap."
+            )

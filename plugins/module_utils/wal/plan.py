@@ -118,7 +118,7 @@ def _position(target: Target, backup: Backup, timeline: int, archive: Archive) -
     if target.kind == TIME and target.time is not None:
         return _position_of_time(target, target.time, backup, timeline, archive)
     if target.kind in (XID, NAME):
-        where = f"Where {target.words()} lies in the WAL is not known"
+        where = f"Where {target.describe()} lies in the WAL is not known"
         slow = f"{where}: the recovery reads all from the backup {backup.id} on until it is found, or fails at the end."
         return None, (slow,)
     return None, ()
@@ -166,12 +166,12 @@ def _exact(moment: Optional[datetime.datetime]) -> str:
 def _missing(gap: Optional[Run], archive: Archive) -> str:
     if gap is None:
         return "no WAL of it is in the archive"
-    words = f"the archive has not {gap.words(archive.size)}"
+    message = f"the archive has not {gap.describe(archive.size)}"
     last = archive.coverage.last(gap.timeline)
     if last is not None and last < gap.first:
-        return f"{words}: timeline {gap.timeline} ends with {archive.size.name(Segment(gap.timeline, last))} there"
+        return f"{message}: timeline {gap.timeline} ends with {archive.size.name(Segment(gap.timeline, last))} there"
     switches = archive.timelines.switches(gap.timeline)
     if switches and archive.size.containing(gap.timeline, switches[-1].lsn).number == gap.first:
         elder = switches[-1].timeline
-        words += f", with which timeline {gap.timeline} begins (timeline: {elder} still leads to moments of timeline {elder})"
-    return words
+        message += f", with which timeline {gap.timeline} begins (timeline: {elder} still leads to moments of timeline {elder})"
+    return message

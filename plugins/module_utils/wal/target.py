@@ -84,7 +84,7 @@ class Target:
             settings["recovery_target_inclusive"] = "on" if self.inclusive else "off"
         return settings
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """For messages: ``2026-11-21T01:45:12.500000Z``, ``the position 0/5000028``, ``the latest moment``."""
         if self.kind == TIME and self.time is not None:
             return f"{self.time.replace(tzinfo=None).isoformat()}Z"

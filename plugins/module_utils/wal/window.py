@@ -86,15 +86,15 @@ class Window:
             "unusable_backups": [{"id": backup, "missing": _gap(gap, self.size)} for backup, gap in self.unusable],
         }
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """For messages, one sentence a stretch."""
         if not self.stretches:
             return f"On timeline {self.timeline}: nothing."
-        return " ".join(self._words(stretch) for stretch in self.stretches)
+        return " ".join(self._describe(stretch) for stretch in self.stretches)
 
-    def _words(self, stretch: Stretch) -> str:
+    def _describe(self, stretch: Stretch) -> str:
         begin = f"{_start(stretch.start)} ({stretch.start_lsn}, the end of the backup {stretch.backups[0]})"
-        then = "" if stretch.gap is None else f"; then {stretch.gap.words(self.size)} missing"
+        then = "" if stretch.gap is None else f"; then {stretch.gap.describe(self.size)} missing"
         if stretch.last is None:
             return f"On timeline {self.timeline}: {begin} alone{then}."
         commit = "" if stretch.end is None else f", the newest known commit at {_moment(stretch.end)}"

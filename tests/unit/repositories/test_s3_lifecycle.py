@@ -120,4 +120,4 @@ def test_what_a_rule_does_to_backups(rule: dict[str, object], retention: int, sa
     """Members: expiry by age and by date, archive classes at once, old versions, uploads; rules for others by prefix and tags."""
     found = lifecycle.judge({"ID": "theirs", "Status": "Enabled", **rule}, "ours", {"team": "db"}, retention)
     assert [finding.level for finding in found] == said
-    assert all("theirs" in finding.words for finding in found)
+    assert all("theirs" in finding.message for finding in found)

@@ -201,7 +201,7 @@ def test_refusals_name_what_can_be_reached(option: dict[str, Any], runs: Runs, p
     with pytest.raises(WalError, match=problem.rstrip("$")) as caught:
         plan(option, ON_ONE, held)
     text = str(caught.value)
-    assert text.startswith(f"No backup can be recovered to {Target.from_option(option).words()}. ")
+    assert text.startswith(f"No backup can be recovered to {Target.from_option(option).describe()}. ")
     reachable = "from 2026-11-21T12:" if runs and runs[0][1] < 40 else "nothing."
     assert f"Nothing was touched. What can be reached: On timeline 1: {reachable}" in text
     assert not problem.endswith("$") or problem.rstrip("$") + "." in text

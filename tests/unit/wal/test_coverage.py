@@ -105,4 +105,4 @@ def test_against_a_set(seed: int) -> None:
     ],
 )
 def test_words(run: Run, words: str) -> None:
-    assert run.words(SegmentSize()) == words
+    assert run.describe(SegmentSize()) == words

@@ -102,9 +102,9 @@ def test_the_option_is_called_as_its_user_calls_it() -> None:
         ({"name": "a'b"}, {"recovery_target_name": "a'b"}, 'the restore point "a\'b"'),
     ],
 )
-def test_settings_and_words(option: dict[str, Any], settings: dict[str, str], words: str) -> None:
+def test_settings_and_description(option: dict[str, Any], settings: dict[str, str], words: str) -> None:
     target = Target.from_option(option)
-    assert (target.settings(), target.words()) == (settings, words)
+    assert (target.settings(), target.describe()) == (settings, words)
 
 
 @pytest.mark.parametrize("timeline", ["latest", "current", 3])

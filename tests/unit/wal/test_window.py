@@ -83,7 +83,7 @@ def test_one_stretch() -> None:
         SIZE,
     )
     assert (window.start, window.end, window.last, window.gaps) == (at(10), at(29.5), Segment(1, 30), ())
-    assert window.words() == (
+    assert window.describe() == (
         "On timeline 1: from 2026-11-21T12:10:00Z (0/A000128, the end of the backup b10) to the end of"
         " 00000001000000000000001E (0/1F000000, the newest known commit at 2026-11-21T12:29:30Z)."
     )
@@ -102,7 +102,7 @@ def test_seconds_are_rounded_into_the_window() -> None:
     last = commit(29)._replace(time=at(29) + datetime.timedelta(seconds=1.7))
     (window,) = windows([early], archive((1, 5, 30), commits=(last,), texts={}))
     assert (window.to_dict()["start"], window.to_dict()["end"]) == ("2026-11-21T12:10:01Z", "2026-11-21T12:29:01Z")
-    assert "from 2026-11-21T12:10:01Z" in window.words()
+    assert "from 2026-11-21T12:10:01Z" in window.describe()
 
 
 def test_gaps_make_stretches() -> None:
@@ -118,7 +118,7 @@ def test_gaps_make_stretches() -> None:
     }
     assert found[0].gaps == (Run(1, 18, 18), Run(1, 31, 32))
     assert found[0].last == Segment(1, 50)
-    assert "; then 000000010000000000000012 missing. On timeline 1: from 2026-11-21T12:20:00Z" in found[0].words()
+    assert "; then 000000010000000000000012 missing. On timeline 1: from 2026-11-21T12:20:00Z" in found[0].describe()
 
 
 def test_gaps_that_no_backup_comes_to_are_none() -> None:
@@ -144,7 +144,7 @@ def test_backups_that_bring_their_own_wal() -> None:
     assert found[0].start == at(10)
     assert (
         found[0]
-        .words()
+        .describe()
         .startswith(
             "On timeline 1: 2026-11-21T12:10:00Z (0/A000005, the end of the backup early) alone; then 2 segments from"
         )

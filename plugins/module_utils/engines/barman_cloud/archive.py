@@ -7,7 +7,7 @@
 barman-cloud-wal-archive overwrites a segment that is there without asking (Barman's issue 777), and has no word that forbids
 it. So the archive is asked first, by barman-cloud-wal-restore into /dev/null, which for a new segment costs one listing and
 the start of one more program. It exits with 1 when there is none; as Python does too when it fails to start, and as it does
-when a codec is missing, so its words count besides.
+when a codec is missing, so what it says counts besides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.options import TOKEN, Place
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.options import (
+    TOKEN,
+    StoreArguments,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.program import Said
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError, WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
@@ -29,28 +32,28 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 MISSING = 1  # what barman-cloud-wal-restore exits with when there is no such file, and not only then
 
 
-def settings(place: Place, path: str, directory: str, wal: Sequence[str], server: str) -> str:
-    """The file at ``path`` that the commands read. ``directory``: where barman-cloud's programs are; ``wal``: words of its WAL
+def settings(store: StoreArguments, path: str, directory: str, wal: Sequence[str], server: str) -> str:
+    """The file at ``path`` that the commands read. ``directory``: where barman-cloud's programs are; ``wal``: arguments of its WAL
     archiving alone."""
     lines = [
         f"# Written by holdfast.postgres: how barman-cloud reaches the repository of the server {server}. By hand:",
         f'#   . {shlex.quote(path)}; barman-cloud-backup-list $BARMAN_STORE "$BARMAN_URL" {shlex.quote(server)}',
         f"PATH={shlex.quote(directory)}:$PATH",
-        f"BARMAN_URL={shlex.quote(place.url)}",
-        f"BARMAN_STORE={shlex.quote(' '.join(place.words))}",
-        f"BARMAN_WAL={shlex.quote(' '.join([*wal, *place.upload]))}",
+        f"BARMAN_URL={shlex.quote(store.url)}",
+        f"BARMAN_STORE={shlex.quote(' '.join(store.common))}",
+        f"BARMAN_WAL={shlex.quote(' '.join([*wal, *store.upload]))}",
     ]
-    for name, value in sorted(place.environment.items()):
-        lines.append(f"export {name}={_quoted(value, place)}")
+    for name, value in sorted(store.environment.items()):
+        lines.append(f"export {name}={_quoted(value, store)}")
     return "\n".join(lines) + "\n"
 
 
-def _quoted(value: str, place: Place) -> str:
+def _quoted(value: str, store: StoreArguments) -> str:
     quoted = shlex.quote(value)
-    if place.token_file is None or TOKEN not in value:
+    if store.token_file is None or TOKEN not in value:
         return quoted
     # Read each time: somebody else keeps the token fresh.
-    return quoted.replace(TOKEN, f"'\"$(cat {shlex.quote(place.token_file)})\"'")
+    return quoted.replace(TOKEN, f"'\"$(cat {shlex.quote(store.token_file)})\"'")
 
 
 def archive_command(path: str, server: str) -> str:
@@ -125,5 +128,5 @@ class BarmanWal(WalArchive):
         if f"file {name} for server" in said.messages:
             return False
         # Python exits with 1 too when it fails to start, and so does a codec that is missing.
-        words = " ".join(said.messages.split())
-        raise WalError(f"{name} could not be fetched from {self.description}. barman-cloud-wal-restore: {words}")
+        messages = " ".join(said.messages.split())
+        raise WalError(f"{name} could not be fetched from {self.description}. barman-cloud-wal-restore: {messages}")

@@ -19,7 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import (
     archive,
     listing,
-    options as words,
+    options as barman_options,
     program,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.archive import BarmanWal
@@ -72,9 +72,11 @@ class BarmanCloud(RepositoryEngine, Archiver):
         store = check_store(options.repositories[0])
         if store["type"] == "azure":
             store = completed(store)
-        self._place = words.place(options, store)
+        self._store = barman_options.store_arguments(options, store)
         token = str(store.get("sas_token") or "").lstrip("?")
-        environment = {name: value.replace(words.TOKEN, token) for name, value in self._place.environment.items()}
+        environment = {
+            name: value.replace(barman_options.TOKEN, token) for name, value in self._store.environment.items()
+        }
         self._environment = {**environment, **_libpq(host)}
         self._settings = os.path.join(options.config_dir, f"{options.server_name}.barman.env")
         self._repository = open_repository(store)
@@ -87,14 +89,14 @@ class BarmanCloud(RepositoryEngine, Archiver):
     @cached_property
     def _barman(self) -> Barman:
         directory = program.find(self._options.program)
-        return Barman(directory, self._host.owner, self._environment, not self._place.credentials)
+        return Barman(directory, self._host.owner, self._environment, not self._store.credentials)
 
     @cached_property
     def version(self) -> str:  # type: ignore[override]
         return self._barman.version()
 
     def _where(self, *behind: str) -> tuple[str, ...]:
-        return (*self._place.words, self._place.url, self._options.server_name, *behind)
+        return (*self._store.common, self._store.url, self._options.server_name, *behind)
 
     def _get(self, name: str, path: str) -> Said:
         ok = (0, archive.MISSING)
@@ -107,15 +109,15 @@ class BarmanCloud(RepositoryEngine, Archiver):
 
     def configure(self, check: bool) -> list[Step]:
         self.version  # noqa: B018  (that it is there, and new enough)
-        wal = words.wal_words(self._options, self._barman.help("wal-archive"))
-        for word in (*self._place.words, *self._place.upload):
+        wal = barman_options.wal_arguments(self._options, self._barman.help("wal-archive"))
+        for word in (*self._store.common, *self._store.upload):
             if word.startswith("--"):
                 self._barman.demand("wal-archive", word, "the repository")
-        self._libraries(words.method_of(self._options, "wal_compression"))
+        self._libraries(barman_options.method_of(self._options, "wal_compression"))
         self._readable()
         if shutil.which("cmp") is None:
             raise ToolError("The archive command needs the program cmp. Install the package diffutils.")
-        text = archive.settings(self._place, self._settings, self._barman.directory, wal, self._options.server_name)
+        text = archive.settings(self._store, self._settings, self._barman.directory, wal, self._options.server_name)
         if files.is_there(self._settings, text, self._host.owner):
             return []
         if not check:
@@ -124,8 +126,8 @@ class BarmanCloud(RepositoryEngine, Archiver):
 
     def _libraries(self, method: str) -> None:
         """barman-cloud says that a library is missing when it needs it: in the middle of archiving."""
-        codec = words.COMPRESSIONS.get(method)
-        for module in (*self._place.libraries, *([codec] if codec else [])):
+        codec = barman_options.COMPRESSIONS.get(method)
+        for module in (*self._store.libraries, *([codec] if codec else [])):
             if self._barman.can_import(module) is False:
                 raise ToolError(
                     f"barman-cloud in {self._barman.directory} lacks the Python module {module}, without which it would fail to "
@@ -134,7 +136,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
                 )
 
     def _readable(self) -> None:
-        for path in self._place.files:
+        for path in self._store.files:
             if run_as(self._host.owner, ["test", "-r", path], timeout=60).returncode:
                 raise BadOption(
                     "repository", path, f"cannot be read by {self._host.owner}, as whom PostgreSQL archives",
@@ -208,11 +210,11 @@ class BarmanCloud(RepositoryEngine, Archiver):
                 "kind", kind, "is nothing that barman-cloud does: it makes full backups",
                 "Use engine: pgbackrest or wal_g, or pg_basebackup from PostgreSQL 17 on.",
             )  # fmt: skip
-        compression = words.backup_words(self._options, self._barman.help("backup"))
-        for word in (*self._place.upload, *self._place.backup):
+        compression = barman_options.backup_arguments(self._options, self._barman.help("backup"))
+        for word in (*self._store.upload, *self._store.backup):
             if word.startswith("--"):
                 self._barman.demand("backup", word, "the repository")
-        self._libraries(words.method_of(self._options, "backup_compression"))
+        self._libraries(barman_options.method_of(self._options, "backup_compression"))
         progress.step("backing up by barman-cloud")
         label = self._copy([*compression, "--jobs", str(self._options.jobs)], progress, waiting)
         problems: list[str] = []
@@ -230,7 +232,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
     def _copy(self, extra: Sequence[str], progress: Progress, waiting: Callable[[], None]) -> str:
         """Run barman-cloud-backup, and return the label of what it made. What it leaves when it fails is removed."""
         seen = _Seen(progress, waiting)
-        argv = ["--verbose", "--immediate-checkpoint", *extra, *self._place.backup, *self._place.upload]
+        argv = ["--verbose", "--immediate-checkpoint", *extra, *self._store.backup, *self._store.upload]
         try:
             said = self._barman.run("backup", *argv, *self._where(), watch=seen)
         except BaseException as exc:
@@ -261,7 +263,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
         """barman-cloud cannot check a backup without restoring it. So it is looked whether all of it is in the store."""
         problems: list[str] = []
         if record.id not in [other.id for other in self.backups(problems)]:
-            why = " ".join(words for words in problems if record.id in words)
+            why = " ".join(message for message in problems if record.id in message)
             raise CatalogError(f"Barman has no backup {record.id} that can be restored. {why}".rstrip())
         missing = self.missing_wal(record)
         if missing:

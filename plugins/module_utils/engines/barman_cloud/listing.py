@@ -30,7 +30,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
-_LOG = re.compile(r"\S+ \S+ \[\d+\] (?P<level>[A-Z]+): (?P<words>.*)")
+_LOG = re.compile(r"\S+ \S+ \[\d+\] (?P<level>[A-Z]+): (?P<message>.*)")
 _ARCHIVE = re.compile(r"(?P<name>data|\d+)(?:_(?P<part>\d+))?\.tar(?:\.(?P<suffix>\w+))?")
 # A method packs so many bytes into one at most; of the others nothing is known. https://www.zlib.net/zlib_tech.html
 _DENSEST = {"none": 2, "gzip": 1040, "lz4": 260, "snappy": 30}
@@ -195,7 +195,7 @@ def _record(label: str, entry: Mapping[str, Any], server_name: str, lies: Kept, 
 def told(messages: str, *levels: str) -> list[str]:
     """The lines of its log that have one of the levels (``ERROR``, ``WARNING``, ``INFO``), without time and process."""
     found = (_LOG.fullmatch(line) for line in messages.splitlines())
-    return [match["words"] for match in found if match and match["level"] in levels]
+    return [match["message"] for match in found if match and match["level"] in levels]
 
 
 def started(messages: str) -> Optional[str]:
@@ -264,13 +264,13 @@ def needed(name: str, staying: Iterable[Record], size: SegmentSize) -> bool:
 
 
 def locations(record: Record, tablespaces: Mapping[str, str]) -> list[str]:
-    """The words of barman-cloud-restore that lay tablespaces elsewhere. Barman knows them by name, we by their old location.
+    """The arguments of barman-cloud-restore that lay tablespaces elsewhere. Barman knows them by name, we by their old location.
 
     Raises:
         BadOption: an old location is none of the backup's, or a name has a colon, which Barman takes for its end.
     """
     spaces = {str(space["location"]): str(space["name"]) for space in record.server.get("tablespaces") or ()}
-    words = []
+    arguments = []
     for old, new in tablespaces.items():
         name = spaces.get(old.rstrip("/"))
         if name is None:
@@ -281,5 +281,5 @@ def locations(record: Record, tablespaces: Mapping[str, str]) -> list[str]:
                 "tablespaces", old, f"is of the tablespace {name!r}, and barman-cloud cannot move one with a colon in its name",
                 "Restore it where it was, on a host where that directory is empty.",
             )  # fmt: skip
-        words += ["--tablespace", f"{name}:{new}"]
-    return words
+        arguments += ["--tablespace", f"{name}:{new}"]
+    return arguments

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What our options are in the words of barman-cloud: a URL, words of its programs, variables of its environment. Pure.
+"""What our options are in the words of barman-cloud: a URL, arguments of its programs, variables of its environment. Pure.
 
 Source: https://docs.pgbarman.org/release/3.19.1/user_guide/barman_cloud.html, and what the programs say with --help.
 """
@@ -72,13 +72,13 @@ TAKEN: Mapping[str, set[str]] = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """A store as barman-cloud's programs are told of it. The shell may split words at
+class StoreArguments:
+    """A store as barman-cloud's programs are told of it. The shell may split arguments at
     white space and takes nothing in them for a pattern; none is a secret."""
 
     url: str
     #: for every program
-    words: tuple[str, ...]
+    common: tuple[str, ...]
     #: for those that write
     upload: tuple[str, ...]
     #: for barman-cloud-backup
@@ -99,7 +99,7 @@ class Place:
 TOKEN = "\0"
 
 
-def place(options: RepositoryEngineOptions, store: Store) -> Place:
+def store_arguments(options: RepositoryEngineOptions, store: Store) -> StoreArguments:
     """``store`` is the one repository, as check_store returns it.
 
     Raises:
@@ -107,15 +107,15 @@ def place(options: RepositoryEngineOptions, store: Store) -> Place:
     """
     kind = str(store["type"])
     _refuse(options, store)
-    words = ["--cloud-provider", _SCHEMES[kind], *_extra(options, kind, "all")]
+    arguments = ["--cloud-provider", _SCHEMES[kind], *_extra(options, kind, "all")]
     upload = [*_tags(store), *_extra(options, kind, "upload")]
     backup = _extra(options, kind, "backup")
     if store.get("bandwidth_limit"):
         backup += ["--max-bandwidth", str(store["bandwidth_limit"])]
     if kind == "s3":
-        words += ["--endpoint-url", store["endpoint_url"]] if store.get("endpoint_url") else []
+        arguments += ["--endpoint-url", store["endpoint_url"]] if store.get("endpoint_url") else []
         style = store.get("addressing_style") or "auto"
-        words += ["--addressing-style", style] if style != "auto" else []
+        arguments += ["--addressing-style", style] if style != "auto" else []
         upload += ["--encryption", store["sse"]] if store.get("sse") else []
         upload += ["--sse-kms-key-id", store["sse_kms_key_id"]] if store.get("sse_kms_key_id") else []
         root, environment = f"s3://{store['bucket']}", _s3(store)
@@ -124,18 +124,18 @@ def place(options: RepositoryEngineOptions, store: Store) -> Place:
         root, environment = _azure_url(store), _azure(store)
         credentials = "AZURE_STORAGE_CONNECTION_STRING" in environment
         if not credentials:
-            words += ["--azure-credential", "managed-identity" if store.get("client_id") else "default"]
+            arguments += ["--azure-credential", "managed-identity" if store.get("client_id") else "default"]
     else:
         root, environment, credentials = f"gs://{store['bucket']}", _gcs(store), bool(store.get("credentials_file"))
     prefix = str(store.get("prefix") or "").strip("/")
-    for word in (*words, *upload, *backup):
+    for word in (*arguments, *upload, *backup):
         if re.search(r"[\s*?]", word):
             raise BadOption("repository", word, "has white space, * or ? in it", "archive_command cannot hand that on.")
     files = [store.get("ca_file"), store.get("credentials_file"), store.get("sas_token_file")]
     identity = ["azure.identity"] if kind == "azure" and not credentials else []
-    return Place(
+    return StoreArguments(
         url=f"{root}/{prefix}" if prefix else root,
-        words=tuple(words),
+        common=tuple(arguments),
         upload=tuple(upload),
         backup=tuple(backup),
         environment={**environment, **_authority(kind, store), "TZ": "UTC"},
@@ -271,25 +271,25 @@ def _authority(kind: str, store: Store) -> dict[str, str]:
     return {"AWS_CA_BUNDLE" if kind == "s3" else "REQUESTS_CA_BUNDLE": str(path)} if path else {}
 
 
-def wal_words(options: RepositoryEngineOptions, offered: str) -> list[str]:
-    """The words of barman-cloud-wal-archive for the compression of WAL. ``offered`` is what it says with --help.
+def wal_arguments(options: RepositoryEngineOptions, offered: str) -> list[str]:
+    """The arguments of barman-cloud-wal-archive for the compression of WAL. ``offered`` is what it says with --help.
 
     Raises:
         BadOption: it does not compress like that.
     """
     method = _method(options, "wal_compression", "barman-cloud-wal-archive", offered)
-    words = [] if method == "none" else [f"--{method}"]
+    arguments = [] if method == "none" else [f"--{method}"]
     if options.level is None:
-        return words
+        return arguments
     if method == "none" or "--compression-level" not in offered:
         raise BadOption(
             "compression_level", options.level, "cannot be handed to barman-cloud-wal-archive", "Leave it out."
         )
-    return [*words, "--compression-level", str(options.level)]
+    return [*arguments, "--compression-level", str(options.level)]
 
 
-def backup_words(options: RepositoryEngineOptions, offered: str) -> list[str]:
-    """The words of barman-cloud-backup for the compression of base backups. ``offered`` is what it says with --help.
+def backup_arguments(options: RepositoryEngineOptions, offered: str) -> list[str]:
+    """The arguments of barman-cloud-backup for the compression of base backups. ``offered`` is what it says with --help.
 
     Raises:
         BadOption: it does not compress like that.

@@ -115,7 +115,7 @@ class Barman:
     def run(
         self,
         program: str,
-        *words: str,
+        *arguments: str,
         ok: tuple[int, ...] = (0,),
         environment: Optional[Mapping[str, str]] = None,
         watch: Callable[[str], None] = lambda messages: None,
@@ -126,7 +126,7 @@ class Barman:
         Raises:
             ToolError: it failed, other than by an exit code in ``ok``, or took longer than ``timeout`` seconds.
         """
-        argv = [os.path.join(self.directory, f"barman-cloud-{program}"), *words]
+        argv = [os.path.join(self.directory, f"barman-cloud-{program}"), *arguments]
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
             try:
                 process = subprocess.Popen(

@@ -103,8 +103,8 @@ class Dumper:
         name = database["name"]
         session = snapshots.connections[name]
 
-        def say(words: Optional[str]) -> None:
-            folder.progress.step(words or f"dumping the database {name!r}", None if words else database["size"])
+        def say(message: Optional[str]) -> None:
+            folder.progress.step(message or f"dumping the database {name!r}", None if message else database["size"])
 
         try:
             locks = Locks(session, self._observer, name, self._options.lock_wait_timeout, say)
@@ -183,8 +183,8 @@ class Dumper:
             archive = run([Command(argv)])
         except ToolError as exc:
             if "no matching" in str(exc):
-                words = (exc.output or "").splitlines()[-1].rpartition("error: ")[2]
-                raise NothingSelected(words) from exc
+                message = (exc.output or "").splitlines()[-1].rpartition("error: ")[2]
+                raise NothingSelected(message) from exc
             raise
         with tempfile.TemporaryFile(dir=self._staging) as file:
             file.write(archive)

@@ -92,7 +92,7 @@ class PgDump(StreamEngine):
         if self._options.globals:
             steps.append(f"dump roles and tablespaces, {'with passwords' if self._passwords else self._why_without()}")
         steps.append("record settings, pg_hba rules, extensions, slots and tablespaces")
-        steps += [f"leave out: {words}" for words in warnings]
+        steps += [f"leave out: {message}" for message in warnings]
         server = {
             "system_id": self.identity.system_id,
             "version": self.identity.version,
@@ -244,8 +244,8 @@ class PgDump(StreamEngine):
             raise ServerError(
                 "Nothing is selected in any database: look at schemas, tables and their exclusions. No backup was made."
             )
-        words = " ".join(f"The database {name!r} could not be dumped. {exc}" for name, exc in failed.items())
-        raise ServerError(f"{words} No backup was made.") from next(iter(failed.values()))
+        message = " ".join(f"The database {name!r} could not be dumped. {exc}" for name, exc in failed.items())
+        raise ServerError(f"{message} No backup was made.") from next(iter(failed.values()))
 
     def _dump_globals(self) -> Command:
         argv = [self._tools.path("pg_dumpall"), "--globals-only", "--no-password", f"--database={self._address.db}"]

@@ -98,8 +98,8 @@ def write(record: Record) -> str:
 
 
 def _createdb(entry: dict[str, Any]) -> str:
-    words = ["createdb", "--template=template0", f"--encoding={entry['encoding']}"]
-    words += [f"--lc-collate={entry['collate']}", f"--lc-ctype={entry['ctype']}", f"--owner={entry['owner']}"]
+    arguments = ["createdb", "--template=template0", f"--encoding={entry['encoding']}"]
+    arguments += [f"--lc-collate={entry['collate']}", f"--lc-ctype={entry['ctype']}", f"--owner={entry['owner']}"]
     if entry.get("locale_provider") == "i":
-        words += ["--locale-provider=icu", f"--icu-locale={entry['locale']}"]
-    return " ".join(shlex.quote(word) for word in [*words, "--", entry["name"]])
+        arguments += ["--locale-provider=icu", f"--icu-locale={entry['locale']}"]
+    return " ".join(shlex.quote(argument) for argument in [*arguments, "--", entry["name"]])

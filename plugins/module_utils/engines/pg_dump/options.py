@@ -109,9 +109,9 @@ class DumpOptions:
 
     def arguments(self) -> list[str]:
         """Arguments of pg_dump that choose what is dumped."""
-        words = []
-        words += ["--schema-only"] if self.schema_only else []
-        words += ["--data-only"] if self.data_only else []
+        arguments = []
+        arguments += ["--schema-only"] if self.schema_only else []
+        arguments += ["--data-only"] if self.data_only else []
         for option, patterns in (
             ("schema", self.schemas),
             ("exclude-schema", self.exclude_schemas),
@@ -119,10 +119,10 @@ class DumpOptions:
             ("exclude-table", self.exclude_tables),
             ("exclude-table-data", self.exclude_table_data),
         ):
-            words += [f"--{option}={pattern}" for pattern in patterns]
+            arguments += [f"--{option}={pattern}" for pattern in patterns]
         if self.large_objects is not None:
-            words += ["-b" if self.large_objects else "-B"]  # the long names changed in PostgreSQL 16
-        return words
+            arguments += ["-b" if self.large_objects else "-B"]  # the long names changed in PostgreSQL 16
+        return arguments
 
 
 def file_name(database: str) -> str:

@@ -67,13 +67,13 @@ def dump(command: Command, path: str, limit: int, jobs: int, put: Put, tell: Cal
 
 
 def _explained(exc: ToolError, path: str) -> ToolError:
-    words = str(exc)
+    message = str(exc)
     # The server's errors begin so: its disk is another one.
-    if "No space left on device" not in words or "ERROR:" in words:
+    if "No space left on device" not in message or "ERROR:" in message:
         return exc
     return ToolError(
         f"{os.path.dirname(path)} is full: files of the directory format wait there for the repository. Name a larger place by TMPDIR "
-        f"(environment of the task), or use another format, which needs none. ({words})"
+        f"(environment of the task), or use another format, which needs none. ({message})"
     )
 
 

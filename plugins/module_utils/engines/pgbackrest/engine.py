@@ -254,7 +254,7 @@ class PgBackRest(Reader):
         self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
     ) -> Record:
         # What this run asks for takes precedence over the configuration, which is that of archiving.
-        words = [
+        arguments = [
             f"--type={TYPES[kind]}",
             *self._configuration.of_a_backup,
             *(f"--annotation={key}={value}" for key, value in annotations.items()),
@@ -269,7 +269,7 @@ class PgBackRest(Reader):
                 if repository in absent:
                     raise ToolError(absent[repository])
                 progress.step(f"backing up by pgBackRest ({kind}) to {description}", total)
-                label, warnings = self._back_up_to([*words, f"--repo={repository}"], total, progress)
+                label, warnings = self._back_up_to([*arguments, f"--repo={repository}"], total, progress)
                 made.setdefault(label, []).extend(warnings)
             except ToolError as exc:
                 failures.append(f"{description}: {exc}")
@@ -294,7 +294,7 @@ class PgBackRest(Reader):
         records[label].warnings += made[label]
         return records[label]
 
-    def _back_up_to(self, words: Sequence[str], total: Optional[int], progress: Progress) -> tuple[str, list[str]]:
+    def _back_up_to(self, arguments: Sequence[str], total: Optional[int], progress: Progress) -> tuple[str, list[str]]:
         """The label of a backup that was made, and what pgBackRest warned of."""
         labels: list[str] = []
         warnings: list[str] = []
@@ -304,7 +304,7 @@ class PgBackRest(Reader):
             labels.extend(re.findall(r"INFO: new backup label = (\S+)", line))
             warnings.extend(re.findall(r"WARN: (.+)", line))
 
-        self._program.follow("backup", *words, on_line=read)
+        self._program.follow("backup", *arguments, on_line=read)
         if not labels:
             raise ToolError("It ended well, and named no backup. Do not rely on it.")
         return labels[0], warnings
@@ -323,9 +323,9 @@ class PgBackRest(Reader):
 
     def annotate(self, record: Record, annotations: Mapping[str, str]) -> None:
         """Add annotations to a backup that is there, or change them; an empty one goes. Raises ToolError."""
-        words = [f"--annotation={key}={value}" for key, value in annotations.items()]
+        arguments = [f"--annotation={key}={value}" for key, value in annotations.items()]
         for repository in record.scope["repositories"]:
-            self._program.ask("annotate", f"--repo={repository}", f"--set={record.id}", *words, patience=60)
+            self._program.ask("annotate", f"--repo={repository}", f"--set={record.id}", *arguments, patience=60)
 
     def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:
         kept = self._configuration.archive_kept

@@ -76,22 +76,22 @@ def _rehearse(program: Program, repository: int, records: Sequence[Record], goin
 def _expire_wal(program: Program, repository: int, wanted: Optional[int], kept: Sequence[Record]) -> None:
     """WAL before the oldest full backup goes only when pgBackRest is told for how many full backups it is to stay."""
     full = [record for record in kept if record.kind == "full"]
-    words = [
+    arguments = [
         f"--repo={repository}",
         f"--repo{repository}-retention-full={NEVER}",
         f"--repo{repository}-retention-archive-type=full",
         f"--repo{repository}-retention-archive={min(len(full), wanted or len(full))}",
     ]
-    said = program.ask("expire", *words, "--dry-run", detail="info", patience=3600)
+    said = program.ask("expire", *arguments, "--dry-run", detail="info", patience=3600)
     needed = min(str(record.consistency["first_segment"])[8:] for record in full)
     wrong = [name for name in expired_wal(said) if name[8:] >= needed] if wanted is None else []
     if wrong:
         raise ToolError(
             f"The backups are deleted. Their WAL is not: pgBackRest would delete it up to {wrong[0]}, and the oldest backup "
-            f"needs it from {needed} on. See for yourself: {program.line('expire', *words, '--dry-run')}"
+            f"needs it from {needed} on. See for yourself: {program.line('expire', *arguments, '--dry-run')}"
         )
     if expired_wal(said):
-        program.ask("expire", *words, patience=3600)
+        program.ask("expire", *arguments, patience=3600)
 
 
 def _roots(records: Sequence[Record], going: Sequence[str]) -> list[str]:

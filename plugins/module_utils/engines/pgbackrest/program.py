@@ -38,8 +38,8 @@ def version(path: str, owner: str) -> Version:
     done = run_as(owner, [path, "version"], timeout=60)
     found = re.search(r"pgBackRest (\d+(?:\.\d+)+)", done.stdout)
     if done.returncode or found is None:
-        words = " ".join(done.stdout.split())[:300]
-        message = f"{path} is no pgBackRest: asked for its version, it said {words!r}. {_GET}"
+        said = " ".join(done.stdout.split())[:300]
+        message = f"{path} is no pgBackRest: asked for its version, it said {said!r}. {_GET}"
         raise ToolError(message, done.args, done.returncode, done.stdout)
     return tuple(int(part) for part in found[1].split("."))
 
@@ -66,17 +66,17 @@ class Program:
         self._owner, self._patience = owner, patience
         self._env = {**env, "HOME": pwd.getpwnam(owner).pw_dir, "LC_ALL": "C"}
 
-    def line(self, *words: str) -> str:
+    def line(self, *arguments: str) -> str:
         """The beginning of a command line for the shell."""
-        return " ".join(shlex.quote(word) for word in (self.path, *self.place, f"--stanza={self.stanza}", *words))
+        return " ".join(shlex.quote(word) for word in (self.path, *self.place, f"--stanza={self.stanza}", *arguments))
 
-    def by_hand(self, *words: str) -> str:
+    def by_hand(self, *arguments: str) -> str:
         """What a person types, as the owner, to run it as it is run here."""
         known = [f"{name}={shlex.quote(value)}" for name, value in sorted(self._env.items()) if name.startswith("PG")]
-        return " ".join([f"sudo -u {shlex.quote(self._owner)} env", *known, self.line(*words)])
+        return " ".join([f"sudo -u {shlex.quote(self._owner)} env", *known, self.line(*arguments)])
 
     def ask(
-        self, command: str, *words: str, ok: Sequence[int] = (0,), detail: str = "error", patience: float = 0
+        self, command: str, *arguments: str, ok: Sequence[int] = (0,), detail: str = "error", patience: float = 0
     ) -> str:
         """Run what answers soon, and return what it said. ``detail`` is the level of its messages.
 
@@ -84,15 +84,15 @@ class Program:
             Failed: it exited with a code that is not in ``ok``.
             ToolError: it took longer than ``patience`` seconds, besides what an answer may take.
         """
-        done = run_as(self._owner, self._argv(command, words, detail), self._env, timeout=self._patience + patience)
+        done = run_as(self._owner, self._argv(command, arguments, detail), self._env, timeout=self._patience + patience)
         if done.returncode not in ok:
             raise Failed(command, done.args, done.returncode, done.stdout)
         return done.stdout
 
-    def follow(self, command: str, *words: str, on_line: Callable[[str], None], detail: str = "detail") -> None:
+    def follow(self, command: str, *arguments: str, on_line: Callable[[str], None], detail: str = "detail") -> None:
         """Run what takes long. ``on_line`` gets each line that it says, twice a second. Raises Failed."""
         last: list[str] = []
-        program = self._command(command, words, detail)
+        program = self._command(command, arguments, detail)
         with tempfile.TemporaryFile() as output, Chain([program], stdout=output) as chain:
             process, lines = chain.processes[0], _Lines(output)
             while process.poll() is None:
@@ -106,18 +106,18 @@ class Program:
             if process.returncode:
                 raise Failed(command, program.argv, process.returncode, "\n".join(last) or chain.messages(0))
 
-    def stream(self, command: str, *words: str) -> Command:
+    def stream(self, command: str, *arguments: str) -> Command:
         """What writes data, for a chain."""
-        return self._command(command, words, "off")
+        return self._command(command, arguments, "off")
 
-    def _command(self, command: str, words: Sequence[str], detail: str) -> Command:
-        return Command(self._argv(command, words, detail), self._env, user=self._owner)
+    def _command(self, command: str, arguments: Sequence[str], detail: str) -> Command:
+        return Command(self._argv(command, arguments, detail), self._env, user=self._owner)
 
-    def _argv(self, command: str, words: Sequence[str], detail: str) -> list[str]:
+    def _argv(self, command: str, arguments: Sequence[str], detail: str) -> list[str]:
         # The server's archive_command does not have our environment either.
         strange = [word for name in os.environ if name.startswith("PGBACKREST_") for word in ("-u", name)]
         options = [*self.place, f"--stanza={self.stanza}", f"--log-level-console={detail}", "--log-level-stderr=off"]
-        return [*(["env", *strange] if strange else []), self.path, *options, command, *words]
+        return [*(["env", *strange] if strange else []), self.path, *options, command, *arguments]
 
 
 class _Lines:

@@ -88,8 +88,8 @@ class Reader(RepositoryEngine, Archiver):
     def _check_version(self) -> None:
         check_version(self._number, self._host.version_num)
 
-    def _listing(self, *words: str) -> Listing:
-        return Listing(self._program.ask("info", "--output=json", *words), self._stanza)
+    def _listing(self, *arguments: str) -> Listing:
+        return Listing(self._program.ask("info", "--output=json", *arguments), self._stanza)
 
     def check(self) -> None:
         try:
@@ -115,8 +115,8 @@ class Reader(RepositoryEngine, Archiver):
         yield from listing.records(self._stanza)
 
     def detail(self, record: Record) -> Record:
-        words = [f"--set={record.id}", f"--repo={record.scope['repositories'][0]}"]
-        record.server["tablespaces"] = self._listing(*words).tablespaces(record.id)
+        arguments = [f"--set={record.id}", f"--repo={record.scope['repositories'][0]}"]
+        record.server["tablespaces"] = self._listing(*arguments).tablespaces(record.id)
         return record
 
     def verify(self, record: Record) -> Verification:
@@ -129,9 +129,9 @@ class Reader(RepositoryEngine, Archiver):
         one = [f"--set={record.id}"] if self._number >= _VERIFIES_ONE else []
         for repository in record.scope["repositories"]:
             said: list[str] = []
-            words = [f"--repo={repository}", "--output=text", "--verbose", *one]
+            arguments = [f"--repo={repository}", "--output=text", "--verbose", *one]
             try:
-                self._program.follow("verify", *words, on_line=said.append, detail="error")
+                self._program.follow("verify", *arguments, on_line=said.append, detail="error")
             except Failed as exc:
                 raise CatalogError(
                     f"pgBackRest could not verify {record.id} in repository {repository}. {exc}"
@@ -169,7 +169,7 @@ class Reader(RepositoryEngine, Archiver):
                     f"is no location of a tablespace of {record.id}",
                     f"It has: {', '.join(known) or 'none'}.",
                 )
-        words = [
+        arguments = [
             f"--repo={repository}",
             f"--set={record.id}",
             f"--pg1-path={directory}",
@@ -182,7 +182,7 @@ class Reader(RepositoryEngine, Archiver):
         total = record.scope.get("size")
         progress.step(f"restoring {record.id} by pgBackRest", total)
         try:
-            self._program.follow("restore", *words, on_line=lambda line: tell(line, total, progress))
+            self._program.follow("restore", *arguments, on_line=lambda line: tell(line, total, progress))
         except Failed as exc:
             raise ToolError(
                 f"pgBackRest could not restore {record.id} into {directory}. {exc} What is there cannot be started."

@@ -165,13 +165,13 @@ class WalG(RepositoryEngine, Archiver):
         self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
     ) -> Record:
         before = {record.id for record in self.backups([])}
-        words = ["backup-push", *(["--full"] if kind == "full" else []), self._host.data_directory]
+        arguments = ["backup-push", *(["--full"] if kind == "full" else []), self._host.data_directory]
         environment = {"WALG_SENTINEL_USER_DATA": listing.notes(kind, annotations)}
         if kind in _ORIGIN:
             environment["WALG_DELTA_ORIGIN"] = _ORIGIN[kind]
         progress.step(f"backing up by WAL-G ({kind})")
         try:
-            self._program.follow(progress, *words, environment=environment, on_log=_waiting_for_wal(waiting))
+            self._program.follow(progress, *arguments, environment=environment, on_log=_waiting_for_wal(waiting))
         except (ToolError, ServerError) as exc:
             raise ToolError(f"WAL-G made no backup. {exc}") from exc
         self._flush()
@@ -321,16 +321,16 @@ class WalG(RepositoryEngine, Archiver):
         if sentinel is None:
             raise CatalogError(f"WAL-G's backup {record.id} is not in {self._repository.description}.")
         spec = listing.restore_spec(sentinel, directory, tablespaces)
-        words = ["backup-fetch", directory, record.id]
+        arguments = ["backup-fetch", directory, record.id]
         progress.step(f"restoring {record.id} by WAL-G")
         with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
             if spec is not None:
                 path = os.path.join(scratch, "restore_spec.json")
                 os.chmod(scratch, 0o711)  # the owner opens the file by its name
                 files.put(path, json.dumps(spec), self._host.owner)
-                words += ["--restore-spec", path]
+                arguments += ["--restore-spec", path]
             try:
-                self._program.follow(progress, *words)
+                self._program.follow(progress, *arguments)
             except ToolError as exc:
                 raise ToolError(
                     f"WAL-G could not restore {record.id} into {directory}. {exc} What is there cannot be started."

@@ -47,8 +47,8 @@ def version(path: str, owner: str) -> str:
     done = run_as(owner, [path, "--version"], timeout=60)
     found = re.search(r"version\s+v?(\S+)", done.stdout)
     if done.returncode or found is None or "PostgreSQL" not in done.stdout:
-        words = " ".join(done.stdout.split())[:300]
-        message = f"{path} is no WAL-G for PostgreSQL: asked for its version, it said {words!r}. {_GET}"
+        said = " ".join(done.stdout.split())[:300]
+        message = f"{path} is no WAL-G for PostgreSQL: asked for its version, it said {said!r}. {_GET}"
         raise ToolError(message, done.args, done.returncode, done.stdout)
     number = re.match(r"\d+", found[1])
     if number and int(number[0]) < OLDEST:
@@ -75,9 +75,9 @@ class Program:
             "WALG_LOG_DESTINATION": "stderr",
         }
 
-    def run(self, *words: str, ok: tuple[int, ...] = (0,), environment: Optional[Mapping[str, str]] = None) -> Said:
-        """Run it to its end. Raises ToolError, with its last words: it failed, other than by an exit code in ``ok``."""
-        with Chain([self._command(words, ok, environment or {})]) as chain:
+    def run(self, *arguments: str, ok: tuple[int, ...] = (0,), environment: Optional[Mapping[str, str]] = None) -> Said:
+        """Run it to its end. Raises ToolError, with the end of its log: it failed, other than by an exit code in ``ok``."""
+        with Chain([self._command(arguments, ok, environment or {})]) as chain:
             output = chain.output.read().decode("utf-8", "replace")
             chain.finish()
             return Said(chain.processes[0].returncode, output, chain.messages(0, 64 * 1024 * 1024))
@@ -85,13 +85,13 @@ class Program:
     def follow(
         self,
         progress: Progress,
-        *words: str,
+        *arguments: str,
         environment: Optional[Mapping[str, str]] = None,
         on_log: Callable[[str], None] = lambda log: None,
     ) -> str:
         """Run what takes long, and return its log. WAL-G does not say how far it is, only that it goes on. ``on_log`` gets the end of
         the log, about twice a second. Raises ToolError, and what that raises."""
-        command = self._command(words, (0,), environment or {})
+        command = self._command(arguments, (0,), environment or {})
         with Chain([command], subprocess.DEVNULL, subprocess.DEVNULL) as chain:
             process = chain.processes[0]
             while process.poll() is None:
@@ -102,6 +102,6 @@ class Program:
             chain.finish()
             return chain.messages(0, 1024 * 1024)
 
-    def _command(self, words: tuple[str, ...], ok: tuple[int, ...], environment: Mapping[str, str]) -> Command:
-        argv = [self.path, "--config", self.configuration, *words]
+    def _command(self, arguments: tuple[str, ...], ok: tuple[int, ...], environment: Mapping[str, str]) -> Command:
+        argv = [self.path, "--config", self.configuration, *arguments]
         return Command(argv, {**self._environment, **environment}, ok=ok, user=self._owner)

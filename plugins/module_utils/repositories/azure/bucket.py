@@ -49,8 +49,10 @@ def arrange(options: Mapping[str, Any], request: BucketRequest) -> list[Step]:
         raise explain("look at the container", exc, options) from exc
     steps = [] if exists else [Step(f"make the container {options['container']}", client.create_container)]
     if public:
-        words = f"block public access to {options['container']}"
-        steps.append(Step(words, lambda: client.set_container_access_policy(signed_identifiers={}, public_access=None)))
+        message = f"block public access to {options['container']}"
+        steps.append(
+            Step(message, lambda: client.set_container_access_policy(signed_identifiers={}, public_access=None))
+        )
     return steps
 
 

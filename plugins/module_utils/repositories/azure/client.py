@@ -173,10 +173,13 @@ def inspect_sas(options: Mapping[str, Any]) -> list[Finding]:
     if expiry is None:
         return found
     left = (expiry - utcnow()).total_seconds()
-    words = f"the SAS token expires in {format_duration(left)}, at {format_time(expiry)}"
+    message = f"the SAS token expires in {format_duration(left)}, at {format_time(expiry)}"
     if left < SOON:
-        return [*found, Finding("warning", f"{words}: make a new one (playbook holdfast.postgres.rotate_credentials)")]
-    return [*found, Finding("fine", words)]
+        return [
+            *found,
+            Finding("warning", f"{message}: make a new one (playbook holdfast.postgres.rotate_credentials)"),
+        ]
+    return [*found, Finding("fine", message)]
 
 
 def part_of(connection_string: Optional[str], name: str) -> Optional[str]:

@@ -48,9 +48,9 @@ def kept(exc: Exception) -> bool:
 
 def said(exc: Exception) -> str:
     code = code_of(exc) or type(exc).__name__
-    words = str(exc).splitlines()[0].rstrip(".") if str(exc) else ""
+    message = str(exc).splitlines()[0].rstrip(".") if str(exc) else ""
     # Where a connection fails, the library names the whole address, with the token's signature.
-    hidden = re.sub(r"sig=[^&\s)]+", "sig=(hidden)", words)
+    hidden = re.sub(r"sig=[^&\s)]+", "sig=(hidden)", message)
     return f"{code}: {hidden}"
 
 
@@ -59,13 +59,13 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastE
     if is_silence(exc):
         return RepositoryError(silence(doing))
     code = code_of(exc)
-    words = str(exc)
+    message = str(exc)
     advice = _ADVICE.get(code, "")
     if doing.startswith("delete") and kept(exc):
         return ObjectLocked(f"Cannot {doing}: {said(exc)}.")
-    if "failed to authenticate" in words:  # whatever the code: it is not the same everywhere
+    if "failed to authenticate" in message:  # whatever the code: it is not the same everywhere
         advice = _ADVICE["AuthenticationFailed"]
-    elif "CERTIFICATE_VERIFY_FAILED" in words:
+    elif "CERTIFICATE_VERIFY_FAILED" in message:
         advice = "Nobody here trusts the store's certificate: name the CA's file by repository.ca_file."
     elif "ClientAuthenticationError" in type(exc).__name__ and not code:
         advice = "No credentials were found: give account_key, sas_token or connection_string, or run where there is an identity."

@@ -50,11 +50,11 @@ def make_client(options: Mapping[str, Any]) -> Any:
         else:
             client = storage.Client(project=options.get("project"), **given)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as exc:  # any JSON may be in the file
-        words = getattr(exc, "strerror", None) or f"{type(exc).__name__}: {exc}"
+        reason = getattr(exc, "strerror", None) or f"{type(exc).__name__}: {exc}"
         raise BadOption(
             "repository.credentials_file",
             path,
-            f"cannot be used ({words})",
+            f"cannot be used ({reason})",
             "Name a service account's key file (JSON).",
         ) from exc
     except google.auth.exceptions.DefaultCredentialsError as exc:

@@ -189,9 +189,9 @@ class Gcs(Store):
             return []
         found = []
         versioned = bool(self.bucket.versioning_enabled)
-        words = "versions are kept: what is deleted or overwritten can be brought back"
+        message = "versions are kept: what is deleted or overwritten can be brought back"
         bare = "versioning is off: who has the keys can delete every backup for good"
-        found.append(Finding("fine", words) if versioned else Finding("warning", bare))
+        found.append(Finding("fine", message) if versioned else Finding("warning", bare))
         prefix = f"{self._options['prefix'].strip('/')}/".lstrip("/")
         for rule in self.bucket.lifecycle_rules:
             found += _judge(dict(rule), prefix, retention)

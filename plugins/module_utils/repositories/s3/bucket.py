@@ -53,9 +53,9 @@ def arrange(options: Mapping[str, Any], request: BucketRequest) -> list[Step]:
     if request.versioning is not None and request.versioning != versioned and not (request.object_lock and not exists):
         status = {"Status": "Enabled" if request.versioning else "Suspended"}
         if request.versioning or exists:
-            words = f"{'keep' if request.versioning else 'no longer keep'} versions in {bucket}"
+            message = f"{'keep' if request.versioning else 'no longer keep'} versions in {bucket}"
             steps.append(
-                Step(words, lambda: client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=status))
+                Step(message, lambda: client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=status))
             )
     if request.encryption and _encryption(ask("get_bucket_encryption") if exists else {}) != request.encryption:
         rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": request.encryption}}
@@ -82,7 +82,7 @@ def arrange(options: Mapping[str, Any], request: BucketRequest) -> list[Step]:
     if lifecycle.plain(own) != lifecycle.plain([rule for rule in rules if rule not in others]):
         steps.append(
             Step(
-                f"lifecycle rules of {bucket}: {'; '.join(lifecycle.words(request)) or 'none of ours'}",
+                f"lifecycle rules of {bucket}: {'; '.join(lifecycle.describe(request)) or 'none of ours'}",
                 lambda: _put_rules(client, bucket, others, own),
             )
         )

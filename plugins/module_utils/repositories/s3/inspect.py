@@ -82,9 +82,9 @@ def _keeping(settings: Settings, options: Mapping[str, Any], retention: int) -> 
     versioning = settings["get_bucket_versioning"]
     versioned = bool(versioning and versioning.get("Status") == "Enabled")
     if versioning is not None:
-        words = "versions are kept: what is deleted or overwritten can be brought back"
+        message = "versions are kept: what is deleted or overwritten can be brought back"
         bare = "versioning is off: who has the keys can delete every backup for good"
-        found.append(Finding("fine", words) if versioned else Finding("warning", bare))
+        found.append(Finding("fine", message) if versioned else Finding("warning", bare))
     rules = (settings["get_bucket_lifecycle_configuration"] or {}).get("Rules", [])
     if versioned and not any("NoncurrentVersionExpiration" in rule for rule in rules):
         found.append(

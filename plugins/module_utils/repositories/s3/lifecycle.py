@@ -128,7 +128,7 @@ def plain(found: Sequence[Mapping[str, Any]]) -> list[Rule]:
     return sorted(shown, key=lambda rule: str(rule["ID"]))
 
 
-def words(request: BucketRequest) -> list[str]:
+def describe(request: BucketRequest) -> list[str]:
     """What the rules do."""
     said = [f"to {kind} after {days} days" for days, kind in request.transitions]
     said += [f"old versions expire after {request.expire_old_versions} days"] if request.expire_old_versions else []

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import archive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.options import Place, place
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.options import (
+    StoreArguments,
+    store_arguments,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
 
 NAME = "000000010000000000000004"
@@ -33,7 +36,7 @@ cp "$path" "$ARCHIVE/"
 """
 
 
-def settings(found: Place, path: Path, programs: Path, server: str = "main") -> None:
+def settings(found: StoreArguments, path: Path, programs: Path, server: str = "main") -> None:
     path.write_text(archive.settings(found, str(path), str(programs), ["--zstd"], server))
 
 
@@ -49,7 +52,7 @@ class Shell:
             program.write_text(text)
             program.chmod(0o755)
         self.settings = directory / "a % b's" / "main.barman.env"
-        settings(place(RepositoryEngineOptions("main", [STORE]), STORE), self.settings, directory / "bin")
+        settings(store_arguments(RepositoryEngineOptions("main", [STORE]), STORE), self.settings, directory / "bin")
         self.program = directory / "sh"
         self.calls = directory / "calls"
         self.calls.touch()
@@ -190,7 +193,7 @@ def test_a_token_is_read_from_its_file_each_time(tmp_path: Path) -> None:
     token = tmp_path / "a token's file"
     store = {"type": "azure", "container": "c", "account": "a", "sas_token": "x", "sas_token_file": str(token)}
     path = tmp_path / "env"
-    settings(place(RepositoryEngineOptions("main", [store]), store), path, tmp_path)
+    settings(store_arguments(RepositoryEngineOptions("main", [store]), store), path, tmp_path)
     for content in ("sv=1&sig=a%2Fb", "sv=2&sig=c"):
         token.write_text(f"{content}\n")
         said = subprocess.run(

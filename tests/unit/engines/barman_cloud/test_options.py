@@ -20,8 +20,8 @@ WAL_HELP = "[-z | -j | --xz | --snappy | --zstd | --lz4] [--compression-level CO
 BACKUP_HELP = "[-z | -j | --snappy | --lz4] --gzip --bzip2"
 
 
-def place(store: dict[str, Any], **wanted: Any) -> options.Place:
-    return options.place(RepositoryEngineOptions("main", [store], **wanted), store)
+def place(store: dict[str, Any], **wanted: Any) -> options.StoreArguments:
+    return options.store_arguments(RepositoryEngineOptions("main", [store], **wanted), store)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def place(store: dict[str, Any], **wanted: Any) -> options.Place:
 )
 def test_stores(store: dict[str, Any], url: str, words: str, environment: dict[str, str]) -> None:
     found = place(store)
-    assert (found.url, " ".join(found.words)) == (url, words)
+    assert (found.url, " ".join(found.common)) == (url, words)
     assert found.environment == {**environment, "TZ": "UTC"}
 
 
@@ -122,13 +122,13 @@ def test_what_only_writes_are_told() -> None:
     found = place({**S3, "sse": "aws:kms", "sse_kms_key_id": "k", "tags": {"team": "db"}, "bandwidth_limit": 1000})
     assert found.upload == ("--tags", "team,db", "--encryption", "aws:kms", "--sse-kms-key-id", "k")
     assert found.backup == ("--max-bandwidth", "1000")
-    assert "--encryption" not in found.words
+    assert "--encryption" not in found.common
 
 
 def test_engine_options() -> None:
     extra = {"read_timeout": "10", "max_archive_size": "10GB", "min_chunk_size": "20MB"}
     found = place(S3, extra=extra)
-    assert found.words == ("--cloud-provider", "aws-s3", "--read-timeout", "10")
+    assert found.common == ("--cloud-provider", "aws-s3", "--read-timeout", "10")
     assert found.backup == ("--max-archive-size", "10GB", "--min-chunk-size", "20MB")
 
 
@@ -197,24 +197,24 @@ def test_refused(store: dict[str, Any], wanted: dict[str, Any], option: str) -> 
 )
 def test_compression(wanted: dict[str, Any], wal: list[str], backup: list[str]) -> None:
     asked = RepositoryEngineOptions("main", [S3], **wanted)
-    assert options.wal_words(asked, WAL_HELP) == wal
-    assert options.backup_words(asked, BACKUP_HELP) == backup
+    assert options.wal_arguments(asked, WAL_HELP) == wal
+    assert options.backup_arguments(asked, BACKUP_HELP) == backup
 
 
 def test_a_level_is_for_wal_alone() -> None:
     asked = RepositoryEngineOptions("main", [S3], compression="gzip", level=1)
-    assert options.wal_words(asked, WAL_HELP) == ["--gzip", "--compression-level", "1"]
+    assert options.wal_arguments(asked, WAL_HELP) == ["--gzip", "--compression-level", "1"]
     with pytest.raises(BadOption, match="compression_level"):
-        options.backup_words(asked, BACKUP_HELP)
+        options.backup_arguments(asked, BACKUP_HELP)
     with pytest.raises(BadOption, match="compression_level"):
-        options.wal_words(asked, WAL_HELP.replace("--compression-level", ""))
+        options.wal_arguments(asked, WAL_HELP.replace("--compression-level", ""))
 
 
 def test_compression_that_a_program_does_not_have() -> None:
     """zstd is for WAL alone in 3.19, and for neither before."""
     asked = RepositoryEngineOptions("main", [S3])
     with pytest.raises(BadOption, match="barman-cloud-backup does") as refused:
-        options.backup_words(asked, BACKUP_HELP)
+        options.backup_arguments(asked, BACKUP_HELP)
     assert "none, gzip, bzip2, lz4, snappy" in str(refused.value) and "backup_compression" in str(refused.value)
     with pytest.raises(BadOption, match="barman-cloud-wal-archive does"):
-        options.wal_words(asked, "--gzip --bzip2 --snappy")
+        options.wal_arguments(asked, "--gzip --bzip2 --snappy")

@@ -119,7 +119,7 @@ def test_another_secret_is_a_change_and_is_not_said(place: Place) -> None:
     assert len(place.keeper(encryption=encrypted).configure(check=False)) == 1
     assert place.keeper(encryption=encrypted).configure(check=True) == []
     (step,) = place.keeper(encryption={**encrypted, "passphrase": other}).configure(check=True)
-    assert key not in step.words and other not in step.words
+    assert key not in step.message and other not in step.message
 
 
 def test_encryption_that_the_program_leaves_out_is_found_before_anything_is_written(place: Place) -> None:
