@@ -247,7 +247,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     if not params["details"]:
         for entry in shown:
             del entry["artifacts"], entry["databases"]
-    problems = [message for place in found.places for message in (*place.problems, *filter(None, [place.error]))]
+    problems = [message for tier in found.tiers for message in (*tier.problems, *filter(None, [tier.error]))]
     problems += found.unread
     problems += [f"The backup {name} is damaged: {wrong}." for name, wrong in health.damaged.items()]
     facts = {
@@ -256,13 +256,13 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         "count": len(backups),
         "newest": backups[-1].id if backups else None,
         "oldest": backups[0].id if backups else None,
-        "total_size": sum(place.total_size for place in found.places) + found.stored,
+        "total_size": sum(tier.total_size for tier in found.tiers) + found.stored,
         "last_success": health.last_success,
         "overdue": health.overdue,
-        "lock": next((place.lock for place in found.places if place.lock), None),
-        "leftovers": [leftover for place in found.places for leftover in place.leftovers],
+        "lock": next((tier.lock for tier in found.tiers if tier.lock), None),
+        "leftovers": [leftover for tier in found.tiers for leftover in tier.leftovers],
         "problems": problems,
-        "tiers": [asdict(place) for place in found.places],
+        "tiers": [asdict(tier) for tier in found.tiers],
         "wal": found.wal,
         "archiver": found.archiver,
     }

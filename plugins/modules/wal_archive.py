@@ -256,8 +256,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.canary import prove
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup import (
-    Outcome,
-    Wanted,
+    ArchivingRequest,
+    ArchivingResult,
     check_members,
     set_up,
     take_down,
@@ -289,9 +289,9 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         archiver = open_archiver(physical_engine(params, running_command(connection)), params, host)
         patroni = Patroni(params["patroni"]) if recognise(host.data_directory) else None
         result: dict[str, Any] = {"engine": archiver.name, "archive": archiver.wal.description}
-        outcome = Outcome()
+        done = ArchivingResult()
         if params["state"] == "present":
-            wanted = Wanted(
+            request = ArchivingRequest(
                 params["archive_timeout"],
                 params["max_slot_wal_keep_size"],
                 params["summarize_wal"],
@@ -308,17 +308,17 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 owned.check(params["accept_new_server"], params["replace"])
                 return keep_password(params, host, module.check_mode) + owned.claim(module.check_mode)
 
-            outcome = set_up(connection, archiver, host, wanted, module.check_mode, before, patroni)
+            done = set_up(connection, archiver, host, request, module.check_mode, before, patroni)
         elif params["state"] == "absent":
-            outcome = take_down(connection, archiver, params["archive_command"], module.check_mode, patroni)
+            done = take_down(connection, archiver, params["archive_command"], module.check_mode, patroni)
         else:
-            outcome.plan = ["make a restore point, switch the segment, and wait for it in the archive"]
-            outcome.waiting = waiting_for_restart(connection)
-            outcome.restart_required = bool(outcome.waiting)
+            done.plan = ["make a restore point, switch the segment, and wait for it in the archive"]
+            done.waiting = waiting_for_restart(connection)
+            done.restart_required = bool(done.waiting)
             if patroni is not None:
                 check_members(connection, patroni)
             if patroni is not None and identify(connection).in_recovery:
-                outcome.plan = [
+                done.plan = [
                     f"nothing here: the leader proves that segments arrive, and {host.data_directory} is a replica's"
                 ]
             elif not module.check_mode:
@@ -331,21 +331,19 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                     if params["recoverable"]:
                         raise WalError(message)
                     warnings.append(message)
-        warnings.extend(outcome.warnings)
+        warnings.extend(done.warnings)
         result.update(archiver.describe())
         if archiver.by_command and params["archive_command"]:
             result["archive_command"] = params["archive_command"]
         result["restore_command"] = archiver.wal.restore_command()
         result["patroni"] = patroni is not None
-    result.update(
-        {name: getattr(outcome, name) for name in ("changed", "plan", "restart_required", "waiting", "members")}
-    )
+    result.update({name: getattr(done, name) for name in ("changed", "plan", "restart_required", "waiting", "members")})
     if params["state"] != "verified":
-        result["settings"] = outcome.settings
+        result["settings"] = done.settings
     if module._diff:
         result["diff"] = {
-            "before": "".join(f"{name} = {values['before']!r}\n" for name, values in outcome.settings.items()),
-            "after": "".join(f"{name} = {values['after']!r}\n" for name, values in outcome.settings.items()),
+            "before": "".join(f"{name} = {values['before']!r}\n" for name, values in done.settings.items()),
+            "after": "".join(f"{name} = {values['after']!r}\n" for name, values in done.settings.items()),
         }
     return result
 

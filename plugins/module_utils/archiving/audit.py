@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A WAL archive looked after: what is in it, what is wrong with it, what it lets be reached, what may go."""
+"""A WAL archive looked after: what is in it, what is wrong with it, which moments it makes reachable, what may go."""
 
 from __future__ import annotations
 

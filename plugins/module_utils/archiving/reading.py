@@ -80,14 +80,14 @@ def _last_commit(archive: Archive, timeline: int, wal: WalArchive, program: str,
     number = last
     while number is not None and last is not None and last - number < _LOOK_BACK:
         name = archive.size.name(Segment(timeline, number))
-        place = os.path.join(scratch, "waldump")
-        os.makedirs(place, exist_ok=True)
+        directory = os.path.join(scratch, "waldump")
+        os.makedirs(directory, exist_ok=True)
         try:
-            if not wal.fetch(name, os.path.join(place, name)):
+            if not wal.fetch(name, os.path.join(directory, name)):
                 return None
-            found = commits_in(os.path.join(place, name), program)
+            found = commits_in(os.path.join(directory, name), program)
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
         if found:
             lsn, time = found[-1]
             return Commit(timeline, lsn, time, last=True)

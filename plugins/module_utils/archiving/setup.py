@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Wanted:
+class ArchivingRequest:
     """What the user wants of archiving. Sizes and times as PostgreSQL writes them; None: as it is."""
 
     archive_timeout: str
@@ -50,7 +50,7 @@ class Wanted:
 
 
 @dataclass
-class Outcome:
+class ArchivingResult:
     """What a run did, or would do."""
 
     changed: bool = False
@@ -67,18 +67,18 @@ def set_up(
     connection: Connection,
     archiver: Archiver,
     host: Host,
-    wanted: Wanted,
+    request: ArchivingRequest,
     check: bool,
     before: Callable[[], list[Step]] = list,
     patroni: Optional[Patroni] = None,
-) -> Outcome:
+) -> ArchivingResult:
     """Make the server archive its WAL, unless ``check``. Nothing is restarted. ``before`` does what the archiver needs first, once
     nothing forbids it. ``patroni``: who manages the server, if it is Patroni.
 
     Raises:
         HoldfastError: the server cannot be set up so, or archives already elsewhere.
     """
-    outcome = Outcome()
+    result = ArchivingResult()
     # A replica of Patroni's has the configuration for the day when it leads; its WAL and the repository are the leader's.
     replica = patroni is not None and facts.identify(connection).in_recovery
     if patroni is not None:
@@ -92,16 +92,16 @@ def set_up(
         archiver.refuse(connection)
     command = ""
     if archiver.by_command:
-        command = wanted.archive_command or archiver.wal.archive_command()
-        _refuse_unsafe(command, wanted)
-        _refuse_takeover(connection, archiver.wal, command, wanted, outcome)
-    elif wanted.archive_command:
-        raise BadOption("archive_command", wanted.archive_command, "means nothing with streaming", "Leave one out.")
-    settings = archiver.settings(connection, command, wanted.archive_timeout)
-    if wanted.max_slot_wal_keep_size is not None:
-        settings["max_slot_wal_keep_size"] = wanted.max_slot_wal_keep_size
-    if wanted.summarize_wal is not None:
-        settings["summarize_wal"] = "on" if wanted.summarize_wal else "off"
+        command = request.archive_command or archiver.wal.archive_command()
+        _refuse_unsafe(command, request)
+        _refuse_takeover(connection, archiver.wal, command, request, result)
+    elif request.archive_command:
+        raise BadOption("archive_command", request.archive_command, "means nothing with streaming", "Leave one out.")
+    settings = archiver.settings(connection, command, request.archive_timeout)
+    if request.max_slot_wal_keep_size is not None:
+        settings["max_slot_wal_keep_size"] = request.max_slot_wal_keep_size
+    if request.summarize_wal is not None:
+        settings["summarize_wal"] = "on" if request.summarize_wal else "off"
     changes = differences(connection, settings)  # before anything is made: it refuses what the server does not know
     steps = before() + archiver.configure(check)
     with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
@@ -111,8 +111,8 @@ def set_up(
             steps += history.archive(connection, archiver.wal, host, check)
     if not replica:
         steps += archiver.join(connection, check, any(change.restart for change in changes))
-    outcome.plan += [step.message for step in steps]
-    return finish(connection, changes, bool(steps), outcome, check, patroni)
+    result.plan += [step.message for step in steps]
+    return finish(connection, changes, bool(steps), result, check, patroni)
 
 
 def take_down(
@@ -121,46 +121,46 @@ def take_down(
     command: Optional[str],
     check: bool,
     patroni: Optional[Patroni] = None,
-) -> Outcome:
+) -> ArchivingResult:
     """Let the server archive no more, unless ``check``: what was set for it is taken away, so that the configuration files hold again.
     The archive stays as it is. ``command``: one of the user's own that was set instead of the engine's. Raises HoldfastError."""
-    outcome = Outcome()
+    result = ArchivingResult()
     if patroni is not None:
         patroni.check_same(connection)
-    changes = _resets(connection, archiver, command, patroni, outcome) if archiver.by_command else []
+    changes = _resets(connection, archiver, command, patroni, result) if archiver.by_command else []
     steps = archiver.leave(connection, check)
-    outcome.plan += [step.message for step in steps]
-    return finish(connection, changes, bool(steps), outcome, check, patroni)
+    result.plan += [step.message for step in steps]
+    return finish(connection, changes, bool(steps), result, check, patroni)
 
 
 def finish(
     connection: Connection,
     changes: list[Change],
     steps: bool,
-    outcome: Outcome,
+    result: ArchivingResult,
     check: bool,
     patroni: Optional[Patroni],
-) -> Outcome:
+) -> ArchivingResult:
     """Make the changes of settings, unless ``check``, and say what waits for a restart."""
-    outcome.plan += [_words(change) for change in changes]
-    outcome.changed = steps or bool(changes)
-    outcome.settings = {change.name: {"before": change.before, "after": change.after} for change in changes}
+    result.plan += [_describe(change) for change in changes]
+    result.changed = steps or bool(changes)
+    result.settings = {change.name: {"before": change.before, "after": change.after} for change in changes}
     if changes and patroni is not None:
         patroni.configuration()  # a plan that could not be carried out is an error
-        outcome.plan.append(f"let Patroni do that, at {patroni.url}")
+        result.plan.append(f"let Patroni do that, at {patroni.url}")
     if changes and not check:
         if patroni is not None:
             patroni.apply(connection, changes)
         else:
             apply(connection, changes)
         time.sleep(0.1)  # the reload is done by signals
-    outcome.waiting = sorted({*waiting_for_restart(connection), *(item.name for item in changes if item.restart)})
+    result.waiting = sorted({*waiting_for_restart(connection), *(item.name for item in changes if item.restart)})
     if patroni is not None:
-        outcome.members = patroni.waiting()
-        if outcome.members:
-            outcome.warnings.append(_members_message(outcome.members))
-    outcome.restart_required = bool(outcome.waiting or outcome.members)
-    return outcome
+        result.members = patroni.waiting()
+        if result.members:
+            result.warnings.append(_members_message(result.members))
+    result.restart_required = bool(result.waiting or result.members)
+    return result
 
 
 def _members_message(members: list[str]) -> str:
@@ -178,14 +178,14 @@ def check_members(connection: Connection, patroni: Patroni) -> None:
         raise ServerError(_members_message(members))
 
 
-def _words(change: Change) -> str:
+def _describe(change: Change) -> str:
     after = "its default" if change.after is None else repr(change.after)
     return f"set {change.name} to {after} (now {change.before!r}){', which needs a restart' if change.restart else ''}"
 
 
-def _refuse_unsafe(command: str, wanted: Wanted) -> None:
-    problems = judge(command) if wanted.archive_command is not None else []
-    if problems and not wanted.accept_unsafe:
+def _refuse_unsafe(command: str, request: ArchivingRequest) -> None:
+    problems = judge(command) if request.archive_command is not None else []
+    if problems and not request.accept_unsafe:
         raise BadOption(
             "archive_command",
             command,
@@ -194,7 +194,9 @@ def _refuse_unsafe(command: str, wanted: Wanted) -> None:
         )
 
 
-def _refuse_takeover(connection: Connection, wal: WalArchive, command: str, wanted: Wanted, outcome: Outcome) -> None:
+def _refuse_takeover(
+    connection: Connection, wal: WalArchive, command: str, request: ArchivingRequest, result: ArchivingResult
+) -> None:
     library = facts.setting(connection, "archive_library") or ""
     if facts.setting(connection, "archive_mode") == "off":
         return
@@ -203,27 +205,31 @@ def _refuse_takeover(connection: Connection, wal: WalArchive, command: str, want
         return
     if not library and keeps_nothing(current):
         if current:
-            outcome.warnings.append(
+            result.warnings.append(
                 f"The archive_command that is replaced, {current!r}, lost data: {judge(current)[0]}."
             )
         return
     how = f"the archive_library {library!r}" if library else repr(current)
     problems = [] if library else judge(current)
     doubts = f" (It is not safe: {'; '.join(problems)}.)" if problems else ""
-    if not wanted.replace:
+    if not request.replace:
         raise ServerError(
             f"The server archives already, by {how}.{doubts} Another archive would begin anew, and the old one end here. If that is what you "
             "want, set replace: true, and take a base backup right after; else adopt it (engine: "
             f"{engine_of(current) or 'as it is'}, with its own server_name and repository)."
         )
-    outcome.warnings.append(f"The server archived by {how} before: that archive ends here.{doubts}")
+    result.warnings.append(f"The server archived by {how} before: that archive ends here.{doubts}")
 
 
 _OURS = ("archive_mode", "archive_command", "archive_timeout")
 
 
 def _resets(
-    connection: Connection, archiver: Archiver, command: Optional[str], patroni: Optional[Patroni], outcome: Outcome
+    connection: Connection,
+    archiver: Archiver,
+    command: Optional[str],
+    patroni: Optional[Patroni],
+    result: ArchivingResult,
 ) -> list[Change]:
     """What was set for archiving and is to be taken away; nothing where somebody else archives.
 
@@ -232,7 +238,7 @@ def _resets(
     """
     current = configured(connection, "archive_command")
     if current and current != command and not archiver.wal.is_own(current):
-        outcome.warnings.append(
+        result.warnings.append(
             f"The server archives by {current!r}, which is not into {archiver.wal.description}: it stays as it is."
         )
         return []
@@ -244,7 +250,7 @@ def _resets(
         elif configured(connection, "archive_mode") in ("", "off"):
             return []  # the next restart is waited for
         elif names:
-            outcome.warnings.append(
+            result.warnings.append(
                 "archive_mode is on in the configuration file, and without the command WAL may pile up: turn it off there, or set a command."
             )
     return [Change(name, found[name], None, name == "archive_mode") for name in names]

@@ -43,7 +43,7 @@ NEW = "(this one)"  # its label is the engine's to give
 
 
 @dataclass(frozen=True)
-class EnginePlace:
+class EngineRepository:
     """One of an engine's repositories: its name and retention."""
 
     name: str
@@ -57,15 +57,15 @@ class EngineTier(Tier):
         self,
         engine: RepositoryEngine,
         host: Host,
-        places: Sequence[EnginePlace],
+        repositories: Sequence[EngineRepository],
         warnings: list[str],
         before: Callable[[bool], Sequence[Step]] = lambda check: (),
     ) -> None:
         super().__init__(warnings)
-        self.engine, self._host, self._places, self._before = engine, host, places, before
-        self.name = places[0].name if len(places) == 1 else engine.name
+        self.engine, self._host, self._repositories, self._before = engine, host, repositories, before
+        self.name = repositories[0].name if len(repositories) == 1 else engine.name
         self.description = f"the repository of {engine.name}" + (
-            f" ({', '.join(p.name for p in places)})" if len(places) > 1 else ""
+            f" ({', '.join(p.name for p in repositories)})" if len(repositories) > 1 else ""
         )
         self.error = None
         #: whether the engine can be asked: in check mode it cannot be before it is configured
@@ -137,7 +137,9 @@ class EngineTier(Tier):
 
     def plan_prune(self, own: Optional[Candidate] = None) -> None:
         """Each repository by its own policy. A backup that is in several goes when none of them wants it."""
-        ruled = [place for place in self._places if place.policy.buckets or place.policy.limits]
+        ruled = [
+            repository for repository in self._repositories if repository.policy.buckets or repository.policy.limits
+        ]
         if not ruled:
             return
         made = self.record.id if self.record is not None and own is None else None
@@ -161,21 +163,23 @@ class EngineTier(Tier):
         self, own: Optional[Candidate], made: Optional[str], doubts: Mapping[str, Optional[str]]
     ) -> list[Decision]:
         found: dict[str, Decision] = {}
-        for number, place in enumerate(self._places, 1):
+        for number, repository in enumerate(self._repositories, 1):
             here = [record for record in self.known if number in self._numbers(record)]
             candidates = [self._candidate(record, record.id == made, doubts.get(record.id)) for record in here]
             if own is not None:
                 candidates.append(
-                    replace(own, group="", id=own.id if len(self._places) == 1 else f"{own.id} in {place.name}")
+                    replace(
+                        own, group="", id=own.id if len(self._repositories) == 1 else f"{own.id} in {repository.name}"
+                    )
                 )
-            for item in decide(candidates, place.policy, utcnow()):
+            for item in decide(candidates, repository.policy, utcnow()):
                 before = found.get(item.id)
                 if before is None or (item.keep and not before.keep):
                     found[item.id] = item
         return list(found.values())
 
     def _numbers(self, record: Record) -> Sequence[int]:
-        return record.scope.get("repositories") or range(1, len(self._places) + 1)
+        return record.scope.get("repositories") or range(1, len(self._repositories) + 1)
 
     def _candidate(self, record: Record, new: bool, doubt: Optional[str]) -> Candidate:
         return Candidate(

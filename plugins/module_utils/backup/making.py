@@ -29,8 +29,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide
 from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_exact, format_time, now, utcnow
 
-Place = TypeVar("Place", bound=Tier)
-Each = Callable[[Sequence[Place], Callable[[Place], None]], None]
+OneTier = TypeVar("OneTier", bound=Tier)
+Each = Callable[[Sequence[OneTier], Callable[[OneTier], None]], None]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class MakingPlan:
     candidate: Candidate
 
 
-class Maker(abc.ABC, Generic[Place]):
+class Maker(abc.ABC, Generic[OneTier]):
     """Makes a backup in every tier that lacks one."""
 
     @abc.abstractmethod
@@ -54,11 +54,11 @@ class Maker(abc.ABC, Generic[Place]):
         """Where the server is now. Raises ServerError."""
 
     @abc.abstractmethod
-    def plan(self, backup_id: str, tiers: Sequence[Place], each: Each[Place], check: bool) -> MakingPlan:
+    def plan(self, backup_id: str, tiers: Sequence[OneTier], each: Each[OneTier], check: bool) -> MakingPlan:
         """Look at all that the run needs; ``check``: it is not made then. Raises what the run would."""
 
     @abc.abstractmethod
-    def make(self, backup_id: str, tiers: Sequence[Place], each: Each[Place], beat: Callable[[], None]) -> Record:
+    def make(self, backup_id: str, tiers: Sequence[OneTier], each: Each[OneTier], beat: Callable[[], None]) -> Record:
         """Make it, verify it, and set each tier's ``record``. ``beat`` is called now and then.
 
         Raises:
@@ -177,11 +177,11 @@ class FolderMaker(Maker[FolderTier]):
             if tier.error is not None:
                 tier.forget(backup_id)
         self._result.warn(record.warnings)
-        places = ", ".join(tier.repository.description for tier in tiers if tier.error is None)
+        names = ", ".join(tier.repository.description for tier in tiers if tier.error is None)
         self._result.proof.add(
             Proof(
                 proven=[
-                    f"Each of the {len(record.artifacts)} artifacts of {record.id} was read back from {places}, and is what was written."
+                    f"Each of the {len(record.artifacts)} artifacts of {record.id} was read back from {names}, and is what was written."
                 ],
                 unproven=["That it can be restored: only a restore proves that."],
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_tier import EnginePlace, EngineTier
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_tier import EngineRepository, EngineTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity import Identity
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
@@ -60,11 +60,13 @@ def engine_tier(params: Mapping[str, Any], connection: Connection, warnings: lis
         owned.check(params["accept_new_server"])
         return keep_password(params, host, check) + ([] if owned.known else owned.claim(check))
 
-    places = [EnginePlace(name, policy_of(options, params)) for name, options, _where in named_repositories(params)]
+    repositories = [
+        EngineRepository(name, policy_of(options, params)) for name, options, _where in named_repositories(params)
+    ]
     return EngineTier(
         open_repository_engine(params["engine"], params, host),
         host,
-        places,
+        repositories,
         warnings,
         before,
     )

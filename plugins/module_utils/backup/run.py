@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import copy_backup
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.making import Maker, Place
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.making import Maker, OneTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import (
     BackupRequest,
     BackupResult,
@@ -26,20 +26,20 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 
 
-class BackupRun(Generic[Place]):
+class BackupRun(Generic[OneTier]):
     """A backup of one server in each of ``tiers``. One that fails is left behind, the others get their backup, and the run fails at its
     end, saying which has what."""
 
     def __init__(
         self,
-        tiers: Sequence[Place],
-        maker: Maker[Place],
+        tiers: Sequence[OneTier],
+        maker: Maker[OneTier],
         request: BackupRequest,
         progress: Progress,
         result: BackupResult,
     ) -> None:
         self.tiers, self._maker, self._request, self._progress = tiers, maker, request, progress
-        self._locks: list[tuple[Place, Held]] = []
+        self._locks: list[tuple[OneTier, Held]] = []
         self._present = Present()
         self.result = result
 
@@ -47,7 +47,7 @@ class BackupRun(Generic[Place]):
         """Plan, and unless ``check``, act.
 
         Raises:
-            HoldfastError: in words for the user; nothing that was there before is lost.
+            HoldfastError: its message is for the user; nothing that was there before is lost.
         """
         self._maker.check()
         self._each(self.tiers, lambda tier: self._prepare(tier, check))
@@ -81,7 +81,7 @@ class BackupRun(Generic[Place]):
 
     # Tiers that fail, and those that are left
 
-    def _each(self, tiers: Sequence[Place], work: Callable[[Place], None]) -> None:
+    def _each(self, tiers: Sequence[OneTier], work: Callable[[OneTier], None]) -> None:
         """Do ``work`` for each tier that takes part. With one tier, or when none is left, its error is raised."""
         for tier in tiers:
             if tier.error is None:
@@ -112,10 +112,10 @@ class BackupRun(Generic[Place]):
             raise Unfinished(str(error), self.result.record.to_dict()) from failed[0].error
         raise error
 
-    def _due(self) -> list[Place]:
+    def _due(self) -> list[OneTier]:
         return [tier for tier in self.tiers if tier.error is None and tier.record is None]
 
-    def _donor(self) -> Optional[Place]:
+    def _donor(self) -> Optional[OneTier]:
         """A tier that has what others lack."""
         return next((tier for tier in self.tiers if tier.error is None and tier.record is not None), None)
 
@@ -124,17 +124,17 @@ class BackupRun(Generic[Place]):
 
     # Looking
 
-    def _prepare(self, tier: Place, check: bool) -> None:
+    def _prepare(self, tier: OneTier, check: bool) -> None:
         steps = tier.prepare(check)
         self.result.plan += steps
         self.result.changed |= bool(steps)
 
-    def _look(self, tier: Place) -> None:
+    def _look(self, tier: OneTier) -> None:
         tier.look(self._request, self._present)
         if self.result.record is None:
             self.result.record = tier.record
 
-    def _adjust(self, tier: Place, check: bool) -> None:
+    def _adjust(self, tier: OneTier, check: bool) -> None:
         """Pins and annotations of a backup that exists follow what is asked."""
         record, wish = tier.record, self._request
         if not wish.id or record is None or not isinstance(tier, FolderTier):
@@ -154,7 +154,7 @@ class BackupRun(Generic[Place]):
 
     # A tier that lacks what another one has
 
-    def _catch_up(self, donor: Place, due: Sequence[Place], check: bool) -> None:
+    def _catch_up(self, donor: OneTier, due: Sequence[OneTier], check: bool) -> None:
         """A tier that failed last time gets the backup that another one has: no second dump, and the same in each."""
         record = donor.record
         if record is None or not isinstance(donor, FolderTier):
@@ -165,7 +165,7 @@ class BackupRun(Generic[Place]):
             self._each(due, lambda tier: self._plan_prune(tier, None, record))
             return
 
-        def copy(tier: Place) -> None:
+        def copy(tier: OneTier) -> None:
             if not isinstance(tier, FolderTier):
                 raise AssertionError("only a folder can be given a backup")
             self._progress.step(f"copying to {tier.name}", record.size)
@@ -189,7 +189,7 @@ class BackupRun(Generic[Place]):
 
     # A backup
 
-    def _back_up(self, due: Sequence[Place], check: bool) -> None:
+    def _back_up(self, due: Sequence[OneTier], check: bool) -> None:
         backup_id = self._request.id or f"{utcnow():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         plan = self._maker.plan(backup_id, due, self._each, check)
         if not self._request.accept_new_server:
@@ -222,7 +222,7 @@ class BackupRun(Generic[Place]):
                 self._each(due, lambda tier: tier.remember())
                 self._each(due, self._prune)
 
-    def _hold(self, tier: Place, held: contextlib.ExitStack) -> None:
+    def _hold(self, tier: OneTier, held: contextlib.ExitStack) -> None:
         lock = held.enter_context(tier.lock("a backup"))
         lock.acquire(self._request.lock_wait)
         self._locks.append((tier, lock))
@@ -240,7 +240,7 @@ class BackupRun(Generic[Place]):
 
     # Retention
 
-    def _plan_prune(self, tier: Place, own: Optional[Candidate], copied: Optional[Record] = None) -> None:
+    def _plan_prune(self, tier: OneTier, own: Optional[Candidate], copied: Optional[Record] = None) -> None:
         if copied is not None:
             tier.record = copied
         tier.plan_prune(own)
@@ -248,7 +248,7 @@ class BackupRun(Generic[Place]):
             tier.record = None
         self.result.plan += [f"delete {name}{self._in(tier)}: {reasons}" for name, reasons in tier.planned_deletions()]
 
-    def _prune(self, tier: Place) -> None:
+    def _prune(self, tier: OneTier) -> None:
         if tier.record is None:
             return
         self._beat()

@@ -19,7 +19,7 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, is_whole
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import (
-    Wanted,
+    PartsRequest,
     describe,
     lacks,
     ordered,
@@ -56,18 +56,18 @@ def in_order(records: Iterable[Record]) -> list[Record]:
     """
     listed = list(records)
     times = {id(record): stopped(record) for record in listed}
-    places = {id(record): position(record) for record in listed}
+    positions = {id(record): position(record) for record in listed}
     servers: dict[str, list[Record]] = {}
     for record in listed:
         system = record.server.get("system_id")
-        if system and places[id(record)]:
+        if system and positions[id(record)]:
             servers.setdefault(str(system), []).append(record)
     for group in servers.values():
-        group.sort(key=lambda record: (places[id(record)] or (0, 0), times[id(record)]))
+        group.sort(key=lambda record: (positions[id(record)] or (0, 0), times[id(record)]))
         for earlier, later in zip(group[-2::-1], group[:0:-1]):
             times[id(earlier)] = min(times[id(earlier)], times[id(later)])
     return sorted(
-        listed, key=lambda record: (times[id(record)], places[id(record)] or (0, 0), record.stopped_at, record.id)
+        listed, key=lambda record: (times[id(record)], positions[id(record)] or (0, 0), record.stopped_at, record.id)
     )
 
 
@@ -91,7 +91,7 @@ class Latest:
 
 def latest(
     records: Sequence[Record],
-    wanted: Wanted,
+    wanted: PartsRequest,
     now: datetime.datetime,
     where: str,
     damaged: Optional[Mapping[str, str]] = None,
@@ -140,7 +140,7 @@ def latest(
     return Latest(record, warnings)
 
 
-def _what_counts(scope: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
+def _what_counts(scope: Mapping[str, Any], wanted: PartsRequest) -> dict[str, Any]:
     """A scope without that by which ``lacks`` has chosen already: who wants one database does not need the others."""
     done = {"databases"} if wanted.databases else set()
     if wanted.tables:

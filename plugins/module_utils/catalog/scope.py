@@ -42,7 +42,7 @@ def key(record: Record) -> str:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PartsRequest:
     """What is asked of a backup. Empty ``databases``: all that there is; empty ``schemas`` and ``tables``: all of them."""
 
     databases: Collection[str] = ()
@@ -52,7 +52,7 @@ class Wanted:
     data_only: bool = False
 
 
-def lacks(record: Record, wanted: Wanted) -> Optional[str]:
+def lacks(record: Record, wanted: PartsRequest) -> Optional[str]:
     """What a logical backup has not of what is wanted, as the end of a sentence; None: nothing that is asked for by name."""
     names = {entry["name"] for entry in record.databases}
     missing = sorted(set(wanted.databases) - names)

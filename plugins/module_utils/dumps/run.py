@@ -102,7 +102,7 @@ class RestoreRun:
         """Plan, and unless ``check``, act.
 
         Raises:
-            HoldfastError: in words for the user. A database that was there before is as it was, or it is said that it is not.
+            HoldfastError: its message is for the user. A database that was there before is as it was, or it is said that it is not.
         """
         import psycopg2
 

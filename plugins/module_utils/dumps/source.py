@@ -15,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import Wanted
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import PartsRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump, reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.header import HEAD, archive, other, packed
@@ -94,7 +94,7 @@ def select(shelf: Shelf, backup_id: str, options: RestoreOptions, warnings: list
         return record
     found = look(shelf)
     warnings += found.problems
-    wanted = Wanted(options.databases, options.schemas, options.tables, options.schema_only, options.data_only)
+    wanted = PartsRequest(options.databases, options.schemas, options.tables, options.schema_only, options.data_only)
     presence, where = Presence(shelf), f"{shelf.name} in {shelf.repository.description}"
     if not found.records:
         others = sorted(name for name in shelf.repository.folders("") if NAME.fullmatch(name))

@@ -23,7 +23,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 
 @dataclass
 class Plan:
-    """What an engine would do: steps in words, the server's identity (as in the record), the scope, an
+    """What an engine would do: lines of the plan, the server's identity (as in the record), the scope, an
     estimate of the bytes to be read (before compression), and what is to be said before."""
 
     steps: list[str]

@@ -300,11 +300,11 @@ def _linked(data: str, key: str) -> bool:
 def _link(data: str, apart: Mapping[str, str], owner: str, texts: Optional[Mapping[str, str]] = None) -> None:
     """Make the links of a data directory lead to what lies apart from it, as far as that is there."""
     entry = pwd.getpwnam(owner)
-    for key, place in apart.items():
+    for key, directory in apart.items():
         link = _path(data, key)
-        if not os.path.isdir(place) or not os.path.isdir(os.path.dirname(link)):
+        if not os.path.isdir(directory) or not os.path.isdir(os.path.dirname(link)):
             continue
         if os.path.lexists(link):
             os.unlink(link)
-        os.symlink((texts or {}).get(key, place), link)
+        os.symlink((texts or {}).get(key, directory), link)
         os.lchown(link, entry.pw_uid, entry.pw_gid)

@@ -40,7 +40,7 @@ class Layout:
         self, chain: Sequence[Record], directory: str, tablespaces: Mapping[str, str], progress: Progress
     ) -> None:
         """Unpack a full backup, or put a chain together, in ``directory`` (made anew). ``tablespaces`` maps each one's oid to its
-        place. Each artifact is compared with its sum while it is read; nothing else has been touched when one differs.
+        path. Each artifact is compared with its sum while it is read; nothing else has been touched when one differs.
 
         Raises:
             CatalogError: an artifact is not what was written.
@@ -56,7 +56,7 @@ class Layout:
                 self._unpack(record, part, inner, progress)
             progress.step("putting the chain together")
             argv = [os.path.join(self._programs, "pg_combinebackup"), "--no-sync", f"--output={directory}"]
-            argv += [f"--tablespace-mapping={parts[-1]}.{oid}={place}" for oid, place in tablespaces.items()]
+            argv += [f"--tablespace-mapping={parts[-1]}.{oid}={path}" for oid, path in tablespaces.items()]
             done = run_as(self._owner, [*argv, *parts])
             if done.returncode:
                 told = " / ".join(done.stdout.splitlines()[-6:])
@@ -76,18 +76,18 @@ class Layout:
             progress.tell(done + size, None)
 
         for artifact in sorted(record.artifacts, key=lambda artifact: (artifact.role != "base", artifact.key)):
-            place: Optional[str] = None
+            path: Optional[str] = None
             if artifact.role == "base":
-                place = directory
+                path = directory
             elif artifact.role == "tablespace":
-                place = tablespaces[artifact.key.split(".")[0]]
-                make_directory(place, self._owner)
-            if place is not None:
+                path = tablespaces[artifact.key.split(".")[0]]
+                make_directory(path, self._owner)
+            if path is not None:
                 self._pour(
-                    record, artifact, [Command(["tar", "-x", "-p", "-f", "-", "-C", place], user=self._owner)], told
+                    record, artifact, [Command(["tar", "-x", "-p", "-f", "-", "-C", path], user=self._owner)], told
                 )
                 done += artifact.raw_size or artifact.size
-                refuse_strange(place, _LINKS if artifact.role == "base" else ())
+                refuse_strange(path, _LINKS if artifact.role == "base" else ())
             elif artifact.role == "manifest":
                 target = os.path.join(directory, "backup_manifest")
                 self._pour(record, artifact, [Command(["tee", target], user=self._owner)], told)
@@ -165,14 +165,14 @@ def _oids(record: Record) -> list[str]:
 def _map(directory: str, tablespaces: Mapping[str, str], owner: str) -> None:
     """Links to the tablespaces, and the map that the server makes them from when it starts."""
     entry = pwd.getpwnam(owner)
-    for oid, place in tablespaces.items():
+    for oid, path in tablespaces.items():
         link = os.path.join(directory, "pg_tblspc", oid)
         if os.path.islink(link):
             os.unlink(link)
         elif os.path.isdir(link):
             os.rmdir(link)
-        os.symlink(place, link)
+        os.symlink(path, link)
         os.lchown(link, entry.pw_uid, entry.pw_gid)
     path = os.path.join(directory, TABLESPACE_MAP)
     if tablespaces:
-        put(path, "".join(f"{oid} {place}\n" for oid, place in tablespaces.items()), owner)
+        put(path, "".join(f"{oid} {path}\n" for oid, path in tablespaces.items()), owner)

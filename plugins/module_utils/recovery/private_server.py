@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 
-_PLACE = "holdfast-recovery-"
+_PREFIX = "holdfast-recovery-"
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def end_interrupted(instance: Instance) -> None:
     with open(os.path.join(instance.directory, "postmaster.pid"), encoding="utf-8") as stream:
         lines = stream.read().splitlines()
     instance.stop("immediate")
-    place = lines[4] if len(lines) > 4 else ""
-    if os.path.dirname(place) == "/tmp" and os.path.basename(place).startswith(_PLACE):
-        shutil.rmtree(place, ignore_errors=True)
+    directory = lines[4] if len(lines) > 4 else ""
+    if os.path.dirname(directory) == "/tmp" and os.path.basename(directory).startswith(_PREFIX):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class PrivateServer:
@@ -70,14 +70,14 @@ class PrivateServer:
         self._instance, self._port = instance, port
         self._users, self._databases = list(dict.fromkeys(users)), list(dict.fromkeys(databases))
         # A socket's path has at most 107 bytes, and the owner must get there.
-        self._place = tempfile.mkdtemp(prefix=_PLACE, dir="/tmp")
+        self._directory = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp")
         owner = pwd.getpwnam(instance.owner)
-        hba = os.path.join(self._place, "hba")
+        hba = os.path.join(self._directory, "hba")
         with open(hba, "w", encoding="utf-8") as stream:
             stream.write("local all all trust\n")
-        for path in (self._place, hba):
+        for path in (self._directory, hba):
             os.chown(path, owner.pw_uid, owner.pw_gid)
-        self.log = os.path.join(self._place, "log")
+        self.log = os.path.join(self._directory, "log")
         self._heard = ServerLog(self.log, 0)
         self._hba = hba
         self._process: Optional[subprocess.Popen[bytes]] = None
@@ -87,7 +87,7 @@ class PrivateServer:
 
     def __exit__(self, *exc: object) -> None:
         self.stop("immediate")
-        shutil.rmtree(self._place, ignore_errors=True)
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     @property
     def database(self) -> str:
@@ -97,7 +97,7 @@ class PrivateServer:
     def start(self, reachable: bool, keep_archiving: bool, libraries: Optional[str], major: int) -> None:
         """Start it. ``reachable``: it answers us already while it recovers. ``keep_archiving``: it is to archive later.
         ``libraries``: what it loads instead of what it is configured to (None: that)."""
-        settings = private_settings(self._place, self._hba, keep_archiving)
+        settings = private_settings(self._directory, self._hba, keep_archiving)
         # A standby that lacks connections or workers of its primary would wait, rather than recover.
         settings.update(hot_standby="on" if reachable else "off", port=str(self._port))
         settings.update({"shared_preload_libraries": libraries} if libraries is not None else {})
@@ -138,7 +138,7 @@ class PrivateServer:
         import psycopg2
 
         connection = psycopg2.connect(
-            host=self._place,
+            host=self._directory,
             port=self._port,
             user=self._users[0],
             dbname=database,

@@ -40,7 +40,7 @@ class RecoverRun:
         """Plan, and unless ``check``, act.
 
         Raises:
-            HoldfastError: in words for the user. What was there before is as it was, and runs if it ran.
+            HoldfastError: its message is for the user. What was there before is as it was, and runs if it ran.
         """
         result, before = self.result, self._planner.directories
         found = before.interrupted()

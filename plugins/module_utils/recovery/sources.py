@@ -181,7 +181,7 @@ class EngineSource(PhysicalSource):
     ) -> None:
         old = {str(row["oid"]): row["location"] for row in record.server.get("tablespaces") or ()}
         progress.step(f"restoring {record.id} by {self._keeper.name}", record.scope.get("size"))
-        places = {old[oid]: place for oid, place in tablespaces.items() if oid in old}
-        for path in (directory, *places.values()):
+        moved = {old[oid]: path for oid, path in tablespaces.items() if oid in old}
+        for path in (directory, *moved.values()):
             make_directory(path, owner)
-        self._keeper.restore(record, LocalDirectories(directory, places), progress)
+        self._keeper.restore(record, LocalDirectories(directory, moved), progress)

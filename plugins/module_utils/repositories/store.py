@@ -169,4 +169,4 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def explain(self, doing: str, exc: Exception) -> HoldfastError:
-        """What the library raised while ``doing``, in words for the user."""
+        """What the library raised while ``doing``, as messages for the user."""

@@ -90,9 +90,9 @@ def _judge_group(
     # The unproven are judged beside the proven, then the proven by themselves.
     for group in ([] if len(good) == len(counted) else counted, good):
         verdicts = judge([backup.stopped_at for backup in group], policy, now, zone)
-        for backup, (wanted, words) in zip(group, verdicts):
-            keeps[backup.id] = list(words) if wanted else []
-            goes[backup.id] = words if backup.id in proven else (_doubt(backup), *words)
+        for backup, (wanted, reasons) in zip(group, verdicts):
+            keeps[backup.id] = list(reasons) if wanted else []
+            goes[backup.id] = reasons if backup.id in proven else (_doubt(backup), *reasons)
 
     for backup in ordered:
         if backup.stopped_at > now and not backup.new:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rules of a policy, applied to nothing but times. Pure.
 
-Each rule has for each backup a verdict and its words, whether the backup stays or goes.
+Each rule has for each backup a verdict and its reason, whether the backup stays or goes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def judge(
         return
     combine = any if policy.buckets else all
     for _moment, *verdicts in zip(moments, *rules):
-        wanted = combine([keep for keep, _words in verdicts])
-        yield wanted, tuple([words for keep, words in verdicts if keep == wanted])
+        wanted = combine([keep for keep, _reason in verdicts])
+        yield wanted, tuple([reason for keep, reason in verdicts if keep == wanted])
 
 
 def _rules(
@@ -105,10 +105,10 @@ def _periods(
         far = newer is not None and newer - moment >= spacing
         newer = moment
         if period in seen:
-            words = (
+            reason = (
                 f"of {period} too, and {format_duration(spacing.total_seconds())} or more from the next" if far else ""
             )
-            yield far, f"{words} ({name})" if far else f"not the newest of {period} ({name})"
+            yield far, f"{reason} ({name})" if far else f"not the newest of {period} ({name})"
         elif len(seen) < wanted:
             seen.add(period)
             yield True, f"the newest of {period} ({name} {len(seen)} of {wanted})"

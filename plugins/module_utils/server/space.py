@@ -46,16 +46,16 @@ def check_space(needs: Sequence[Need], way_out: str) -> None:
     for need in needs:
         disks.setdefault(os.stat(mounted_at(need.path)).st_dev, []).append(need)
     for together in disks.values():
-        place = mounted_at(together[0].path)
-        status = os.statvfs(place)
+        mount = mounted_at(together[0].path)
+        status = os.statvfs(mount)
         room, wanted = status.f_bavail * status.f_frsize, sum(need.size for need in together)
         what = " and ".join(f"{need.what} ({need.size} bytes, {need.path})" for need in together)
         if wanted > room:
             raise ToolError(
-                f"There is not enough space: the disk of {place} has {room} bytes free, and {wanted} are needed for {what}. "
+                f"There is not enough space: the disk of {mount} has {room} bytes free, and {wanted} are needed for {what}. "
                 f"Nothing was touched. {way_out}"
             )
         if status.f_files and not status.f_favail:
             raise ToolError(
-                f"The disk of {place} has no inode left, so not one file of {what} can be made. Nothing was touched. {way_out}"
+                f"The disk of {mount} has no inode left, so not one file of {what} can be made. Nothing was touched. {way_out}"
             )

@@ -14,7 +14,7 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 
 # Debian, PGDG on Red Hat, Homebrew, FreeBSD; PATH is looked at last: Debian's there are wrappers.
-_PLACES = (
+_DIRECTORIES = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/opt/homebrew/opt/postgresql@*/bin",
@@ -48,10 +48,10 @@ def find_tools(server_version_num: int, bin_dir: Optional[str]) -> Tools:
         ToolError: there are none, or only older ones; both versions and the package are named.
     """
     wanted = server_version_num // 10000
-    places = [bin_dir] if bin_dir else [path for pattern in _PLACES for path in sorted(glob.glob(pattern))]
+    directories = [bin_dir] if bin_dir else [path for pattern in _DIRECTORIES for path in sorted(glob.glob(pattern))]
     if not bin_dir:
-        places += [path for path in os.environ.get("PATH", "").split(os.pathsep) if path]
-    found = [tools for tools in map(_look, places) if tools]
+        directories += [path for path in os.environ.get("PATH", "").split(os.pathsep) if path]
+    found = [tools for tools in map(_look, directories) if tools]
     if not found:
         raise ToolError(
             f"No pg_dump was found in {bin_dir or 'PATH and the usual places'}. The server is PostgreSQL {wanted}. "
@@ -108,17 +108,17 @@ def server_programs(version_num: int, bin_dir: Optional[str]) -> str:
         ToolError: there is none; the package is named.
     """
     major = version_num // 10000
-    places = [bin_dir] if bin_dir else [path for pattern in _PLACES for path in sorted(glob.glob(pattern))]
+    directories = [bin_dir] if bin_dir else [path for pattern in _DIRECTORIES for path in sorted(glob.glob(pattern))]
     if not bin_dir:
-        places += [path for path in os.environ.get("PATH", "").split(os.pathsep) if path]
-    for place in places:
-        if os.access(os.path.join(place, "postgres"), os.X_OK):
+        directories += [path for path in os.environ.get("PATH", "").split(os.pathsep) if path]
+    for directory in directories:
+        if os.access(os.path.join(directory, "postgres"), os.X_OK):
             output = subprocess.run(
-                [os.path.join(place, "postgres"), "--version"], check=False, capture_output=True, text=True
+                [os.path.join(directory, "postgres"), "--version"], check=False, capture_output=True, text=True
             ).stdout
             found = re.search(r"(\d+)", output)
             if found and int(found.group(1)) == major:
-                return place
+                return directory
     raise ToolError(
         f"The programs of the server, PostgreSQL {major}, are not in {bin_dir or 'PATH and the usual places'}. Install the "
         f"package postgresql-{major} (Debian) or postgresql{major}-server (Red Hat), or name the directory by bin_dir."

@@ -33,7 +33,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts imp
 
 
 @dataclass
-class Place:
+class TierStatus:
     """What one repository has. Times as records have them, sizes bytes; ``error``: it could not be read."""
 
     name: str
@@ -49,9 +49,9 @@ class Place:
 
 @dataclass
 class Gathered:
-    """All that was found. ``where`` has for each backup's id the names of the places that have it."""
+    """All that was found. ``where`` has for each backup's id the names of the tiers that have it."""
 
-    places: list[Place] = field(default_factory=list)
+    tiers: list[TierStatus] = field(default_factory=list)
     records: dict[str, Record] = field(default_factory=dict)
     where: dict[str, list[str]] = field(default_factory=dict)
     shelves: dict[str, Shelf] = field(default_factory=dict)
@@ -85,14 +85,14 @@ def gather(params: Mapping[str, Any], space: str) -> Gathered:
     errors: list[HoldfastError] = []
     for name, options, where in named_repositories(params) if params["repository"] or params["repositories"] else ():
         shelf = Shelf(open_repository(options, where), params["server_name"])
-        place = Place(name, shelf.repository.description)
-        found.places.append(place)
+        tier = TierStatus(name, shelf.repository.description)
+        found.tiers.append(tier)
         try:
-            _look(place, shelf, found)
+            _look(tier, shelf, found)
         except HoldfastError as exc:
-            place.error = str(exc)
+            tier.error = str(exc)
             errors.append(exc)
-    if errors and len(errors) == len(found.places):
+    if errors and len(errors) == len(found.tiers):
         raise errors[0]
     if params["archiving"]:
         with contextlib.closing(Address(params, space).connect()) as connection:
@@ -101,20 +101,20 @@ def gather(params: Mapping[str, Any], space: str) -> Gathered:
     return found
 
 
-def _look(place: Place, shelf: Shelf, found: Gathered) -> None:
+def _look(tier: TierStatus, shelf: Shelf, found: Gathered) -> None:
     shelf.repository.check(write=False)
     listing = look(shelf)
-    found.shelves[place.name] = shelf
-    place.problems, place.leftovers = listing.problems, listing.leftovers
+    found.shelves[tier.name] = shelf
+    tier.problems, tier.leftovers = listing.problems, listing.leftovers
     for record in listing.records:
-        place.count += 1
-        place.total_size += record.size
+        tier.count += 1
+        tier.total_size += record.size
         if record.verified_at:
-            place.last_success = max(place.last_success or "", record.stopped_at)
+            tier.last_success = max(tier.last_success or "", record.stopped_at)
         known = found.records.setdefault(record.id, record)
         known.verified_at = known.verified_at or record.verified_at
-        found.where.setdefault(record.id, []).append(place.name)
-    place.lock = lock.state(shelf.repository, f"{shelf.name}/lock.json")
+        found.where.setdefault(record.id, []).append(tier.name)
+    tier.lock = lock.state(shelf.repository, f"{shelf.name}/lock.json")
 
 
 def _look_into_engine(

@@ -55,19 +55,19 @@ class Coverage:
     def add(self, timeline: int, number: int) -> bool:
         """Whether it is new."""
         pairs = self._pairs.setdefault(timeline, [])
-        place = bisect_right(pairs, [number, _ENDLESS]) - 1 if not pairs or number <= pairs[-1][1] else len(pairs) - 1
-        if place >= 0 and number <= pairs[place][1]:
+        index = bisect_right(pairs, [number, _ENDLESS]) - 1 if not pairs or number <= pairs[-1][1] else len(pairs) - 1
+        if index >= 0 and number <= pairs[index][1]:
             return False
-        behind = place >= 0 and pairs[place][1] == number - 1
-        before = place + 1 < len(pairs) and pairs[place + 1][0] == number + 1
+        behind = index >= 0 and pairs[index][1] == number - 1
+        before = index + 1 < len(pairs) and pairs[index + 1][0] == number + 1
         if behind and before:
-            pairs[place][1] = pairs.pop(place + 1)[1]
+            pairs[index][1] = pairs.pop(index + 1)[1]
         elif behind:
-            pairs[place][1] = number
+            pairs[index][1] = number
         elif before:
-            pairs[place + 1][0] = number
+            pairs[index + 1][0] = number
         else:
-            pairs.insert(place + 1, [number, number])
+            pairs.insert(index + 1, [number, number])
         return True
 
     @property
@@ -93,8 +93,8 @@ class Coverage:
 
     def __contains__(self, segment: Segment) -> bool:
         pairs = self._pairs.get(segment.timeline, [])
-        place = bisect_right(pairs, [segment.number, _ENDLESS]) - 1
-        return place >= 0 and segment.number <= pairs[place][1]
+        index = bisect_right(pairs, [segment.number, _ENDLESS]) - 1
+        return index >= 0 and segment.number <= pairs[index][1]
 
     def missing(self, wanted: Run) -> Iterator[Run]:
         """The parts of a run that are not there."""

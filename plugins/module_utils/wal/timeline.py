@@ -145,8 +145,8 @@ class Timelines:
         return tuple(
             (switch.timeline, timeline)
             for timeline, switches in self._histories.items()
-            for place, switch in enumerate(switches)
-            if switch.timeline in self._histories and _past(self._histories[switch.timeline]) != _past(switches[:place])
+            for index, switch in enumerate(switches)
+            if switch.timeline in self._histories and _past(self._histories[switch.timeline]) != _past(switches[:index])
         )
 
 

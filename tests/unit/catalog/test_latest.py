@@ -18,7 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest i
     newest,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import Wanted
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import PartsRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 
 NOW = datetime.datetime(2026, 11, 25, 12, tzinfo=datetime.timezone.utc)
@@ -88,43 +88,47 @@ NIGHT = backup("night", "24T01:00:00", "0/20")
     ("other", "wanted", "taken"),
     [
         # An ad hoc backup of a part is no successor of the whole.
-        (backup("other", "25T01:00:00", "0/30", tables=["orders"]), Wanted(), "night"),
-        (backup("other", "25T01:00:00", "0/30", tables=["orders"]), Wanted(databases=["shop"]), "night"),
-        (backup("other", "25T01:00:00", "0/30", tables=["orders"]), Wanted(tables=["orders"]), "other"),
-        (backup("other", "25T01:00:00", "0/30", tables=["orders"]), Wanted(tables=["people"]), "night"),
-        (backup("other", "25T01:00:00", "0/30", schemas=["crm"]), Wanted(), "night"),
-        (backup("other", "25T01:00:00", "0/30", schema_only=True), Wanted(), "night"),
-        (backup("other", "25T01:00:00", "0/30", schema_only=True), Wanted(schema_only=True), "night"),
-        (backup("other", "25T01:00:00", "0/30", exclude_tables=["logs"]), Wanted(), "night"),
-        (backup("other", "25T01:00:00", "0/30", exclude_table_data=["logs"]), Wanted(), "night"),
-        (backup("other", "25T01:00:00", "0/30", globals=False), Wanted(), "night"),
+        (backup("other", "25T01:00:00", "0/30", tables=["orders"]), PartsRequest(), "night"),
+        (backup("other", "25T01:00:00", "0/30", tables=["orders"]), PartsRequest(databases=["shop"]), "night"),
+        (backup("other", "25T01:00:00", "0/30", tables=["orders"]), PartsRequest(tables=["orders"]), "other"),
+        (backup("other", "25T01:00:00", "0/30", tables=["orders"]), PartsRequest(tables=["people"]), "night"),
+        (backup("other", "25T01:00:00", "0/30", schemas=["crm"]), PartsRequest(), "night"),
+        (backup("other", "25T01:00:00", "0/30", schema_only=True), PartsRequest(), "night"),
+        (backup("other", "25T01:00:00", "0/30", schema_only=True), PartsRequest(schema_only=True), "night"),
+        (backup("other", "25T01:00:00", "0/30", exclude_tables=["logs"]), PartsRequest(), "night"),
+        (backup("other", "25T01:00:00", "0/30", exclude_table_data=["logs"]), PartsRequest(), "night"),
+        (backup("other", "25T01:00:00", "0/30", globals=False), PartsRequest(), "night"),
         # One database, all of it: it has what is asked for.
-        (backup("other", "25T01:00:00", "0/30", databases=["shop"], has=("shop",)), Wanted(), "night"),
-        (backup("other", "25T01:00:00", "0/30", databases=["shop"], has=("shop",)), Wanted(["shop"]), "other"),
-        (backup("other", "25T01:00:00", "0/30", databases=["shop"], has=("shop",)), Wanted(["hr"]), "night"),
-        (backup("other", "25T01:00:00", "0/30", databases=["shop"], has=("shop",)), Wanted(["shop", "hr"]), "night"),
+        (backup("other", "25T01:00:00", "0/30", databases=["shop"], has=("shop",)), PartsRequest(), "night"),
+        (backup("other", "25T01:00:00", "0/30", databases=["shop"], has=("shop",)), PartsRequest(["shop"]), "other"),
+        (backup("other", "25T01:00:00", "0/30", databases=["shop"], has=("shop",)), PartsRequest(["hr"]), "night"),
+        (
+            backup("other", "25T01:00:00", "0/30", databases=["shop"], has=("shop",)),
+            PartsRequest(["shop", "hr"]),
+            "night",
+        ),
         # The same scope: the newer one; a database that was dropped since is no reason to go back.
-        (backup("other", "25T01:00:00", "0/30", has=("shop",)), Wanted(), "other"),
-        (backup("other", "25T01:00:00", "0/30", verified=False), Wanted(), "night"),
-        (backup("other", "25T01:00:00", "0/30", kind="full"), Wanted(), "night"),
+        (backup("other", "25T01:00:00", "0/30", has=("shop",)), PartsRequest(), "other"),
+        (backup("other", "25T01:00:00", "0/30", verified=False), PartsRequest(), "night"),
+        (backup("other", "25T01:00:00", "0/30", kind="full"), PartsRequest(), "night"),
     ],
 )
-def test_the_newest_that_has_what_is_asked_for(other: Record, wanted: Wanted, taken: str) -> None:
+def test_the_newest_that_has_what_is_asked_for(other: Record, wanted: PartsRequest, taken: str) -> None:
     assert latest([NIGHT, other], wanted, NOW, "the repository").record.id == taken
 
 
 def test_what_is_newer_and_has_less_is_named() -> None:
     other = backup("other", "25T01:00:00", "0/30", tables=["orders"])
-    (warning,) = latest([NIGHT, other], Wanted(), NOW, "the repository").warnings
+    (warning,) = latest([NIGHT, other], PartsRequest(), NOW, "the repository").warnings
     assert "other" in warning
     assert "only the tables orders" in warning
 
 
 def test_parts_are_enough_where_parts_are_all_that_there_is() -> None:
     parts = [backup(str(day), f"{day}T00:00:00", f"0/{day}", exclude_tables=["logs"]) for day in (20, 21, 22)]
-    assert latest(parts, Wanted(), NOW, "the repository").record.id == "22"
+    assert latest(parts, PartsRequest(), NOW, "the repository").record.id == "22"
     parts = [backup(str(day), f"{day}T00:00:00", f"0/{day}", tables=["logs"]) for day in (20, 21, 22)]
-    assert latest(parts, Wanted(), NOW, "the repository").record.id == "22"
+    assert latest(parts, PartsRequest(), NOW, "the repository").record.id == "22"
 
 
 def test_several_that_complement_each_other_are_a_question() -> None:
@@ -133,22 +137,22 @@ def test_several_that_complement_each_other_are_a_question() -> None:
         backup("people", "24T01:00:00", "0/30", databases=["hr"], has=("hr",)),
     ]
     with pytest.raises(CatalogError, match=r"(?s)people has hr.*shops has shop"):
-        latest(both, Wanted(), NOW, "the repository")
-    assert latest(both, Wanted(["shop"]), NOW, "the repository").record.id == "shops"
+        latest(both, PartsRequest(), NOW, "the repository")
+    assert latest(both, PartsRequest(["shop"]), NOW, "the repository").record.id == "shops"
 
 
 def test_none_that_has_it_says_what_there_is() -> None:
     with pytest.raises(CatalogError, match=r"night has not crm, only hr, shop"):
-        latest([NIGHT], Wanted(["crm"]), NOW, "the repository")
+        latest([NIGHT], PartsRequest(["crm"]), NOW, "the repository")
     with pytest.raises(CatalogError, match=r"never verified"):
-        latest([backup("new", "24T00:00:00", verified=False)], Wanted(), NOW, "the repository")
+        latest([backup("new", "24T00:00:00", verified=False)], PartsRequest(), NOW, "the repository")
     with pytest.raises(CatalogError, match=r"backups of the whole server"):
-        latest([backup("new", "24T00:00:00", kind="full")], Wanted(), NOW, "the repository")
+        latest([backup("new", "24T00:00:00", kind="full")], PartsRequest(), NOW, "the repository")
 
 
 def test_damaged_ones_are_passed_over_and_named() -> None:
     other = backup("other", "25T01:00:00", "0/30")
-    found = latest([NIGHT, other], Wanted(), NOW, "the repository", {"other": "globals.sql is missing."})
+    found = latest([NIGHT, other], PartsRequest(), NOW, "the repository", {"other": "globals.sql is missing."})
     assert found.record.id == "night"
     assert "globals.sql" in found.warnings[-1]
 

@@ -74,7 +74,7 @@ class Barman:
         self.help = cache(self._help)
 
     def version(self) -> str:
-        """Its version. Raises ToolError: it is too old, or none of Barman's."""
+        """Its version. Raises ToolError: it is too old, or it is not Barman's."""
         said = self.run("wal-archive", "--version", timeout=60)
         found = re.search(r"\b(\d+)\.(\d+)\S*", said.output)
         if found is None:

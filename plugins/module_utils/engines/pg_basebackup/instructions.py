@@ -47,10 +47,10 @@ def write(record: Record) -> str:
         if name == "base":
             lines.append(_unpack(read(key, method), into))
         else:
-            place = shlex.quote(spaces.get(name, f"/tablespaces/{name}"))
+            directory = shlex.quote(spaces.get(name, f"/tablespaces/{name}"))
             lines += [
                 f"# A tablespace; elsewhere, if you like: then change {name} in {into}/tablespace_map too.",
-                _unpack(read(key, method), place),
+                _unpack(read(key, method), directory),
             ]
     for artifact in record.artifacts:
         if artifact.role == "configuration":
@@ -75,9 +75,9 @@ def write(record: Record) -> str:
     return "\n".join(lines)
 
 
-def _unpack(pipeline: str, place: str) -> str:
+def _unpack(pipeline: str, directory: str) -> str:
     """A line that unpacks into a directory which is not there, or empty: the old server may still stand where it was."""
     return (
-        f'if [ -n "$(ls -A {place} 2>/dev/null)" ]; then echo {place} is not empty >&2; '
-        f"else mkdir -p -m 0700 {place} && {pipeline} | tar -x -p -f - -C {place}; fi"
+        f'if [ -n "$(ls -A {directory} 2>/dev/null)" ]; then echo {directory} is not empty >&2; '
+        f"else mkdir -p -m 0700 {directory} && {pipeline} | tar -x -p -f - -C {directory}; fi"
     )

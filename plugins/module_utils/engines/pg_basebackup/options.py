@@ -66,14 +66,14 @@ class BaseOptions:
     def arguments(self, method: str, level: Optional[int]) -> list[str]:
         """Arguments of pg_basebackup, apart from where and from whom. Nothing is flushed to the disk: the archives are
         pipes, and the repository does that."""
-        words = ["--format=tar", "--no-sync", "--verbose", "--no-password", f"--checkpoint={self.checkpoint}"]
-        words.append("--wal-method=" + ("fetch" if self.include_wal else "none"))
-        words += [f"--max-rate={self.max_rate // 1024}"] if self.max_rate else []
+        arguments = ["--format=tar", "--no-sync", "--verbose", "--no-password", f"--checkpoint={self.checkpoint}"]
+        arguments.append("--wal-method=" + ("fetch" if self.include_wal else "none"))
+        arguments += [f"--max-rate={self.max_rate // 1024}"] if self.max_rate else []
         if self.compression_at == "server":
             # zstd's negative levels are its program's; the server takes 1 and up.
             chosen = max(level or 1, 1)
-            words.append(f"--compress=server-{method}:{chosen}")
-        return words
+            arguments.append(f"--compress=server-{method}:{chosen}")
+        return arguments
 
     def suffix(self, method: str) -> str:
         """What pg_basebackup itself adds to the archives' names."""

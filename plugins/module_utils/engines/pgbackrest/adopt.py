@@ -17,22 +17,22 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
 #: where pgBackRest looks by itself, in its order
-PLACES = ("/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf")
+CONFIGURATIONS = ("/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf")
 # It tries four times; its own io-timeout is 60 seconds, and there may be several repositories.
 _PATIENCE = 600.0
 
 
 def adopt(host: Host, stanza: str, configuration: Optional[str] = None, program: Optional[str] = None) -> Adopted:
-    """The keeper of an existing ``pgbackrest.conf``, by default one of PLACES.
+    """The keeper of an existing ``pgbackrest.conf``, by default one of CONFIGURATIONS.
 
     Raises:
         BadOption: there is no such file.
     """
-    path = configuration or next((place for place in PLACES if os.path.exists(place)), None)
+    path = configuration or next((path for path in CONFIGURATIONS if os.path.exists(path)), None)
     if path is None or not os.path.isfile(path):
         raise BadOption(
             "configuration",
-            path or list(PLACES),
+            path or list(CONFIGURATIONS),
             "is not there",
             "Name pgBackRest's configuration file, or set it up here.",
         )
@@ -44,13 +44,13 @@ class Adopted(Reader):
 
     def __init__(self, host: Host, stanza: str, configuration: str, program: Optional[str] = None) -> None:
         # Named explicitly, it would not be joined by what lies in conf.d beside it.
-        known = configuration in PLACES
+        known = configuration in CONFIGURATIONS
         named = os.path.basename(configuration) == "pgbackrest.conf"
         option = f"--config-path={os.path.dirname(configuration)}" if named else f"--config={configuration}"
-        place = () if known else (option,)
+        config_options = () if known else (option,)
         self._configuration = configuration
         super().__init__(
-            host, stanza, program, place, _PATIENCE, f"the WAL archive of {stanza} as {configuration} says"
+            host, stanza, program, config_options, _PATIENCE, f"the WAL archive of {stanza} as {configuration} says"
         )
 
     def configuration_files(self) -> Sequence[str]:

@@ -34,7 +34,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.reader import Reader, tell
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import place
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import path_in
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
     RepositoryEngineOptions,
     Verification,
@@ -151,7 +151,7 @@ class PgBackRest(Reader):
         for store in self._stores:
             if store["type"] != "file" or not os.path.isdir(store["path"]):
                 continue
-            path = place(store)
+            path = path_in(store)
             if not os.path.isdir(path):
                 missing.append(path)
             elif not may(owner, "-w", path):

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pgBackRest's errors, in words for the user. Pure.
+"""pgBackRest's errors, as messages for the user. Pure.
 
-An error is ``ERROR: [<number>]: <words>``, with lines of hints, and of the HTTP request where a store refused one.
+An error is ``ERROR: [<number>]: <message>``, with lines of hints, and of the HTTP request where a store refused one.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def explain(text: str, most: int = 600) -> str:
     """What went wrong, in one line: the error's own words, and what to do where that is known."""
     plain = _TIMES.sub("", text)
     errors = _ERROR.findall(plain)
-    words = "; ".join(_short(f"[{code}]: {said}") for code, said in errors) if errors else _short(plain)
+    message = "; ".join(_short(f"[{code}]: {said}") for code, said in errors) if errors else _short(plain)
     advice = next((advice for part, advice in _ADVICE if re.search(part, plain)), "")
-    shown = words if len(words) <= most else words[:most] + " …"
+    shown = message if len(message) <= most else message[:most] + " …"
     return f"{shown or 'It said nothing'}{'' if shown.endswith('.') else '.'} {advice}".strip()
 
 
@@ -72,7 +72,7 @@ def _short(said: str) -> str:
     store = re.search(r"x-ms-error-code: (\S+)", said)
     said = re.split(r"\s*\*\*\* ", said, maxsplit=1)[0]
     if code or store:
-        words = [found[1] for found in (code or store, message) if found and found[1]]
-        said += " " + ": ".join(words)
+        parts = [found[1] for found in (code or store, message) if found and found[1]]
+        said += " " + ": ".join(parts)
     said = re.sub(r"\bsig=[^&\s]+", "sig=(hidden)", " ".join(said.split()))
     return "".join(letter if letter.isprintable() and letter != "\ufffd" else "?" for letter in said)

@@ -55,20 +55,22 @@ class Failed(ToolError):
 class Program:
     """pgBackRest with one configuration and one stanza.
 
-    ``place`` are its options that say where the configuration is (none: where it looks by itself); ``patience`` seconds are
+    ``config_options`` are its options that say where the configuration is (none: where it looks by itself); ``patience`` seconds are
     what it may take for a short answer.
     """
 
     def __init__(
-        self, path: str, owner: str, place: Sequence[str], stanza: str, env: Mapping[str, str], patience: float
+        self, path: str, owner: str, config_options: Sequence[str], stanza: str, env: Mapping[str, str], patience: float
     ) -> None:
-        self.path, self.place, self.stanza = path, tuple(place), stanza
+        self.path, self.config_options, self.stanza = path, tuple(config_options), stanza
         self._owner, self._patience = owner, patience
         self._env = {**env, "HOME": pwd.getpwnam(owner).pw_dir, "LC_ALL": "C"}
 
     def line(self, *arguments: str) -> str:
         """The beginning of a command line for the shell."""
-        return " ".join(shlex.quote(word) for word in (self.path, *self.place, f"--stanza={self.stanza}", *arguments))
+        return " ".join(
+            shlex.quote(word) for word in (self.path, *self.config_options, f"--stanza={self.stanza}", *arguments)
+        )
 
     def by_hand(self, *arguments: str) -> str:
         """What a person types, as the owner, to run it as it is run here."""
@@ -116,7 +118,12 @@ class Program:
     def _argv(self, command: str, arguments: Sequence[str], detail: str) -> list[str]:
         # The server's archive_command does not have our environment either.
         strange = [word for name in os.environ if name.startswith("PGBACKREST_") for word in ("-u", name)]
-        options = [*self.place, f"--stanza={self.stanza}", f"--log-level-console={detail}", "--log-level-stderr=off"]
+        options = [
+            *self.config_options,
+            f"--stanza={self.stanza}",
+            f"--log-level-console={detail}",
+            "--log-level-stderr=off",
+        ]
         return [*(["env", *strange] if strange else []), self.path, *options, command, *arguments]
 
 

@@ -48,17 +48,23 @@ _PERCENT = re.compile(r" DETAIL: .* \([^()]*?([0-9.]+)%\)")
 
 
 class Reader(RepositoryEngine, Archiver):
-    """One stanza. ``place`` are the program's options that say where its configuration is."""
+    """One stanza. ``config_options`` are the program's options that say where its configuration is."""
 
     name = "pgbackrest"
     reads_back = True
     wal: WalArchive
 
     def __init__(
-        self, host: Host, stanza: str, given: Optional[str], place: tuple[str, ...], patience: float, description: str
+        self,
+        host: Host,
+        stanza: str,
+        given: Optional[str],
+        config_options: tuple[str, ...],
+        patience: float,
+        description: str,
     ) -> None:
         self._host, self._stanza, self._given = host, stanza, given
-        self._place, self._patience = place, patience
+        self._config_options, self._patience = config_options, patience
         self._size = SegmentSize(host.wal_segment_size)
         self._wal = PgBackRestWal(lambda: self._program, host.owner, description)
         self.wal = self._wal
@@ -77,13 +83,13 @@ class Reader(RepositoryEngine, Archiver):
 
     @cached_property
     def _program(self) -> Program:
-        return self._program_at(self._place)
+        return self._program_at(self._config_options)
 
-    def _program_at(self, place: tuple[str, ...]) -> Program:
+    def _program_at(self, config_options: tuple[str, ...]) -> Program:
         # Where it is not told of a socket libpq asks its environment for the host.
         known = {"PGHOST": self._host.host, "PGPASSFILE": self._host.passfile}
         env = {name: value for name, value in known.items() if value}
-        return Program(self._path, self._host.owner, place, self._stanza, env, self._patience)
+        return Program(self._path, self._host.owner, config_options, self._stanza, env, self._patience)
 
     def _check_version(self) -> None:
         check_version(self._number, self._host.version_num)

@@ -62,7 +62,7 @@ def store_settings(store: Mapping[str, Any], version: Version) -> Settings:
     return found
 
 
-def place(store: Mapping[str, Any]) -> str:
+def path_in(store: Mapping[str, Any]) -> str:
     """The repository's path in the store."""
     if store["type"] == "file":
         return f"{str(store['path']).rstrip('/')}/{FOLDER}"
@@ -71,7 +71,7 @@ def place(store: Mapping[str, Any]) -> str:
 
 
 def _file(store: Mapping[str, Any], _version: Version) -> Settings:
-    return [("type", "posix"), ("path", place(store))]
+    return [("type", "posix"), ("path", path_in(store))]
 
 
 def _s3(store: Mapping[str, Any], version: Version) -> Settings:
@@ -113,7 +113,7 @@ def _s3(store: Mapping[str, Any], version: Version) -> Settings:
     by_path = store.get("addressing_style") == "path" or (endpoint and store.get("addressing_style") != "virtual")
     return [
         ("type", "s3"),
-        ("path", place(store)),
+        ("path", path_in(store)),
         ("s3-bucket", store["bucket"]),
         # Stores other than Amazon's mostly take any.
         ("s3-region", region or "us-east-1"),
@@ -158,7 +158,7 @@ def _azure(store: Mapping[str, Any], version: Version) -> Settings:
     suffix = f"blob.{parts.get('EndpointSuffix') or 'core.windows.net'}"
     return [
         ("type", "azure"),
-        ("path", place(store)),
+        ("path", path_in(store)),
         ("azure-container", store["container"]),
         ("azure-account", account),
         ("azure-key-type", "sas" if token else "shared" if key else "auto"),
@@ -173,7 +173,7 @@ def _gcs(store: Mapping[str, Any], version: Version) -> Settings:
     credentials = store.get("credentials_file")
     return [
         ("type", "gcs"),
-        ("path", place(store)),
+        ("path", path_in(store)),
         ("gcs-bucket", store["bucket"]),
         ("gcs-key-type", "service" if credentials else "auto"),
         *_given({"gcs-key": credentials}),

@@ -51,9 +51,9 @@ def archive_command(directory: str, program: str, suffix: str) -> str:
     exit code 1: above 125 (a program that is missing is 127) the server would restart its archiver, and not count it."""
     same = f'{program} -d -c "$f" | cmp -s "%p" -' if program else 'cmp -s "%p" "$f"'
     copy = f'{program} -c "%p" > "$t" && sync "$t"' if program else 'dd if="%p" of="$t" bs=1M conv=fsync status=none'
-    place = shlex.quote(directory).replace("%", "%%")
+    quoted = shlex.quote(directory).replace("%", "%%")
     return (
-        f'd={place}; f="$d/%f{suffix}"; t="$d/.%f.new"; '
+        f'd={quoted}; f="$d/%f{suffix}"; t="$d/.%f.new"; '
         f'if [ -e "$f" ]; then {same} && sync "$f" "$d"; '
         f'else {copy} && mv -n "$t" "$f" && [ ! -e "$t" ] && sync "$d"; fi || exit 1'
     )
@@ -61,13 +61,13 @@ def archive_command(directory: str, program: str, suffix: str) -> str:
 
 def restore_command(directory: str, suffixes: Sequence[str]) -> str:
     """The shell command that fetches a file, whichever of the suffixes it has. Exit code 1 says that there is none."""
-    place = shlex.quote(directory).replace("%", "%%")
+    quoted = shlex.quote(directory).replace("%", "%%")
     steps = []
     for suffix in suffixes:
         program = _PROGRAMS.get(suffix)
         fetch = f'{program} -d -c "$f{suffix}" > "%p"' if program else f'cp "$f{suffix}" "%p"'
         steps.append(f'if [ -e "$f{suffix}" ]; then {fetch}')
-    return f'd={place}; f="$d/%f"; ' + "; el".join(steps) + "; else exit 1; fi"
+    return f'd={quoted}; f="$d/%f"; ' + "; el".join(steps) + "; else exit 1; fi"
 
 
 def length(command: str) -> int:

@@ -26,7 +26,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g im
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.archive import WalGArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import (
     BACKUPS,
-    place,
+    folder_of,
     settings,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.program import Program
@@ -76,7 +76,7 @@ class WalG(RepositoryEngine, Archiver):
         secret = Encryption.passphrase(options.encryption or {})
         self._settings = settings(host, options, store, secret.decode() if secret else None)
         self._configuration = os.path.join(options.config_dir, f"{options.server_name}.wal-g.json")
-        self._repository, self._folder = open_repository(store), place(options.server_name)
+        self._repository, self._folder = open_repository(store), folder_of(options.server_name)
         self._directory: Optional[str] = self._settings.get("WALG_FILE_PREFIX")
         self._size = SegmentSize(host.wal_segment_size)
         self.wal = WalGArchive(self._repository, self._folder, self._directory, host.owner, lambda: self._program)

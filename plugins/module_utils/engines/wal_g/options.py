@@ -38,7 +38,7 @@ _OURS = re.compile(
 )
 
 
-def place(server_name: str) -> str:
+def folder_of(server_name: str) -> str:
     """Where a server's WAL-G repository lies below the ``path`` or ``prefix`` of a store."""
     return f"{server_name}/{FOLDER}"
 
@@ -54,7 +54,7 @@ def settings(
     """
     if options.jobs < 1:
         raise BadOption("jobs", options.jobs, "is not a number of processes", "Use 1 or more.")
-    there = _STORES[store["type"]](store, place(options.server_name))
+    there = _STORES[store["type"]](store, folder_of(options.server_name))
     refuse_untaken(store, TAKEN[store["type"]], "WAL-G")
     found = {
         **there,

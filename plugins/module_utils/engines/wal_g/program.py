@@ -59,7 +59,7 @@ def version(path: str, owner: str) -> str:
 class Program:
     """WAL-G with a configuration file.
 
-    ``settings`` are what that file says: a variable of our own environment by one of their names would come before it, and
+    ``settings`` are what that file says: a variable of our own environment by one of their names would take precedence over it, and
     PostgreSQL, which runs the same program with the same file, does not have it. So it is taken away, as are all that WAL-G
     and libpq know.
     """

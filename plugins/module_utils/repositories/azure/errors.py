@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Azure says, in words for the user."""
+"""What Azure says, as messages for the user."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def said(exc: Exception) -> str:
 
 
 def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastError:
-    """What the library raised, in words for the user."""
+    """What the library raised, as messages for the user."""
     if is_silence(exc):
         return RepositoryError(silence(doing))
     code = code_of(exc)

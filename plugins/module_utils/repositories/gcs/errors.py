@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Google Cloud Storage says, in words for the user, and whether another attempt may help."""
+"""What Google Cloud Storage says, as messages for the user, and whether another attempt may help."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.sto
 
 
 def explain(doing: str, exc: Exception) -> HoldfastError:
-    """What the library raised, in words for the user."""
+    """What the library raised, as messages for the user."""
     from google.api_core.exceptions import from_http_status
 
     exc = getattr(exc, "cause", None) or exc  # of a RetryError: what went wrong each time

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What S3 and boto3 say, in words for the user, and whether another attempt may help."""
+"""What S3 and boto3 say, as messages for the user, and whether another attempt may help."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def status_of(exc: Exception) -> int:
 
 
 def explain(doing: str, exc: Exception, options: Mapping[str, Any], description: str) -> HoldfastError:
-    """What boto3 raised, in words for the user."""
+    """What boto3 raised, as messages for the user."""
     import botocore.exceptions as errors
 
     if is_silence(exc):

@@ -27,7 +27,7 @@ class Answers(Program):
     """``repositories`` are folders by their paths; None: one that cannot be read."""
 
     def __init__(self, *repositories: Any, stanza: str = "main", place: str = "/etc/holdfast/pgbackrest/main") -> None:
-        self.path, self.place, self.stanza = "/usr/bin/pgbackrest", (f"--config-path={place}",), stanza
+        self.path, self.config_options, self.stanza = "/usr/bin/pgbackrest", (f"--config-path={place}",), stanza
         self.repositories, self.asked = repositories, 0
 
     def ask(self, command: str, *words: str, **_options: Any) -> str:
