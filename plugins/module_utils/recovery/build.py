@@ -86,6 +86,7 @@ class Builder:
             plan.owner,
             plan.programs,
             self._progress,
+            self._warnings,
         )
         self._move_wal()
         return Instance(self._staged, plan.programs, plan.owner, self._configure())

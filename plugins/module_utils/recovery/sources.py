@@ -9,6 +9,7 @@ import abc
 from collections.abc import Mapping
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
@@ -55,6 +56,7 @@ class PhysicalSource(abc.ABC):
         owner: str,
         programs: str,
         progress: Progress,
+        warnings: list[str],
     ) -> None:
         """Make ``directory``, which is not there yet, the data directory of the copy; ``tablespaces`` maps each one's oid to its
         place, and files are checked. Raises HoldfastError."""
@@ -139,12 +141,14 @@ class ShelfSource(PhysicalSource):
         owner: str,
         programs: str,
         progress: Progress,
+        warnings: list[str],
     ) -> None:
         chain = self._chain(record)
         if not chain:
             raise CatalogError(f"The backup {record.id} needs {record.parent}, which is not there.")
         layout = Layout(self._shelf, self._secrets, owner, programs)
-        layout.lay_out(chain, directory, tablespaces, progress)
+        with Reading(self._shelf, [needed.id for needed in chain], "a recovery", warnings):
+            layout.lay_out(chain, directory, tablespaces, progress)
         progress.step("checking the files")
         layout.check_files(directory)
 
@@ -178,6 +182,7 @@ class EngineSource(PhysicalSource):
         owner: str,
         programs: str,
         progress: Progress,
+        warnings: list[str],
     ) -> None:
         old = {str(row["oid"]): row["location"] for row in record.server.get("tablespaces") or ()}
         progress.step(f"restoring {record.id} by {self._keeper.name}", record.scope.get("size"))

@@ -163,7 +163,9 @@ class StandbyRun:
             inner = {oid: directories.staged(path) for oid, path in directories.tablespaces.items()}
             if plan.record is not None and self._source is not None:
                 programs = self._planner.programs
-                self._source.lay_out(plan.record, staged, inner, request.owner, programs, self._progress)
+                self._source.lay_out(
+                    plan.record, staged, inner, request.owner, programs, self._progress, self.result.warnings
+                )
             else:
                 self._progress.step("copying the primary", self._upstream.size())
                 by_location = {plan.spaces[oid]["location"]: path for oid, path in inner.items()}
