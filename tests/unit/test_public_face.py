@@ -273,3 +273,15 @@ def test_the_tests_that_a_page_names_are_there(page: str) -> None:
         path = TOP / "tests" / (f"{name}.py" if name.startswith("unit/") else f"integration/{name}.py")
         assert path.exists(), f"{page} names {name}"
         assert not function or f"\ndef test_{function}(" in path.read_text(), f"{page} names {name}::{function}"
+
+
+@pytest.mark.parametrize("path", sorted((TOP / "changelogs/fragments").glob("*.yml")), ids=lambda path: path.stem)
+def test_changelog_fragments_have_the_form(path: Path) -> None:
+    """As antsibull-changelog reads them: sections that it knows, each a list of sentences in reStructuredText."""
+    fragment = yaml.safe_load(path.read_text())
+    known = {"major_changes", "minor_changes", "breaking_changes", "security_fixes", "bugfixes", "known_issues"}
+    assert set(fragment) <= known | {"release_summary"}
+    for section, sentences in fragment.items():
+        assert isinstance(sentences, str if section == "release_summary" else list)
+        assert all(isinstance(sentence, str) for sentence in sentences), section
+        assert not re.search(r"\b[COVM]\(", str(sentences)), "in a changelog code is written ``so``"
