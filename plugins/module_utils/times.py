@@ -20,8 +20,8 @@ _TIME = re.compile(
 
 
 def utcnow() -> datetime.datetime:
-    """Now, in UTC, whole seconds."""
-    return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    """Now, in UTC. Not cut to seconds: what ended within this one would be from the future."""
+    return datetime.datetime.now(datetime.timezone.utc)
 
 
 def format_time(moment: datetime.datetime) -> str:

@@ -626,7 +626,7 @@ def test_options_of_a_backup_that_make_no_sense(
         ({"sections": ["data"], "data_only": True}, ["sections", "data_only"]),
         ({"disable_triggers": True}, ["disable_triggers", "data_only"]),
         ({"databases": [], "target_db": "x"}, ["target_db", "exactly one"]),
-        ({"databases": ["shoop"]}, ["shoop", "'shop'"]),
+        ({"databases": ["shoop"]}, ["shoop", "only shop"]),
         ({"backup_id": "20200101T000000Z-000000"}, ["20200101T000000Z-000000", "backup_facts"]),
         ({"backup_id": "../main"}, ["backup_id", "../main"]),
         ({"jobs": 0}, ["jobs"]),

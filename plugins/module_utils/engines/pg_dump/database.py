@@ -171,29 +171,35 @@ class Dumper:
         }
 
     def _check_selection(self, name: str) -> None:
-        """A selection that selects nothing is a mistake: in the pattern, or in which database it is looked for."""
-        argv = [
-            self._tools.path("pg_dump"),
-            f"--dbname={self._address.conninfo(name)}",
-            "--format=custom",
-            "--schema-only",
-        ]
-        argv += ["--no-password", *(word for word in self._options.arguments() if not word.endswith("-only"))]
+        """A selection that selects nothing is a mistake: in the pattern, or in which database it is looked for. That nothing is left
+        of an empty database is none."""
         try:
-            archive = run([Command(argv)])
+            left = self._entries(name, [word for word in self._options.arguments() if not word.endswith("-only")])
         except ToolError as exc:
             if "no matching" in str(exc):
                 message = (exc.output or "").splitlines()[-1].rpartition("error: ")[2]
                 raise NothingSelected(message) from exc
             raise
+        if not left and (self._options.tables or self._options.schemas or self._entries(name, [])):
+            raise NothingSelected("the selection leaves nothing")
+
+    def _entries(self, name: str, arguments: list[str]) -> list[bytes]:
+        """What a dump with these arguments has, by the lines of its list. Raises ToolError."""
+        argv = [
+            self._tools.path("pg_dump"),
+            f"--dbname={self._address.conninfo(name)}",
+            "--format=custom",
+            "--schema-only",
+            "--no-password",
+            *arguments,
+        ]
         with tempfile.TemporaryFile(dir=self._staging) as file:
-            file.write(archive)
+            file.write(run([Command(argv)]))
             file.seek(0)
             listed = run([Command([self._tools.path("pg_restore"), "--list"])], file)
         entries = [line for line in listed.splitlines() if line and not line.startswith(b";")]
         # What a dump of nothing at all has: how its texts are to be read.
-        if all(line.split()[3:4] in ([b"ENCODING"], [b"STDSTRINGS"], [b"SEARCHPATH"]) for line in entries):
-            raise NothingSelected("the selection leaves nothing")
+        return [line for line in entries if line.split()[3:4] not in ([b"ENCODING"], [b"STDSTRINGS"], [b"SEARCHPATH"])]
 
     def _directory(self, folder: Folder, name: str, base: str, argv: list[str], compressed: bool) -> None:
         """pg_dump writes many files at once: into a staging directory, from where they go into the repository as they grow."""
