@@ -141,7 +141,11 @@ def test_a_table_into_a_new_database_brings_what_it_needs(shop: Server, reposito
 )
 def test_backups_of_parts_come_back(shop: Server, repository: Path, server_name: str, table: str, rows: int) -> None:
     """Kind: own backups of parts (2.6): one of the schema public, which each database has; one of a table, whose schema it lacks."""
-    restored(shop, repository, server_name=server_name, target_db="parts")
+    # A part is never taken for the database that was asked for: it is asked for by its id.
+    refused = restore(shop, repository, server_name=server_name, target_db="parts")
+    assert refused.failed and "has only the" in refused.msg and "backup_id" in refused.msg
+    (made,) = (path.name for path in (repository / server_name).iterdir() if (path / "manifest.json").exists())
+    restored(shop, repository, server_name=server_name, target_db="parts", backup_id=made)
     assert count(shop, table, "parts") == rows
 
 

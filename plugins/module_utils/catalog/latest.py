@@ -114,7 +114,9 @@ def latest(
         having = good  # nothing was named, and all that there is are parts
     if not having:
         told = " ".join(f"{record.id} {lacks(record, wanted)}." for record in reversed(in_order(good)[-5:]))
-        raise CatalogError(f"No verified backup in {where} has what is asked for. {told}")
+        raise CatalogError(
+            f"No verified backup in {where} has what is asked for. {told} To restore a part, name it (tables, schemas) or give the backup's id (backup_id)."
+        )
     groups: dict[str, list[Record]] = {}
     for record in having:
         groups.setdefault(describe(record), []).append(record)
