@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""barman-cloud as a keeper: the real programs, real servers, real stores."""
+"""barman-cloud as a engine: the real programs, real servers, real stores."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def options_of(store: S3Server | AzureServer | GcsServer, bucket: str, **options
 
 @dataclass
 class Site:
-    """Keepers of one place in a store, on this host. Without a server only the commands can be run."""
+    """Engines of one place in a store, on this host. Without a server only the commands can be run."""
 
     directory: Path
     programs: str
@@ -154,7 +154,7 @@ class Site:
         os.chown(passfile, system_user().pw_uid, system_user().pw_gid)
         return replace(host, host="127.0.0.1", passfile=str(passfile))
 
-    def keeper(self, host: Host | None = None, store: Options | None = None, **options: Any) -> BarmanCloud:
+    def engine(self, host: Host | None = None, store: Options | None = None, **options: Any) -> BarmanCloud:
         wanted = {"config_dir": str(self.config), "program": self.programs, "compression": "gzip", **options}
         return BarmanCloud(host or self.host, RepositoryEngineOptions("shop", [store or self.store], **wanted))
 
@@ -177,7 +177,7 @@ def commands_only(s3: S3Server, barman: str) -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="lab-", dir="/tmp") as place:
         Path(place).chmod(0o755)
         site = Site(Path(place), barman, options_of(s3, "commands"))
-        site.keeper().configure(check=False)
+        site.engine().configure(check=False)
         yield site
 
 
@@ -189,10 +189,10 @@ def elsewhere(commands_only: Site) -> Iterator[Site]:
         yield Site(Path(place), commands_only.programs, {**commands_only.store, "prefix": Path(place).name})
 
 
-def backed_up(site: Site, keeper: BarmanCloud, kind: str, notes: dict[str, str]) -> Any:
+def backed_up(site: Site, engine: BarmanCloud, kind: str, notes: dict[str, str]) -> Any:
     assert site.server is not None
     with closing(site.server.connect()) as connection:
-        return keeper.back_up(kind, notes, Progress(None), keeper.archiving(connection))
+        return engine.back_up(kind, notes, Progress(None), engine.archiving(connection))
 
 
 def archiving(server: Server, command: str) -> None:
@@ -257,15 +257,15 @@ def nobody_sees(*secrets: str) -> Iterator[None]:
 ROWS = "SELECT count(*), sum(hashtext(words)::bigint) FROM t"
 
 
-def recovered(site: Site, keeper: BarmanCloud, record: Record, tablespaces: dict[str, str]) -> list[tuple[Any, ...]]:
+def recovered(site: Site, engine: BarmanCloud, record: Record, tablespaces: dict[str, str]) -> list[tuple[Any, ...]]:
     """Restore a backup beside its server, recover to the end of the archive, and read its rows."""
     assert site.server is not None
     with Restored(site.server, "restored", [Path(path) for path in tablespaces.values()]) as restored:
         directory = site.server.server_directory("restored")
         progress = site.directory / "progress"
-        keeper.restore(record, LocalDirectories(str(directory), tablespaces), Progress(str(progress)))
+        engine.restore(record, LocalDirectories(str(directory), tablespaces), Progress(str(progress)))
         assert json.loads(progress.read_text())["activity"] == f"restoring {record.id} by barman-cloud"
-        command = keeper.wal.restore_command().replace("'", "''")
+        command = engine.wal.restore_command().replace("'", "''")
         with (directory / "postgresql.auto.conf").open("a") as stream:
             stream.write(f"restore_command = '{command}'\narchive_mode = off\nport = {restored.port}\n")
         (directory / "recovery.signal").touch()
@@ -279,33 +279,33 @@ def recovered(site: Site, keeper: BarmanCloud, record: Record, tablespaces: dict
         return restored.query(ROWS)
 
 
-def in_store(keeper: BarmanCloud, folder: str) -> list[str]:
-    return [info.key for info in keeper._repository.list(folder)]
+def in_store(engine: BarmanCloud, folder: str) -> list[str]:
+    return [info.key for info in engine._repository.list(folder)]
 
 
-def set_up(site: Site, keeper: BarmanCloud) -> None:
+def set_up(site: Site, engine: BarmanCloud) -> None:
     """Configured, and the server archives."""
     assert site.server is not None
     path = site.config / "shop.barman.env"
-    (step,) = keeper.configure(check=True)
+    (step,) = engine.configure(check=True)
     assert not path.exists()
-    assert keeper.configure(check=False) == [step]
+    assert engine.configure(check=False) == [step]
     assert (path.stat().st_mode & 0o7777, path.owner()) == (0o600, OWNER)
-    assert keeper.configure(check=True) == keeper.configure(check=False) == []
-    assert keeper.prepare(check=True) == keeper.prepare(check=False) == []
-    keeper.check()
-    for command in (keeper.wal.archive_command(), keeper.wal.restore_command()):
+    assert engine.configure(check=True) == engine.configure(check=False) == []
+    assert engine.prepare(check=True) == engine.prepare(check=False) == []
+    engine.check()
+    for command in (engine.wal.archive_command(), engine.wal.restore_command()):
         assert len(command) < 600
-    archiving(site.server, keeper.wal.archive_command())
+    archiving(site.server, engine.wal.archive_command())
 
 
-def fetched_as_written(site: Site, keeper: BarmanCloud, segment: str) -> None:
+def fetched_as_written(site: Site, engine: BarmanCloud, segment: str) -> None:
     assert site.server is not None
     copy = site.directory / "copy"
-    assert keeper.wal.fetch(segment, str(copy))
+    assert engine.wal.fetch(segment, str(copy))
     assert copy.read_bytes() == (site.server.data / "pg_wal" / segment).read_bytes()
-    assert not keeper.wal.fetch("0000000100000009000000FF", str(copy))
-    assert not keeper.wal.fetch("00000009.history", str(copy))
+    assert not engine.wal.fetch("0000000100000009000000FF", str(copy))
+    assert not engine.wal.fetch("00000009.history", str(copy))
 
 
 @pytest.fixture
@@ -322,93 +322,93 @@ def test_a_life(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> 
     """From nothing to a restored server, under load, with two backups, the older one deleted, and a tablespace moved."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     site = place(15, options_of(s3, "life"))
-    server, keeper = site.server, site.keeper()
+    server, engine = site.server, site.engine()
     assert server is not None
-    set_up(site, keeper)
+    set_up(site, engine)
     old, new = server.server_directory("old disk"), server.server_directory("new disk")
     server.query("CREATE TABLESPACE disk LOCATION %s", values=[str(old)])
     server.query("CREATE TABLE t (n int, words text) TABLESPACE disk")
     began = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=1)
     with load(server), nobody_sees(s3.secret_key):
-        first = backed_up(site, keeper, "full", {})
-        second = backed_up(site, keeper, "full", {"why": "test"})
+        first = backed_up(site, engine, "full", {})
+        second = backed_up(site, engine, "full", {"why": "test"})
     segment = switched(server)
     expected = server.query(ROWS)
 
-    assert [record.id for record in keeper.backups([])] == [first.id, second.id]
+    assert [record.id for record in engine.backups([])] == [first.id, second.id]
     assert began < parse_time(first.started_at, "t") + datetime.timedelta(seconds=1)
     assert parse_time(second.stopped_at, "t") <= datetime.datetime.now(datetime.timezone.utc)
     assert first.id.startswith(began.strftime("%Y%m%dT"))  # labels in UTC, whatever the zones here
     assert (first.kind, first.server["timeline"], first.compression["method"]) == ("full", 1, "gzip")
-    assert first.engine_version == keeper.version
+    assert first.engine_version == engine.version
     assert first.scope["size"] > first.scope["stored"] > 100_000
     assert first.server["tablespaces"][0]["location"] == str(old)
     assert first.warnings == [] and "annotations" in second.warnings[0]
 
     # The layout is CloudNativePG's.
-    keys = in_store(keeper, "shop")
+    keys = in_store(engine, "shop")
     assert f"shop/base/{first.id}/data.tar.gz" in keys and f"shop/base/{first.id}/backup.info" in keys
     assert f"shop/wals/0000000100000000/{segment}.gz" in keys
-    names = list(keeper.wal.names())
+    names = list(engine.wal.names())
     assert names == sorted(names) and names[-1] == f"{segment}.gz"
-    assert list(keeper.wal.names(after=names[1])) == names[2:]
-    fetched_as_written(site, keeper, segment)
+    assert list(engine.wal.names(after=names[1])) == names[2:]
+    fetched_as_written(site, engine, segment)
 
     with pytest.raises(CatalogError, match="holds another server's"):
-        site.keeper(replace(site.host, system_id="7")).prepare(check=False)
+        site.engine(replace(site.host, system_id="7")).prepare(check=False)
     with pytest.raises(BadOption, match="makes full backups"):
-        backed_up(site, keeper, "incremental", {})
-    found = keeper.verify(first)
+        backed_up(site, engine, "incremental", {})
+    found = engine.verify(first)
     assert not found.verified and "reads nothing back" in found.looked_at
     with pytest.raises(CatalogError, match="has no backup"):
-        keeper.verify(replace(first, id="20200101T000000"))
+        engine.verify(replace(first, id="20200101T000000"))
 
-    kept(site, keeper, first)
-    assert keeper.delete([first.id], True, []) == [first.id]
-    assert in_store(keeper, "shop") == keys
-    assert keeper.delete([first.id], False, []) == [first.id]
-    assert [record.id for record in keeper.backups([])] == [second.id]
+    kept(site, engine, first)
+    assert engine.delete([first.id], True, []) == [first.id]
+    assert in_store(engine, "shop") == keys
+    assert engine.delete([first.id], False, []) == [first.id]
+    assert [record.id for record in engine.backups([])] == [second.id]
     begin = str(server.query("SELECT pg_walfile_name(%s)", values=[second.start_lsn])[0][0])
-    assert next(keeper.wal.names()).startswith(begin)
+    assert next(engine.wal.names()).startswith(begin)
     with pytest.raises(CatalogError, match=f"no backup {first.id}"):
-        keeper.delete([first.id], False, [])
+        engine.delete([first.id], False, [])
 
-    assert recovered(site, keeper, second, {str(old): str(new)}) == expected
+    assert recovered(site, engine, second, {str(old): str(new)}) == expected
     assert server.query(ROWS) == expected
 
 
-def kept(site: Site, keeper: BarmanCloud, record: Record) -> None:
+def kept(site: Site, engine: BarmanCloud, record: Record) -> None:
     """By hand, as the settings' own words say: what Barman is to keep is pinned, and not deleted."""
     path = site.config / "shop.barman.env"
     for word, pinned in (("--target=full", True), ("--release", False)):
         command = f'. {path}; barman-cloud-backup-keep {word} $BARMAN_STORE "$BARMAN_URL" shop {record.id}'
         done = run_as(OWNER, ["/bin/sh", "-c", command])
         assert done.returncode == 0, done.stdout
-        assert next(keeper.backups([])).pinned is pinned
+        assert next(engine.backups([])).pinned is pinned
         if pinned:
             with pytest.raises(ToolError, match="current keep request"):
-                keeper.delete([record.id], False, [])
+                engine.delete([record.id], False, [])
 
 
 @pytest.mark.parametrize("kind", ["azure", "gcs"])
 def test_other_stores(place: Where, request: pytest.FixtureRequest, kind: str) -> None:
     site = place(18, options_of(request.getfixturevalue(kind), "other-stores"), by_password=kind == "gcs")
-    server, keeper = site.server, site.keeper(compression="lz4", extra={"wal_compression": "zstd"}, jobs=2)
+    server, engine = site.server, site.engine(compression="lz4", extra={"wal_compression": "zstd"}, jobs=2)
     assert server is not None
-    set_up(site, keeper)
+    set_up(site, engine)
     server.query("CREATE TABLE t (n int, words text)")
     secret = site.store.get("account_key") or "no secret at all"
     with load(server), nobody_sees(secret, server.password):
-        record = backed_up(site, keeper, "full", {})
+        record = backed_up(site, engine, "full", {})
     segment = switched(server)
     expected = server.query(ROWS)
-    names = list(keeper.wal.names())
+    names = list(engine.wal.names())
     assert f"{segment}.zst" in names and names == sorted(names)
     assert record.compression["method"] == "lz4"
-    fetched_as_written(site, keeper, segment)
-    assert recovered(site, keeper, record, {}) == expected
-    assert keeper.delete([record.id], False, []) == [record.id]
-    assert in_store(keeper, "shop/base") == []
+    fetched_as_written(site, engine, segment)
+    assert recovered(site, engine, record, {}) == expected
+    assert engine.delete([record.id], False, []) == [record.id]
+    assert in_store(engine, "shop/base") == []
 
 
 def test_a_sas_token(barman: str, azure: AzureServer) -> None:
@@ -422,16 +422,16 @@ def test_a_sas_token(barman: str, azure: AzureServer) -> None:
         os.chown(token, system_user().pw_uid, system_user().pw_gid)
         token.write_text(azure.sas("by-token", "rl", end))
         site = Site(Path(directory), barman, {**store, "sas_token_file": str(token)})
-        keeper = site.keeper()
-        assert keeper.configure(check=False)
+        engine = site.engine()
+        assert engine.configure(check=False)
         name = "000000010000000000000001"
         site.write(name, b"one")
-        code, said = site.run(keeper.wal.archive_command(), name)
+        code, said = site.run(engine.wal.archive_command(), name)
         assert code == 1 and "not authorized" in said
         token.write_text(azure.sas("by-token", "rwdlc", end))
-        assert keeper.configure(check=False) == []
-        assert site.run(keeper.wal.archive_command(), name) == (0, "")
-        assert list(site.keeper().wal.names()) == [f"{name}.gz"]
+        assert engine.configure(check=False) == []
+        assert site.run(engine.wal.archive_command(), name) == (0, "")
+        assert list(site.engine().wal.names()) == [f"{name}.gz"]
 
 
 # The commands, without a server
@@ -445,21 +445,21 @@ def segment_name(number: int) -> str:
 
 def content_of(site: Site, name: str) -> bytes:
     copy = site.directory / "copy"
-    assert site.keeper().wal.fetch(name, str(copy))
+    assert site.engine().wal.fetch(name, str(copy))
     return copy.read_bytes()
 
 
 @pytest.mark.parametrize("name", [ONE, f"{segment_name(2)}.partial", "00000002.history"])
 def test_what_is_archived_is_never_overwritten(commands_only: Site, name: str) -> None:
-    keeper = commands_only.keeper()
-    command = keeper.wal.archive_command()
+    engine = commands_only.engine()
+    command = engine.wal.archive_command()
     path = commands_only.write(name, b"one" * 1000)
     assert commands_only.run(command, name) == (0, "")
     assert commands_only.run(command, name) == (0, "")
     path.write_bytes(b"two" * 1000)
     code, said = commands_only.run(command, name)
     assert code == 1 and "differ" in said
-    assert [key.rpartition("/")[2] for key in in_store(keeper, "shop") if name in key] == [f"{name}.gz"]
+    assert [key.rpartition("/")[2] for key in in_store(engine, "shop") if name in key] == [f"{name}.gz"]
     if not name.endswith(".partial"):
         assert content_of(commands_only, name) == b"one" * 1000
 
@@ -477,30 +477,30 @@ def test_barman_itself_overwrites(commands_only: Site) -> None:
 
 def test_a_segment_and_its_partial(commands_only: Site) -> None:
     """A promoted standby archived the beginning of a segment, the old primary all of it: two files."""
-    keeper, name = commands_only.keeper(), segment_name(4)
+    engine, name = commands_only.engine(), segment_name(4)
     for file, content in ((f"{name}.partial", b"half"), (name, b"whole")):
         commands_only.write(file, content)
-        assert commands_only.run(keeper.wal.archive_command(), file) == (0, "")
-    assert [found for found in keeper.wal.names() if name in found] == [f"{name}.gz", f"{name}.partial.gz"]
+        assert commands_only.run(engine.wal.archive_command(), file) == (0, "")
+    assert [found for found in engine.wal.names() if name in found] == [f"{name}.gz", f"{name}.partial.gz"]
     path = commands_only.directory / "pg_wal" / name
     path.unlink()
-    assert commands_only.run(keeper.wal.restore_command(), name) == (0, "")
+    assert commands_only.run(engine.wal.restore_command(), name) == (0, "")
     assert path.read_bytes() == b"whole"
 
 
 def test_another_compression_later(elsewhere: Site) -> None:
     """What is there by gzip is the same segment."""
     path = elsewhere.write(ONE, b"one")
-    keeper = elsewhere.keeper()
-    keeper.configure(check=False)
-    assert elsewhere.run(keeper.wal.archive_command(), ONE) == (0, "")
-    keeper = elsewhere.keeper(compression="zstd", level=3)
-    (step,) = keeper.configure(check=False)
+    engine = elsewhere.engine()
+    engine.configure(check=False)
+    assert elsewhere.run(engine.wal.archive_command(), ONE) == (0, "")
+    engine = elsewhere.engine(compression="zstd", level=3)
+    (step,) = engine.configure(check=False)
     assert "shop.barman.env" in step.message
-    assert elsewhere.run(keeper.wal.archive_command(), ONE) == (0, "")
-    assert list(keeper.wal.names()) == [f"{ONE}.gz"]
+    assert elsewhere.run(engine.wal.archive_command(), ONE) == (0, "")
+    assert list(engine.wal.names()) == [f"{ONE}.gz"]
     path.write_bytes(b"two")
-    assert elsewhere.run(keeper.wal.archive_command(), ONE)[0] == 1
+    assert elsewhere.run(engine.wal.archive_command(), ONE)[0] == 1
 
 
 def test_a_store_that_is_away(barman: str) -> None:
@@ -514,67 +514,67 @@ def test_a_store_that_is_away(barman: str) -> None:
             certificate = Path(directory) / "ca.pem"
             certificate.write_bytes(Path(site.store["ca_file"]).read_bytes())
             site.store["ca_file"] = str(certificate)
-            keeper = site.keeper()
-            keeper.configure(check=False)
-            keeper.check()
+            engine = site.engine()
+            engine.configure(check=False)
+            engine.check()
         site.write(ONE, b"one")
-        code, said = site.run(keeper.wal.archive_command(), ONE)
+        code, said = site.run(engine.wal.archive_command(), ONE)
         assert code == 1 and "Could not connect" in said
-        code, said = site.run(keeper.wal.restore_command(), ONE)
+        code, said = site.run(engine.wal.restore_command(), ONE)
         assert code == 255 and "Could not connect" in said
         began = time.monotonic()
         with pytest.raises(ToolError, match=r"(?s)Can't connect to cloud provider.*piles up in"):
-            keeper.check()
+            engine.check()
         assert time.monotonic() - began < 30
         with pytest.raises(WalError, match="Could not connect"):
-            keeper.wal.fetch(ONE, str(Path(directory) / "copy"))
-        for work in (lambda: list(keeper.backups([])), lambda: keeper.prepare(check=True)):
+            engine.wal.fetch(ONE, str(Path(directory) / "copy"))
+        for work in (lambda: list(engine.backups([])), lambda: engine.prepare(check=True)):
             with pytest.raises(HoldfastError):
                 work()
 
 
 def test_a_wrong_secret(elsewhere: Site) -> None:
     store = {**elsewhere.store, "secret_key": "quite another one"}
-    keeper = elsewhere.keeper(store=store)
-    assert len(keeper.configure(check=False)) == 1
+    engine = elsewhere.engine(store=store)
+    assert len(engine.configure(check=False)) == 1
     with pytest.raises(ToolError, match="Forbidden") as said:
-        keeper.check()
+        engine.check()
     assert "quite another one" not in str(said.value)
     elsewhere.write(ONE, b"one")
-    code, output = elsewhere.run(keeper.wal.archive_command(), ONE)
+    code, output = elsewhere.run(engine.wal.archive_command(), ONE)
     assert code == 1 and "SignatureDoesNotMatch" in output and "quite another one" not in output
-    assert elsewhere.run(keeper.wal.restore_command(), ONE)[0] == 255
+    assert elsewhere.run(engine.wal.restore_command(), ONE)[0] == 255
 
 
 def test_a_bucket_that_is_missing(elsewhere: Site) -> None:
-    keeper = elsewhere.keeper(store={**elsewhere.store, "bucket": "no-such-bucket"})
-    keeper.configure(check=False)
+    engine = elsewhere.engine(store={**elsewhere.store, "bucket": "no-such-bucket"})
+    engine.configure(check=False)
     with pytest.raises(ToolError, match="no-such-bucket does not exist"):
-        keeper.check()
+        engine.check()
     elsewhere.write(ONE, b"one")
-    code, said = elsewhere.run(keeper.wal.archive_command(), ONE)
+    code, said = elsewhere.run(engine.wal.archive_command(), ONE)
     assert code == 1 and "NoSuchBucket" in said
 
 
 def test_a_codec_that_is_missing(elsewhere: Site) -> None:
-    keeper = elsewhere.keeper(extra={"wal_compression": "snappy"})
+    engine = elsewhere.engine(extra={"wal_compression": "snappy"})
     with pytest.raises(ToolError, match="lacks the Python module snappy"):
-        keeper.configure(check=True)
+        engine.configure(check=True)
 
 
 def test_files_that_the_owner_cannot_read(elsewhere: Site) -> None:
     store = {**elsewhere.store, "ca_file": "/no/such/ca.pem"}
     with pytest.raises(BadOption, match=f"cannot be read by {OWNER}"):
-        elsewhere.keeper(store=store).configure(check=True)
+        elsewhere.engine(store=store).configure(check=True)
 
 
 def test_profiles_are_the_owners(elsewhere: Site) -> None:
     """A profile is looked for in the home of the user who owns the server; this one has none."""
-    keeper = elsewhere.keeper(store={**elsewhere.store, "access_key": None, "secret_key": None, "profile": "pg"})
-    keeper.configure(check=False)
+    engine = elsewhere.engine(store={**elsewhere.store, "access_key": None, "secret_key": None, "profile": "pg"})
+    engine.configure(check=False)
     text = (elsewhere.config / "shop.barman.env").read_text()
     assert "AWS_PROFILE=pg" in text and "SECRET" not in text
-    code, said = elsewhere.run(keeper.wal.archive_command(), ONE)
+    code, said = elsewhere.run(engine.wal.archive_command(), ONE)
     assert code == 1 and "The config profile (pg) could not be found" in said
 
 
@@ -584,13 +584,13 @@ def test_profiles_are_the_owners(elsewhere: Site) -> None:
 def test_another_servers_wal(place: Where, s3: S3Server) -> None:
     """Known by the segments, when there is no backup yet."""
     site = place(18, options_of(s3, "whose"))
-    server, keeper = site.server, site.keeper(compression="none")
+    server, engine = site.server, site.engine(compression="none")
     assert server is not None
-    set_up(site, keeper)
+    set_up(site, engine)
     switched(server)
-    assert keeper.prepare(check=False) == []
+    assert engine.prepare(check=False) == []
     with pytest.raises(CatalogError, match=rf"(?s)system identifier\s+is {site.host.system_id}, this server's is 7"):
-        site.keeper(replace(site.host, system_id="7"), compression="none").prepare(check=False)
+        site.engine(replace(site.host, system_id="7"), compression="none").prepare(check=False)
 
 
 def test_a_backup_that_fails_leaves_nothing(place: Where, s3: S3Server) -> None:
@@ -599,13 +599,13 @@ def test_a_backup_that_fails_leaves_nothing(place: Where, s3: S3Server) -> None:
     allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
     deny = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::fails/*/data.tar*"}
     access, secret = s3.user({"Version": "2012-10-17", "Statement": [allow, deny]})
-    keeper = site.keeper(store={**site.store, "access_key": access, "secret_key": secret})
-    set_up(site, keeper)
+    engine = site.engine(store={**site.store, "access_key": access, "secret_key": secret})
+    set_up(site, engine)
     with pytest.raises(ToolError, match="made no backup.*AccessDenied"):
-        backed_up(site, keeper, "full", {})
+        backed_up(site, engine, "full", {})
     problems: list[str] = []
-    assert (list(keeper.backups(problems)), problems) == ([], [])
-    assert in_store(keeper, "shop/base") == []
+    assert (list(engine.backups(problems)), problems) == ([], [])
+    assert in_store(engine, "shop/base") == []
 
 
 def test_archiving_that_fails_meanwhile(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -614,10 +614,10 @@ def test_archiving_that_fails_meanwhile(place: Where, s3: S3Server, monkeypatch:
     monkeypatch.setattr(of_archiving, "_LOOK", 0.3)
     site = place(15, options_of(s3, "stuck"))
     assert site.server is not None
-    keeper = site.keeper(compression="none")
-    set_up(site, keeper)
+    engine = site.engine(compression="none")
+    set_up(site, engine)
     switched(site.server)
-    names = list(keeper.wal.names())
+    names = list(engine.wal.names())
     server = site.server
 
     def asked(archives: Archiving, check: bool = False) -> list[str]:
@@ -626,17 +626,17 @@ def test_archiving_that_fails_meanwhile(place: Where, s3: S3Server, monkeypatch:
 
     problems: list[str] = []
     with monkeypatch.context() as killed:
-        killed.setattr(keeper, "_forget", lambda label: "")
+        killed.setattr(engine, "_forget", lambda label: "")
         killed.setattr(Archiving, "before", asked)
         with pytest.raises(ToolError, match="failed to archive for 1 seconds"):
-            backed_up(site, keeper, "full", {})
-    assert list(keeper.backups(problems)) == []
+            backed_up(site, engine, "full", {})
+    assert list(engine.backups(problems)) == []
     (problem,) = problems
     (label,) = re.findall(r"backup (\w+) (?:is not finished|failed)", problem)
-    assert keeper.delete([label], True, []) == [label]
-    assert keeper.delete([label], False, []) == [label]
-    assert in_store(keeper, "shop/base") == []
-    assert list(keeper.wal.names()) == names
+    assert engine.delete([label], True, []) == [label]
+    assert engine.delete([label], False, []) == [label]
+    assert in_store(engine, "shop/base") == []
+    assert list(engine.wal.names()) == names
 
 
 def test_a_server_that_does_not_archive(barman: str, s3: S3Server, server_factory: Callable[..., Server]) -> None:
@@ -644,4 +644,4 @@ def test_a_server_that_does_not_archive(barman: str, s3: S3Server, server_factor
     server = server_factory(15, local_auth="trust")
     site = Site(server.directory, barman, options_of(s3, "idle"), server)
     with pytest.raises(ServerError, match="does not archive its WAL"):
-        backed_up(site, site.keeper(), "full", {})
+        backed_up(site, site.engine(), "full", {})

@@ -72,9 +72,9 @@ def store(**given: Any) -> dict[str, Any]:
     return {**{name: spec.get("default") for name, spec in STORE.items()}, **given}
 
 
-def backed_up(keeper: PgBackRest, server: Server, kind: str, notes: dict[str, str], progress: Progress) -> Any:
+def backed_up(engine: PgBackRest, server: Server, kind: str, notes: dict[str, str], progress: Progress) -> Any:
     with closing(server.connect()) as connection:
-        return keeper.back_up(kind, notes, progress, keeper.archiving(connection))
+        return engine.back_up(kind, notes, progress, engine.archiving(connection))
 
 
 def host_of(server: Server) -> Host:
@@ -108,16 +108,16 @@ class Site:
             program=options.pop("program", needed(server.major)),
             **options,
         )
-        self.keeper = PgBackRest(self.host, self.options)
+        self.engine = PgBackRest(self.host, self.options)
 
     def again(self, **changed: Any) -> PgBackRest:
         """The same with other options."""
         return PgBackRest(self.host, dataclasses.replace(self.options, **changed))
 
     def set_up(self) -> Site:
-        self.keeper.configure(False)
-        self.keeper.prepare(False)
-        archive_by(self.server, self.keeper)
+        self.engine.configure(False)
+        self.engine.prepare(False)
+        archive_by(self.server, self.engine)
         return self
 
     @property
@@ -125,8 +125,8 @@ class Site:
         return Path(self.options.config_dir) / "pgbackrest" / self.options.server_name
 
 
-def archive_by(server: Server, keeper: RepositoryEngine) -> None:
-    server.query("ALTER SYSTEM SET archive_command = %s", values=[keeper.wal.archive_command()])
+def archive_by(server: Server, engine: RepositoryEngine) -> None:
+    server.query("ALTER SYSTEM SET archive_command = %s", values=[engine.wal.archive_command()])
     server.query("SELECT pg_reload_conf()")
 
 
@@ -154,13 +154,13 @@ def archived(server: Server, timeout: float = 30) -> str:
 
 
 class Restored:
-    """A server that a backup, and WAL by the keeper's restore_command, lead to."""
+    """A server that a backup, and WAL by the engine's restore_command, lead to."""
 
-    def __init__(self, site: Site, keeper: RepositoryEngine, record: Any, tablespaces: Mapping[str, str]) -> None:
-        self.site, self.keeper, self.port = site, keeper, free_port()
+    def __init__(self, site: Site, engine: RepositoryEngine, record: Any, tablespaces: Mapping[str, str]) -> None:
+        self.site, self.engine, self.port = site, engine, free_port()
         self.data = site.server.server_directory(f"restored-{self.port}")
         self.log = site.server.server_directory("logs") / str(self.port)
-        keeper.restore(record, LocalDirectories(str(self.data), tablespaces), QUIET)
+        engine.restore(record, LocalDirectories(str(self.data), tablespaces), QUIET)
         assert not list(self.data.glob("*.signal"))
 
     def start(self, signal: str = "recovery.signal", configuration: str | None = None, **settings: str) -> None:
@@ -171,7 +171,7 @@ class Restored:
             "data_directory": str(self.data),
             "archive_mode": "off",
             "port": str(self.port),
-            "restore_command": self.keeper.wal.restore_command(),
+            "restore_command": self.engine.wal.restore_command(),
             "recovery_target_action": "promote",
             **settings,
         }
@@ -201,9 +201,9 @@ class Restored:
 
 @contextmanager
 def restored(
-    site: Site, record: Any, keeper: RepositoryEngine | None = None, tablespaces: Mapping[str, str] | None = None
+    site: Site, record: Any, engine: RepositoryEngine | None = None, tablespaces: Mapping[str, str] | None = None
 ) -> Iterator[Restored]:
-    made = Restored(site, keeper or site.keeper, record, tablespaces or {})
+    made = Restored(site, engine or site.engine, record, tablespaces or {})
     try:
         yield made
     finally:
@@ -213,10 +213,10 @@ def restored(
 
 @contextmanager
 def recovered(
-    site: Site, record: Any, keeper: RepositoryEngine | None = None, **places: Any
+    site: Site, record: Any, engine: RepositoryEngine | None = None, **places: Any
 ) -> Iterator[Callable[[str], str]]:
     """A query to that server, when its recovery has ended."""
-    with restored(site, record, keeper, **places) as made:
+    with restored(site, record, engine, **places) as made:
         made.start()
         yield made.recovered().query
 
@@ -290,39 +290,39 @@ def in_a_directory(server: Server, **options: Any) -> Site:
 
 
 def life(site: Site) -> None:
-    server, keeper = site.server, site.keeper
+    server, engine = site.server, site.engine
     space = server.server_directory("space")
     server.query(f"CREATE TABLESPACE space LOCATION '{space}'")
     server.query("CREATE TABLE elsewhere TABLESPACE space AS SELECT generate_series(1, 1000) AS id")
 
     # Set up: the plan is what is done then, and the second run has nothing to do.
-    plan = [step.message for step in keeper.configure(True)]
+    plan = [step.message for step in engine.configure(True)]
     assert not site.configuration.exists() and any("secrets.conf" in words for words in plan)
-    preparation = [step.message for step in keeper.prepare(True)]
+    preparation = [step.message for step in engine.prepare(True)]
     assert any("stanza main" in words for words in preparation)
-    assert [step.message for step in keeper.configure(False)] == plan
-    assert keeper.configure(False) == keeper.configure(True) == []
+    assert [step.message for step in engine.configure(False)] == plan
+    assert engine.configure(False) == engine.configure(True) == []
     for name, mode in (("pgbackrest.conf", 0o640), ("conf.d/secrets.conf", 0o600)):
         status = (site.configuration / name).stat()
         assert stat.S_IMODE(status.st_mode) == mode and status.st_uid == pwd.getpwnam(site.host.owner).pw_uid
-    assert [step.message for step in keeper.prepare(False)] == preparation
-    assert keeper.prepare(False) == []
-    archive_by(server, keeper)
-    keeper.check()
+    assert [step.message for step in engine.prepare(False)] == preparation
+    assert engine.prepare(False) == []
+    archive_by(server, engine)
+    engine.check()
 
     # Backups of each kind, while rows come in.
     work(server)
-    full = backed_up(keeper, site.server, "incremental", {"run": "7", "note": 'a b=c "x" ü'}, QUIET)
+    full = backed_up(engine, site.server, "incremental", {"run": "7", "note": 'a b=c "x" ü'}, QUIET)
     assert full.kind == "full" and full.parent is None and any("changed to full" in words for words in full.warnings)
     assert full.annotations == {"run": "7", "note": 'a b=c "x" ü'} and full.server["system_id"] == site.host.system_id
     work(server)
-    differential = backed_up(keeper, site.server, "differential", {}, QUIET)
+    differential = backed_up(engine, site.server, "differential", {}, QUIET)
     work(server)
-    incremental = backed_up(keeper, site.server, "incremental", {}, QUIET)
+    incremental = backed_up(engine, site.server, "incremental", {}, QUIET)
     assert (differential.kind, differential.parent) == ("differential", full.id)
     assert (incremental.kind, incremental.parent) == ("incremental", differential.id)
     problems: list[str] = []
-    listed = list(keeper.backups(problems))
+    listed = list(engine.backups(problems))
     assert not problems and len(listed) == 3
     assert [record.started_at for record in listed] == sorted(record.started_at for record in listed)
     assert [record.id for record in listed] == [full.id, differential.id, incremental.id]
@@ -330,18 +330,18 @@ def life(site: Site) -> None:
     # WAL: names in order, and what comes back is what the server wrote.
     rows = work(server, 5000)
     segment = archived(server)
-    names = list(keeper.wal.names())
+    names = list(engine.wal.names())
     assert names == sorted(set(names)) and any(name.startswith(f"{segment}-") for name in names)
-    assert list(keeper.wal.names(names[3])) == names[4:]
+    assert list(engine.wal.names(names[3])) == names[4:]
     target = server.directory / "fetched"
-    assert keeper.wal.fetch(segment, str(target))
+    assert engine.wal.fetch(segment, str(target))
     assert digest(target) == digest(server.data / "pg_wal" / segment)
-    assert not keeper.wal.fetch("0000000100000000000000FF", str(target))
-    assert not keeper.wal.fetch("00000007.history", str(target))
+    assert not engine.wal.fetch("0000000100000000000000FF", str(target))
+    assert not engine.wal.fetch("00000007.history", str(target))
 
     # Verified, and the next listing knows.
-    keeper.verify(incremental)
-    assert next(record for record in keeper.backups([]) if record.id == incremental.id).verified_at
+    engine.verify(incremental)
+    assert next(record for record in engine.backups([]) if record.id == incremental.id).verified_at
 
     # Back again: each row, and the tablespace in another place.
     elsewhere = server.server_directory("elsewhere")
@@ -353,14 +353,14 @@ def life(site: Site) -> None:
 
     # Deleted: what depends on it goes too, and the WAL that nobody needs any more.
     with pytest.raises(ToolError, match="every full backup"):
-        keeper.delete([full.id], False, [])
-    newest = backed_up(keeper, site.server, "full", {}, QUIET)
+        engine.delete([full.id], False, [])
+    newest = backed_up(engine, site.server, "full", {}, QUIET)
     doomed = [full.id, differential.id, incremental.id]
-    assert keeper.delete([full.id], True, []) == doomed and len(list(keeper.backups([]))) == 4
-    assert keeper.delete([full.id], False, []) == doomed
-    assert [record.id for record in keeper.backups([])] == [newest.id]
-    assert min(name for name in keeper.wal.names() if "-" in name)[:24] == newest.consistency["first_segment"]
-    keeper.verify(newest)
+    assert engine.delete([full.id], True, []) == doomed and len(list(engine.backups([]))) == 4
+    assert engine.delete([full.id], False, []) == doomed
+    assert [record.id for record in engine.backups([])] == [newest.id]
+    assert min(name for name in engine.wal.names() if "-" in name)[:24] == newest.consistency["first_segment"]
+    engine.verify(newest)
 
 
 def digest(path: Path) -> str:
@@ -388,24 +388,24 @@ def test_secrets_are_nowhere_but_in_their_file(site15: Site) -> None:
     assert len(places) > 3
     for path in places:
         assert not any(secret in path.read_text(errors="replace") for secret in secrets), path
-    assert not any(secret in site15.keeper.wal.archive_command() for secret in secrets)
+    assert not any(secret in site15.engine.wal.archive_command() for secret in secrets)
 
 
 def test_a_wrong_secret_is_noticed_before_it_is_written(site15: Site) -> None:
     site15.set_up()
     before = (site15.configuration / "conf.d/secrets.conf").read_text()
     wrong = {**site15.options.repositories[0], "secret_key": "wrong"}
-    for keeper, words in (
+    for engine, words in (
         (site15.again(repositories=[wrong]), "SignatureDoesNotMatch.*does not know these keys"),
         (site15.again(encryption={"method": "aes256", "passphrase": "wrong"}), "passphrase is not the one"),
         (site15.again(encryption=None), "passphrase is not the one"),
     ):
         for check in (True, False):
             with pytest.raises(RepositoryError, match=words) as caught:
-                keeper.configure(check)
+                engine.configure(check)
         assert str(caught.value).isprintable()
     assert (site15.configuration / "conf.d/secrets.conf").read_text() == before
-    site15.keeper.check()
+    site15.engine.check()
 
 
 def test_an_option_that_pgbackrest_does_not_know_is_refused(site15: Site) -> None:
@@ -457,7 +457,7 @@ def test_a_store_that_never_answers_does_not_hold_us_up(pg15: Server, s3: S3Serv
         site = Site(pg15, silent, server_name="silent", extra={"io-timeout": "1"})
         began = time.monotonic()
         with pytest.raises(RepositoryError, match="Nothing answers there"):
-            site.keeper.configure(False)
+            site.engine.configure(False)
         assert time.monotonic() - began < 20
         assert not site.configuration.exists()
 
@@ -482,14 +482,14 @@ def test_azure(pg15: Server, azure: AzureServer, key: str) -> None:
 
 def brief(site: Site) -> None:
     """Archive, back up, list, fetch."""
-    site.keeper.check()
+    site.engine.check()
     work(site.server)
-    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
+    record = backed_up(site.engine, site.server, "full", {}, QUIET)
     segment = archived(site.server)
     target = site.server.directory / "fetched"
-    assert site.keeper.wal.fetch(segment, str(target))
+    assert site.engine.wal.fetch(segment, str(target))
     assert digest(target) == digest(site.server.data / "pg_wal" / segment)
-    assert [found.id for found in site.keeper.backups([])] == [record.id]
+    assert [found.id for found in site.engine.backups([])] == [record.id]
 
 
 def test_google(pg15: Server, gcs: GcsServer) -> None:
@@ -508,21 +508,21 @@ def test_one_of_two_repositories_is_lost(pg15: Server, s3: S3Server) -> None:
     bucket = s3_store(s3, s3.make_bucket("two"))
     site = Site(pg15, bucket, directory, server_name="two", extra={"io-timeout": "0.5"}).set_up()
     rows = work(pg15)
-    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
-    there = list(site.keeper.backups([]))
+    record = backed_up(site.engine, site.server, "full", {}, QUIET)
+    there = list(site.engine.backups([]))
     assert [found.scope["repositories"] for found in there] == [[1], [2]] and there[0].id == record.id
     archived(pg15)
-    names = list(site.keeper.wal.names())
+    names = list(site.engine.wal.names())
     with refusing_port() as port:
         # On a new host the configuration can be written even so.
         lost = {**bucket, "endpoint_url": f"https://localhost:{port}"}
-        keeper = site.again(repositories=[lost, directory])
-        assert keeper.configure(False)
+        engine = site.again(repositories=[lost, directory])
+        assert engine.configure(False)
         problems: list[str] = []
-        assert [found.id for found in keeper.backups(problems)] == [there[1].id]
+        assert [found.id for found in engine.backups(problems)] == [there[1].id]
         assert len(problems) == 1 and "repository 1" in problems[0]
-        assert list(keeper.wal.names()) == names
-        with recovered(site, there[1], keeper) as query:
+        assert list(engine.wal.names()) == names
+        with recovered(site, there[1], engine) as query:
             assert query("SELECT count(*) FROM work") == str(rows)
 
 
@@ -530,26 +530,26 @@ def test_one_of_two_directories_is_not_mounted(pg15: Server) -> None:
     """The others are backed up, what lacks is said, and nothing is made in the place where it should be (CASES 2.38)."""
     two = [store(type="file", path=str(pg15.server_directory(name))) for name in ("mounted", "gone")]
     site = Site(pg15, *two, server_name="mounts").set_up()
-    backed_up(site.keeper, site.server, "full", {}, QUIET)
+    backed_up(site.engine, site.server, "full", {}, QUIET)
     gone, aside = Path(two[1]["path"]), Path(two[1]["path"] + ".aside")
     gone.rename(aside)
     try:
-        assert site.keeper.configure(False) == site.keeper.prepare(False) == []
+        assert site.engine.configure(False) == site.engine.prepare(False) == []
         with pytest.raises(
             Unfinished, match=r"gone is not there.*mount it.*The other repositories have theirs: 2"
         ) as made:
-            backed_up(site.keeper, site.server, "full", {}, QUIET)
+            backed_up(site.engine, site.server, "full", {}, QUIET)
         assert made.value.backup["scope"]["repositories"] == [1] and not gone.exists()
         problems: list[str] = []
-        assert [found.scope["repositories"] for found in site.keeper.backups(problems)] == [[1], [1]]
+        assert [found.scope["repositories"] for found in site.engine.backups(problems)] == [[1], [1]]
         assert "gone is not there" in problems[0]
         with pytest.raises(RepositoryError, match=r"mounted is not there(.|\n)*gone is not there"):
             Path(two[0]["path"]).rename(f"{two[0]['path']}.aside")
-            site.keeper.configure(False)
+            site.engine.configure(False)
     finally:
         aside.rename(gone)
         Path(f"{two[0]['path']}.aside").rename(two[0]["path"])
-    assert len(list(site.keeper.backups([]))) == 3
+    assert len(list(site.engine.backups([]))) == 3
 
 
 def test_one_of_two_repositories_fails_and_the_other_has_its_backup(pg15: Server) -> None:
@@ -559,10 +559,10 @@ def test_one_of_two_repositories_fails_and_the_other_has_its_backup(pg15: Server
     closed.chmod(0o500)
     try:
         with pytest.raises(Unfinished, match=r"closed.*Permission denied.*The other repositories have theirs: 2"):
-            backed_up(site.keeper, site.server, "full", {}, QUIET)
+            backed_up(site.engine, site.server, "full", {}, QUIET)
     finally:
         closed.chmod(0o750)
-    assert [found.scope["repositories"] for found in site.keeper.backups([])] == [[2]]
+    assert [found.scope["repositories"] for found in site.engine.backups([])] == [[2]]
 
 
 # Other servers
@@ -575,17 +575,17 @@ def test_another_server_is_refused(site15: Site, pg15: Server) -> None:
         *site15.options.repositories,
         encryption=site15.options.encryption,
     )
-    other.keeper.configure(False)
+    other.engine.configure(False)
     for check in (True, False):
         with pytest.raises(CatalogError, match=f"{site15.host.system_id}.*{other.host.system_id}"):
-            other.keeper.prepare(check)
+            other.engine.prepare(check)
     # Nor do its segments come in.
-    archive_by(other.server, other.keeper)
+    archive_by(other.server, other.engine)
     work(other.server)
     with pytest.raises(TimeoutError, match="ArchiveMismatchError"):
         archived(other.server, 2)
     with pytest.raises(ToolError, match="pgBackRest does not work for main"):
-        other.keeper.check()
+        other.engine.check()
 
 
 def test_a_segment_with_other_content_is_refused(site15: Site) -> None:
@@ -600,7 +600,7 @@ def test_a_segment_with_other_content_is_refused(site15: Site) -> None:
     shutil.chown(other / "global/pg_control", site15.host.owner)
     options = f"--pg1-path={other} --spool-path={site15.server.server_directory('spool-elsewhere')} archive-push"
     copy = other / "pg_wal" / segment
-    command = site15.keeper.wal.archive_command().replace("archive-push", options).replace("%p", str(copy))
+    command = site15.engine.wal.archive_command().replace("archive-push", options).replace("%p", str(copy))
     content = bytearray((site15.server.data / "pg_wal" / segment).read_bytes())
     copy.write_bytes(content)
     (other / "pg_wal/archive_status" / f"{segment}.ready").touch()
@@ -619,7 +619,7 @@ def test_a_server_that_is_too_new_is_refused(pg18: Server) -> None:
         pytest.skip("no pgBackRest here that is older than PostgreSQL 18")
     site = in_a_directory(pg18, program=path)
     with pytest.raises(ToolError, match=r"does not know PostgreSQL 18. Install version 2\.55"):
-        site.keeper.configure(True)
+        site.engine.configure(True)
 
 
 # Recovery
@@ -630,7 +630,7 @@ def archive(server_factory: Callable[..., Server]) -> tuple[Site, Any, int]:
     """A site in a directory with a backup, more WAL behind it, and the rows that there are then."""
     site = in_a_directory(new_server(server_factory, 15)).set_up()
     work(site.server)
-    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
+    record = backed_up(site.engine, site.server, "full", {}, QUIET)
     rows = [work(site.server, 20000) for _turn in range(3)][-1]
     archived(site.server)
     return site, record, rows
@@ -662,14 +662,14 @@ def test_wal_is_fetched_where_there_is_no_server(archive: tuple[Site, Any, int])
     site, _record, _rows = archive
     segment = archived(site.server)
     empty = dataclasses.replace(site.host, data_directory=str(site.server.server_directory("empty")))
-    keeper = PgBackRest(
+    engine = PgBackRest(
         empty, dataclasses.replace(site.options, server_name="main", config_dir=str(site.server.directory / "etc2"))
     )
-    keeper.configure(False)
+    engine.configure(False)
     target = site.server.directory / "fetched"
-    assert keeper.wal.fetch(segment, str(target))
+    assert engine.wal.fetch(segment, str(target))
     assert digest(target) == digest(site.server.data / "pg_wal" / segment)
-    assert not keeper.wal.fetch("0000000100000000000000FF", str(target))
+    assert not engine.wal.fetch("0000000100000000000000FF", str(target))
 
 
 def test_configuration_outside_the_data_directory(server_factory: Callable[..., Server]) -> None:
@@ -686,9 +686,9 @@ def test_configuration_outside_the_data_directory(server_factory: Callable[..., 
     running = Instance(str(server.data), str(server.bindir), owner_of(str(server.data)), str(configuration))
     running.start(str(server.log))
     site = in_a_directory(server).set_up()
-    site.keeper.check()
+    site.engine.check()
     work(server)
-    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
+    record = backed_up(site.engine, site.server, "full", {}, QUIET)
     rows = work(server)
     archived(server)
     with restored(site, record) as made:
@@ -702,30 +702,30 @@ def test_configuration_outside_the_data_directory(server_factory: Callable[..., 
 def test_what_is_missing_or_damaged_is_found(archive: tuple[Site, Any, int]) -> None:
     site = archive[0]
     work(site.server)
-    record = backed_up(site.keeper, site.server, "full", {}, QUIET)
-    site.keeper.verify(record)
+    record = backed_up(site.engine, site.server, "full", {}, QUIET)
+    site.engine.verify(record)
     root = Path(site.options.repositories[0]["path"]) / "pgbackrest"
     segment = next(root.rglob(f"{record.consistency['first_segment']}-*"))
     away = segment.rename(segment.with_name("away"))
     with pytest.raises(CatalogError, match="segments of WAL that it needs are not in the archive"):
-        site.keeper.verify(record)
+        site.engine.verify(record)
     away.rename(segment)
     flip_byte(segment)
     with pytest.raises(CatalogError, match="cannot be restored"):
-        site.keeper.verify(record)
+        site.engine.verify(record)
     with pytest.raises(WalError):
-        site.keeper.wal.fetch(segment.name[:24], str(site.server.directory / "fetched"))
+        site.engine.wal.fetch(segment.name[:24], str(site.server.directory / "fetched"))
     flip_byte(segment)
     largest = max((root / "backup/main" / record.id).rglob("*.zst"), key=lambda path: path.stat().st_size)
     flip_byte(largest)
     with pytest.raises(CatalogError, match="invalid"):
-        site.keeper.verify(record)
+        site.engine.verify(record)
     flip_byte(largest)
 
 
 def test_a_backup_that_is_killed_leaves_none(archive: tuple[Site, Any, int]) -> None:
     site, record, _rows = archive
-    before = [found.id for found in site.keeper.backups([])]
+    before = [found.id for found in site.engine.backups([])]
 
     class Impatient(Progress):
         def tell(self, done: Any, stored: Any) -> None:
@@ -733,9 +733,9 @@ def test_a_backup_that_is_killed_leaves_none(archive: tuple[Site, Any, int]) -> 
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        backed_up(site.keeper, site.server, "full", {}, Impatient(None))
-    assert [found.id for found in site.keeper.backups([])] == before
-    assert backed_up(site.keeper, site.server, "full", {}, QUIET).kind == "full"
+        backed_up(site.engine, site.server, "full", {}, Impatient(None))
+    assert [found.id for found in site.engine.backups([])] == before
+    assert backed_up(site.engine, site.server, "full", {}, QUIET).kind == "full"
 
 
 # Standby and adoption
@@ -752,9 +752,9 @@ def test_a_backup_from_a_standby(archive: tuple[Site, Any, int]) -> None:
         extra = {**site.options.extra, **primary, "pg2-socket-path": site.host.socket_directory, "backup-standby": "y"}
         there = dataclasses.replace(site.host, data_directory=str(standby.data), port=standby.port)
         etc = str(site.server.directory / "etc-standby")
-        keeper = PgBackRest(there, dataclasses.replace(site.options, config_dir=etc, extra=extra))
-        assert keeper.configure(False) and keeper.prepare(False) == []
-        made = backed_up(keeper, site.server, "full", {"from": "standby"}, QUIET)
+        engine = PgBackRest(there, dataclasses.replace(site.options, config_dir=etc, extra=extra))
+        assert engine.configure(False) and engine.prepare(False) == []
+        made = backed_up(engine, site.server, "full", {"from": "standby"}, QUIET)
         assert made.annotations == {"from": "standby"}
         assert "replay on the standby reached" in (Path(etc) / "pgbackrest/log/main-backup.log").read_text()
     rows = work(site.server)
@@ -772,16 +772,16 @@ def test_adopted_without_a_change(archive: tuple[Site, Any, int]) -> None:
         f"[main]\npg1-path={site.server.data}\n"
     )
     before = {item: item.stat().st_mtime_ns for item in site.server.directory.rglob("repository/**/*")}
-    keeper = adopt(site.host, "main", str(path))
-    assert [found.id for found in keeper.backups([])] == [found.id for found in site.keeper.backups([])]
-    assert list(keeper.wal.names()) == list(site.keeper.wal.names())
-    assert keeper.configure(False) == keeper.prepare(False) == []
+    engine = adopt(site.host, "main", str(path))
+    assert [found.id for found in engine.backups([])] == [found.id for found in site.engine.backups([])]
+    assert list(engine.wal.names()) == list(site.engine.wal.names())
+    assert engine.configure(False) == engine.prepare(False) == []
     with pytest.raises(BadOption, match="somebody else keeps"):
-        backed_up(keeper, site.server, "full", {}, QUIET)
+        backed_up(engine, site.server, "full", {}, QUIET)
     with pytest.raises(BadOption, match="somebody else keeps"):
-        keeper.delete([record.id], True, [])
+        engine.delete([record.id], True, [])
     assert before == {item: item.stat().st_mtime_ns for item in site.server.directory.rglob("repository/**/*")}
-    with recovered(site, record, keeper) as query:
+    with recovered(site, record, engine) as query:
         assert int(query("SELECT count(*) FROM work")) >= rows
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""WAL-G as a keeper, with PostgreSQL and real stores.
+"""WAL-G as a engine, with PostgreSQL and real stores.
 
 The first part needs no WAL-G: a shell script copies in its place, so that PostgreSQL itself says what our commands mean to it.
 The second part needs the program: `make wal-g`, or a wal-g in PATH; else it skips, and says so.
@@ -256,20 +256,20 @@ def test_names_and_an_owner_in_a_bucket(s3: S3Server) -> None:
     """Listed and read by our own means: before it is configured, and with public keys alone, WAL-G could not tell."""
     store = s3_store(s3)
     host = Host("/data", OWNER, 5432, "/run", "postgres", "/usr/bin", system_id="7507672962298572862")
-    keeper = WalG(host, RepositoryEngineOptions("main", [store]))
-    assert list(keeper.wal.names()) == [] and keeper.prepare(check=True) == []
+    engine = WalG(host, RepositoryEngineOptions("main", [store]))
+    assert list(engine.wal.names()) == [] and engine.prepare(check=True) == []
     place, bucket = "back ups/one/main/wal-g", s3.client()
     names = [f"{1:08X}{0:08X}{number:08X}.zst" for number in range(1, 1104)]
     for key in ("00000002.history.zst", "sub/x", *names):
         bucket.put_object(Bucket=store["bucket"], Key=f"{place}/wal_005/{key}", Body=b"x")
     bucket.put_object(Bucket=store["bucket"], Key="back ups/one/main2/wal-g/wal_005/other", Body=b"x")
     # 1103 segments are more than one page of a listing; the digits of the last ones are not decimal.
-    assert list(keeper.wal.names()) == sorted(names) + ["00000002.history.zst"]
-    assert list(keeper.wal.names(names[-2])) == [names[-1], "00000002.history.zst"]
+    assert list(engine.wal.names()) == sorted(names) + ["00000002.history.zst"]
+    assert list(engine.wal.names(names[-2])) == [names[-1], "00000002.history.zst"]
     metadata = b'{"system_identifier": 7507672962298572862}'
     key = f"{place}/basebackups_005/base_000000010000000000000002/metadata.json"
     bucket.put_object(Bucket=store["bucket"], Key=key, Body=metadata)
-    assert keeper.prepare(check=True) == []
+    assert engine.prepare(check=True) == []
     with pytest.raises(CatalogError, match="its system identifier is 7507672962298572862, this server's is 1"):
         WalG(replace(host, system_id="1"), RepositoryEngineOptions("main", [store])).prepare(check=True)
 
@@ -300,18 +300,18 @@ class Kept:
         )  # fmt: skip
         etc = server.server_directory(f"etc-{secrets.token_hex(3)}")
         self.options = RepositoryEngineOptions("main", [store], config_dir=str(etc), program=str(mine), **options)
-        self.keeper = WalG(self.host, self.options)
+        self.engine = WalG(self.host, self.options)
 
     def begin(self) -> None:
-        assert len(self.keeper.configure(check=True)) == len(self.keeper.configure(check=False)) == 1
-        self.keeper.prepare(check=False)
-        archiving(self.server, self.keeper.wal.archive_command())
+        assert len(self.engine.configure(check=True)) == len(self.engine.configure(check=False)) == 1
+        self.engine.prepare(check=False)
+        archiving(self.server, self.engine.wal.archive_command())
         fill(self.server)
         switched(self.server)
 
     def back_up(self, kind: str, **annotations: str) -> Any:
         with closing(self.server.connect()) as connection:
-            return self.keeper.back_up(kind, annotations, Progress(None), self.keeper.archiving(connection))
+            return self.engine.back_up(kind, annotations, Progress(None), self.engine.archiving(connection))
 
 
 @pytest.mark.parametrize("kind", ["file", "s3"])
@@ -322,11 +322,11 @@ def test_a_whole_life(
     server = server_factory(major, settings=SETTINGS, local_auth="trust")
     store = file_store(server) if kind == "file" else s3_store(request.getfixturevalue("s3"))
     kept = Kept(server, program, store, jobs=2)
-    keeper = kept.keeper
+    engine = kept.engine
     kept.begin()
     again = WalG(kept.host, kept.options)
     assert again.configure(check=False) == again.prepare(check=False) == []
-    keeper.check()
+    engine.check()
     mode = (Path(kept.options.config_dir) / "main.wal-g.json").stat()
     assert stat.S_IMODE(mode.st_mode) == 0o600 and mode.st_uid == system_user().pw_uid
 
@@ -338,29 +338,29 @@ def test_a_whole_life(
     fill(server)
     name = switched(server)
     assert [(record.kind, record.parent) for record in (full, upon)] == [("full", None), ("incremental", full.id)]
-    listed = list(keeper.backups([]))
+    listed = list(engine.backups([]))
     assert [record.id for record in listed] == [early.id, full.id, upon.id]
     assert listed[1].annotations == {"why": "lab"} and listed[1].server["system_id"] == kept.host.system_id
     for record in listed:
-        keeper.verify(record)
+        engine.verify(record)
 
-    assert any(entry.startswith(name) for entry in keeper.wal.names())
+    assert any(entry.startswith(name) for entry in engine.wal.names())
     fetched = server.directory / "fetched"
-    assert keeper.wal.fetch(name, str(fetched))
+    assert engine.wal.fetch(name, str(fetched))
     assert fetched.read_bytes() == (server.data / "pg_wal" / name).read_bytes()
-    assert not keeper.wal.fetch("0000000100000000000000FF", str(fetched))
+    assert not engine.wal.fetch("0000000100000000000000FF", str(fetched))
 
     for record in (full, upon):
         target = server.server_directory(f"restored-{record.kind}")
-        keeper.restore(record, LocalDirectories(str(target), {}), Progress(None))
-        assert recover(server, target, keeper.wal.restore_command(), rows_of) == 3000
+        engine.restore(record, LocalDirectories(str(target), {}), Progress(None))
+        assert recover(server, target, engine.wal.restore_command(), rows_of) == 3000
 
-    assert keeper.delete([early.id], True, []) == [early.id]
-    assert keeper.delete([early.id], False, []) == [early.id]
-    assert [record.id for record in keeper.backups([])] == [full.id, upon.id]
-    left = list(keeper.wal.names())
+    assert engine.delete([early.id], True, []) == [early.id]
+    assert engine.delete([early.id], False, []) == [early.id]
+    assert [record.id for record in engine.backups([])] == [full.id, upon.id]
+    left = list(engine.wal.names())
     assert not [entry for entry in left if entry[:24] < full.id[5:29]] and any(entry.startswith(name) for entry in left)
-    assert keeper.delete([full.id], False, []) == [full.id, upon.id]
+    assert engine.delete([full.id], False, []) == [full.id, upon.id]
 
 
 def test_other_content_under_the_same_name_is_refused(program: str, server_factory: Callable[..., Server]) -> None:
@@ -371,14 +371,14 @@ def test_other_content_under_the_same_name_is_refused(program: str, server_facto
     place = server.server_directory("pg_wal")
     path = shutil.copy(server.data / "pg_wal" / name, place)
     os.chmod(path, 0o644)
-    command = kept.keeper.wal.archive_command().replace("%p", path).replace("%f", name)
+    command = kept.engine.wal.archive_command().replace("%p", path).replace("%f", name)
     assert run_as(OWNER, ["sh", "-c", command]).returncode == 0  # the same content is fine
     with open(path, "r+b") as stream:
         stream.seek(8192)
         stream.write(b"something else")
     assert run_as(OWNER, ["sh", "-c", command]).returncode != 0
     fetched = server.directory / "fetched"
-    assert kept.keeper.wal.fetch(name, str(fetched))
+    assert kept.engine.wal.fetch(name, str(fetched))
     assert fetched.read_bytes() == (server.data / "pg_wal" / name).read_bytes()
 
 
@@ -389,12 +389,12 @@ def test_another_servers_repository_is_refused(program: str, server_factory: Cal
     kept.begin()
     os.chmod(one.directory, 0o755)
     stranger = Kept(other, program, store)
-    stranger.keeper.configure(check=False)
+    stranger.engine.configure(check=False)
     with pytest.raises(CatalogError, match="another server's"):
-        stranger.keeper.prepare(check=False)  # by its WAL
+        stranger.engine.prepare(check=False)  # by its WAL
     kept.back_up("full")
     with pytest.raises(CatalogError, match="another server's"):
-        stranger.keeper.prepare(check=False)  # by its backup
+        stranger.engine.prepare(check=False)  # by its backup
 
 
 def test_a_wrong_secret_and_a_store_out_of_reach(
@@ -404,11 +404,11 @@ def test_a_wrong_secret_and_a_store_out_of_reach(
     store = s3_store(s3)
     for change in ({"secret_key": "wrong"}, {"endpoint_url": f"http://127.0.0.1:{free_port()}"}):
         kept = Kept(server, program, {**store, **change})
-        kept.keeper.configure(check=False)
+        kept.engine.configure(check=False)
         with pytest.raises(HoldfastError):
-            kept.keeper.prepare(check=False)
+            kept.engine.prepare(check=False)
         with pytest.raises(ToolError, match="cannot use") as refused:
-            kept.keeper.check()
+            kept.engine.check()
         assert s3.secret_key not in str(refused.value)
 
 
@@ -433,8 +433,8 @@ def test_encryption_by_pgp_and_the_wrong_key(
     full = kept.back_up("full")
     name = switched(server)
     target = server.server_directory("restored")
-    kept.keeper.restore(full, LocalDirectories(str(target), {}), Progress(None))
-    assert recover(server, target, kept.keeper.wal.restore_command(), rows_of) == 1000
+    kept.engine.restore(full, LocalDirectories(str(target), {}), Progress(None))
+    assert recover(server, target, kept.engine.wal.restore_command(), rows_of) == 1000
     other = {"method": "pgp", "recipients": [str(keys / "two.asc")]}
     wrong = WalG(kept.host, replace(kept.options, encryption=other, config_dir=str(server.server_directory("etc-two"))))
     wrong.configure(check=False)
@@ -454,8 +454,8 @@ def test_libsodium_works_or_is_refused(program: str, server_factory: Callable[..
         assert "libsodium" in str(exc)
         return
     target = server.server_directory("restored")
-    kept.keeper.restore(kept.back_up("full"), LocalDirectories(str(target), {}), Progress(None))
-    assert recover(server, target, kept.keeper.wal.restore_command(), rows_of) == 1000
+    kept.engine.restore(kept.back_up("full"), LocalDirectories(str(target), {}), Progress(None))
+    assert recover(server, target, kept.engine.wal.restore_command(), rows_of) == 1000
 
 
 def test_tablespaces_go_elsewhere(program: str, server_factory: Callable[..., Server]) -> None:
@@ -469,9 +469,9 @@ def test_tablespaces_go_elsewhere(program: str, server_factory: Callable[..., Se
     switched(server)
     before = sorted(path.name for path in old.rglob("*"))
     target = server.server_directory("restored")
-    kept.keeper.restore(full, LocalDirectories(str(target), {str(old): str(new)}), Progress(None))
-    assert recover(server, target, kept.keeper.wal.restore_command(), rows_of) == 1000
+    kept.engine.restore(full, LocalDirectories(str(target), {str(old): str(new)}), Progress(None))
+    assert recover(server, target, kept.engine.wal.restore_command(), rows_of) == 1000
     assert any(path.is_file() for path in new.rglob("*"))
     assert sorted(path.name for path in old.rglob("*")) == before
     with pytest.raises(BadOption, match="is no location"):
-        kept.keeper.restore(full, LocalDirectories(str(target), {"/none": str(new)}), Progress(None))
+        kept.engine.restore(full, LocalDirectories(str(target), {"/none": str(new)}), Progress(None))

@@ -159,20 +159,20 @@ class ShelfSource(PhysicalSource):
 class EngineSource(PhysicalSource):
     """An engine with a repository of its own."""
 
-    def __init__(self, keeper: RepositoryEngine) -> None:
-        self.name = f"{keeper.name} ({keeper.wal.description})" if keeper.wal else keeper.name
-        self.wal, self._keeper = keeper.wal, keeper
+    def __init__(self, engine: RepositoryEngine) -> None:
+        self.name = f"{engine.name} ({engine.wal.description})" if engine.wal else engine.name
+        self.wal, self._engine = engine.wal, engine
 
     def records(self, problems: list[str]) -> list[Record]:
-        return list(self._keeper.backups(problems))
+        return list(self._engine.backups(problems))
 
     def detail(self, record: Record) -> Record:
-        return self._keeper.detail(record)
+        return self._engine.detail(record)
 
     def prove(self, record: Record) -> None:
         """Where the engine reads nothing back, whether all of the backup is there, and its WAL."""
-        if not self._keeper.reads_back:
-            self._keeper.verify(record)
+        if not self._engine.reads_back:
+            self._engine.verify(record)
 
     def lay_out(
         self,
@@ -185,8 +185,8 @@ class EngineSource(PhysicalSource):
         warnings: list[str],
     ) -> None:
         old = {str(row["oid"]): row["location"] for row in record.server.get("tablespaces") or ()}
-        progress.step(f"restoring {record.id} by {self._keeper.name}", record.scope.get("size"))
+        progress.step(f"restoring {record.id} by {self._engine.name}", record.scope.get("size"))
         moved = {old[oid]: path for oid, path in tablespaces.items() if oid in old}
         for path in (directory, *moved.values()):
             make_directory(path, owner)
-        self._keeper.restore(record, LocalDirectories(directory, moved), progress)
+        self._engine.restore(record, LocalDirectories(directory, moved), progress)

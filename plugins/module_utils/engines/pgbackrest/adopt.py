@@ -23,7 +23,7 @@ _PATIENCE = 600.0
 
 
 def adopt(host: Host, stanza: str, configuration: Optional[str] = None, program: Optional[str] = None) -> Adopted:
-    """The keeper of an existing ``pgbackrest.conf``, by default one of CONFIGURATIONS.
+    """The engine of an existing ``pgbackrest.conf``, by default one of CONFIGURATIONS.
 
     Raises:
         BadOption: there is no such file.

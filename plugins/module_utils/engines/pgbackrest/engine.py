@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pgBackRest as a keeper: one server's backups and WAL in one or several repositories."""
+"""pgBackRest as an engine: one server's backups and WAL in one or several repositories."""
 
 from __future__ import annotations
 

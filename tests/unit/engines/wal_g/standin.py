@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stand-in for wal-g, to test what the keeper does with what a program says and leaves behind. It is written after WAL-G's
+"""A stand-in for wal-g, to test what the engine does with what a program says and leaves behind. It is written after WAL-G's
 documentation, and proves nothing about WAL-G: that is for tests/integration/test_engine_wal_g.py.
 
 It keeps files in WALG_FILE_PREFIX without compression, notes what it was called with in ``calls`` beside itself, and

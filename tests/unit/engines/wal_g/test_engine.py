@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The keeper, with a stand-in for wal-g (standin.py): its decisions, files, environment and errors. Nothing here says
+"""The engine, with a stand-in for wal-g (standin.py): its decisions, files, environment and errors. Nothing here says
 that WAL-G does what the stand-in does."""
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Place:
     def store(self) -> dict[str, Any]:
         return {"type": "file", "path": str(self.folder / "backups")}
 
-    def keeper(self, **options: Any) -> WalG:
+    def engine(self, **options: Any) -> WalG:
         return WalG(self.host, replace(self.options, **options))
 
     def misbehave(self, how: str) -> None:
@@ -76,14 +76,14 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def ready(place: Place) -> WalG:
-    keeper = place.keeper()
-    keeper.configure(check=False)
-    keeper.prepare(check=False)
-    return keeper
+    engine = place.engine()
+    engine.configure(check=False)
+    engine.prepare(check=False)
+    return engine
 
 
-def back_up(keeper: WalG, kind: str = "full", **annotations: str) -> Any:
-    return keeper.back_up(kind, annotations, Progress(None), cast(Archiving, Archived()))
+def back_up(engine: WalG, kind: str = "full", **annotations: str) -> Any:
+    return engine.back_up(kind, annotations, Progress(None), cast(Archiving, Archived()))
 
 
 class Archived:
@@ -103,12 +103,12 @@ class Archived:
 
 
 def test_check_mode_says_what_the_run_then_does(place: Place) -> None:
-    keeper = place.keeper()
-    planned = [keeper.configure(check=True), keeper.prepare(check=True)]
+    engine = place.engine()
+    planned = [engine.configure(check=True), engine.prepare(check=True)]
     assert not place.configuration.exists() and not place.wal.parent.exists()
-    assert [keeper.configure(check=False), keeper.prepare(check=False)] == planned
+    assert [engine.configure(check=False), engine.prepare(check=False)] == planned
     assert [len(steps) for steps in planned] == [1, 1]
-    assert place.keeper().configure(check=False) == place.keeper().prepare(check=False) == []
+    assert place.engine().configure(check=False) == place.engine().prepare(check=False) == []
     assert place.configuration.stat().st_mode & 0o777 == 0o600
     assert json.loads(place.configuration.read_text())["WALG_PREVENT_WAL_OVERWRITE"] == "true"
 
@@ -116,23 +116,23 @@ def test_check_mode_says_what_the_run_then_does(place: Place) -> None:
 def test_another_secret_is_a_change_and_is_not_said(place: Place) -> None:
     key, other = "0f" * 32, "1e" * 32
     encrypted = {"method": "aes256", "passphrase": key}
-    assert len(place.keeper(encryption=encrypted).configure(check=False)) == 1
-    assert place.keeper(encryption=encrypted).configure(check=True) == []
-    (step,) = place.keeper(encryption={**encrypted, "passphrase": other}).configure(check=True)
+    assert len(place.engine(encryption=encrypted).configure(check=False)) == 1
+    assert place.engine(encryption=encrypted).configure(check=True) == []
+    (step,) = place.engine(encryption={**encrypted, "passphrase": other}).configure(check=True)
     assert key not in step.message and other not in step.message
 
 
 def test_encryption_that_the_program_leaves_out_is_found_before_anything_is_written(place: Place) -> None:
     place.misbehave("plain")
     with pytest.raises(BadOption, match="left out by this WAL-G without a word"):
-        place.keeper(encryption={"method": "aes256", "passphrase": "0f" * 32}).configure(check=False)
+        place.engine(encryption={"method": "aes256", "passphrase": "0f" * 32}).configure(check=False)
     assert not place.configuration.exists()
 
 
 def test_what_the_program_cannot_do_is_found_before_anything_is_written(place: Place) -> None:
     place.misbehave("wal-push")
     with pytest.raises(BadOption, match="does not work with this WAL-G(.|\n)*connection refused"):
-        place.keeper().configure(check=True)
+        place.engine().configure(check=True)
     assert not place.configuration.exists()
 
 
@@ -147,23 +147,23 @@ def test_what_the_program_cannot_do_is_found_before_anything_is_written(place: P
 def test_programs_that_will_not_do(place: Place, said: str, match: str) -> None:
     (place.folder / "program" / "version").write_text(said)
     with pytest.raises(ToolError, match=match):
-        place.keeper().configure(check=False)
+        place.engine().configure(check=False)
 
 
 def test_versions(place: Place) -> None:
-    assert place.keeper().version == "v3.0.7".lstrip("v")
+    assert place.engine().version == "v3.0.7".lstrip("v")
     (place.folder / "program" / "version").write_text("wal-g version devel\tdevel\tdevel\tPostgreSQL")
-    assert place.keeper().version == "devel"
+    assert place.engine().version == "devel"
 
 
 def test_no_program(place: Place) -> None:
     with pytest.raises(ToolError, match="Install wal-g 2.0 or newer"):
-        place.keeper(program=str(place.folder / "none")).configure(check=True)
+        place.engine(program=str(place.folder / "none")).configure(check=True)
 
 
 def test_several_repositories(place: Place) -> None:
     with pytest.raises(BadOption, match="WAL-G keeps one"):
-        place.keeper(repositories=[place.store(), place.store()])
+        place.engine(repositories=[place.store(), place.store()])
 
 
 def test_a_mount_that_is_missing_is_not_made(place: Place, ready: WalG) -> None:
@@ -177,7 +177,7 @@ def test_another_servers_backups(place: Place, ready: WalG) -> None:
     back_up(ready)
     place.host = replace(place.host, system_id="1")
     with pytest.raises(CatalogError, match=f"another server's: its system identifier is {SYSTEM_ID}"):
-        place.keeper().prepare(check=False)
+        place.engine().prepare(check=False)
 
 
 def test_the_check_says_what_it_means(place: Place, ready: WalG) -> None:
@@ -204,7 +204,7 @@ def test_our_environment_does_not_come_before_the_file(
     ):
         monkeypatch.setenv(name, "/elsewhere")
     monkeypatch.setenv("HOME", "/elsewhere")
-    assert list(place.keeper().backups([])) == []
+    assert list(place.engine().backups([])) == []
     told = place.calls()[-1]["environment"]
     assert "/elsewhere" not in told.values()
     assert (told["WALG_LOG_LEVEL"], told["HOME"]) == ("NORMAL", ME.pw_dir)
@@ -381,7 +381,7 @@ def test_what_cannot_be_read_again_is_found_before_anything_is_written(place: Pl
         {"encryption": {"method": "pgp", "recipients": [str(keys)]}} if pgp else {"compression": "none"}
     )
     with pytest.raises(BadOption, match="cannot be read again" if pgp else "cannot read again"):
-        place.keeper(**options).configure(check=False)
+        place.engine(**options).configure(check=False)
     assert not place.configuration.exists()
 
 
