@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from lab.playbooks import ModuleResult, run_module
 from lab.pooler import PROGRAM, pgbouncer
 from lab.servers import Server
@@ -168,3 +172,36 @@ def test_a_trigger_at_login_hears_nothing_of_us(
         assert not done.failed and done.changed is not again, done.msg
     env = {"PGOPTIONS": "-c event_triggers=off"}
     assert pg18.run("psql", "-Atc", "SELECT count(*) FROM logins", db="other", env=env) == b"0\n"
+
+
+def test_statements_that_begin_while_others_connect(pg15: Server, tmp_path: Path) -> None:
+    """Kind: a way to wait that the whole process shares, taken away while one thread connects. A backup of many databases does both at
+    once; a statement in another thread then failed by "wait callback not available", now and then."""
+    address = Address(
+        {"login_db": "postgres", **dict.fromkeys(("login_host", "login_unix_socket")), **pg15.login()}, str(tmp_path)
+    )
+    until, failed, asked = time.monotonic() + 2, list[BaseException](), [0]
+
+    def ask() -> None:
+        try:
+            with contextlib.closing(address.connect()) as connection:
+                while time.monotonic() < until and not failed:
+                    with connection.cursor() as cursor:
+                        cursor.execute("SELECT 1")
+                    asked[0] += 1
+        except Exception as exc:
+            failed.append(exc)
+
+    def connect() -> None:
+        try:
+            while time.monotonic() < until and not failed:
+                address.connect().close()
+        except Exception as exc:
+            failed.append(exc)
+
+    threads = [threading.Thread(target=work) for work in (ask, ask, ask, connect, connect)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed and asked[0] > 100

@@ -36,13 +36,16 @@ try:
         to clear up."""
 
         def execute(self, query: Any, vars: Any = None) -> None:
-            with stopping.held():
+            with stopping.held(), _beginning():
                 super().execute(query, vars)
 
 except ImportError:  # said by the module through missing_required_lib
     PSYCOPG2_ERROR = traceback.format_exc()
 
+# psycopg2's way to wait is one for the whole process, and is taken away while somebody connects: a statement that begins in that moment
+# would find none. So beginning one and connecting exclude each other; waiting for one and connecting do not.
 _connecting = threading.Lock()
+_thread = threading.local()
 _UTF8, _ASCII = "UTF8", "SQL_ASCII"
 
 
@@ -308,8 +311,34 @@ def is_text(text: str) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _beginning() -> Iterator[None]:
+    """While a statement of this thread begins, nobody connects."""
+    _connecting.acquire()
+    _thread.begins = True
+    try:
+        yield
+    finally:
+        if _thread.begins:
+            _connecting.release()
+        _thread.begins = False
+
+
 def _wait(connection: Connection) -> None:
     """Wait for a statement's end; a stop cancels it. Source: https://www.psycopg.org/docs/advanced.html#support-for-coroutine-libraries"""
+    begun = getattr(_thread, "begins", False)
+    if begun:
+        _thread.begins = False
+        _connecting.release()
+    try:
+        _follow(connection)
+    finally:
+        if begun and not connection.autocommit:  # what comes next in this call may be the statement behind its BEGIN
+            _connecting.acquire()
+            _thread.begins = True
+
+
+def _follow(connection: Connection) -> None:
     cancelled = False
     while True:
         state = connection.poll()
