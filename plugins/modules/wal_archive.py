@@ -52,7 +52,8 @@ options:
     description:
       - What archives. V(pg_basebackup) is PostgreSQL's own way, a shell command that puts segments into a directory of this
         host (O(repository.type=file)); the others are programs that have to be installed.
-      - By default the one that keeps an archive of the server there already; else V(pg_basebackup) for one directory, and V(pgbackrest) for stores and several repositories.
+      - By default the one that keeps an archive of the server there already; else V(pg_basebackup) for one directory, and V(pgbackrest)
+        for stores and several repositories.
     type: str
     choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
   streaming:

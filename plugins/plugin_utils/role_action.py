@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module run as ever, which ends when the controller does; when it fails within a role of ours, its message names the role's variables instead of its options."""
+"""A module run as ever, which ends when the controller does; when it fails within a role of ours, its message names the role's
+variables instead of its options."""
 
 from __future__ import annotations
 

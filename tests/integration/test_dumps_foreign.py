@@ -57,7 +57,8 @@ def dumps(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     server.psql("CREATE DATABASE shop;")
     server.psql(FILL.format(rows=50), "shop")
     server.psql(
-        "ALTER DATABASE shop CONNECTION LIMIT 7; ALTER DATABASE shop SET work_mem = '7MB'; COMMENT ON DATABASE shop IS 'ours'; REVOKE CONNECT ON DATABASE shop FROM PUBLIC;"
+        "ALTER DATABASE shop CONNECTION LIMIT 7; ALTER DATABASE shop SET work_mem = '7MB'; COMMENT ON DATABASE shop IS 'ours'; "
+        "REVOKE CONNECT ON DATABASE shop FROM PUBLIC;"
     )
     for name, arguments in (
         ("plain.sql", ()),

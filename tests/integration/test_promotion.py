@@ -110,7 +110,7 @@ def test_archiving_fails_on_the_new_host(pair: Pair) -> None:
     (archive / "up").mkdir()
     shutil.chown(archive / "up", standby.data.owner())
     standby.psql("SELECT pg_switch_wal()")
-    assert wait_until(lambda: (archive / "up/00000002.history").exists())
+    assert wait_until((archive / "up/00000002.history").exists)
     assert not ok(promoted(pair))["changed"]
 
 

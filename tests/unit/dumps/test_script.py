@@ -131,7 +131,8 @@ def test_what_is_let_through(body: str) -> None:
 def test_a_dump_with_its_own_database_writes_into_the_one_that_is_asked_for() -> None:
     script = dump(
         "\\restrict k\nDROP DATABASE IF EXISTS \"a 'b\";\nCREATE DATABASE \"a 'b\" WITH TEMPLATE = template0 ENCODING = 'UTF8' "
-        "LOCALE = 'C' TABLESPACE = \"an x\" CONNECTION LIMIT = 7;\nCOMMENT ON DATABASE \"a 'b\" IS 'it''s';\nALTER DATABASE \"a 'b\" IS_TEMPLATE = true;\nALTER DATABASE \"a 'b\" OWNER TO me;\n\\unrestrict k\n\\encoding SQL_ASCII\n"
+        "LOCALE = 'C' TABLESPACE = \"an x\" CONNECTION LIMIT = 7;\nCOMMENT ON DATABASE \"a 'b\" IS 'it''s';\nALTER DATABASE \"a 'b\" IS_TEMPLATE = true;\n"
+        'ALTER DATABASE "a \'b" OWNER TO me;\n\\unrestrict k\n\\encoding SQL_ASCII\n'
         "\\connect -reuse-previous=on \"dbname='a \\'b'\"\n\\restrict k\nCREATE TABLE t (n int);\n"
         "ALTER ROLE r IN DATABASE \"a 'b\" SET a TO 'b';\nGRANT ALL ON DATABASE \"a 'b\" TO r;\n\\unrestrict k\n"
     )

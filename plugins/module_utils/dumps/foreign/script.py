@@ -51,7 +51,8 @@ class Script:
 
     ``cluster``: it is pg_dumpall's. ``complete`` None: nothing in it says whether it is. ``databases``: those that it makes or connects to.
     ``rows``: rows by table; None: they could not be counted. ``parents``: of partitions; ``made``: tables that it makes. ``clause``: encoding and locale of its
-    CREATE DATABASE. ``own``: comment, connection limit, tablespace and the like of its database, as ``server.facts.databases`` names them. ``edits``: what must be other than it is, in order; ``copies``: where tables' rows begin and end, in bytes.
+    CREATE DATABASE. ``own``: comment, connection limit, tablespace and the like of its database, as
+    ``server.facts.databases`` names them. ``edits``: what must be other than it is, in order; ``copies``: where tables' rows begin and end, in bytes.
     ``spaces``: what puts objects into tablespaces, and how it does not. ``globals``: statements about roles and tablespaces of a
     cluster's script. ``problems``: why it is refused; ``cut``: it ends
     in the middle; ``crlf``: its lines end as on Windows.

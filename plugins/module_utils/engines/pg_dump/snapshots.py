@@ -95,10 +95,8 @@ class Snapshots:
         """For the manifest, honest about what is not consistent."""
         moments = [moment for moment in self.moments if moment.databases]
         exact = all(moment.exact for moment in moments)
-        if len(moments) > 1:
-            across = f"{len(moments)} moments"
-        else:
-            across = "same moment" if exact else "snapshots taken shortly after one another"
+        one = "same moment" if exact else "snapshots taken shortly after one another"
+        across = f"{len(moments)} moments" if len(moments) > 1 else one
         return {
             "within_database": "snapshot",
             "across_databases": across,
