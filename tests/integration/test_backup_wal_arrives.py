@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
@@ -134,7 +134,7 @@ def test_somebodys_script_that_archives_here_is_told_of(place: Place) -> None:
 
 
 def test_a_failing_archiver_is_asked_first_and_given_a_chance(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving"
+    module = "ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival"
     with place.asked() as archiving:
         place.path.chmod(0o500)  # as when a directory is mounted read-only
         try:
@@ -152,7 +152,7 @@ def test_a_failing_archiver_is_asked_first_and_given_a_chance(place: Place, monk
 
 
 def test_one_that_fails_while_the_backup_waits(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving"
+    module = "ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival"
     monkeypatch.setattr(f"{module}._STUCK", 0.5)
     monkeypatch.setattr(f"{module}._LOOK", 0.1)
     with place.asked() as archiving:

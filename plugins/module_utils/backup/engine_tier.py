@@ -24,8 +24,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshnes
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, Unfinished
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide

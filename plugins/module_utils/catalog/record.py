@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.bounded import loads
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shape import check
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.schema import check
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 
 FORMAT = 1

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Configured, WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import (
     Archiving,
     missing_segments,
     needed_segments,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Unfinished
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host

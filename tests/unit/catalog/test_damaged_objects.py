@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded, index
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.liveness import describe, holder, is_released
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import decode, encode
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shape import FIELDS, OPTIONAL
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.schema import FIELDS, OPTIONAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import shape
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import schema as in_code
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import which
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import ENGINES, PHYSICAL, WITH_REPOSITORY
@@ -104,7 +104,7 @@ def test_one_table() -> None:
 def test_whoever_names_the_engines_names_each_of_them() -> None:
     """The kind: an engine is new, and one list does not have it, so that its backups are damaged manifests or its archive is nobody's."""
     schema = json.loads((Path(__file__).resolve().parents[3] / "docs/manifest.schema.json").read_text())
-    assert list(ENGINES) == list(shape.ENGINES) == schema["properties"]["engine"]["enum"]
+    assert list(ENGINES) == list(in_code.ENGINES) == schema["properties"]["engine"]["enum"]
     archiving = [name for name in WITH_REPOSITORY if issubclass(ENGINES[name].made_by, Archiver)]
     assert sorted(which._ARCHIVES) == sorted(["pg_basebackup", *archiving])
     commands = {

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import summaries
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.copy import copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.options import (
@@ -32,6 +31,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_e
     Plan,
     StreamEngine,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress

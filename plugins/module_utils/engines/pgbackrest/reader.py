@@ -15,7 +15,6 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import needed_segments
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.archive import QUEUE, PgBackRestWal
@@ -32,6 +31,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.reposito
     RepositoryEngine,
     Verification,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import needed_segments
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,

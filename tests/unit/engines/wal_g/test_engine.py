@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiving import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.engine import WalG
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
