@@ -20,6 +20,7 @@ help:
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
 	@echo "make test-extended  what takes long: every bad day of stores, each engine in depth, standbys"
 	@echo "make test-stores  the same through Ceph's S3, where it is installed"
+	@echo "make faults SECONDS=600  signals and broken answers by chance, as a matrix in numbers"
 	@echo "make bench  ours and the guides' pipelines, side by side"
 
 setup: $(STAMP) $(HERE)

@@ -118,6 +118,8 @@ def test_a_segment_that_ends_the_recovery_early(archived: Archived) -> None:
 def test_nothing_to_do_is_proven(server_factory: Callable[..., Server]) -> None:
     server = server_factory(18, settings=SETTINGS, initdb=SMALL)
     server.psql("CREATE TABLE kept AS SELECT generate_series(1, 100) AS n")
+    # As if the backup came from a host with another C library.
+    server.psql("UPDATE pg_database SET datcollversion = '0.1' WHERE datname = 'postgres'")
     archived = Archived.of(server)
     lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
     server.psql("TRUNCATE kept")
@@ -125,6 +127,7 @@ def test_nothing_to_do_is_proven(server_factory: Callable[..., Server]) -> None:
     target = {"lsn": lsn, "inclusive": False}
     first = ok(archived.in_place(target))
     assert first["recovery"]["next_steps"][-1].startswith("archive_mode is off")
+    assert "'postgres' were sorted by version 0.1" in str(first["proof"]["unproven"])
     server.query("SELECT count(*) FROM kept")
     server.psql("CHECKPOINT")
     again = ok(archived.in_place(target))

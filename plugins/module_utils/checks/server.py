@@ -27,6 +27,13 @@ _TOLD = 5  # of many files that are missing, so many are named
 _GIGABYTE = 1 << 30
 
 _DATABASES = "SELECT datname AS name, datallowconn AS open, datconnlimit = -2 AS invalid, oid::bigint AS oid FROM pg_database ORDER BY 1"
+# Another C library, or another version of it, may sort texts otherwise than the indexes that were restored.
+# Source: https://www.postgresql.org/docs/current/sql-altercollation.html#SQL-ALTERCOLLATION-NOTES
+_COLLATIONS = """
+SELECT datname AS name, datcollversion AS built, pg_database_collation_actual_version(oid) AS here FROM pg_database
+WHERE datallowconn AND datcollversion IS NOT NULL AND datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid)
+ORDER BY 1
+"""
 # (Temporary tables of sessions long gone may lack their files; views, partitioned tables and foreign tables have none.)
 _RELATIONS = """
 SELECT pg_relation_filepath(c.oid) AS path, c.oid::regclass::text AS name, c.relpersistence = 'u' AS unlogged
@@ -44,6 +51,12 @@ def server_is_whole(connect: Connect, database: str, directory: str, in_recovery
     proof = Proof()
     with connect(database) as connection:
         databases = facts.rows(connection, _DATABASES)
+        if connection.server_version >= 150000:
+            proof.unproven += [
+                f"The indexes over texts of the database {row['name']!r} were sorted by version {row['built']} of its collation, and this "
+                f"host has {row['here'] or 'none'}: they may miss rows. REINDEX DATABASE, then ALTER DATABASE … REFRESH COLLATION VERSION."
+                for row in facts.rows(connection, _COLLATIONS)
+            ]
     relations, reached = 0, []
     for row in databases:
         name = row["name"]
