@@ -302,12 +302,13 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             )
 
             owned = Ownership(params["config_dir"], params["server_name"], host, params["encryption"])
+            # A shell command, and pg_receivewal without a password, are configured by their text alone.
+            owns = archiver.has_configuration or (archiver.connects and host.passfile is not None)
+            if owns:
+                owned.check(params["accept_new_server"], params["replace"])
 
             def before() -> list[Step]:
-                if not archiver.connects:
-                    return []  # a shell command is configured by its text alone
-                owned.check(params["accept_new_server"], params["replace"])
-                return keep_password(params, host, module.check_mode) + owned.claim(module.check_mode)
+                return keep_password(params, host, module.check_mode) + owned.claim(module.check_mode) if owns else []
 
             done = set_up(connection, archiver, host, request, module.check_mode, before, patroni)
         elif params["state"] == "absent":

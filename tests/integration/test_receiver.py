@@ -112,10 +112,18 @@ def test_a_receiver(server_factory: Callable[..., Server], major: int, compressi
 
 def test_what_it_cannot_do(wiped: Callable[[Server | int], Server]) -> None:
     server = wiped(15)
-    given = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": "/tmp"}, "streaming": True}
+    config = server.directory / "no config"
+    given = {
+        **server.login(),
+        "bin_dir": str(server.bindir),
+        "repository": {"path": "/tmp"},
+        "streaming": True,
+        "config_dir": str(config),
+    }
     refused(run_module("wal_archive", {**given, "compression": "zstd"}), "not known to pg_receivewal")
     refused(run_module("wal_archive", {**given, "engine": "pgbackrest"}), "not known to pgbackrest")
     refused(run_module("wal_archive", {**given, "archive_command": "cp %p /x/%f"}), "means nothing with streaming")
+    assert not config.exists(), "refused is untouched"
 
 
 def test_the_service_of_a_playbook(wiped: Callable[[Server | int], Server], tmp_path: Path) -> None:

@@ -239,6 +239,7 @@ def test_while_the_server_works_or_waits(server: Server, tmp_path: Path, running
 # By chance
 
 
+@pytest.mark.extended  # a chance that is not repeated by chance belongs to the night
 def test_faults_by_chance(server: Server) -> None:
     """A few seconds of ``generators.faults``; `make faults` runs it for longer. Seeds that broke something once come first."""
     end = time.monotonic() + float(os.environ.get("HOLDFAST_FAULTS", "8"))

@@ -103,6 +103,8 @@ def set_up(
     if request.summarize_wal is not None:
         settings["summarize_wal"] = "on" if request.summarize_wal else "off"
     changes = differences(connection, settings)  # before anything is made: it refuses what the server does not know
+    if not check:
+        archiver.configure(True)  # what it refuses, it refuses before anything is written
     steps = before() + archiver.configure(check)
     with contextlib.suppress(HoldfastError) if check and steps else contextlib.nullcontext():
         # What prepares the repository may need the configuration that check mode did not write.

@@ -110,6 +110,8 @@ class Archiver(Configured):
     connects = True
     #: whether the server runs a command for each segment
     by_command = True
+    #: whether it reads a configuration in files, which one server owns
+    has_configuration = False
 
     def refuse(self, connection: Connection) -> None:
         """Raise ServerError, before anything is touched: this server cannot be set up so."""

@@ -72,6 +72,7 @@ class RepositoryEngine(Configured):
     version: str
     #: its archive of WAL; None where it keeps none
     wal: Optional[WalArchive]
+    has_configuration = True
     #: where the user names none
     default_compression = "zstd"
     #: whether ``verify`` reads all of a backup back, and so takes as long as making one; else it only looks

@@ -64,6 +64,8 @@ class Dumper:
         self._application = f"holdfast pg_dump {os.getpid()}"
         #: by database: extensions, and each table's rows
         self.contents: dict[str, Any] = {}
+        #: databases that have nothing of their own, whatever is selected
+        self.empty: set[str] = set()
 
     def dump(self, folder: Folder, database: dict[str, Any], snapshots: Snapshots) -> dict[str, Any]:
         """Dump a database. Returns its entry for the record.
@@ -180,8 +182,11 @@ class Dumper:
                 message = (exc.output or "").splitlines()[-1].rpartition("error: ")[2]
                 raise NothingSelected(message) from exc
             raise
-        if not left and (self._options.tables or self._options.schemas or self._entries(name, [])):
+        if left:
+            return
+        if self._options.tables or self._options.schemas or self._entries(name, []):
             raise NothingSelected("the selection leaves nothing")
+        self.empty.add(name)
 
     def _entries(self, name: str, arguments: list[str]) -> list[bytes]:
         """What a dump with these arguments has, by the lines of its list. Raises ToolError."""

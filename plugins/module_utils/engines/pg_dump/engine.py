@@ -170,7 +170,10 @@ class PgDump(StreamEngine):
             consistency = snapshots.describe()
         if len(consistency["moments"]) > 1:
             self._doubts.append(_moments(consistency["moments"]))
-        self._judge(entries, failed)
+        # Empty databases alone, where others have nothing that is selected, are no backup either.
+        passed_over = len(entries) + len(failed) < len(chosen)
+        found = [entry for entry in entries if not passed_over or entry["name"] not in dumper.empty]
+        self._judge(found, failed)
         if self._options.globals:
             folder.progress.step("dumping roles and tablespaces")
             said = len(folder.said)
