@@ -78,16 +78,18 @@ def read_page(
         customized_response_dict["Contents"] = contents
 
 
-def whole(page: Mapping[str, Any], *tokens: str) -> None:
-    """Look at the end of a page: is it the last one, or does it lead to the next? ``tokens`` are what leads there.
+def whole(page: Mapping[str, Any], token: str, always: bool = False) -> None:
+    """Look at the end of a page: is it the last one, or does it lead to the next? ``token`` is what leads there; ``always``: a last page
+    may have one too, as Ceph's of unfinished uploads have.
 
     Raises:
         Strange: it says that there is more and not from where, or the other way round.
     """
-    more, there = bool(page.get("IsTruncated")), all(page.get(token) for token in tokens)
-    if more != there and (more or any(page.get(token) for token in tokens[:1])):
-        said = "says that there is more, and not from where" if more else "says where more is, and that there is none"
-        raise Strange(f"the listing was cut short: a page {said}")
+    more, there = bool(page.get("IsTruncated")), bool(page.get(token))
+    if more and not there:
+        raise Strange("the listing was cut short: a page says that there is more, and not from where")
+    if there and not more and not always:
+        raise Strange("the listing was cut short: a page says where more is, and that there is none")
 
 
 def _time(entry: dict[str, str]) -> datetime.datetime:

@@ -203,7 +203,7 @@ class S3(Store):
     def _unfinished(self, prefix: str) -> list[tuple[str, str]]:
         found = []
         for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix):
-            whole(page, "NextKeyMarker")
+            whole(page, "NextKeyMarker", always=True)
             found += [(entry["Key"], entry["UploadId"]) for entry in page.get("Uploads", ())]
         # Some stores take the prefix for a hint: what is not ours must not be touched.
         return [(key, upload) for key, upload in found if key.startswith(prefix)]
