@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from io import BytesIO
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.edit import identifier
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.lexer import Statement, Token, read
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Edit, unquoted
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.items import Statement, Token, unquoted
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.lexer import read
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Edit
 
 _ROLE = ("role", "user", "group")
 _ENDS_ROLES = ("with", "granted", "cascade", "restrict")

@@ -14,7 +14,8 @@ import select
 from typing import BinaryIO, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Script, understand
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Script
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.understand import understand
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.psql import check_restricted
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command

@@ -29,7 +29,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.ed
     edited,
     stop_at_copies,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Script, understand
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Script
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.understand import understand
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command, OnBytes
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream

@@ -13,14 +13,14 @@ from __future__ import annotations
 import io
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.lexer import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.items import (
     BrokenScript,
     Inserts,
     Mark,
     Meta,
     Statement,
-    read,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.lexer import read
 
 
 def told(script: bytes, step: int = 1 << 20) -> list[str]:

@@ -18,7 +18,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.ed
     merged,
     stop_at_copies,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Edit, Script, understand
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Edit, Script
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.understand import understand
 
 HEAD = b"--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.4\n-- Dumped by pg_dump version 16.1 (X)\n"
 TAIL = b"\n--\n-- PostgreSQL database dump complete\n--\n"

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.lexer import Statement
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.items import Statement
 
 _MOST = 200  # words that are looked at, but for COPY and SELECT
 

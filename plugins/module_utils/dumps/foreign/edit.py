@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A script as it is run: what ``script.understand`` found is left out or said otherwise, everything else goes by. Pure."""
+"""A script as it is run: what ``understand.understand`` found is left out or said otherwise, everything else goes by. Pure."""
 
 from __future__ import annotations
 

@@ -13,13 +13,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Optional, Union
+from dataclasses import replace
+from typing import Optional
 
-_CHUNK = 1 << 20
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.buffer import Buffer
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.items import (
+    MOST_TEXT,
+    BrokenScript,
+    Inserts,
+    Item,
+    Mark,
+    Meta,
+    Statement,
+    Token,
+    is_text,
+    reads_data,
+)
+
 _AHEAD = 1024  # bytes that are looked at beyond a token, so that none is cut by a chunk's end
 _MOST_TOKENS = 8192  # that are kept of one statement: a table has 1,600 columns at most
-_MOST_TEXT = 4096  # bytes that are kept of one string
 _LONGEST = 64 * 1024  # bytes of a meta-command's line that are looked at
 
 _TOKEN = re.compile(
@@ -41,80 +53,6 @@ _MARK = b"-- PostgreSQL database "
 _COMMENT = re.compile(rb"/\*|\*/")
 _META = re.compile(rb"\\([^\s\\]*)[ \t]*([^\n]*)")
 
-# Client encodings in which the second byte of a character may look like an ASCII character: a pair is taken as one letter.
-_PAIRS = {
-    name: re.compile(rb"[\x81-\x9f\xe0-\xfc][^\n]" if "jis" in name else rb"[\x81-\xfe][^\n]", re.DOTALL)
-    for name in ("sjis", "shiftjis2004", "big5", "gbk", "gb18030", "uhc", "johab")
-}
-_ALIASES = {"shiftjis": "sjis", "mskanji": "sjis", "win932": "sjis", "windows932": "sjis", "win950": "big5",
-            "windows950": "big5", "win936": "gbk", "windows936": "gbk", "win949": "uhc", "windows949": "uhc"}  # fmt: skip
-
-
-class BrokenScript(Exception):
-    """It ends, or goes on, where no script can: the reason in words."""
-
-
-@dataclass(frozen=True)
-class Token:
-    """A word (lower case), a quoted name or a string (with its quotes; shortened beyond ``_MOST_TEXT``), a number or a mark."""
-
-    start: int
-    end: int
-    text: bytes
-
-
-@dataclass(frozen=True)
-class Statement:
-    """What is sent to the server at once. ``start`` and ``end``: bytes from the beginning of the script, comments before it
-    left out; ``line``: its first line. ``rows``: rows of COPY data behind it, which end at ``after`` (-1: they could not be counted);
-    None: it has none. ``ended``: by a semicolon."""
-
-    start: int
-    end: int
-    line: int
-    tokens: tuple[Token, ...]
-    rows: Optional[int] = None
-    after: int = 0
-    ended: bool = True
-
-    @property
-    def words(self) -> list[str]:
-        """Its tokens as text; words in lower case."""
-        return [token.text.decode("utf-8", "surrogateescape") for token in self.tokens]
-
-
-@dataclass(frozen=True)
-class Meta:
-    """A command to psql itself. ``alone``: it has a line of its own, and no statement is open."""
-
-    start: int
-    end: int
-    line: int
-    name: str
-    argument: str
-    alone: bool
-
-
-@dataclass(frozen=True)
-class Inserts:
-    """Consecutive plain INSERT statements of one row each, into the same table (as it is written there)."""
-
-    table: str
-    rows: int
-    line: int
-
-
-@dataclass(frozen=True)
-class Mark:
-    """The comment by which pg_dump and pg_dumpall begin and end: ``dump``, ``dump complete``, ``cluster dump`` …"""
-
-    start: int
-    end: int
-    text: str
-
-
-Item = Union[Statement, Meta, Inserts, Mark]
-
 
 def read(source: Callable[[int], bytes]) -> Iterator[Item]:
     """The items of a script; ``source(n)`` gives its next bytes, at most n, and none at its end.
@@ -125,14 +63,9 @@ def read(source: Callable[[int], bytes]) -> Iterator[Item]:
     yield from _Reader(source).items()
 
 
-class _Reader:
+class _Reader(Buffer):
     def __init__(self, source: Callable[[int], bytes]) -> None:
-        self._source = source
-        self._buffer, self._at, self._eof = b"", 0, False
-        self._base = 0  # bytes that were thrown away
-        self._lines, self._counted = 1, 0  # the number of the line, and where in the buffer that is
-        self._pairs: Optional[re.Pattern[bytes]] = None
-        self._half = b""  # the first byte of a character whose second one was not read yet
+        super().__init__(source)
         self._escapes = False  # standard_conforming_strings = off
         self._begin()
 
@@ -141,57 +74,6 @@ class _Reader:
         self._depth = self._block = self._identifiers = 0
         self._kept: list[bytes] = []
         self._start = self._line = 0
-
-    # The buffer
-
-    def _more(self) -> bool:
-        """Read on; what is behind us is thrown away, but for one byte. False at the end."""
-        if self._eof:
-            return False
-        chunk = self._source(_CHUNK)
-        self._eof = not chunk
-        if b"\0" in chunk:
-            raise BrokenScript("it holds zero bytes, which no script does: a part of it is lost")
-        behind = max(0, self._at - 1)
-        self._lines += self._buffer.count(b"\n", self._counted, behind)
-        self._counted = max(0, self._counted - behind)
-        self._base += behind
-        self._at -= behind
-        self._buffer = self._buffer[behind:] + self._letters(chunk)
-        return not self._eof
-
-    def _letters(self, chunk: bytes) -> bytes:
-        """With letters in place of characters of two bytes; the first byte of one whose second is not read yet waits."""
-        chunk, self._half = self._half + chunk, b""
-        if self._pairs is None:
-            return chunk
-        chunk = self._pairs.sub(b"xx", chunk)
-        if chunk[-1:] >= b"\x81" and not self._eof:
-            self._half, chunk = chunk[-1:], chunk[:-1]
-        return chunk
-
-    def _ready(self, count: int) -> None:
-        while len(self._buffer) - self._at < count and self._more():
-            pass
-
-    def _find(self, what: bytes) -> int:
-        """Where it comes next; everything before is passed. -1: nowhere."""
-        while True:
-            found = self._buffer.find(what, self._at)
-            if found >= 0:
-                return found
-            self._at = max(self._at, len(self._buffer) - len(what) + 1)
-            if not self._more():
-                self._at = len(self._buffer)
-                return -1
-
-    def _here(self) -> int:
-        return self._base + self._at
-
-    def _line_here(self) -> int:
-        self._lines += self._buffer.count(b"\n", self._counted, self._at)
-        self._counted = self._at
-        return self._lines
 
     # The items
 
@@ -314,12 +196,12 @@ class _Reader:
             found = pattern.search(self._buffer, self._at)
             if found is None or (found.end() == len(self._buffer) and not self._eof):
                 end = len(self._buffer) if found is None else found.start()
-                kept += self._buffer[self._at : min(end, self._at + _MOST_TEXT - len(kept))]
+                kept += self._buffer[self._at : min(end, self._at + MOST_TEXT - len(kept))]
                 self._at = end
                 if not self._more() and found is None and self._at >= len(self._buffer):
                     raise BrokenScript(f"it ends within {what}")
                 continue
-            kept += self._buffer[self._at : min(found.end(), self._at + max(0, _MOST_TEXT - len(kept)))]
+            kept += self._buffer[self._at : min(found.end(), self._at + max(0, MOST_TEXT - len(kept)))]
             self._at = found.end()
             if found.group() == quote:
                 return bytes(kept)
@@ -375,13 +257,6 @@ class _Reader:
         if words[:1] in ([b"client_encoding"], [b"names"]):
             self._encoding(value.decode("ascii", "replace"))
 
-    def _encoding(self, name: str) -> None:
-        plain = re.sub(r"[^a-z0-9]", "", name.lower())
-        pairs, before = _PAIRS.get(_ALIASES.get(plain, plain)), self._pairs
-        self._pairs = pairs
-        if pairs is not None and before is None:
-            self._buffer = self._buffer[: self._at] + self._letters(self._buffer[self._at :])
-
     def _data(self, text: bool) -> int:
         """Pass over the rows of COPY; their number, or -1 where a row may have several lines."""
         self._ready(_AHEAD)
@@ -414,23 +289,3 @@ class _Reader:
         """Whether nothing else is on the line of ``\\.``."""
         rest = self._buffer[at : at + 2]
         return rest[:1] == b"\n" or rest == b"\r\n" or (self._eof and rest in (b"", b"\r"))
-
-
-def reads_data(words: list[bytes]) -> bool:
-    """Whether a statement is followed by rows: COPY … FROM stdin."""
-    if words[:1] != [b"copy"]:
-        return False
-    depth = 0
-    for number, word in enumerate(words):
-        depth += (word == b"(") - (word == b")")
-        if word == b"from" and not depth:
-            return words[number + 1 : number + 2] in ([b"stdin"], [b"stdout"])  # both are its own input
-        if word == b"to" and not depth:
-            return False
-    return False
-
-
-def is_text(words: list[bytes]) -> bool:
-    """Whether each line of COPY's data is a row."""
-    where = words.index(b"from")
-    return b"csv" not in [word.strip(b"'\"").lower() for word in words[where:]]
