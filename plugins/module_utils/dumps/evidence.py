@@ -55,7 +55,22 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\\_%
 ORDER BY 1, 2
 """
 
-_SEQUENCES = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
+# pg_sequences has no value for one that was never called, whatever it is set to.
+_SEQUENCES = """
+SELECT n.nspname AS schema, c.relname AS name, has_sequence_privilege(c.oid, 'SELECT') AS readable
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' AND c.relpersistence <> 't' ORDER BY 1, 2
+"""
+_AT_ONCE = 200  # sequences that one statement reads
+
+# Of catalogs that all databases share: what is this one's. Those who are no superusers may not see where a subscription connects to.
+_OPEN = "oid, subname, subowner, subenabled, subslotname, subsynccommit, subpublications"
+_SUBSCRIPTIONS = """
+SELECT {columns} FROM pg_subscription s WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1
+"""
+_LABELS = """
+SELECT provider, label FROM pg_shseclabel WHERE classoid = 'pg_database'::regclass
+AND objoid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1, 2
+"""
 
 # pg_user_mapping itself is for superusers.
 _MAPPINGS = "SELECT srvname, usename, umoptions FROM pg_user_mappings ORDER BY 1, 2"
@@ -113,6 +128,22 @@ def definitions(connection: Connection) -> Optional[str]:
             statement = sql.SQL(f"SELECT {_VERSIONS} FROM pg_catalog.{{}}").format(sql.Identifier(name))
             statement += sql.SQL(f" WHERE {_FILTERS[name]}" if name in _FILTERS else "")
         digest.update(json.dumps([name, *rows(connection, statement)[0].values()]).encode())
-    for query in (_SEQUENCES, _MAPPINGS):
+    whole = value(connection, "SELECT has_table_privilege('pg_subscription', 'SELECT')")
+    subscriptions = _SUBSCRIPTIONS.format(columns="to_jsonb(s)::text" if whole else _OPEN)
+    for query in (_MAPPINGS, subscriptions, _LABELS):
         digest.update(json.dumps(rows(connection, query), default=str).encode())
+    sequences = rows(connection, _SEQUENCES)
+    if not all(sequence["readable"] for sequence in sequences):
+        return None
+    for first in range(0, len(sequences), _AT_ONCE):
+        reads = [
+            sql.SQL("SELECT {}, last_value, is_called FROM {}").format(
+                sql.Literal(number), sql.Identifier(sequence["schema"], sequence["name"])
+            )
+            for number, sequence in enumerate(sequences[first : first + _AT_ONCE], first)
+        ]
+        names = [(sequence["schema"], sequence["name"]) for sequence in sequences]
+        digest.update(
+            json.dumps([names, rows(connection, sql.SQL(" UNION ALL ").join(reads) + sql.SQL(" ORDER BY 1"))]).encode()
+        )
     return digest.hexdigest()
