@@ -10,11 +10,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.add import Adder
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.archive import ArchiveReader
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.belongings import Belongings, survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database import TargetServer, sessions_hint
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.evidence import definitions, measure
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load import Loader, check_plain
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load import check_plain
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.log import RestoreLog
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.parts import Addition
@@ -78,12 +80,14 @@ class Planner:
         self,
         source: Source,
         target: TargetServer,
-        loader: Loader,
+        adder: Adder,
+        archive: ArchiveReader,
         options: RestoreOptions,
         log: RestoreLog,
         system_id: Optional[str],
     ) -> None:
-        self._source, self._target, self._loader = source, target, loader
+        self._source, self._target = source, target
+        self._adder, self._archive = adder, archive
         self._options, self._log, self._system_id = options, log, system_id
         self.warnings: list[str] = []
         self.unchanged: list[str] = []
@@ -138,7 +142,7 @@ class Planner:
         there = self._target.properties(name)
         empty = there is not None and self._target.is_empty(name)
         mode, why = self._mode(dump, name, there)
-        clause = None if dump.properties or mode == ADD else self._loader.create_clause(dump)
+        clause = None if dump.properties or mode == ADD else dump.clause
         chosen = design(dump.properties, clause, there, empty, self._options)
         if dump.script is not None and dump.script.own and mode != ADD and dump.origin:
             told = {
@@ -148,7 +152,7 @@ class Planner:
             }
             chosen = dataclasses.replace(chosen, properties={**(chosen.properties or {}), **told})
         hanging = survey(self._target, name) if there and mode != ADD else Belongings(name)
-        addition = self._loader.look(dump, name) if mode == ADD else None
+        addition = self._adder.look(dump, name) if mode == ADD else None
         return Step(dump, name, mode, chosen, there, empty, hanging, why, addition)
 
     def made(self, dump: Dump, name: str) -> Step:
@@ -163,7 +167,7 @@ class Planner:
             return INVALID, ""
         if self._options.partial:
             return ADD, ""
-        extensions = {row["name"] for row in dump.contents.get("extensions") or ()} | self._loader.extensions(dump)
+        extensions = {row["name"] for row in dump.contents.get("extensions") or ()} | self._archive.extensions(dump)
         # pg_settings does not have what the role may not see, where current_setting() fails.
         home = (
             value(self._target.connection, "SELECT setting FROM pg_settings WHERE name = 'cron.database_name'")
@@ -171,7 +175,7 @@ class Planner:
         )
         if "pg_cron" in extensions and name == home:
             return ASIDE, f"pg_cron can only be in {home!r}, by cron.database_name"
-        if self._loader.checks_name(dump):
+        if self._archive.checks_name(dump):
             return ASIDE, "a constraint of it asks for current_database()"
         return BESIDE, ""
 

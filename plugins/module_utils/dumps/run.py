@@ -14,6 +14,8 @@ from typing import Any, NoReturn, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps import belongings, properties
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.add import Adder
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.cluster import ClusterLoader
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database import (
     TargetServer,
     check_disk,
@@ -22,6 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database i
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.landing import Landing, land
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load import Loader
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load_context import LoadContext
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.log import RestoreLog
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.plan import (
@@ -82,16 +85,19 @@ class RestoreRun:
         self._tools = restore_tools(self._identity.version_num, source.made_by, bin_dir)
         # From 17 on event triggers are switched off by themselves (server/connection.py).
         replica = self._identity.superuser and self._identity.version_num < 170000
-        self._loader = Loader(
+        self._loading = LoadContext(
             address,
             self._tools,
             options,
             scratch,
             lambda made, _out: progress.tell(made, None),
-            source.record.scope if source.record else {},
             {"session_replication_role": "replica"} if replica else {},
         )
-        self._planner = Planner(source, self._target, self._loader, options, log, self._identity.system_id)
+        self._loader = Loader(self._loading, source.record.scope if source.record else {})
+        self._cluster_loader, self._adder = ClusterLoader(self._loading), Adder(self._loading)
+        self._planner = Planner(
+            source, self._target, self._adder, self._loading.archive, options, log, self._identity.system_id
+        )
         #: whether the database that is being restored has its name already
         self._taken = False
         #: the comment that a script brought for its database
@@ -159,8 +165,8 @@ class RestoreRun:
             steps = self._planner.steps(wanted)
         if with_globals and self._source.globals is not None:
             self._progress.step("restoring roles and tablespaces")
-            self._loader.globals(self._source.globals)
-            self.outcome.warnings += self._loader.notes
+            self._cluster_loader.globals(self._source.globals)
+            self.outcome.warnings += self._loading.notes
             properties.set_for_all(self._target, self._source.settings_for_all)
         for step in steps:
             self._one(step)
@@ -195,7 +201,7 @@ class RestoreRun:
     def _one(self, step: Step) -> None:
         began = time.monotonic()
         self._progress.step(f"restoring the database {step.name!r}", step.dump.raw_size)
-        self._loader.allowed, self._loader.notes = [], []
+        self._loading.forget()
         self._taken, old = False, None
         make = {ADD: self._add, NEW: self._new, BESIDE: self._beside, ASIDE: self._aside, INVALID: self._beside}[
             step.mode
@@ -211,7 +217,7 @@ class RestoreRun:
         )
         warning = self._log.write(self._identity.system_id, self._target.oid(step.name), landing.mark)
         self.outcome.warnings += [warning] if warning else []
-        self.outcome.warnings += [*self._loader.notes, *landing.warnings]
+        self.outcome.warnings += [*self._loading.notes, *landing.warnings]
         self.outcome.proof.add(landing.proof)
         self.outcome.restored.append(
             {
@@ -219,7 +225,7 @@ class RestoreRun:
                 "from": step.dump.described if step.dump.origin else self._source.name,
                 "old_database": old,
                 "seconds": round(time.monotonic() - began, 3),
-                "allowed_errors": self._loader.allowed,
+                "allowed_errors": self._loading.failures.allowed,
                 **landing.report,
             }
         )
@@ -240,13 +246,13 @@ class RestoreRun:
         raise kind(
             f"The database {step.name!r} could not be restored: {message} {state}"
             + (f" Restored already: {done}." if done else "")
-            + "".join(f" {note}" for note in self._loader.notes if note.startswith("Still there"))
+            + "".join(f" {note}" for note in self._loading.notes if note.startswith("Still there"))
         ) from exc
 
     def _add(self, step: Step) -> tuple[Landing, Optional[str]]:
         if step.addition is None:
             raise AssertionError("a step that adds knows what")
-        self._loader.add(step.dump, step.name, step.addition)
+        self._adder.add(step.dump, step.name, step.addition)
         landing = self._land(step, step.name)
         with contextlib.closing(self._address.connect(step.name)) as connection:
             landing.proof.lost += step.addition.lost(connection)
@@ -328,7 +334,7 @@ class RestoreRun:
         try:
             self._target.drop(name)
         except (HoldfastError, psycopg2.Error):
-            self._loader.notes.append(
+            self._loading.notes.append(
                 f"Still there, half made, is the database {name!r}: the next restore drops it, or do it by DROP DATABASE."
             )
 
@@ -378,8 +384,8 @@ class RestoreRun:
             return self.outcome
         began = time.monotonic()
         self._progress.step("restoring the whole cluster")
-        self._loader.cluster(dump)
-        self.outcome.warnings += self._loader.notes
+        self._cluster_loader.cluster(dump)
+        self.outcome.warnings += self._loading.notes
         for row in databases(self._target.connection):
             if not row["is_template"]:
                 step = self._planner.made(dump, row["name"])
