@@ -511,3 +511,48 @@ def test_without_tablespaces(shop: Server, tmp_path: Path) -> None:
         done = restore(shop, tmp_path / name, databases=["copy"], no_tablespaces=True)
         assert not done.failed and orders(shop, "copy") == 80, done.msg
         shop.psql("DROP DATABASE copy;")
+
+
+# What providers and habits put into dumps
+
+
+def test_what_is_missing_on_the_host_is_told_before(shop: Server, tmp_path: Path) -> None:
+    """Kind: dumps of managed servers (Supabase, Aiven, Cloud SQL, RDS) make extensions that other hosts lack. Found: after all the work."""
+    script = shop.run("pg_dump", db="shop").replace(
+        b"SET client_encoding",
+        b"CREATE EXTENSION IF NOT EXISTS supabase_vault WITH SCHEMA public;\nCOMMENT ON EXTENSION \"supabase_vault\" IS 'x';\nSET client_encoding",
+        1,
+    )
+    source = tmp_path / "dump.sql"
+    source.write_bytes(script)
+    words = refused(shop, source, "makes the extensions supabase_vault", databases=["shop_copy"])
+    assert "allow_errors: ['extension \"supabase_vault\"']" in words
+    done = restore(shop, source, databases=["shop_copy"], allow_errors=['extension "supabase_vault"'])
+    assert done.changed and not done.failed, done.msg
+    assert orders(shop, "shop_copy") == 80 and len(done.result["restored"][0]["allowed_errors"]) == 2
+
+
+def test_habits_of_other_tools(shop: Server, dumps: Path, tmp_path: Path) -> None:
+    """Kind: a good dump with a little more: a byte order mark, Supabase's RESET ALL at its end, a wrapper's harmless commands to psql,
+    ``\\connect`` in other spellings, a comment of the database of 10 KB, settings of 6 KB. Found: refused, a syntax error."""
+    text = (dumps / "create.sql").read_text()
+    text = text.replace("IS 'ours'", f"IS '{'ours ' * 2000}'").replace(
+        "SET work_mem TO '7MB'",
+        f"SET work_mem TO '7MB';\nALTER DATABASE shop SET search_path TO \"{'x' * 60}\", public, {', '.join(['y' * 50] * 100)}",
+    )
+    text = text.replace("\\connect shop", "\\set ON_ERROR_STOP on\n\\timing off\n\\echo go\n\\connect shop - - - ;")
+    source = tmp_path / "dump.sql"
+    source.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"RESET ALL;\n")
+    done = restore(shop, source, databases=["shop_copy"])
+    assert done.changed and not done.failed, done.msg
+    assert (orders(shop, "shop"), orders(shop, "shop_copy")) == (80, 50)
+    asked = "SELECT length(shobj_description(oid, 'pg_database')), datconnlimit FROM pg_database WHERE datname = 'shop_copy'"
+    assert shop.query(asked) == [(10000, 7)] and shop.query("SHOW work_mem", "shop_copy") == [("7MB",)]
+    assert len(shop.query("SHOW search_path", "shop_copy")[0][0]) > 5000
+
+
+def test_a_file_that_was_split(shop: Server, dumps: Path, tmp_path: Path) -> None:
+    data = (dumps / "shop.dump").read_bytes()
+    (tmp_path / "shop.dump.aa").write_bytes(data[: len(data) // 2])
+    (tmp_path / "shop.dump.ab").write_bytes(data[len(data) // 2 :])
+    refused(shop, tmp_path / "shop.dump.aa", "shop.dump.ab is beside it", databases=["shop_copy"])

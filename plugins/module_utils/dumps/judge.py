@@ -14,6 +14,7 @@ import select
 from typing import BinaryIO, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.names import next_part
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import Script
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.understand import understand
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.psql import check_restricted
@@ -29,6 +30,17 @@ _WAY_OUT = (
 _LOOK, _QUIET = 1, 20  # seconds between two looks at a program that says nothing, and after which one is given up
 
 _DAMAGED = "Nothing was touched. Use another dump: this one was cut off, or damaged on its way."
+
+
+def _damaged(dump: Dump) -> str:
+    """The way out of a dump that is not whole."""
+    following = next_part(os.path.basename(dump.origin)) if dump.origin else None
+    if following and os.path.exists(os.path.join(os.path.dirname(str(dump.origin)), following)):
+        return (
+            f"Nothing was touched. Is it the first part of a file that was split? {following} is beside it: put the parts together by cat, in "
+            "their order, and name that."
+        )
+    return _DAMAGED
 
 
 def judge(dump: Dump, tools: Tools, server_major: int, asked: Optional[str], target: Optional[str]) -> None:
@@ -93,7 +105,7 @@ def _read(dump: Dump, stream: Stream) -> Script:
             try:
                 chain.finish()
             except ToolError as exc:
-                raise BadOption("source", dump.shown, f"cannot be read to its end: {exc}", _DAMAGED) from exc
+                raise BadOption("source", dump.shown, f"cannot be read to its end: {exc}", _damaged(dump)) from exc
     return script
 
 
@@ -106,7 +118,7 @@ def _output(dump: Dump, chain: Chain, source: BinaryIO, most: int) -> bytes:
         before = chain.processes[:-1]
         ended = all(process.poll() is not None for process in before) if before else _at_end(source)
         if quiet >= _QUIET and ended:
-            raise BadOption("source", dump.shown, "cannot be read to its end: pg_restore finds none", _DAMAGED)
+            raise BadOption("source", dump.shown, "cannot be read to its end: pg_restore finds none", _damaged(dump))
     return os.read(fd, most)
 
 
@@ -118,7 +130,7 @@ def _at_end(source: BinaryIO) -> bool:
 def _refuse(dump: Dump, script: Script) -> None:
     if not script.problems:
         return
-    way_out = _DAMAGED if script.complete is False or script.cut else _WAY_OUT
+    way_out = script.way_out or (_damaged(dump) if script.complete is False or script.cut else _WAY_OUT)
     raise BadOption("source", dump.shown, f"is refused: {'; '.join(script.problems)}", way_out)
 
 

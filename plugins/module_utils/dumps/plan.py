@@ -30,11 +30,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.properties
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.roles import map_acl
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.source import Source
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import value
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import rows, value
 
 #: how a database is made: parts of it into the one that is there; under its own name, where none is; beside the one that is there,
 #: which then steps aside; under its own name after that one has stepped aside; in place of one that can only be dropped
 ADD, NEW, BESIDE, ASIDE, INVALID = "add", "new", "beside", "aside", "invalid"
+
+_UNAVAILABLE = '0A000: extension "%s" is not available'  # the server's words
 
 
 @dataclass
@@ -151,9 +153,27 @@ class Planner:
                 if key != "tablespace" or not self._options.no_tablespaces
             }
             chosen = dataclasses.replace(chosen, properties={**(chosen.properties or {}), **told})
+        if not self._options.data_only:
+            self._check_extensions(dump, mode)
         hanging = survey(self._target, name) if there and mode != ADD else Belongings(name)
         addition = self._adder.look(dump, name) if mode == ADD else None
         return Step(dump, name, mode, chosen, there, empty, hanging, why, addition)
+
+    def _check_extensions(self, dump: Dump, mode: str) -> None:
+        """Refuse, before anything is touched, what needs extensions that the server's host lacks. Raises ServerError."""
+        if mode == ADD or self._options.chooses:
+            return  # of the chosen parts, few need one
+        wanted = self._archive.extensions(dump) | set(dump.script.extensions if dump.script else ())
+        has = {row["name"] for row in rows(self._target.connection, "SELECT name FROM pg_available_extensions")}
+        missing = sorted(wanted - has)
+        allowed = [name for name in missing if any(kind in _UNAVAILABLE % name for kind in self._options.allow_errors)]
+        if len(allowed) < len(missing):
+            names = [name for name in missing if name not in allowed]
+            errors = [f'extension "{name}"' for name in names]
+            raise ServerError(
+                f"The dump of {dump.database!r} makes the extensions {', '.join(names)}, which the server's host does not have. Install their packages "
+                f"there; or where nothing in the database needs them, let them fail by allow_errors: {errors}. Nothing was touched."
+            )
 
     def made(self, dump: Dump, name: str) -> Step:
         """A step for a database that a cluster's script has made, to look at it."""

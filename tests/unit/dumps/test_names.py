@@ -9,8 +9,15 @@ The kind (row 1.5): a pattern and a file's times choose data. Members tried: nam
 
 from __future__ import annotations
 
+from typing import Optional
+
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.names import Unclear, dumps_of, newest
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.names import (
+    Unclear,
+    dumps_of,
+    newest,
+    next_part,
+)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +82,23 @@ def test_the_newest(names: list[str], chosen: str) -> None:
 def test_names_that_do_not_decide(names: list[str]) -> None:
     with pytest.raises(Unclear):
         newest(dumps_of("shop", names))
+
+
+@pytest.mark.parametrize(
+    ("name", "following"),
+    [
+        ("shop.sql.gz.aa", "shop.sql.gz.ab"),
+        ("shop.sql.gz.partaa", "shop.sql.gz.partab"),
+        ("xaa", "xab"),
+        ("shop.dump.001", "shop.dump.002"),
+        ("shop.dump.00", "shop.dump.01"),
+        ("shop.sql.000", "shop.sql.001"),
+        ("shop.sql.gz.aa.gpg", "shop.sql.gz.ab.gpg"),
+        ("shop.sql", None),
+        ("shop-20260101.sql.gz", None),
+        ("shop.ab", None),
+        ("shop1", None),
+    ],
+)
+def test_the_second_part_of_a_file_that_was_split(name: str, following: Optional[str]) -> None:
+    assert next_part(name) == following

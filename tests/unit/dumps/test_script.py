@@ -79,7 +79,9 @@ REFUSED = {
     "SELECT pg_catalog.pg_terminate_backend (1);": "pg_terminate_backend",
     "WITH a AS (SELECT 1) SELECT pg_drop_replication_slot('x');": "pg_drop_replication_slot",
     "SELECT set_config('standard_conforming_strings', 'off', false);": "how the rest",
-    "RESET ALL;": "how the rest",
+    "RESET ALL; SELECT 1;": "how the rest",
+    "RESET ALL;\nINSERT INTO a VALUES (1);\n": "how the rest",
+    "pg_dump: warning: x\nSELECT 1;": "line 7 is no statement of SQL: 'pg_dump : warning : x select 1'",
     "DISCARD ALL;": "how the rest",
     "SET standard_conforming_strings TO DEFAULT;": "how the rest",
     "CREATE SUBSCRIPTION a CONNECTION 'x' PUBLICATION b;": "subscribes",
@@ -123,6 +125,9 @@ def test_what_is_refused(body: str) -> None:
         'CREATE TABLE "drop database" (n int);',
         "CREATE TABLE a (database text, role text);",
         "SET SESSION AUTHORIZATION a;",
+        "RESET ALL;",
+        "(SELECT 1);",
+        "\\set ON_ERROR_STOP on\n\\timing\n\\echo x\nSELECT 1;",
     ],
 )
 def test_what_is_let_through(body: str) -> None:
@@ -168,6 +173,45 @@ def test_a_dump_with_its_own_database_writes_into_the_one_that_is_asked_for() ->
 )
 def test_what_is_not_complete(script: bytes, words: str) -> None:
     assert words in "; ".join(judged(script).problems)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (
+            b'Defaulted container "postgres" out of: postgres\n' + dump("SELECT 1;"),
+            "line 1 is no statement of SQL: 'defaulted container",
+        ),
+        (
+            b"WARNING: The X variable is not set\n" + dump("SELECT 1;"),
+            "line 1 is no statement of SQL: 'warning : the x",
+        ),
+        (dump("SELECT 1;") + b"pg_dump: warning: x\n", "is no statement of SQL: 'pg_dump : warning : x'"),
+        (b'pg_dump: error: connection to server at "x" failed\n', "is no statement of SQL: 'pg_dump : error"),
+    ],
+)
+def test_what_another_program_said(script: bytes, words: str) -> None:
+    """Kind: standard error, or a wrapper's words, in the file. Members: before, behind, within, and nothing else. Found: "cut off", "its
+    beginning is missing", or tried and failed in the middle."""
+    found = judged(script)
+    assert words in found.problems[0] and "another program" in str(found.way_out)
+
+
+def test_a_byte_order_mark_is_left_out() -> None:
+    """An editor or PowerShell wrote it; psql skips one at a file's beginning, and ours begins otherwise."""
+    script = b"\xef\xbb\xbf" + dump("SELECT 1;")
+    assert judged(script).problems == [] and judged(script).complete
+    assert run_as(script).startswith("--\n-- PostgreSQL")
+
+
+def test_what_supabase_writes_at_the_end() -> None:
+    script = dump("SELECT 1;") + b"\nRESET ALL;\n"
+    assert judged(script).problems == [] and "RESET" not in run_as(script)
+
+
+def test_extensions_are_known() -> None:
+    found = judged(dump('CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA a;\nCREATE EXTENSION hstore;'))
+    assert found.extensions == ["uuid-ossp", "hstore"]
 
 
 def test_every_cut_of_a_dump_is_seen() -> None:

@@ -30,6 +30,20 @@ _REST = re.compile(_FILE)
 _BESIDE = (".sha256", ".sha1", ".md5", ".log", ".tmp", ".part", ".partial", ".txt", ".json")
 
 
+# What split (a, b …) and archivers (001, 002 …) call the parts of one file.
+_FIRST_PARTS = re.compile(r"(.+?[._-]?)(a{2,4}|0{1,3}[01])((?:\.gpg)?)")
+
+
+def next_part(name: str) -> Optional[str]:
+    """What the second part is called of a file of which this seems to be the first part; None: it does not seem so."""
+    found = _FIRST_PARTS.fullmatch(name)
+    if found is None:
+        return None
+    stem, mark, suffix = found.groups()
+    following = f"{int(mark) + 1:0{len(mark)}d}" if mark.isdigit() else f"{mark[:-1]}b"
+    return stem + following + suffix
+
+
 @dataclass(frozen=True)
 class Found:
     """A file's name that is one of a dump of the database. ``moment``: digits of its date and time, comparable; None: it tells none."""

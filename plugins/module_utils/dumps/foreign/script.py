@@ -38,7 +38,8 @@ class Script:
     ``server.facts.databases`` names them. ``edits``: what must be other than it is, in order; ``copies``: where tables' rows begin and end, in bytes.
     ``spaces``: what puts objects into tablespaces, and how it does not. ``globals``: statements about roles and tablespaces of a
     cluster's script. ``problems``: why it is refused; ``cut``: it ends
-    in the middle; ``crlf``: its lines end as on Windows.
+    in the middle; ``crlf``: its lines end as on Windows. ``way_out``: what to do about the problems, where that is known. ``extensions``:
+    those that it makes.
     """
 
     by: Optional[str] = None
@@ -59,6 +60,8 @@ class Script:
     spaces: list[Edit] = field(default_factory=list)
     statements: int = 0
     globals: list[Statement] = field(default_factory=list)
+    way_out: Optional[str] = None
+    extensions: list[str] = field(default_factory=list)
 
     @property
     def database(self) -> Optional[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.beyond import beyond, of_database
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.items import (
@@ -19,16 +20,26 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.it
     unquoted,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.lexer import read
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.meta import can_be_left_out, database_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.own import clause, properties
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.rows import RowCounter
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import MAINTENANCE, Edit, Script
 
 _FROM = re.compile(rb"^-- Dumped from database version (\S+)", re.MULTILINE)
 _BY = re.compile(rb"^-- Dumped by pg_dump(?:all)? version (\S+)", re.MULTILINE)
-_CONNECT = re.compile(
-    r'(?:-reuse-previous=\w+\s+)?(?:"dbname=\'((?:[^\'\\]|\\.)*)\'"|"((?:[^"]|"")+)"|([^\s\'"\\:=-][^\s\'"\\:=]*))\s*'
+
+
+# How a statement can begin: https://www.postgresql.org/docs/current/sql-commands.html
+_BEGINNING = re.compile(
+    r"abort|alter|analyse|analyze|begin|call|checkpoint|close|cluster|comment|commit|copy|create|deallocate|declare|delete|discard|do|drop"
+    r"|end|execute|explain|fetch|grant|import|insert|listen|load|lock|merge|move|notify|prepare|reassign|refresh|reindex|release|repack"
+    r"|reset|revoke|rollback|savepoint|security|select|set|show|start|table|truncate|unlisten|update|vacuum|values|wait|with|\("
 )
-_KEY = re.compile(r"[A-Za-z0-9]+\s*")
+_BOM = b"\xef\xbb\xbf"
+_NOT_OF_IT = (
+    "Nothing was touched. What another program said was written into the file: take it out, and make dumps by pg_dump --file, so that "
+    "nothing else gets in."
+)
 
 
 def understand(source: Callable[[int], bytes], whole: bool = True) -> Script:
@@ -57,12 +68,17 @@ class _Reader:
         self._marks: list[str] = []
         self._open = False  # a transaction
         self._made = False  # something in a database
+        self._reset: Optional[int] = None  # the line of a RESET ALL that nothing may follow
 
     def source(self, most: int) -> bytes:
         """The script's bytes, whose beginning is kept."""
         data = self._source(most)
         if len(self._head) < 4096:
+            begins = not self._head
             self._head += data[:4096]
+            if begins and data.startswith(_BOM):  # psql would skip it, in a file of its own
+                self.script.edits.append(Edit(0, len(_BOM)))
+                return b" " * len(_BOM) + data[len(_BOM) :]
         return data
 
     def take(self, item: object) -> None:
@@ -73,6 +89,7 @@ class _Reader:
             self.script.cluster = self.script.cluster or item.text.startswith("cluster")
         elif isinstance(item, Inserts):
             self._made = True
+            self._follows()
             if item.table.lower().startswith("pg_"):
                 self._refuse(item.line, "changes system catalogs by hand")
             self.script.statements += item.rows
@@ -89,24 +106,13 @@ class _Reader:
     # Meta-commands
 
     def _meta(self, item: Meta) -> None:
-        cut = Edit(item.start, item.end)
-        if item.alone and item.name in ("restrict", "unrestrict") and _KEY.fullmatch(item.argument):
-            self.script.edits.append(cut)  # ours stand in their place
+        if can_be_left_out(item):
+            self.script.edits.append(Edit(item.start, item.end))
             return
-        if item.alone and item.name == "encoding" and re.fullmatch(r"\w+\s*", item.argument):
-            self.script.edits.append(cut)
+        name = database_of(item)
+        if name is not None:
+            self._connect(item, name)
             return
-        if item.alone and item.name in ("connect", "c"):
-            found = _CONNECT.fullmatch(item.argument)
-            if found:
-                text, quoted, plain = found.groups()
-                name = (
-                    re.sub(r"\\(.)", r"\1", text.replace('""', '"'))
-                    if text is not None
-                    else (quoted or plain).replace('""', '"')
-                )
-                self._connect(item, name)
-                return
         shown = f"\\{item.name} {item.argument}".strip()
         self._refuse(item.line, f"has {shown[:60]!r}, a command to psql itself, which may run programs")
 
@@ -135,9 +141,17 @@ class _Reader:
         if not words:
             return
         self.script.statements += 1
+        if self._whole and not _BEGINNING.fullmatch(words[0]):
+            self._strange(item, words)
+            return
         if not item.ended:
             self._refuse(item.line, "begins a statement that does not end: the script is cut off")
             self.script.cut = True
+            return
+        self._follows()
+        if words == ["reset", "all"]:
+            self._reset = item.line
+            self.script.edits.append(Edit(item.start, item.end))
             return
         what = beyond(item, self.script.cluster or not self._whole)
         about = of_database(item) if self._whole else None
@@ -154,10 +168,23 @@ class _Reader:
             # Notices stay away, so that whatever the server says is an error, in any language; and servers before 17 do not know the
             # other one, which is off in our sessions.
             self.script.edits.append(Edit(item.start, item.end))
+        if words[:2] == ["create", "extension"]:
+            self.script.extensions.append(unquoted(words[5 if words[2:3] == ["if"] else 2]))
         if words[:2] == ["set", "default_tablespace"] and words[-1] != "''":
             self.script.spaces.append(Edit(item.start, item.end, b"SET default_tablespace = '';"))
         if self.script.cluster and self._of_server(words):
             self.script.globals.append(item)
+
+    def _follows(self) -> None:
+        """A statement comes: nothing may have been reset before it. (Supabase's dumps end in RESET ALL.)"""
+        if self._reset is not None:
+            self._refuse(self._reset, "(reset all) changes how the rest of the script is read")
+            self._reset = None
+
+    def _strange(self, item: Statement, words: list[str]) -> None:
+        """No statement at all: another program's text, which ends where the next statement does, or nowhere."""
+        self._refuse(item.line, f"is no statement of SQL: {' '.join(words[:8])!r}")
+        self.script.way_out = self.script.way_out or _NOT_OF_IT
 
     def _about(self, item: Statement, what: str, name: str, number: int) -> None:
         if what == "create database":
@@ -237,7 +264,8 @@ class _Reader:
         if self._marks:
             script.complete = self._marks[-1] == f"{kind} complete" and self._marks[0] == kind
             if self._marks[0] == f"{kind} complete":
-                script.problems.append("its beginning is missing")
+                if script.way_out is None:
+                    script.problems.append("its beginning is missing")
             elif not script.complete:
                 script.problems.append(
                     f"its last line, '-- PostgreSQL database {kind} complete', is missing: it is cut off"
