@@ -226,10 +226,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest i
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import gather
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import judge
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

@@ -68,7 +68,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.backup_role import ensure
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

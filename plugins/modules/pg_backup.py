@@ -356,7 +356,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.module import CR
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

@@ -226,8 +226,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import RecoverRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import data_owner
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 @contextlib.contextmanager

@@ -340,7 +340,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream 
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def local_log(path: str) -> RestoreLog:

@@ -87,8 +87,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

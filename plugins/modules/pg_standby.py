@@ -312,7 +312,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby import options as standby_options
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import (
     LATER,
@@ -322,6 +321,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote 
     promote,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.run import StandbyRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, Any]:

@@ -274,11 +274,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which im
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import running_command
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address, workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import identify
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import Patroni, recognise
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import waiting_for_restart
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

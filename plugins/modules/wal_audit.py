@@ -112,7 +112,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

@@ -23,7 +23,19 @@ LAYERS = (
     ("checks", "engines"),
     ("pipeline", "server", "catalog", "repositories"),
     ("wal", "retention"),
-    ("errors", "stopping", "times", "durations", "progress", "background", "guard", "files", "users", "waiting"),
+    (
+        "errors",
+        "stopping",
+        "times",
+        "durations",
+        "progress",
+        "background",
+        "guard",
+        "files",
+        "users",
+        "waiting",
+        "workspace",
+    ),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 PURE = ("wal", "retention")

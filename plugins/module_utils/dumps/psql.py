@@ -17,7 +17,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain i
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 # A severity in the server's language, and a code that is the same in all. psql's own errors have no code.
 _FAILURE = re.compile(r"^psql:[^:\n]*:(\d+): (?:[^:\n]{1,40}: +([0-9A-Z]{5}): *|error: *)(.*)$", re.MULTILINE)
@@ -162,10 +162,7 @@ class Player:
         parts = psycopg2.extensions.parse_dsn(conninfo)
         passfile = parts.get("passfile") or os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
         uid = _free_uid()
-        space = tempfile.mkdtemp(
-            prefix=f"holdfast-{os.getpid()}-", dir="/tmp"
-        )  # a later run clears up after one that was killed
-        try:
+        with workspace("/tmp") as space:
             os.chmod(space, 0o711)
             if os.path.exists(passfile):
                 parts["passfile"] = shutil.copyfile(passfile, os.path.join(space, "pgpass"))
@@ -184,8 +181,6 @@ class Player:
                 yield conninfo, None
                 return
             yield mine, uid
-        finally:
-            shutil.rmtree(space, ignore_errors=True)
 
 
 # Of each session, a cluster's script has many; what a server or role sets against idlers would end it half-way. Who may, has messages

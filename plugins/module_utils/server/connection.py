@@ -9,8 +9,6 @@ import codecs
 import contextlib
 import os
 import select
-import shutil
-import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
@@ -68,40 +66,6 @@ if PSYCOPG2_ERROR is None:
     # A server without an encoding has names and texts of any; psycopg2 takes them for ASCII.
     extensions.encodings[_ASCII] = extensions.encodings["SQLASCII"] = "holdfast_any"
 _LOOK = 0.2  # seconds between two looks at whether a stop came
-
-
-# A socket's path has at most 107 bytes (unix(7)), and gpg-agent's lies in our directory.
-_LONGEST_TMPDIR = 60
-
-
-@contextlib.contextmanager
-def workspace(parent: Optional[str] = None) -> Iterator[str]:
-    """A directory of mode 0700 for passfiles and gpg, or for what is unpacked; what runs that were killed left there is
-    removed first.
-
-    Raises:
-        BadOption: ``parent``, the option ``scratch_dir``, is no directory that can be written to.
-    """
-    if parent is None:
-        parent = tempfile.gettempdir()
-        parent = parent if len(os.fsencode(parent)) <= _LONGEST_TMPDIR else "/tmp"
-    elif not os.access(parent, os.W_OK | os.X_OK):
-        raise BadOption("scratch_dir", parent, "is no directory that can be written to", "Name one that is.")
-    for name in os.listdir(parent):
-        if name.startswith("holdfast-") and name.count("-") == 2:
-            pid = name.split("-")[1]
-            with contextlib.suppress(OSError):
-                if (
-                    pid.isdigit()
-                    and not os.path.exists(f"/proc/{pid}")
-                    and os.stat(f"{parent}/{name}").st_uid == os.getuid()
-                ):
-                    shutil.rmtree(f"{parent}/{name}", ignore_errors=True)
-    path = tempfile.mkdtemp(prefix=f"holdfast-{os.getpid()}-", dir=parent)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 # What a server, a database or a role may set against idlers ends backups and restores half-way: pg_dump sets these to 0 for itself,
