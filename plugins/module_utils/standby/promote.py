@@ -17,12 +17,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby import l
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import Endpoint, answers
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.watch import lagging, observe, problems
+from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 # What becomes of commits that are to wait for standbys (option synchronous_standbys).
 REQUIRED, LATER, REMOVED = "required", "later", "removed"
+_RELOAD = 10.0  # seconds until a new configuration is everybody's
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def promote(connection: Connection, request: PromotionRequest, check: bool) -> P
         with connection.cursor() as cursor:
             cursor.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
             cursor.execute("SELECT pg_reload_conf()")
+        # A session takes a new configuration up between two statements, once the server's first process told it.
+        Waiter(_RELOAD).until({"gone": lambda: True if landing.lacking(connection) is None else None})
     result.timeline = _timeline(connection)
     result.proof = landing.look(connection, result.timeline, write=True)
     return _landed(result, "It was promoted and is a primary, and cannot be relied on", request.synchronous == LATER)
