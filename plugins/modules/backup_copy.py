@@ -127,7 +127,9 @@ elapsed:
 from typing import Any, Union
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun, Moved, PrefixRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier import Moved
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption

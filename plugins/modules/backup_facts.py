@@ -170,7 +170,8 @@ ansible_facts:
         last_success:
           description:
             - When the newest backup ended that was verified, and is there with all that it is based on; null when there is none.
-            - Of an engine that reads nothing back (V(barman_cloud), V(wal_g)), the newest that it lists as whole.
+            - Of an engine that reads nothing back (V(barman_cloud), V(wal_g)), the newest that it lists as whole. One of V(pgbackrest)
+              counts once it was verified, which M(holdfast.postgres.pg_backup) does with what it makes; C(problems) says of others.
           returned: always
           type: str
         overdue:
@@ -224,7 +225,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import LISTED_WHOLE, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import gather
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import judge
@@ -239,7 +240,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     with workspace() as space:
         found = gather(params, space)
     backups = in_order(found.records.values())
-    health = judge(backups, every, utcnow(), found.damage, WITH_REPOSITORY)
+    health = judge(backups, every, utcnow(), found.damage, LISTED_WHOLE)
     shown = [
         {**record.to_dict(), "tiers": found.where[record.id]}
         for record in backups[-params["limit"] if params["limit"] else 0 :]
@@ -250,6 +251,12 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     problems = [message for tier in found.tiers for message in (*tier.problems, *filter(None, [tier.error]))]
     problems += found.unread
     problems += [f"The backup {name} is damaged: {wrong}." for name, wrong in health.damaged.items()]
+    if health.unverified:
+        more = f" and {len(health.unverified) - 1} older ones" if len(health.unverified) > 1 else ""
+        problems.append(
+            f"Nobody verified the backup {health.unverified[0]}{more}, so that it does not count as a success: pg_backup verifies what it "
+            "makes."
+        )
     facts = {
         "server_name": params["server_name"],
         "backups": shown,

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import PrefixRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectLocked, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import store as store_module
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository

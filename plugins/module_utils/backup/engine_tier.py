@@ -6,6 +6,7 @@ engine's own deletion. One tier is all of its repositories, as one run of it goe
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +32,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import Remains, remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
 
 # What makes a backup of a kind needless, when it is fresh enough.
@@ -199,7 +201,8 @@ class EngineTier(Tier):
         if not going:
             return
         reasons = {item.id: asdict(item) for item in going}
-        labels = self.engine.delete([item.id for item in going], False, self.warnings)
+        with self._deleting([item.id for item in going]):
+            labels = self.engine.delete([item.id for item in going], False, self.warnings)
         self.pruned = [
             reasons.get(label, {"id": label, "keep": False, "reasons": ["needs one that goes"]}) for label in labels
         ]
@@ -221,7 +224,17 @@ class EngineTier(Tier):
         if needing:
             names = ", ".join(record.id for record in needing)
             raise BadOption("backup_id", label, f"is needed by {names}", "Delete those first.")
-        return self.engine.delete([label], check, self.warnings)
+        if check:
+            return self.engine.delete([label], True, self.warnings)
+        with self._deleting([label]):
+            return self.engine.delete([label], False, self.warnings)
+
+    def _deleting(self, labels: Sequence[str]) -> contextlib.AbstractContextManager[Remains]:
+        """What a stop leaves while the engine deletes: how far it came is the engine's to tell."""
+        return remains(
+            f"{self.engine.name} was deleting {', '.join(labels)}: backup_facts says which of them are still there, and the next "
+            "run with the same retention goes on."
+        )
 
     def _say(self, messages: Sequence[str]) -> None:
         self.warnings += [message for message in dict.fromkeys(messages) if message not in self.warnings]

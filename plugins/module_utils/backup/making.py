@@ -228,7 +228,6 @@ class FolderMaker(Maker[FolderTier]):
             pinned=bool(self._request.pinned),
             annotations=self._request.annotations or {},
             warnings=draft.warnings,
-            left_out=draft.left_out,
         )
 
     def _read_back(

@@ -155,14 +155,22 @@ def _so_far(doomed: Sequence[str], done: int) -> str:
 def clean(shelf: Shelf, leftovers: Sequence[str], warnings: list[str]) -> list[str]:
     """Delete what interrupted runs left; what the store does not let go stays, with a warning. Returns what went."""
     gone = []
-    for leftover in leftovers:
-        try:
-            shelf.remove(leftover)
-        except RepositoryError as exc:
-            warnings.append(f"What the interrupted run {leftover} left stays: {exc}")
-        else:
-            gone.append(leftover)
+    with remains("", changed=False) as left:
+        for leftover in leftovers:
+            left.now(f"What the interrupted run {leftover} left was being removed: the next run removes the rest.")
+            try:
+                shelf.remove(leftover)
+            except RepositoryError as exc:
+                warnings.append(f"What the interrupted run {leftover} left stays: {exc}")
+            else:
+                gone.append(leftover)
     return gone
+
+
+def _remove(shelf: Shelf, backup_id: str) -> None:
+    """``shelf.remove``, and what a stop in it leaves."""
+    with remains(f"{backup_id} was being deleted: if its manifest is gone, the next run removes the rest."):
+        shelf.remove(backup_id)
 
 
 def delete_one(shelf: Shelf, backup_id: str, check: bool) -> bool:
@@ -176,7 +184,7 @@ def delete_one(shelf: Shelf, backup_id: str, check: bool) -> bool:
         if not shelf.has_folder(backup_id):
             return False
         if not check:
-            shelf.remove(backup_id)
+            _remove(shelf, backup_id)
         return True
     if record.pinned:
         raise CatalogError(
@@ -189,5 +197,5 @@ def delete_one(shelf: Shelf, backup_id: str, check: bool) -> bool:
     if children:
         raise CatalogError(f"The backup {backup_id} is needed by {', '.join(children)}. Delete those first.")
     if not check:
-        shelf.remove(backup_id)
+        _remove(shelf, backup_id)
     return True

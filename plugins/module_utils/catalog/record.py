@@ -63,8 +63,6 @@ class Record:
     pinned: bool = False
     annotations: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    #: what was there and is not in the backup: ``database`` (None: outside all), ``what``, ``why``, ``rows`` (None: unknown)
-    left_out: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def size(self) -> int:

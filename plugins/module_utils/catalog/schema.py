@@ -97,10 +97,17 @@ _SCOPE = _object(
      "exclude_table_data": _NAMES, "schema_only": _flag, "data_only": _flag, "globals": _flag, "large_objects": _or_null(_flag),
      "cluster": _flag},
 )  # fmt: skip
+_LEFT_OUT = _object({"schema": _text, "table": _text, "why": _text, "rows": _or_null(_number)})
 _DATABASE = _object(
-    {"name": _text}, {"format": _text, "artifact": _text, "size": _or_null(_number), "native": _or_null(_flag)}
+    {"name": _text},
+    {
+        "format": _text,
+        "artifact": _text,
+        "size": _or_null(_number),
+        "native": _or_null(_flag),
+        "left_out": _list_of(_LEFT_OUT),
+    },
 )
-_LEFT_OUT = _object({"database": _or_null(_text), "what": _text, "why": _text, "rows": _or_null(_number)})
 
 #: every field of a manifest, and what it may be
 FIELDS: Mapping[str, Check] = {
@@ -128,9 +135,8 @@ FIELDS: Mapping[str, Check] = {
     "pinned": _flag,
     "annotations": lambda value: isinstance(value, dict),
     "warnings": _NAMES,
-    "left_out": _list_of(_LEFT_OUT),
 }
-OPTIONAL = frozenset(("parent", "verified_at", "drilled_at", "pinned", "annotations", "warnings", "left_out"))
+OPTIONAL = frozenset(("parent", "verified_at", "drilled_at", "pinned", "annotations", "warnings"))
 
 
 def check(content: Mapping[str, Any]) -> None:

@@ -97,6 +97,12 @@ ENGINES: Mapping[str, Engine] = {
 PHYSICAL = [name for name, engine in ENGINES.items() if engine.restores_to == "directory"]
 #: those with a repository of their own
 WITH_REPOSITORY = [name for name, engine in ENGINES.items() if engine.has_repository]
+#: those of them that can read no backup back, so that what they list as whole is all that there is to know
+LISTED_WHOLE = [
+    name
+    for name, engine in ENGINES.items()
+    if issubclass(engine.made_by, RepositoryEngine) and not engine.made_by.reads_back
+]
 #: what each knows alone, together: the options of a module that makes backups
 SPEC: dict[str, Any] = {name: spec for engine in ENGINES.values() for name, spec in engine.spec.items()}
 

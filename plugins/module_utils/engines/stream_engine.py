@@ -42,8 +42,6 @@ class Draft:
     consistency: dict[str, Any]
     databases: list[dict[str, Any]]
     warnings: list[str] = field(default_factory=list)
-    #: what was there and is not in the backup, as in the record
-    left_out: list[dict[str, Any]] = field(default_factory=list)
     #: what the copy told of the server that was not known before, such as the timeline
     server: dict[str, Any] = field(default_factory=dict)
     #: databases that were asked for and are not in the backup, each with the reason

@@ -24,16 +24,19 @@ Look = Callable[[Record], Optional[str]]
 class Health:
     """``last_good`` is the newest backup that can be restored, as far as one knows without reading it (None: there is none), and
     ``last_success`` when it ended. ``overdue``: nothing good is recent enough; None: nobody asked. ``damaged``: ids and what is
-    wrong, of those that were looked at on the way."""
+    wrong, of those that were looked at on the way. ``unverified``: ids of those that are newer than the last good one, and that nobody
+    verified, the newest first."""
 
     last_good: Optional[Record]
     last_success: Optional[str]
     overdue: Optional[bool]
     damaged: dict[str, str]
+    unverified: list[str]
 
 
 def counts(record: Record, listed_whole: Collection[str]) -> bool:
-    """Whether a backup was verified, or is one of an engine (``listed_whole``) that lists only what is whole and reads nothing back."""
+    """Whether a backup was verified, or is one of an engine (``listed_whole``) that can read nothing back, and lists only what is whole.
+    Of one that can, a backup that nobody verified is none: runs say the same of what is fresh (``EngineTier``)."""
     return record.verified_at is not None or record.engine in listed_whole
 
 
@@ -53,17 +56,21 @@ def judge(
         for name, record in by_id(order).items()
     }
     damaged: dict[str, str] = {}
+    unverified: list[str] = []
     recent: Optional[Record] = None
     last: Optional[Record] = None
     for record in reversed(order):
         if last is not None and (every is None or recent is not None or not is_recent(record, every, now)):
             break
+        if last is None and known[record.id].verified_at is None:
+            unverified.append(record.id)
         if not is_good(known[record.id], known) or not _stands(known[record.id], known, look, damaged):
             continue
         last = last or record
         if every is not None and recent is None and is_recent(record, every, now):
             recent = record
-    return Health(last, None if last is None else last.stopped_at, None if every is None else recent is None, damaged)
+    overdue = None if every is None else recent is None
+    return Health(last, None if last is None else last.stopped_at, overdue, damaged, unverified)
 
 
 def _stands(record: Record, known: dict[str, Record], look: Look, damaged: dict[str, str]) -> bool:

@@ -29,14 +29,13 @@ GOOD: dict[str, Any] = {
     "server": {"name": "main", "system_id": "7", "version": "16.1", "version_num": 160001, "timeline": 1, "in_recovery": False},
     "started_at": "2026-11-21T01:45:12Z", "stopped_at": "2026-11-21T01:45:12.250Z", "start_lsn": "0/10", "stop_lsn": "0/20",
     "scope": {"databases": None, "tables": []}, "consistency": {"across": "one moment"},
-    "databases": [{"name": "shop", "format": "custom", "size": 5}], "compression": {"method": "zstd", "level": None},
+    "databases": [{"name": "shop", "format": "custom", "size": 5,
+                   "left_out": [{"schema": "public", "table": "t", "why": "unlogged", "rows": None}]}], "compression": {"method": "zstd", "level": None},
     "encryption": {"method": "none", "recipients": []},
     "artifacts": [{"key": "databases/shop.dump.zst", "role": "database", "size": 5, "sha256": "0" * 64, "raw_size": 9,
                    "database": "shop"}],
     "created_by": "holdfast.postgres", "parent": None, "verified_at": None, "drilled_at": None, "pinned": False,
-    "annotations": {}, "warnings": [],
-    "left_out": [{"database": "shop", "what": "the rows of the unlogged table t", "why": "a standby has none", "rows": None}],
-    "size": 5, "raw_size": 9,
+    "annotations": {}, "warnings": [], "size": 5, "raw_size": 9,
 }  # fmt: skip
 STRANGE: list[Any] = [
     None,
@@ -96,9 +95,7 @@ def test_each_field_of_a_wrong_type(field: str) -> None:
             decode(json.dumps(missing).encode(), "here")
 
 
-@pytest.mark.parametrize(
-    "field", ["server", "scope", "databases", "encryption", "compression", "artifacts", "left_out"]
-)
+@pytest.mark.parametrize("field", ["server", "scope", "databases", "encryption", "compression", "artifacts"])
 def test_each_inner_field_of_a_wrong_type(field: str) -> None:
     value = GOOD[field]
     inner = value[0] if isinstance(value, list) else value

@@ -10,6 +10,7 @@ import datetime
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import LISTED_WHOLE
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import judge
 
 NOW = datetime.datetime(2026, 11, 25, 12, tzinfo=datetime.timezone.utc)
@@ -64,6 +65,18 @@ def test_what_was_never_verified_counts_where_the_engine_can_do_no_more() -> Non
     assert found.last_good is new
     assert found.overdue is False
     assert new.verified_at is None
+
+
+def test_one_that_could_have_been_verified_and_was_not_does_not_count() -> None:
+    """Found: those of pgBackRest that somebody else's cron job makes were a success, though the engine can read them back; a run of ours
+    never took them for fresh."""
+    assert set(LISTED_WHOLE) == {"barman_cloud", "wal_g"}
+    old, older = backup("old", 30), backup("theirs", 4, engine="pgbackrest", verified_at=None)
+    new = backup("newest", 2, engine="pgbackrest", verified_at=None)
+    found = judge([old, older, new], 25 * HOUR, NOW, well, LISTED_WHOLE)
+    assert (found.last_good, found.overdue, found.unverified) == (old, True, ["newest", "theirs"])
+    new.verified_at = new.stopped_at
+    assert judge([old, older, new], 25 * HOUR, NOW, well, LISTED_WHOLE).unverified == []
 
 
 def test_the_future_says_nothing_of_last_night() -> None:

@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kinds: a manifest trusted for what lies beside it (a backup that the target has already, and that is damaged there); what a stop leaves,
+said truly; who reads is not known to who deletes; a lock that was lost on the way. Found: a copy said ok over a target that had lost an
+artifact; a stopped copy, deletion or move said nothing of what stays; a prune of the source could take what was being copied."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, delete_one
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import readers
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, LockHeld, Stopped
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
+from lab.records import lay
+
+NOW = datetime.datetime.now(datetime.timezone.utc)
+MEMORY = 64 * 1024 * 1024
+Shelves = tuple[Shelf, Shelf]
+
+
+@pytest.fixture
+def shelves(tmp_path: Path) -> Shelves:
+    for name in ("from", "to"):
+        (tmp_path / name).mkdir()
+    source, target = (Shelf(FileRepository(str(tmp_path / name)), "main") for name in ("from", "to"))
+    for number in (1, 2, 3):
+        lay(source, f"b{number}", NOW - datetime.timedelta(days=10 - number), lsn=f"0/{number}0")
+    return source, target
+
+
+def path(shelf: Shelf, *names: str) -> Path:
+    assert isinstance(shelf.repository, FileRepository)
+    return Path(shelf.repository.root, shelf.name, *names)
+
+
+def copy(shelves: Shelves, delete: bool = False, check: bool = False) -> Any:
+    return CopyRun(*shelves, [], 2, MEMORY, delete, 0).run(check)
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, here: Callable[[Any], bool]) -> None:
+    """A stop comes when a method is called with a first argument that ``here`` is true of."""
+    true = getattr(kind, name)
+
+    def stopped(self: Any, first: Any, *more: Any, **named: Any) -> Any:
+        if here(first):
+            raise Stopped("SIGTERM")
+        return true(self, first, *more, **named)
+
+    monkeypatch.setattr(kind, name, stopped)
+
+
+# What the target has already
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
+@pytest.mark.parametrize("check", [False, True])
+def test_what_is_damaged_in_the_target_is_copied_again(shelves: Shelves, damage: str, check: bool) -> None:
+    copy(shelves)
+    artifact = path(shelves[1], "b2", "databases", "shop.dump")
+    artifact.unlink()
+    if damage != "missing":
+        artifact.write_bytes(b"" if damage == "empty" else b"row")
+    again = copy(shelves, check=check)
+    assert again.names == ["b2"]
+    assert "damaged" in again.warnings[0]
+    assert artifact.exists() == (not check or damage != "missing")
+    if not check:
+        assert artifact.read_bytes() == b"rows"
+        assert not copy(shelves).plan
+
+
+# What a stop leaves
+
+
+def test_a_copy_says_what_is_there_and_what_is_half_there(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, Shelf, "write", lambda record: record.id == "b2")
+    with pytest.raises(Stopped) as stopped:
+        copy(shelves, delete=True)
+    (said,) = stopped.value.left
+    assert "verified: b1." in said
+    assert "Of b2 there may be a part" in said
+    assert "In the source all is as it was" in said
+    assert path(shelves[1], "b2").is_dir()
+    assert not path(shelves[1], "b2", "manifest.json").exists()
+    monkeypatch.undo()
+    assert copy(shelves).names == ["b2", "b3"]
+
+
+def test_a_move_says_what_was_deleted(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, FileRepository, "delete_folder", lambda folder: folder == "main/b2")
+    with pytest.raises(Stopped) as stopped:
+        copy(shelves, delete=True)
+    (said,) = stopped.value.left
+    assert "Deleted in the source: b3." in said
+    assert "b2 was being deleted there" in said
+    assert stopped.value.changed
+    assert shelves[0].read("b1") is not None
+    assert all(shelves[1].read(name) for name in ("b1", "b2", "b3"))
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_a_prefix_says_how_far_it_came(shelves: Shelves, monkeypatch: pytest.MonkeyPatch, delete: bool) -> None:
+    source, target = (shelf.repository for shelf in shelves)
+    name, first = ("delete", "main/b2/databases/shop.dump") if delete else ("sink", "main/b2/databases/shop.dump")
+    stop_at(monkeypatch, FileRepository, name, lambda key: key == first)
+    with pytest.raises(Stopped) as stopped:
+        PrefixRun(source, target, 1, MEMORY, delete).run(False)
+    (said,) = stopped.value.left
+    assert ("next run deletes the rest" if delete else "1 of 6 objects were copied") in said
+    monkeypatch.undo()
+    assert not PrefixRun(source, target, 1, MEMORY, delete).run(False).warnings
+    assert len(list(target.list(""))) == 6
+
+
+def test_a_source_that_is_empty_is_taken_for_moved_and_said(shelves: Shelves) -> None:
+    source, target = (shelf.repository for shelf in shelves)
+    PrefixRun(source, target, 1, MEMORY, True).run(False)
+    moved = PrefixRun(source, target, 1, MEMORY, True).run(False)
+    assert not moved.plan
+    assert "taken for moved already" in moved.warnings[0]
+
+
+def test_a_deletion_says_what_may_be_half_gone(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, FileRepository, "delete_folder", lambda folder: True)
+    for work in (lambda: delete_one(shelves[0], "b2", False), lambda: clean(shelves[0], ["b3"], [])):
+        with pytest.raises(Stopped) as stopped:
+            work()
+        assert "the next run removes the rest" in stopped.value.left[0]
+
+
+# Who else is at it
+
+
+def test_what_is_being_copied_is_known_to_who_would_delete_it(
+    shelves: Shelves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    true = Shelf.verify
+
+    def look(self: Shelf, record: Any, *more: Any) -> None:
+        seen.append(set(readers(shelves[0])))
+        if record.id == "b1":
+            with pytest.raises(CatalogError, match="being read"):
+                delete_one(shelves[0], "b3", False)
+        true(self, record, *more)
+
+    monkeypatch.setattr(Shelf, "verify", look)
+    copy(shelves, delete=True)
+    assert seen[0] == {"b1", "b2", "b3"}
+    assert not readers(shelves[0])
+    assert not list(shelves[0].ids())
+
+
+def test_a_lock_that_was_lost_ends_the_copy(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(self: Lock) -> None:
+        raise LockHeld("The lock was taken from this run.")
+
+    monkeypatch.setattr(Lock, "beat", lost)
+    with pytest.raises(LockHeld):
+        copy(shelves)
+    assert not any(shelves[1].read(name) for name in ("b1", "b2", "b3"))
