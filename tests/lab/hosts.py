@@ -68,11 +68,17 @@ def tarball() -> Path:
     tree = directory / "tree"
     tree.mkdir()
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=CHECKOUT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        check=True,
     ).stdout
     present = b"\0".join(name for name in listed.split(b"\0") if name and (CHECKOUT / os.fsdecode(name)).exists())
     subprocess.run(
-        ["xargs", "-0", "cp", "--parents", "-P", f"--target-directory={tree}", "--"], cwd=CHECKOUT, input=present, check=True
+        ["xargs", "-0", "cp", "--parents", "-P", f"--target-directory={tree}", "--"],
+        cwd=CHECKOUT,
+        input=present,
+        check=True,
     )
     subprocess.run(
         [str(_bin("ansible-galaxy")), "collection", "build", "--output-path", str(directory), str(tree)],
@@ -88,7 +94,16 @@ def installed() -> Path:
     """A collections path with the collection installed from the tarball, never the checkout."""
     directory = Path(tempfile.mkdtemp(prefix="lab-installed-"))
     subprocess.run(
-        [str(_bin("ansible-galaxy")), "collection", "install", str(tarball()), "-p", str(directory), "--offline", "--no-deps"],
+        [
+            str(_bin("ansible-galaxy")),
+            "collection",
+            "install",
+            str(tarball()),
+            "-p",
+            str(directory),
+            "--offline",
+            "--no-deps",
+        ],
         env={**clean_environment(), "ANSIBLE_COLLECTIONS_PATH": str(directory)},
         capture_output=True,
         check=True,
@@ -116,7 +131,17 @@ class Host:
             AssertionError: it failed, and ``check`` is true.
         """
         done = podman(
-            "exec", "--user", "root", self.name, "runuser", "-l", user, "-c", f"exec 2>&1\n{command}", timeout=timeout, check=False
+            "exec",
+            "--user",
+            "root",
+            self.name,
+            "runuser",
+            "-l",
+            user,
+            "-c",
+            f"exec 2>&1\n{command}",
+            timeout=timeout,
+            check=False,
         )
         assert not check or done.returncode == 0, f"{user}$ {command}\n{done.stdout}{done.stderr}"
         return done
@@ -131,7 +156,9 @@ class Host:
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """What PostgreSQL answers to its owner."""
-        return self.run(f"psql -XAtq -v ON_ERROR_STOP=1 -d {database} -c {shlex.quote(statement)}", "postgres").stdout.strip()
+        return self.run(
+            f"psql -XAtq -v ON_ERROR_STOP=1 -d {database} -c {shlex.quote(statement)}", "postgres"
+        ).stdout.strip()
 
     def play(
         self,
@@ -153,6 +180,7 @@ class Host:
             "ansible_python_interpreter": "auto_silent",
             # run_playbook has these for its own runs
             "holdfast_backup_state_dir": "",
+            "holdfast_become_user": "",
         }
         return run_playbook(
             f"holdfast.postgres.{playbook}",
@@ -174,7 +202,20 @@ def fresh_host(suite: str = "bookworm", *, name: str = "db1") -> Iterator[Host]:
         subprocess.SubprocessError, TimeoutError: it does not come up.
     """
     container = f"holdfast-{name}-{secrets.token_hex(3)}"
-    podman("run", "--detach", "--name", container, "--hostname", name, "--systemd=always", f"holdfast-host:{suite}", "/sbin/init")
+    # A volume, as in a container's own layers a directory that came with the image cannot be renamed.
+    podman(
+        "run",
+        "--detach",
+        "--name",
+        container,
+        "--hostname",
+        name,
+        "--systemd=always",
+        "--volume",
+        "/var/lib/postgresql",
+        f"holdfast-host:{suite}",
+        "/sbin/init",
+    )
     try:
         deadline = time.monotonic() + 60
         wanted = "test -S /run/postgresql/.s.PGSQL.5432 && systemctl is-active ssh postgresql"
@@ -185,4 +226,4 @@ def fresh_host(suite: str = "bookworm", *, name: str = "db1") -> Iterator[Host]:
         address = podman("inspect", "-f", "{{.NetworkSettings.IPAddress}}", container).stdout.strip()
         yield Host(container, address)
     finally:
-        podman("rm", "--force", "--time", "0", container, check=False)
+        podman("rm", "--force", "--volumes", "--time", "0", container, check=False)

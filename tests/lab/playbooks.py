@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
@@ -225,6 +226,8 @@ def _run(
             "ansible_connection": "local",
             "ansible_python_interpreter": str(directory / "python"),
             "holdfast_backup_state_dir": str(Path(scratch) / "state"),
+            # The lab's servers run as another user than the tests; fresh hosts (hosts.py) are for whose work it is.
+            "holdfast_become_user": getpass.getuser(),
             **(variables or {}),
         }
         extra.write_text(json.dumps(chosen))

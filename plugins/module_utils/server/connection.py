@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import re
 import select
 import threading
 import traceback
@@ -315,13 +316,24 @@ def _follow(connection: Connection) -> None:
             connection.cancel()
 
 
+_AS_WHOM = (
+    "By its local socket a server takes a user of the host for the role of the same name. A play that runs as root (-b) does this as the "
+    "server's owner: name that one in holdfast_become_user where another was taken (a task of your own: become: true and become_user). Or "
+    "give login_user, and the password of that role."
+)
+
+
 def _way_out(message: str) -> str:
+    if re.search(r'role ".*" does not exist', message):
+        return _AS_WHOM
     for part, hint in (
         ("password authentication failed", "Check login_user and login_password."),
         ("no password supplied", "Give login_password, or a .pgpass file of mode 0600."),
         ("refused", "Is the server running there, and does it listen on that address and port?"),
         ("No such file", "Is the server running, and is its socket in that directory? Else give login_host."),
         ("timeout", "Nothing answered: check login_host, the firewall and the route."),
+        ("Peer authentication failed", _AS_WHOM),
+        ("Ident authentication failed", _AS_WHOM),
         ("does not exist", "Check the name, and the names that the server knows."),
         (
             "too many connections for database",

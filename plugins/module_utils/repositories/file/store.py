@@ -28,6 +28,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 )
 
 # What is not finished begins with this; listings leave it out.
+_WAY_OUT = (
+    "Run as the user whose it is (a play that runs as root, by -b, takes the owner of the server, or whom holdfast_become_user names), or "
+    "change its owner or its mode."
+)
 UNFINISHED = ".unfinished-"
 
 BLOCK = 1024 * 1024  # bytes
@@ -112,15 +116,13 @@ class FileRepository(Repository):
                 "else create it, or let the role holdfast.postgres.setup do so."
             )
         if not os.access(self.root, os.R_OK | os.X_OK):
-            raise RepositoryError(f"{self.description} cannot be read by {self._user()}. Change its owner or its mode.")
+            raise RepositoryError(f"{self.description} cannot be read by {self._user()}. {_WAY_OUT}")
         if not write:
             return
         if os.statvfs(self.root).f_flag & os.ST_RDONLY:
             raise RepositoryError(f"{self.description} is mounted read-only. Mount it read-write.")
         if not os.access(self.root, os.W_OK):
-            raise RepositoryError(
-                f"{self.description} cannot be written by {self._user()}. Change its owner or its mode."
-            )
+            raise RepositoryError(f"{self.description} cannot be written by {self._user()}. {_WAY_OUT}")
 
     def sink(self, key: str, lasting: bool = False) -> Sink:
         return FileSink(self, self._path(key))

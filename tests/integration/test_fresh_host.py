@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The first hour, on a Debian that has just been installed: PostgreSQL as packaged, peer authentication, systemd, a person with sudo.
+
+The collection comes from the built tarball, by ssh, and all that is typed is ``-b``. Found here: SQL was done as root, whom PostgreSQL does
+not know; what was written as root could not be written by the next backup as postgres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from lab.hosts import Host, fresh_host, why_not
+from lab.playbooks import PlaybookResult
+
+REPOSITORY = "/var/backups/postgres"
+DATA = "/var/lib/postgresql/15/main"
+VARIABLES = {
+    "holdfast_repository": {"path": REPOSITORY},
+    "holdfast_setup_install_packages": True,
+    "holdfast_setup_archiving": True,
+    "holdfast_archive_restart": True,
+}
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    """A host that was set up by one command, with a database."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with fresh_host() as fresh:
+        fresh.sql("CREATE DATABASE shop")
+        fresh.sql("CREATE TABLE orders AS SELECT id FROM generate_series(1, 1000) id", "shop")
+        ok(fresh.play("setup", VARIABLES))
+        yield fresh
+
+
+def ok(run: PlaybookResult) -> PlaybookResult:
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run
+
+
+def message(run: PlaybookResult) -> str:
+    assert run.failed, run.stdout
+    return str(run.failed[0].result["msg"])
+
+
+def strangers(host: Host) -> str:
+    """Files of the repository that its owner does not own."""
+    return host.run(f"find {REPOSITORY} -not -user postgres").stdout
+
+
+def test_one_command_and_there_is_a_proven_backup(host: Host) -> None:
+    """Setup made the directory the owner's, archived, backed up, and proved it; a second run changes nothing."""
+    assert ok(host.play("setup", VARIABLES)).changed == []
+    assert ok(host.play("audit", VARIABLES)).of("holdfast.postgres.wal_archive")[0]["canary"]["backup"]
+    assert not strangers(host)
+
+
+def test_a_database_is_backed_up_and_comes_back(host: Host) -> None:
+    ok(host.play("backup", VARIABLES))
+    wanted = {"holdfast_restore_databases": ["shop"], "holdfast_restore_target_db": "shop_yesterday"}
+    ok(host.play("restore", {**VARIABLES, **wanted}))
+    assert host.sql("SELECT count(*) FROM orders", "shop_yesterday") == "1000"
+    assert not strangers(host)
+
+
+def test_as_root_itself_and_as_nobody_in_particular(host: Host) -> None:
+    """Who logs in as root needs no -b; who may not read the repository is told what to type."""
+    ok(host.play("backup", VARIABLES, user="root", become=False))
+    assert not strangers(host)
+    assert "holdfast_become_user" in message(host.play("backup", VARIABLES, become=False))
+    # the words of PostgreSQL are not the last ones
+    said = message(host.play("restore_point", {"holdfast_restore_point_name": "x", "holdfast_become_user": "root"}))
+    assert 'role "root" does not exist' in said and "holdfast_become_user" in said
+    assert "no such user" in message(host.play("backup", {**VARIABLES, "holdfast_become_user": "nobody_here"}))
+
+
+@pytest.mark.extended
+def test_the_whole_server_comes_back(host: Host) -> None:
+    """recover as root: files as the owner, and the next backup goes on where it was."""
+    ok(host.play("backup", {**VARIABLES, "holdfast_engine": "pg_basebackup"}))
+    consent = {
+        "holdfast_data_directory": DATA,
+        "holdfast_recover_force": True,
+        "holdfast_recover_confirm": [DATA],
+        "holdfast_recover_stop_server": True,
+    }
+    host.sql("DROP TABLE orders", "shop")
+    ok(host.play("recover", {**VARIABLES, **consent, "holdfast_recovery_target": {"immediate": True}}))
+    assert host.sql("SELECT count(*) FROM orders", "shop") == "1000"
+    ok(host.play("backup", VARIABLES))
+    assert not strangers(host)
