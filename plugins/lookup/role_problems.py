@@ -13,6 +13,8 @@ short_description: Why a role of this collection must not begin
 description:
   - Looks at the names of the variables that are defined for the host. One that begins with C(holdfast_) and that no role knows is
     a misspelt one, and would silently have no effect.
+  - Looks at what they say, as C(meta/argument_specs.yml) has it. An empty answer of a survey is not given, whatever its type; Ansible's own
+    validation would refuse it, so that the collection's playbooks go without (C(rolespec_validate=false)).
   - Looks at how many hosts the play has, for a role that changes a server.
   - The roles ask this first. Names of your own are excused by the variable C(holdfast_ignore_variables).
 options:
@@ -57,12 +59,33 @@ _raw:
   elements: str
 """
 
+from collections.abc import Iterable
 from typing import Any, Optional
 
+from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.holdfast.postgres.plugins.plugin_utils import hosts as play_hosts
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import known_names, option_names, unknown
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given, stores, wrong
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import (
+    known_names,
+    option_names,
+    role_options,
+    unknown,
+)
+
+
+def _evaluate(templar: Any, defined: dict[str, Any], names: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
+    """The values of these variables; and a sentence on each that cannot be evaluated."""
+    problems, values = [], {}
+    for name in names:
+        if name not in defined:
+            continue
+        try:
+            values[name] = templar.template(defined[name])
+        except AnsibleError as exc:
+            problems.append(f"{name} cannot be evaluated: {str(exc).splitlines()[0]}")
+    return problems, values
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -73,12 +96,15 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         defined = variables or {}
 
         def value(name: str, default: Any) -> Any:
-            return self._templar.template(defined[name]) if name in defined else default
+            said = self._templar.template(defined[name]) if name in defined else default
+            return said if is_given(said) else default
 
         names = set(defined)
         for nested in self.get_option("nested"):
             names |= set(nested)
-        problems = unknown(names, known_names(), option_names(), value("holdfast_ignore_variables", []) or [])
+        problems, values = _evaluate(self._templar, defined, spec := role_options(terms[0]))
+        problems += wrong(spec, values)
+        problems += unknown(names, known_names(), option_names(), value("holdfast_ignore_variables", []) or [])
         targets = list(value("ansible_play_hosts_all", []))
         rule = self.get_option("hosts")
         if rule != "any":
@@ -93,7 +119,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             problems.append("Say where backups are kept: holdfast_repository, or several as holdfast_repositories.")
         tier = self.get_option("tier")
         if tier and value(tier, None):
-            there = [str(item.get("name")) for item in value("holdfast_repositories", None) or []]
+            there = [str(item.get("name")) for item in stores(value("holdfast_repositories", None))]
             if there.count(str(value(tier, None))) != 1:
                 known = (
                     f"holdfast_repositories has {', '.join(there)}" if there else "there is no holdfast_repositories"

@@ -92,7 +92,7 @@ options:
     description:
       - Physical replication slot on the primary, made when it is missing. It is the standby's C(application_name) too.
       - By default C(standby_), the host's name, and a part that tells its data directories, and hosts of one name, apart.
-      - V('') does without a slot; then C(wal_keep_size) or an archive has to keep WAL.
+      - V(none) does without a slot; then C(wal_keep_size) or an archive has to keep WAL.
     type: str
   source:
     description: Where a new standby's files come from. A backup is cheaper for the primary; the archive or it has the rest.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Optional, Union
 
 MANY = "holdfast_many"
 
@@ -23,14 +23,21 @@ def several(role: str, hosts: Sequence[str], allowed: Optional[bool]) -> list[st
     ]
 
 
-def confirmed(entries: Sequence[str], host: str, hosts: Sequence[str], paths: bool = False) -> list[str]:
+def listed(entries: Union[str, Sequence[str]]) -> list[str]:
+    """What is confirmed, also from the command line or a survey: ``db1/shop,db1/blog``."""
+    if isinstance(entries, str):
+        return [entry.strip() for entry in entries.split(",") if entry.strip()]
+    return [entry for entry in entries if entry]
+
+
+def confirmed(entries: Union[str, Sequence[str]], host: str, hosts: Sequence[str], paths: bool = False) -> list[str]:
     """What was confirmed for ``host``, without the host.
 
     An entry is ``name`` or ``host/name``; with ``paths`` a name begins with a slash, and is written after the host as it is
     (``db1/var/lib/pgsql/data``) or after another slash. Where a play has several ``hosts``, a name alone confirms nothing.
     """
     found = []
-    for entry in entries:
+    for entry in listed(entries):
         rest = entry[len(host) + 1 :].lstrip("/") if entry.startswith(f"{host}/") else ""
         if rest:
             found.append(f"/{rest}" if paths else rest)
@@ -39,11 +46,11 @@ def confirmed(entries: Sequence[str], host: str, hosts: Sequence[str], paths: bo
     return list(dict.fromkeys(found))
 
 
-def without_host(variable: str, entries: Sequence[str], hosts: Sequence[str]) -> list[str]:
+def without_host(variable: str, entries: Union[str, Sequence[str]], hosts: Sequence[str]) -> list[str]:
     """A sentence, where a play has several hosts and something was confirmed without naming one."""
     if len(hosts) < 2:
         return []
-    bare = [entry for entry in entries if not any(entry.startswith(f"{host}/") for host in hosts)]
+    bare = [entry for entry in listed(entries) if not any(entry.startswith(f"{host}/") for host in hosts)]
     if not bare:
         return []
     return [

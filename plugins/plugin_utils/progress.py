@@ -8,25 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Optional
 
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def size(number: float) -> str:
-    """412 MiB"""
-    power = 0
-    while power < len(UNITS) - 1 and round(number) >= 1000:
-        number, power = number / 1024, power + 1
-    return f"{number:.1f} {UNITS[power]}" if power and number < 9.95 else f"{number:.0f} {UNITS[power]}"
-
-
-def duration(seconds: float) -> str:
-    """1 h 05 min"""
-    whole = max(round(seconds), 1)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+from ansible_collections.holdfast.postgres.plugins.module_utils.units import duration, size
 
 
 def parse(text: str) -> Optional[dict[str, Any]]:

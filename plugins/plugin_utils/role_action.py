@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module run as ever, which ends when the controller does; when it fails within a role of ours, its message names the role's
-variables instead of its options."""
+"""A module run as ever, which ends when the controller does. Within a role of ours, what is empty is not given, and a message names
+the role's variables instead of the module's options."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.controller import ends_with_the_controller
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import in_variables, option_names
 
 COLLECTION = "holdfast.postgres."
@@ -22,10 +23,14 @@ class RoleAction(NormalAction):  # type: ignore[misc]
     """The action plugin of each module that a role calls."""
 
     def run(self, tmp: Any = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        role = self._task._role.get_name() if self._task._role else ""
+        ours = role.startswith(COLLECTION)
+        if ours:
+            # A role hands on what its user said; where that is an empty answer of a survey, it is the module's default.
+            self._task.args = {name: value for name, value in self._task.args.items() if is_given(value)}
         with ends_with_the_controller():
             result: dict[str, Any] = self.run_module(tmp, task_vars or {})
-        role = self._task._role.get_name() if self._task._role else ""
-        if role.startswith(COLLECTION) and result.get("failed") and isinstance(result.get("msg"), str):
+        if ours and result.get("failed") and isinstance(result.get("msg"), str):
             arguments = {*self._task.args, *CONSENT}
             result["msg"] = in_variables(result["msg"], role[len(COLLECTION) :], arguments, option_names())
         return result

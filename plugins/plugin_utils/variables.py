@@ -13,6 +13,9 @@ import difflib
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 PREFIX = "holdfast_"
 
@@ -76,6 +79,13 @@ def option_names(roles: Path = ROLES) -> frozenset[str]:
 def known_names(roles: Path = ROLES) -> frozenset[str]:
     """Every variable that there may be: what a user may set, and what roles and modules make."""
     return option_names(roles) | FACTS | _named(roles.glob("*/*/*.yml"))
+
+
+def role_options(role: str, roles: Path = ROLES) -> dict[str, dict[str, Any]]:
+    """What a role may be told, as its argument_specs.yml has it."""
+    text = (roles / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    options: dict[str, dict[str, Any]] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    return options
 
 
 def variable(role: str, option: str) -> str:

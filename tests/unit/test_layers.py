@@ -28,6 +28,7 @@ LAYERS = (
         "stopping",
         "times",
         "durations",
+        "units",
         "progress",
         "background",
         "guard",

@@ -9,33 +9,9 @@ import json
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.progress import duration, line, parse, size
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.progress import line, parse
 
 MIB, GIB = 1024**2, 1024**3
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 KiB"), (1023, "1.0 KiB"), (1536, "1.5 KiB"), (412 * MIB, "412 MiB")]
-    + [(1000 * MIB, "1.0 GiB"), (1.4 * GIB, "1.4 GiB"), (9.96 * GIB, "10 GiB"), (1024**6, "1024 PiB")],
-)
-def test_sizes(number: float, words: str) -> None:
-    assert size(number) == words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "1 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (125, "2 min 05 s"),
-        (3600, "1 h 00 min"),
-        (7800, "2 h 10 min"),
-    ],
-)
-def test_durations(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize(

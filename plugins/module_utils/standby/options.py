@@ -94,6 +94,7 @@ def asker(params: Mapping[str, Any], space: str) -> Callable[[Local], Optional[F
 def request(params: Mapping[str, Any], restore_command: Optional[str]) -> StandbyRequest:
     """What is wanted. Raises BadOption."""
     slot = default_name(params["data_directory"]) if params["slot_name"] is None else params["slot_name"]
+    slot = "" if slot == "none" else slot
     extra = {str(key): str(value) for key, value in params["connect_params"].items() if key != "password"}
     parts = {
         "host": params["primary_host"],

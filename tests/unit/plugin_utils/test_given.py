@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kind: what was written on the command line or in a survey is text, and an empty answer is none.
+
+Members: booleans (``-e x=true``), numbers, dictionaries and lists as text, '' for each of them, a list with nothing but '' in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import given, is_given, store_of, stores, wrong
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.hosts import confirmed, without_host
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import ROLES, role_options
+
+EMPTY = ("", " ", "\n", None, [""], [None, " "])
+
+
+@pytest.mark.parametrize("value", EMPTY)
+def test_an_empty_answer_is_none(value: Any) -> None:
+    assert not is_given(value)
+    assert given(value, True) is True and given(value, 5) == 5 and given(value) is None
+
+
+@pytest.mark.parametrize("value", [False, 0, [], {}, "0", "no", ["a", ""]])
+def test_no_zero_and_nothing_are_answers(value: Any) -> None:
+    """An empty list is said on purpose (none of them): a survey cannot say it."""
+    assert is_given(value)
+
+
+@pytest.mark.parametrize(
+    "value, default, means",
+    [
+        ("true", False, True), ("no", True, False), ("False", True, False), (1, False, True), (False, True, False),
+        ("5", 3, 5), (7, 3, 7), ("x", "y", "x"),
+    ],
+)  # fmt: skip
+def test_text_is_read_as_what_the_variable_is(value: Any, default: Any, means: Any) -> None:
+    assert given(value, default) is means or given(value, default) == means
+
+
+def test_repositories_are_read_from_text() -> None:
+    assert stores("", '{"path": "/b"}') == [{"path": "/b"}]
+    assert stores("- {name: a, path: /a}\n- {name: b, path: /b}") == [
+        {"name": "a", "path": "/a"},
+        {"name": "b", "path": "/b"},
+    ]
+    assert stores([], {"path": "/b"}) == [{"path": "/b"}]
+    assert stores("", "") == [] and stores("{]", "") == []
+
+
+def test_a_repository_is_chosen_by_name() -> None:
+    several = [{"name": "a", "path": "/a", "retention": {"keep_last": 1}}, {"name": "b", "path": "/b"}]
+    assert store_of(several) == {"path": "/a"}
+    assert store_of(several, "", "b") == {"path": "/b"}
+    assert store_of(several, "", "c") is None
+
+
+def test_what_is_confirmed_may_be_text() -> None:
+    """A text was read letter by letter."""
+    assert confirmed("db1/shop, blog", "db1", ["db1"]) == ["shop", "db1/shop", "blog"]
+    assert without_host("v", "shop", ["db1", "db2"])
+
+
+SPEC: dict[str, dict[str, Any]] = {
+    "holdfast_a": {"type": "int", "required": True, "description": ["How many. At once."]},
+    "holdfast_b": {"type": "bool"},
+    "holdfast_c": {"type": "str", "choices": ["x", "y"]},
+    "holdfast_d": {"type": "dict"},
+    "holdfast_e": {"type": "str", "no_log": True, "choices": ["x"]},
+}
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ({"holdfast_a": "5", "holdfast_b": "true", "holdfast_d": '{"a": 1}'}, []),
+        ({"holdfast_a": 1, "holdfast_b": "", "holdfast_c": "", "holdfast_d": "", "holdfast_e": ""}, []),
+        ({}, ["Set holdfast_a: How many."]),
+        ({"holdfast_a": ""}, ["Set holdfast_a: How many."]),
+        ({"holdfast_a": "many"}, ['holdfast_a is "many", and takes a whole number.']),
+        ({"holdfast_a": 1, "holdfast_b": "perhaps"}, ['holdfast_b is "perhaps", and takes true or false.']),
+        ({"holdfast_a": 1, "holdfast_c": "z"}, ['holdfast_c is "z", and takes x, y.']),
+        ({"holdfast_a": 1, "holdfast_d": "z"}, ['holdfast_d is "z", and takes a dictionary.']),
+        ({"holdfast_a": 1, "holdfast_e": "hunter2"}, ["holdfast_e is no str."]),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(values: dict[str, Any], said: list[str]) -> None:
+    assert wrong(SPEC, values) == said
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
+def test_no_variable_of_any_role_refuses_an_empty_answer(role: str) -> None:
+    spec = role_options(role)
+    for name, option in spec.items():
+        for empty in EMPTY:
+            problems = wrong(spec, {name: empty})
+            assert problems == wrong(spec, {}), (name, empty)
+            assert any(problem.startswith(f"Set {name}:") for problem in problems) == bool(option.get("required"))
