@@ -109,3 +109,17 @@ RECOVERY: Spec = {
     "stop_server": {"type": "bool", "default": False},
     "keep_archiving": {"type": "bool", "default": False},
 }
+
+# What looks at all that there is of a server's backups, and changes nothing; the fragment is look.py.
+# The engines are the modules' own: engines/open.py has them.
+LOOK: Spec = {
+    **CONNECTION,
+    **REPOSITORIES,
+    **ENCRYPTION,
+    **ARCHIVER,
+    "archiving": {"type": "bool", "default": False},
+    "engine_config": {"type": "path"},
+    "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
+    "compression_level": {"type": "int"},
+    "expected_every": {"type": "str"},
+}

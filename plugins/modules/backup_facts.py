@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - holdfast.postgres.connection
   - holdfast.postgres.repository.several
   - holdfast.postgres.archiver
+  - holdfast.postgres.look
 attributes:
   action_group:
     support: full
@@ -42,55 +43,6 @@ options:
     default: true
   limit:
     description: List only so many of the newest. Counts and sizes are of all.
-    type: int
-  expected_every:
-    description:
-      - A backup is expected at least this often, such as V(25h). When the newest verified one is older,
-        C(overdue) is true.
-    type: str
-  archiving:
-    description: Whether the server is asked too, by the C(login_*) options.
-    type: bool
-    default: false
-  engine:
-    description:
-      - The engine whose own repository is looked into as well, such as V(pgbackrest). Nothing is changed there. By default none is.
-    type: str
-    choices: [pgbackrest, barman_cloud, wal_g]
-  engine_config:
-    description:
-      - The configuration file of a V(pgbackrest) that somebody else set up, which is looked into as it is; O(server_name) is its stanza.
-        No repository is needed then.
-    type: path
-  encryption:
-    description: How the engine encrypts, where that is needed to list its repository. As in M(holdfast.postgres.pg_backup).
-    type: dict
-    suboptions:
-      method:
-        description: V(aes256) by a passphrase, V(pgp) by keys.
-        type: str
-        choices: [none, aes256, pgp]
-        default: none
-      passphrase:
-        description: The passphrase.
-        type: str
-      passphrase_file:
-        description: File of mode 0600 whose first line is the passphrase.
-        type: path
-      recipients:
-        description: Keys.
-        type: list
-        elements: str
-        default: []
-      gpg_home:
-        description: C(GNUPGHOME).
-        type: path
-  compression:
-    description: How the engine compresses, where it has to know (V(barman_cloud)).
-    type: str
-    choices: [zstd, gzip, lz4, none]
-  compression_level:
-    description: Its level.
     type: int
 seealso:
   - module: holdfast.postgres.pg_backup
@@ -279,18 +231,10 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **argspec.CONNECTION,
-            **argspec.REPOSITORIES,
-            **argspec.ENCRYPTION,
-            **argspec.ARCHIVER,
-            "archiving": {"type": "bool", "default": False},
+            **argspec.LOOK,
             "engine": {"type": "str", "choices": WITH_REPOSITORY},
-            "engine_config": {"type": "path"},
-            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
-            "compression_level": {"type": "int"},
             "details": {"type": "bool", "default": True},
             "limit": {"type": "int"},
-            "expected_every": {"type": "str"},
         },
         required_one_of=[("repository", "repositories", "engine_config")],
         required_by={"engine_config": "engine"},

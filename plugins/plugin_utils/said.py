@@ -12,6 +12,11 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.described import (
+    encryption,
+    source_size,
+    stored_size,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.units import (
@@ -21,7 +26,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.units import (
     moment,
     rate,
     size,
-    table,
     took,
 )
 
@@ -39,29 +43,6 @@ def said(result: Result, job: str, check: bool = False, now: Optional[datetime.d
     if check and job not in _READS:
         return f"Check mode, nothing was done. It would: {_steps(plan)}" if plan else "Nothing to do."
     return _JOBS[job](result, now or datetime.datetime.now(datetime.timezone.utc))
-
-
-def encryption(record: Result) -> str:
-    """encrypted (aes256)"""
-    method = (record.get("encryption") or {}).get("method")
-    if method is None:
-        return "encryption unknown"
-    return "not encrypted" if method == "none" else f"encrypted ({method})"
-
-
-def source_size(record: Result) -> Optional[int]:
-    """Bytes on the server: of the databases, or of what was read of it; None: not known."""
-    sizes = [entry.get("size") for entry in record.get("databases") or []]
-    if record.get("kind") == "logical" and sizes and None not in sizes:
-        return int(sum(sizes))
-    known: Optional[int] = record.get("raw_size")
-    return known
-
-
-def stored_size(record: Result) -> Optional[int]:
-    """Bytes in a repository, ours or an engine's; None: not known."""
-    found: Optional[int] = record.get("size") or (record.get("scope") or {}).get("stored") or None
-    return found
 
 
 def _backup(result: Result, now: datetime.datetime) -> str:
@@ -328,23 +309,3 @@ def _ago(text: Any, now: datetime.datetime) -> str:
 def _when(text: Any, now: datetime.datetime) -> str:
     there = _parsed(text)
     return moment(there, now) if there else "an unknown time"
-
-
-def backups(records: Sequence[Result], now: datetime.datetime) -> list[str]:
-    """A table of backups, the newest first."""
-    rows = [("when", "age", "kind", "stored", "where", "encryption", "verified", "id")]
-    for record in reversed(records):
-        stored = stored_size(record)
-        rows.append(
-            (
-                _when(record.get("stopped_at"), now),
-                _ago(record.get("stopped_at"), now),
-                "dump" if record.get("kind") == "logical" else str(record.get("kind")),
-                "unknown" if stored is None else size(stored),
-                ", ".join(record.get("tiers") or []),
-                (record.get("encryption") or {}).get("method", "unknown"),
-                _ago(record["verified_at"], now) if record.get("verified_at") else "no",
-                str(record["id"]) + (" (pinned)" if record.get("pinned") else ""),
-            )
-        )
-    return table(rows)

@@ -42,8 +42,8 @@ SHARED = frozenset(
 # Shared ones that are no role's option: the playbooks, this check, and the modules' action plugin read them.
 OF_PLAYS = frozenset({"hosts", "many", "ignore_variables", "progress_interval"})
 
-# backup_facts returns it as a fact.
-FACTS = frozenset({"holdfast_backups"})
+# backup_facts returns the one as a fact, and the role status hands the other on.
+FACTS = frozenset({"holdfast_backups", "holdfast_server_status"})
 
 # The role's variable for an option of its module, where it does not follow from the rule.
 RENAMED = {

@@ -41,6 +41,7 @@ USES = {
     "schedule": [],
     "setup": ["backup_role"],
     "standby": ["pg_standby"],
+    "status": ["backup_status"],
 }
 
 # Options of modules that a role has no variable for, and why.
@@ -74,6 +75,7 @@ OWN: dict[str, set[str]] = {
     "backup": {"holdfast_backup_engine"},
     "recover": {"holdfast_repositories", "holdfast_recover_tier"},
     "restore": {"holdfast_repositories", "holdfast_restore_tier", "holdfast_restore_point_name"},
+    "status": {"holdfast_status_fail_on"},
 }  # fmt: skip
 
 # A role that reads what another one was told, since it looks after the same thing.

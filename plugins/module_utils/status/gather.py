@@ -68,10 +68,13 @@ class Gathered:
         for name in self.where[record.id]:
             if name not in self.shelves:
                 return None
-            with contextlib.suppress(HoldfastError):
+            try:
                 wrong = damage(self.shelves[name], record)
-                if wrong is None:
-                    return None
+            except HoldfastError as exc:
+                # Not known is not whole.
+                wrong = f"whether all of it is there is not known: {exc}"
+            if wrong is None:
+                return None
         return wrong
 
 
@@ -95,10 +98,15 @@ def gather(params: Mapping[str, Any], space: str) -> Gathered:
     if errors and len(errors) == len(found.tiers):
         raise errors[0]
     if params["archiving"]:
-        with contextlib.closing(Address(params, space).connect()) as connection:
-            found.archiver = {**archiver_state(connection), "slots": slots(connection)}
+        found.archiver = ask_server(params, space)
     _look_at_wal(params, found, space)
     return found
+
+
+def ask_server(params: Mapping[str, Any], space: str) -> dict[str, Any]:
+    """What the server says of its archiving and its slots. Raises ServerError: it does not answer."""
+    with contextlib.closing(Address(params, space).connect()) as connection:
+        return {**archiver_state(connection), "slots": slots(connection)}
 
 
 def _look(tier: TierStatus, shelf: Shelf, found: Gathered) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.plugin_utils import said as sayings
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.said import backups, said
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.said import said
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import ROLES
 
 NOW = datetime.datetime(2026, 11, 21, 6, 0, tzinfo=datetime.timezone.utc)
@@ -155,13 +155,3 @@ def test_every_role_that_does_something_ends_with_it() -> None:
     for role in sorted({path.name for path in ROLES.iterdir()} - {"setup", "schedule"}):
         texts = "".join(path.read_text() for path in (ROLES / role).glob("*/main.yml"))
         assert f"holdfast.postgres.said('{role}'" in texts or role == "status", role
-
-
-def test_backups_are_a_table_the_newest_first() -> None:
-    assert backups(
-        [{**SERVER, "id": "old", "tiers": ["barman"]}, {**DUMP, "tiers": ["disk", "s3"], "pinned": True}], NOW
-    ) == [
-        "when              age      kind  stored   where     encryption  verified  id",
-        "21 Nov 02:00 UTC  4 h ago  dump  118 MiB  disk, s3  aes256      4 h ago   20261121T014512Z-3f9a1c (pinned)",
-        "21 Nov 02:00 UTC  4 h ago  full  unknown  barman    none        no        old",
-    ]

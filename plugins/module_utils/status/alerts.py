@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a server's backups, as sentences with what to do. Pure. What is not known is an alert too, and never good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import Health
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import Schedule
+from ansible_collections.holdfast.postgres.plugins.module_utils.units import listing, size
+
+LEVELS = ("ok", "warning", "critical")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """``severity`` is ``warning`` or ``critical``; ``code`` names the rule; ``text`` and ``remedy`` are for people."""
+
+    severity: str
+    code: str
+    text: str
+    remedy: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """For a module's result."""
+        return asdict(self)
+
+
+def level(alerts: Iterable[Alert]) -> str:
+    """ok, warning or critical: the worst of them."""
+    return max((alert.severity for alert in alerts), key=LEVELS.index, default="ok")
+
+
+def of_backups(found: Gathered, health: Health) -> list[Alert]:
+    """What the repositories tell."""
+    alerts = []
+    order = in_order(found.records.values())
+    for tier in found.tiers:
+        if tier.error:
+            alerts.append(Alert("critical", "unreadable", f"What {tier.name} has is not known: {tier.error}"))
+        alerts += [Alert("warning", "manifest", problem) for problem in tier.problems]
+        if tier.lock and tier.lock.get("dead"):
+            who = f"The run that held the lock of {tier.name} died."
+            alerts.append(Alert("warning", "dead_lock", who, "The next run takes it over."))
+    alerts += [Alert("warning", "unread", text) for text in found.unread]
+    alerts += [
+        Alert("critical", "damaged", f"The backup {name} cannot be relied on: {wrong}.")
+        for name, wrong in health.damaged.items()
+    ]
+    if health.last_good is None:
+        some = "None of the backups that were found can be relied on" if order else "There is no backup"
+        unread = ", of what could be read" if any(tier.error for tier in found.tiers) or found.unread else ""
+        alerts.append(
+            Alert("critical", "no_backup", f"{some}{unread}.", "Run the playbook backup, and look at what it says.")
+        )
+        return alerts
+    if health.overdue:
+        alerts.append(
+            Alert(
+                "critical",
+                "overdue",
+                "The newest good backup is older than expected.",
+                "Look at the last runs of backup.",
+            )
+        )
+    if order and order[-1].id != health.last_good.id and order[-1].id not in health.damaged:
+        alerts.append(
+            Alert(
+                "warning", "newest", f"The newest backup, {order[-1].id}, is not verified or lacks what it is based on."
+            )
+        )
+    has = found.where[health.last_good.id]
+    without = [tier.name for tier in found.tiers if tier.name not in has and not tier.error]
+    if without and any(tier.name in has for tier in found.tiers):
+        text = f"The newest good backup is in {listing(has)}, and not in {listing(without)}."
+        alerts.append(Alert("warning", "missing_copy", text, "The next backup, or the playbook copy, brings it there."))
+    return alerts
+
+
+def of_archive(wal: Optional[dict[str, Any]], archiver: Optional[dict[str, Any]]) -> list[Alert]:
+    """What the archive and the server tell of WAL."""
+    alerts = []
+    for finding in (wal or {}).get("findings", []):
+        if finding["level"] != "fine":
+            severity = "critical" if finding["level"] == "error" else "warning"
+            alerts.append(Alert(severity, f"wal_{finding['code']}", finding["text"]))
+    alerts += [Alert("warning", "wal_unread", text) for text in (wal or {}).get("problems", [])]
+    if archiver and archiver.get("failing"):
+        text = f"archive_command fails since {archiver.get('failing_since') or 'an unknown time'} ({archiver.get('failing_segment')})."
+        alerts.append(
+            Alert(
+                "critical",
+                "archiving_fails",
+                text,
+                "The server's log has the command's own words; WAL piles up until it works.",
+            )
+        )
+    for slot in (archiver or {}).get("slots") or []:
+        if slot.get("wal_status") == "lost":
+            alerts.append(
+                Alert("critical", "slot_lost", f"The replication slot {slot.get('name')} has lost WAL that it needs.")
+            )
+        elif not slot.get("active", True) and (slot.get("held_bytes") or 0) > 1 << 30:
+            text = f"The replication slot {slot.get('name')} is used by nobody, and holds back {size(slot['held_bytes'])} of WAL."
+            alerts.append(Alert("warning", "slot", text, "Drop it if nobody comes back for it: the disk fills."))
+    return alerts
+
+
+def of_schedules(schedules: Sequence[Schedule]) -> list[Alert]:
+    """What the host's scheduler tells."""
+    alerts = []
+    for schedule in schedules:
+        if schedule.failed:
+            text = f"The last run of the schedule {schedule.name} failed ({schedule.failed})."
+            alerts.append(
+                Alert("critical", "run_failed", text, f"journalctl -u {schedule.name}.service has its output.")
+            )
+        if schedule.idle:
+            text = f"The schedule {schedule.name} never runs: {schedule.idle}."
+            alerts.append(Alert("critical", "never_runs", text, f"systemctl enable --now {schedule.name}.timer"))
+    return alerts
+
+
+def no_answer(what: str, why: object) -> Alert:
+    """Something could not be asked, so that nothing is known of it."""
+    return Alert("critical", "no_answer", f"{what} is not known: {why}")

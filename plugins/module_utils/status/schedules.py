@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When this host backs the server up next, and how the last scheduled run ended: asked of systemd, or read from cron's file."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+_TIMEOUT = 10  # seconds for systemctl
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One schedule. ``next_run`` None: not known, or never; ``by`` is what starts it (a timer, or the line of cron); ``failed``: how the
+    last run ended badly, None: it did not, or nobody knows."""
+
+    name: str
+    by: str
+    next_run: Optional[datetime.datetime] = None
+    failed: Optional[str] = None
+    idle: Optional[str] = None
+
+    def describe(self) -> dict[str, Optional[str]]:
+        """For a module's result; times in ISO 8601."""
+        when = self.next_run.isoformat().replace("+00:00", "Z") if self.next_run else None
+        return {"name": self.name, "by": self.by, "next_run": when, "failed": self.failed, "idle": self.idle}
+
+
+def look(server_name: str, config_dir: str, cron_dir: str) -> tuple[list[Schedule], Optional[str]]:
+    """The schedules of a server on this host, as the role ``schedule`` writes them; and why they are not known (None: they are)."""
+    names, unknown = _names(server_name, config_dir)
+    found = []
+    for name in names:
+        line = _cron_line(os.path.join(cron_dir, name))
+        schedule = Schedule(name, f"cron ({line})") if line else _of_systemd(name)
+        if schedule is not None:
+            found.append(schedule)
+    return found, None if found else unknown
+
+
+def _names(server_name: str, config_dir: str) -> tuple[list[str], Optional[str]]:
+    default = "holdfast-backup-" + re.sub("[^A-Za-z0-9_-]", "-", server_name)
+    try:
+        files = sorted(name for name in os.listdir(config_dir) if name.endswith(".json"))
+    except FileNotFoundError:
+        return [], None
+    except OSError as exc:
+        return [default], f"{config_dir} cannot be read: {exc.strerror}"
+    names, closed = [], 0
+    for name in files:
+        try:
+            with open(os.path.join(config_dir, name), encoding="utf-8") as stream:
+                if json.load(stream).get("holdfast_server_name") == server_name:
+                    names.append(name[: -len(".json")])
+        except (OSError, ValueError, AttributeError):
+            closed += 1
+    if names or not closed:
+        return names, None
+    return [default], f"the schedules in {config_dir} cannot be read by this user"
+
+
+def _cron_line(path: str) -> Optional[str]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            lines = [line.split() for line in stream if re.match(r"[\d*]", line)]
+    except (OSError, ValueError):
+        return None
+    return " ".join(lines[-1][:5]) if lines and len(lines[-1]) > 5 else None
+
+
+def _of_systemd(name: str) -> Optional[Schedule]:
+    timer = _show(f"{name}.timer", "LoadState", "ActiveState", "NextElapseUSecRealtime")
+    if timer.get("LoadState") != "loaded":
+        return None
+    service = _show(f"{name}.service", "Result", "ExecMainStatus")
+    result = service.get("Result")
+    failed = None
+    if result and result != "success":
+        failed = f"{result}, exit status {service.get('ExecMainStatus', 'unknown')}"
+    active = timer.get("ActiveState") == "active"
+    when = _time(timer.get("NextElapseUSecRealtime", "")) if active else None
+    return Schedule(name, f"{name}.timer", when, failed, None if active else "its timer is not started")
+
+
+def _show(unit: str, *properties: str) -> Mapping[str, str]:
+    argv = ["systemctl", "show", unit, *(f"--property={name}" for name in properties)]
+    try:
+        run = subprocess.run(
+            argv, capture_output=True, timeout=_TIMEOUT, env={**os.environ, "LC_ALL": "C", "TZ": "UTC"}, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    pairs = (line.partition("=") for line in run.stdout.decode(errors="replace").splitlines())
+    return {name: value for name, _sign, value in pairs}
+
+
+def _time(text: str) -> Optional[datetime.datetime]:
+    """``Thu 2026-11-26 02:30:00 UTC``, as systemd writes it where TZ is UTC."""
+    found = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?= UTC)", text)
+    return datetime.datetime.fromisoformat(f"{found.group()}+00:00") if found else None
