@@ -139,9 +139,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import workspace
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.overview import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def work(module: AnsibleModule, _warnings: list[str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def is_given(value: Any) -> bool:
 
 
 def given(value: Any, default: Any = None) -> Any:
-    """The value, or the default of an empty answer; of the default's type, where that is a boolean, a number or a list.
+    """The value, or the default of an empty answer; of the default's type, where that is a boolean, a number, a list or a dictionary.
 
     Raises:
         TypeError, ValueError: it is neither.
@@ -41,6 +41,8 @@ def given(value: Any, default: Any = None) -> Any:
         return int(value)
     if isinstance(default, list) and isinstance(value, str):
         return [item.strip() for item in value.split(",")]
+    if isinstance(default, dict):
+        return structure(value)
     return value
 
 
