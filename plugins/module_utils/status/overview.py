@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import LISTED_WHOLE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.status import alerts as rules, schedules, text
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered, ask_server, gather
@@ -85,7 +85,7 @@ def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datet
     alerts = []
     try:
         found = gather({**params, "archiving": False}, space)
-        health = judge(found.records.values(), every, now, found.damage, WITH_REPOSITORY)
+        health = judge(found.records.values(), every, now, found.damage, LISTED_WHOLE)
         alerts += rules.of_backups(found, health)
     except BadOption:
         raise

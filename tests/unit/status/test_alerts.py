@@ -26,7 +26,7 @@ def found(**changes: Any) -> Gathered:
 
 
 def health(good: Any = NEW, overdue: Optional[bool] = False, damaged: Optional[dict[str, str]] = None) -> Health:
-    return Health(good, good.stopped_at if good else None, overdue, damaged or {})
+    return Health(good, good.stopped_at if good else None, overdue, damaged or {}, [])
 
 
 def codes(made: list[Alert]) -> list[tuple[str, str]]:
