@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Stopped, causes
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import PSYCOPG2_ERROR
 
 VERSION = "0.1.0"
@@ -34,6 +35,8 @@ def execute(module: AnsibleModule, work: Work, psycopg2: bool) -> NoReturn:
     began, warnings = time.monotonic(), list[str]()
     result: dict[str, Any] = {}
     done = False
+    # A run that tells more makes one of its own, of the same file.
+    Progress(None if module.check_mode else module.params.get("progress_file"), str(module._name))
     stopping.listen(lambda stopped: _give_up(stopped, warnings))
     try:
         result = work(module, warnings)

@@ -39,6 +39,9 @@ options:
     description: Whether warnings fail the module too.
     type: bool
     default: false
+  progress_file:
+    description: File in which the run says for whom it waits, where that takes long. The action plugin of this module sets it.
+    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
 """
@@ -131,6 +134,7 @@ def main() -> None:
             **argspec.REPOSITORIES,
             "retention": {"type": "str"},
             "strict": {"type": "bool", "default": False},
+            "progress_file": {"type": "path"},
         },
         required_one_of=[("repository", "repositories")],
         mutually_exclusive=[("repository", "repositories")],

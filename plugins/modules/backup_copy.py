@@ -66,6 +66,9 @@ options:
     description: Seconds to wait for another run on the same backups.
     type: int
     default: 0
+  progress_file:
+    description: File in which the run says for whom it waits, where that takes long. The action plugin of this module sets it.
+    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
 """
@@ -188,6 +191,7 @@ def main() -> None:
             "threads": {"type": "int", "default": 16},
             "memory_limit": {"type": "int", "default": MEMORY},
             "lock_wait": {"type": "int", "default": 0},
+            "progress_file": {"type": "path"},
         },
         supports_check_mode=True,
     )

@@ -44,6 +44,9 @@ options:
   limit:
     description: List only so many of the newest. Counts and sizes are of all.
     type: int
+  progress_file:
+    description: File in which the run says for whom it waits, where that takes long. The action plugin of this module sets it.
+    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
   - module: holdfast.postgres.wal_archive
@@ -235,6 +238,7 @@ def main() -> None:
             "engine": {"type": "str", "choices": WITH_REPOSITORY},
             "details": {"type": "bool", "default": True},
             "limit": {"type": "int"},
+            "progress_file": {"type": "path"},
         },
         required_one_of=[("repository", "repositories", "engine_config")],
         required_by={"engine_config": "engine"},

@@ -43,6 +43,9 @@ options:
     description: Seconds to wait for another run on the same backups.
     type: int
     default: 0
+  progress_file:
+    description: File in which the run says for whom it waits, where that takes long. The action plugin of this module sets it.
+    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
 """
@@ -198,6 +201,7 @@ def main() -> None:
             **argspec.RETENTION,
             "engine": {"type": "str", "choices": list(ENGINES)},
             "lock_wait": {"type": "int", "default": 0},
+            "progress_file": {"type": "path"},
         },
         required_one_of=[("repository", "repositories")],
         mutually_exclusive=[("repository", "repositories")],

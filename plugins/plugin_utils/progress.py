@@ -26,15 +26,20 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) and value > 0 else 0.0
 
 
+def _plain(text: str) -> str:
+    """It comes from a target, which must not write to our terminal as it likes."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def line(state: dict[str, Any], silence: float = 0, host: Optional[str] = None) -> str:
     """One line. The file said the same for ``silence`` seconds, which slows the rate. ``host``: one of several."""
-    # It comes from a target, which must not write to our terminal as it likes.
-    activity = "".join(char if char.isprintable() else "?" for char in state["activity"])
+    activity = _plain(state["activity"])
     done, total = _number(state.get("bytes")), _number(state.get("total"))
     elapsed = _number(state.get("seconds")) + silence
     said = [f"holdfast [{host}]: {activity}" if host else f"holdfast: {activity}"]
+    waiting = f"; waiting for {_plain(state['waiting'])}" if isinstance(state.get("waiting"), str) else ""
     if not done:
-        return f"{said[0]}, {duration(elapsed)} so far" if elapsed >= 1 else said[0]
+        return (f"{said[0]}, {duration(elapsed)} so far" if elapsed >= 1 else said[0]) + waiting
     # More than was expected: the total was wrong, and what is left is not known.
     expected = total >= done
     said.append(f"{size(done)} of about {size(total)}" if expected else size(done))
@@ -43,4 +48,4 @@ def line(state: dict[str, Any], silence: float = 0, host: Optional[str] = None) 
         said.append(f"{size(rate)}/s")
         if expected:
             said.append(f"about {duration((total - done) / rate)} left")
-    return f"{said[0]}: {', '.join(said[1:])}"
+    return f"{said[0]}: {', '.join(said[1:])}{waiting}"

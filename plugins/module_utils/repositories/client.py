@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Optional, TypeVar
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, RepositoryError
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import waiting_for
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import Store, Strange, Transfer
 
 ATTEMPTS = 4  # for one part, each waiting longer than the one before
@@ -52,7 +53,8 @@ class StoreClient:
         """
         for number in range(1, ATTEMPTS + 1):
             try:
-                return work()
+                with waiting_for(f"{self.description}, which was asked to {doing.split()[0]}"):
+                    return work()
             except HoldfastError:
                 raise
             except Exception as exc:

@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectMissing,
     RepositoryError,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import waiting_for
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import (
     Finding,
     ObjectInfo,
@@ -123,7 +124,14 @@ class ObjectRepository(StoreClient, Repository):
     def _listing(self, base: str) -> Iterator[ObjectInfo]:
         try:
             # Some stores take the prefix for a hint: what is not ours must not be touched.
-            yield from (info for info in self.store.walk(base) if info.key.startswith(base))
+            found = iter(self.store.walk(base))
+            while True:
+                with waiting_for(f"{self.description}, which was asked to list"):
+                    info = next(found, None)
+                if info is None:
+                    return
+                if info.key.startswith(base):
+                    yield info
         except HoldfastError:
             raise
         except Exception as exc:

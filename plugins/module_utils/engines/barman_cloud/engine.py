@@ -49,6 +49,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment impo
 # A check is to say soon that nobody answers; boto3 would ask five times.
 _SOON = {"AWS_MAX_ATTEMPTS": "2"}
 _PATIENCE = 120.0  # seconds for what asks the store one thing
+_LISTING = 300.0  # seconds for a list of backups, each of which it looks at
 
 
 class BarmanCloud(RepositoryEngine, Archiver):
@@ -185,7 +186,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
         yield from self._read(self._list(problems), problems)
 
     def _list(self, problems: list[str]) -> str:
-        said = self._barman.run("backup-list", "--format", "json", *self._where())
+        said = self._barman.run("backup-list", "--format", "json", *self._where(), environment=_SOON, timeout=_LISTING)
         # Backups whose backup.info it could not read.
         problems += listing.told(said.messages, "WARNING", "ERROR")
         return said.output

@@ -22,6 +22,7 @@ from typing import IO, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils import guard
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.listing import told
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import waiting_for
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 
 OLDEST = (3, 12)  # from here on its list of backups has times with an offset
@@ -143,7 +144,9 @@ class Barman:
             except OSError as exc:
                 raise ToolError.not_started(argv, exc, _GET) from exc
             try:
-                _wait(process, timeout, lambda: watch(_read(log)))
+                asked = waiting_for(f"barman-cloud-{program}") if program != "backup" else contextlib.nullcontext()
+                with asked:
+                    _wait(process, timeout, lambda: watch(_read(log)))
             except subprocess.TimeoutExpired as exc:
                 messages = _read(log)
                 raise ToolError.too_slow(
