@@ -30,17 +30,27 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 GRACE = 5.0
 
 Message = Union[str, Callable[[], str]]
+Changed = Union[bool, Callable[[], bool]]
 
 
 class Remains:
     """What would remain if the run were stopped here. ``now`` says something else, or nothing."""
 
-    def __init__(self, message: Message, changed: bool, seconds: float) -> None:
-        self._message, self.changed, self.seconds = message, changed, seconds
+    def __init__(self, message: Message, changed: Changed, seconds: float) -> None:
+        self._message, self._changed, self.seconds = message, changed, seconds
 
-    def now(self, message: Message, changed: bool = True) -> None:
+    def now(self, message: Message, changed: Changed = True) -> None:
         """From here on this remains; an empty text: nothing that is worth a word."""
-        self._message, self.changed = message, changed
+        self._message, self._changed = message, changed
+
+    @property
+    def changed(self) -> bool:
+        """Whether something is other than it was, as it is true now."""
+        return self._changed if isinstance(self._changed, bool) else self._changed()
+
+    @changed.setter
+    def changed(self, changed: bool) -> None:
+        self._changed = changed
 
     @property
     def message(self) -> str:
@@ -55,7 +65,7 @@ _deadline = 0.0
 
 
 @contextlib.contextmanager
-def remains(message: Message, changed: bool = True, seconds: float = 0) -> Iterator[Remains]:
+def remains(message: Message, changed: Changed = True, seconds: float = 0) -> Iterator[Remains]:
     """While this block works, ``message`` (a sentence, or who says it) is what a stop would leave. ``changed``: something is other
     than it was. ``seconds``: what clearing up may take here where that is more, such as starting the server again that was stopped."""
     entry = Remains(message, changed, seconds)

@@ -15,6 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.failures import details
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load_context import LoadContext
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.psql import failures_in
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.remaining import Remaining
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 
@@ -59,13 +60,14 @@ class Adder:
                 ]
             return addition
 
-    def add(self, dump: Dump, database: str, addition: parts.Addition) -> None:
+    def add(self, dump: Dump, database: str, addition: parts.Addition, remaining: Remaining) -> None:
         """Put what is chosen of a dump into a database that is there, in one transaction unless errors are allowed.
 
         Raises:
             ToolError: a statement failed; or what came has other numbers of rows than were recorded. Nothing has changed then.
         """
         options = self._options
+        remaining.parts_begun = bool(options.allow_errors)
         with dump.laid_out(self._with.scratch, self._with.on_bytes) as path:
             listing = toc.parse_list(self._with.archive.run(["--verbose", "--list"], path))
             argv = [self._with.tools.path("pg_restore"), *options.arguments(), "--file=-"]
@@ -97,7 +99,7 @@ class Adder:
             gate = os.path.join(self._with.scratch, "behind.sql")
             psql += [f"--file={script}" for script in (*scripts, gate)]
             try:
-                messages = self._play([Command([*argv, path]), Command(psql, ok=(0, 3))], gate, last)
+                messages = self._play([Command([*argv, path]), Command(psql, ok=(0, 3))], gate, last, remaining)
             finally:
                 for name in ("before.sql", "between.sql", "later.sql", "behind.sql", "list", "list-later"):
                     with contextlib.suppress(OSError):
@@ -112,7 +114,7 @@ class Adder:
             )
         self._with.failures.judge(list(map(str, failures)))
 
-    def _play(self, commands: Sequence[Command], gate: str, last: str) -> str:
+    def _play(self, commands: Sequence[Command], gate: str, last: str, remaining: Remaining) -> str:
         """Run pg_restore into psql, whose last script is ``last``: it gets that by a pipe, ``gate``, only once pg_restore has ended well.
         Else psql would commit what came until then. Returns psql's messages."""
         os.mkfifo(gate, 0o600)
@@ -132,10 +134,14 @@ class Adder:
                         writer.wait(0.02)
                     continue
                 os.set_blocking(fd, True)
+                remaining.parts_begun = True  # from here on it may be committed
                 with contextlib.suppress(BrokenPipeError), os.fdopen(fd, "wb") as stream:
                     stream.write(last.encode("utf-8", "surrogateescape"))
                 break
+            if writer.wait() == 3 and not self._options.allow_errors:  # a statement failed, and all was taken back
+                remaining.parts_begun = False
             chain.finish()
+            remaining.parts_done = writer.returncode == 0
             return chain.messages(1, 1024 * 1024)
 
     def _expected(self, dump: Dump, addition: parts.Addition) -> list[tuple[str, str, int]]:

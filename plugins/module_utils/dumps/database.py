@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import databases, rows, value
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import held, wanted_at_all
+from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -30,6 +32,7 @@ WHERE shobj_description(d.oid, 'pg_database') LIKE %s || ' (' || d.oid || ')%%'
 AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = d.oid)
 ORDER BY 1
 """
+_BACK = 15  # seconds in which a server comes back whose process crashed
 _AWAY = "; its predecessor is now called "
 
 _OBJECTS = """
@@ -74,6 +77,28 @@ class TargetServer:
         """A database's oid; None when there is none of that name."""
         found: Optional[int] = value(self.connection, "SELECT oid::bigint FROM pg_database WHERE datname = %s", [name])
         return found
+
+    def name_of(self, oid: int) -> Optional[str]:
+        """A database's present name; None when it is gone."""
+        found: Optional[str] = value(self.connection, "SELECT datname FROM pg_database WHERE oid = %s", [oid])
+        return found
+
+    def revive(self) -> None:
+        """Connect again, where the server ended our session: it may be back in a moment, after one of its processes crashed. Raises
+        ServerError, psycopg2.Error: it is not."""
+        import psycopg2
+
+        def there() -> Optional[bool]:
+            try:
+                if self.connection.closed:
+                    self.connection = self.address.connect("template1")
+                value(self.connection, "SELECT 1")
+            except (psycopg2.Error, ServerError):
+                return None
+            return True
+
+        Waiter(0 if wanted_at_all() else _BACK, 0.2).until({"back": there})
+        value(self.connection, "SELECT 1")
 
     def properties(self, name: str) -> Optional[dict[str, Any]]:
         """Its row of ``server.facts.databases``; None when there is none of that name."""
@@ -190,10 +215,11 @@ class TargetServer:
         from psycopg2 import sql
 
         closed = not self.is_open(name)
-        if terminate:
-            self.end_sessions(name)
-        self.sessions(name)
+        done = False
         try:
+            if terminate:
+                self.end_sessions(name)
+            self.sessions(name)
             with self.connection.cursor() as cursor:
                 cursor.execute("BEGIN")
                 for before, after in pairs:
@@ -203,12 +229,19 @@ class TargetServer:
                 if comment:
                     statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
                     cursor.execute(statement.format(sql.Identifier(comment[0]), sql.Literal(comment[1])))
-                cursor.execute("COMMIT")
-        except psycopg2.Error as exc:
+                with held():  # a stop waits, and it is known that it is done
+                    cursor.execute("COMMIT")
+                    done = True
+        except BaseException as exc:
+            if done:
+                raise
             with contextlib.suppress(psycopg2.Error), self.connection.cursor() as cursor:
                 cursor.execute("ROLLBACK")
             if terminate and not closed:
-                self.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", name)
+                with contextlib.suppress(psycopg2.Error, ServerError):
+                    self.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", name)
+            if not isinstance(exc, psycopg2.Error):
+                raise
             raise ServerError(
                 f"The restored database could not take the name {name!r}: {' '.join(str(exc).split())}. {name!r} is as it "
                 f"was. {sessions_hint(self.sessions(name))}"

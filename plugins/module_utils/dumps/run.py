@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,26 +12,19 @@ from typing import Any, NoReturn, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps import belongings, properties
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps import properties
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.add import Adder
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.cluster import ClusterLoader
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database import (
     TargetServer,
     check_disk,
-    side_names,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.landing import Landing, land
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load import Loader
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load_context import LoadContext
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.log import RestoreLog
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.making import Maker
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.plan import (
-    ADD,
-    ASIDE,
-    BESIDE,
-    INVALID,
-    NEW,
     Planner,
     Step,
     described,
@@ -44,10 +36,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ServerError,
     ToolError,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import databases, identify
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import restore_tools
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 
@@ -93,16 +87,14 @@ class RestoreRun:
             lambda made, _out: progress.tell(made, None),
             {"session_replication_role": "replica"} if replica else {},
         )
-        self._loader = Loader(self._loading, source.record.scope if source.record else {})
-        self._cluster_loader, self._adder = ClusterLoader(self._loading), Adder(self._loading)
-        self._planner = Planner(
-            source, self._target, self._adder, self._loading.archive, options, log, self._identity.system_id
-        )
-        #: whether the database that is being restored has its name already
-        self._taken = False
-        #: the comment that a script brought for its database
-        self._brought: Optional[str] = None
         self.outcome = RestoreResult()
+        self._maker = Maker(
+            self._target, self._loading, source.record, self._identity.superuser, progress, self.outcome.warnings
+        )
+        self._cluster_loader = ClusterLoader(self._loading)
+        self._planner = Planner(
+            source, self._target, Adder(self._loading), self._loading.archive, options, log, self._identity.system_id
+        )
 
     def run(self, check: bool) -> RestoreResult:
         """Plan, and unless ``check``, act.
@@ -113,7 +105,8 @@ class RestoreRun:
         import psycopg2
 
         try:
-            return self._run(check)
+            with remains("Nothing was touched.", changed=False) as self._before:
+                return self._run(check)
         except psycopg2.Error as exc:
             raise ServerError(f"PostgreSQL at {self._address} failed: {' '.join(str(exc).split())}") from exc
         finally:
@@ -158,23 +151,32 @@ class RestoreRun:
         self.outcome.plan += [line for step in steps for line in step.describe(self._source.name)]
         if check:
             return self.outcome
+        self._before.now("")  # from here on others say it
         self._target.leave([step.name for step in steps])
         for name, predecessor in leftovers:
             self._clear(name, predecessor)
         if leftovers:  # the name of one may be one that is wanted
             steps = self._planner.steps(wanted)
-        if with_globals and self._source.globals is not None:
-            self._progress.step("restoring roles and tablespaces")
-            self._cluster_loader.globals(self._source.globals)
-            self.outcome.warnings += self._loading.notes
-            properties.set_for_all(self._target, self._source.settings_for_all)
-        for step in steps:
-            self._one(step)
+        remaining = self._maker.remaining
+        remaining.waiting = [step.name for step in steps]
+        with remains(remaining.sentences, lambda: remaining.changed):
+            if with_globals and self._source.globals is not None:
+                self._globals(self._source.globals)
+            for step in steps:
+                self._one(step)
         return self.outcome
+
+    def _globals(self, stream: Stream) -> None:
+        self._progress.step("restoring roles and tablespaces")
+        self._maker.remaining.globals_begun = True
+        self._cluster_loader.globals(stream)
+        self.outcome.warnings += self._loading.notes
+        properties.set_for_all(self._target, self._source.settings_for_all)
+        self._maker.remaining.globals_done = True
 
     def _clear(self, name: str, predecessor: Optional[str]) -> None:
         """Remove what an interrupted restore left, and put back what it had moved aside."""
-        if self._dropped(name) and predecessor and self._target.oid(predecessor) is not None:
+        if self._maker.dropped(name) and predecessor and self._target.oid(predecessor) is not None:
             self._target.step_aside(predecessor, name, terminate=True)
             self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", name)
 
@@ -191,7 +193,7 @@ class RestoreRun:
         verifying = Background(self._verify)
         try:
             if first is not None:
-                self._loader.prepare(first)
+                self._maker.prepare(first)
             verifying.result()
         except BaseException:
             if first is not None:
@@ -202,14 +204,10 @@ class RestoreRun:
         began = time.monotonic()
         self._progress.step(f"restoring the database {step.name!r}", step.dump.raw_size)
         self._loading.forget()
-        self._taken, old = False, None
-        make = {ADD: self._add, NEW: self._new, BESIDE: self._beside, ASIDE: self._aside, INVALID: self._beside}[
-            step.mode
-        ]
         import psycopg2
 
         try:
-            landing, old = make(step)
+            landing, old = self._maker.make(step)
         except (HoldfastError, psycopg2.Error) as exc:
             self._failed(step, exc)
         landing.finish(
@@ -229,146 +227,15 @@ class RestoreRun:
                 **landing.report,
             }
         )
+        self._maker.remaining.end()
 
     def _failed(self, step: Step, exc: Exception) -> NoReturn:
         """Say what failed first, and truly what it means for what was there."""
-        if self._taken:
-            state = f"It stands under its name {step.name!r}, complete and checked; what is said above was not done."
-        elif step.mode == ADD and self._options.allow_errors:
-            state = f"{step.name!r} keeps what was loaded before: with allow_errors each statement stands for itself."
-        elif step.there:
-            state = "What was there before is as it was."
-        else:
-            state = f"There is no database {step.name!r}, as before."
-        done = ", ".join(repr(entry["database"]) for entry in self.outcome.restored)
         message = " ".join(str(exc).split()) if not isinstance(exc, HoldfastError) else str(exc)
         kind = type(exc) if isinstance(exc, HoldfastError) and not isinstance(exc, BadOption) else ServerError
         raise kind(
-            f"The database {step.name!r} could not be restored: {message} {state}"
-            + (f" Restored already: {done}." if done else "")
-            + "".join(f" {note}" for note in self._loading.notes if note.startswith("Still there"))
+            f"The database {step.name!r} could not be restored: {message.rstrip('. ')}. {self._maker.remaining.sentences()}"
         ) from exc
-
-    def _add(self, step: Step) -> tuple[Landing, Optional[str]]:
-        if step.addition is None:
-            raise AssertionError("a step that adds knows what")
-        self._adder.add(step.dump, step.name, step.addition)
-        landing = self._land(step, step.name)
-        with contextlib.closing(self._address.connect(step.name)) as connection:
-            landing.proof.lost += step.addition.lost(connection)
-        return landing, None
-
-    def _new(self, step: Step) -> tuple[Landing, Optional[str]]:
-        """Under its own name, where there is none: what asks for the database's name gets the right answer."""
-        try:
-            landing = self._build(step, step.name, None)
-        except BaseException:
-            self._give_up(step.name)
-            raise
-        self._open(step)
-        properties.close(self._target, step.name, step.design)
-        return landing, None
-
-    def _beside(self, step: Step) -> tuple[Landing, Optional[str]]:
-        new, old = side_names(step.name)
-        try:
-            landing = self._build(step, new, None)
-            landing.proof.lost += belongings.hand_over_labels(self._target, step.belongings, new)
-            properties.finish(self._target, new, step.design)
-            if step.mode == INVALID:
-                self._target.drop(step.name)
-            self._target.swap(new, step.name, old, self._options.terminate_sessions, self._comment(step))
-        except BaseException:
-            self._give_up(new)
-            raise
-        self._taken = True
-        landing.refresh(self._target, step.name)
-        kept = self._settle(step, landing, old)
-        properties.close(self._target, step.name, step.design)
-        return landing, kept
-
-    def _aside(self, step: Step) -> tuple[Landing, Optional[str]]:
-        _new, old = side_names(step.name)
-        self._target.step_aside(step.name, old, self._options.terminate_sessions)
-        try:
-            landing = self._build(step, step.name, old)
-            landing.proof.lost += belongings.hand_over_labels(self._target, step.belongings, step.name)
-        except BaseException:
-            self._give_up(step.name)
-            self._target.step_aside(old, step.name, terminate=True)
-            self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", step.name)
-            raise
-        self._open(step)
-        kept = self._settle(step, landing, old)
-        properties.close(self._target, step.name, step.design)
-        return landing, kept
-
-    def _open(self, step: Step) -> None:
-        """Let others into a database that was made under its own name."""
-        self._taken = True
-        self._target.unmark(step.name, self._comment(step))
-        properties.finish(self._target, step.name, step.design)
-
-    def _comment(self, step: Step) -> Optional[str]:
-        """The one that a script brought; else as it was."""
-        found: Optional[str] = self._brought or (step.design.properties or {}).get("comment")
-        return found
-
-    def _settle(self, step: Step, landing: Landing, old: str) -> Optional[str]:
-        """What hung on the old database; and the old one, where it is not kept. Returns its name if it is still there."""
-        if step.mode == INVALID:
-            return None
-        landing.proof.lost += belongings.hand_over_replication(self._target, step.belongings, old)
-        if self._target.is_open(step.name):
-            landing.proof.lost += step.belongings.lost(self._target)
-        if not self._options.keep_old and self._dropped(old):
-            return None
-        if self._options.terminate_sessions and step.there and step.there["allow_connections"]:
-            self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", old)
-        return old
-
-    def _give_up(self, name: str) -> None:
-        """Drop what was begun. Whatever goes wrong here must not hide what went wrong first."""
-        import psycopg2
-
-        try:
-            self._target.drop(name)
-        except (HoldfastError, psycopg2.Error):
-            self._loading.notes.append(
-                f"Still there, half made, is the database {name!r}: the next restore drops it, or do it by DROP DATABASE."
-            )
-
-    def _dropped(self, old: str) -> bool:
-        """Drop a database that is needed no more. One that cannot be (a subscription or slot holds it) stays, with a
-        word."""
-        try:
-            self._target.drop(old)
-        except ServerError as exc:
-            self.outcome.warnings.append(f"The database {old!r}, which is needed no more, is still there: {exc}")
-            return False
-        return True
-
-    def _build(self, step: Step, new: str, predecessor: Optional[str]) -> Landing:
-        """The database, complete and checked; nobody but superusers comes in meanwhile."""
-        properties.create(self._target, new, step.design)
-        self._target.mark(new, predecessor)
-        if self._identity.superuser:
-            self._target.execute("ALTER DATABASE {} WITH CONNECTION LIMIT 0", new)
-        properties.dress(self._target, new, step.design, privileges=not self._options.no_privileges)
-        self._loader.load(step.dump, new)
-        self._brought = self._target.own_comment(new)
-        landing = self._land(step, new)
-        made = self._target.properties(new)
-        if made and made["connection_limit"] == 0:  # else a script has brought its own
-            self._target.execute("ALTER DATABASE {} WITH CONNECTION LIMIT -1", new)
-        return landing
-
-    def _land(self, step: Step, name: str) -> Landing:
-        self._progress.step("checking what was restored")
-        with contextlib.closing(self._address.connect(name)) as connection:
-            scope = self._source.record.scope if self._source.record else {}
-            landing = land(connection, self._address, name, step, scope, self._options, self._loader)
-        return landing
 
     def _cluster(self, dump: Dump, check: bool) -> RestoreResult:
         """A pg_dumpall script makes databases itself: only a server without any may take it."""
@@ -382,6 +249,9 @@ class RestoreRun:
         self.outcome.changed, self.outcome.plan = True, [f"run {dump.described}"]
         if check:
             return self.outcome
+        self._before.now(
+            "What the script had made stays for you to look at, and is not complete: roles and databases. Drop them before the next attempt."
+        )
         began = time.monotonic()
         self._progress.step("restoring the whole cluster")
         self._cluster_loader.cluster(dump)
@@ -389,7 +259,7 @@ class RestoreRun:
         for row in databases(self._target.connection):
             if not row["is_template"]:
                 step = self._planner.made(dump, row["name"])
-                landing = self._land(step, row["name"])
+                landing = self._maker.look(step, row["name"])
                 self.outcome.proof.add(landing.proof)
                 self.outcome.warnings += landing.warnings
                 self.outcome.restored.append({"database": row["name"], **landing.report})
