@@ -56,6 +56,14 @@ lint: setup
 	vermin --quiet --no-tips --target=3.9- --violations --eval-annotations plugins/modules plugins/module_utils
 	yamllint --strict .
 	ansible-lint --offline --profile production
+	@$(MAKE) --no-print-directory .work/venv-galaxy/.installed || echo "skipped: what Galaxy asks cannot be installed here"
+	$(PY) tests/tools/galaxy_check.py
+
+# galaxy-importer, antsibull-docs and their like want versions of their own.
+.work/venv-galaxy/.installed: tests/requirements/galaxy.txt $(STAMP)
+	@python=$$(tests/tools/find_python.sh) && "$$python" -m venv .work/venv-galaxy
+	@.work/venv-galaxy/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements/galaxy.txt
+	@touch $@
 
 # From a copy with a git of its own, as ansible-test wants its place, and skips what the git around it ignores.
 sanity: setup

@@ -69,7 +69,7 @@ sse:
   type: str
   choices: [AES256, 'aws:kms']
 sse_kms_key_id:
-  description: Key for V(OPTION.sse=aws:kms).
+  description: Key for O(OPTION.sse=aws:kms).
   type: str
 sse_customer_key:
   description: Key of your own for the store to encrypt with (SSE-C), 32 bytes in base64 (V(s3)). Without it nothing can be read.
@@ -151,7 +151,7 @@ def _indent(text: str, spaces: int) -> str:
 
 
 def describe_store(option: str, spaces: int) -> str:
-    """The suboptions of an option that describes a store."""
+    """The suboptions of an option that describes a store (``name``, or ``name[]`` where it is a list of them)."""
     return _indent(STORE.replace("OPTION", option), spaces)
 
 
@@ -242,7 +242,7 @@ options:
             are the same.
         type: dict
         suboptions:
-{_indent(_POLICY, 10)}{describe_store("repositories", 6)}{_SERVER_NAME}"""
+{_indent(_POLICY, 10)}{describe_store("repositories[]", 6)}{_SERVER_NAME}"""
 
     ENCRYPTION = r"""
 options:

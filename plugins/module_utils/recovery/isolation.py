@@ -15,15 +15,12 @@ https://www.postgresql.org/docs/current/runtime-config-replication.html
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.server import Connect
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
-
-if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection
 
 #: What steers a recovery, and the value by which it steers none. Targets come first: PostgreSQL takes no second one, not even an
 #: empty one, after the one that counts.
@@ -166,8 +163,6 @@ _FOREIGN = (
     " WHERE w.fdwname <> 'file_fdw' ORDER BY 1"
 )
 _OPEN = "SELECT datname AS name FROM pg_database WHERE datallowconn AND datconnlimit <> -2 ORDER BY 1"
-
-Connect = Callable[[str], contextlib.AbstractContextManager["Connection"]]
 
 
 def subscriptions(connect: Connect, database: str, in_place: bool) -> list[Isolated]:
