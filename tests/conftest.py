@@ -7,10 +7,15 @@ pg15, pg16, pg18       an empty server each, to restore into; `wiped(pg16)` make
 hard15, hard16, hard18 a server each, full of data that is hard to back up; tests only read it
 each_pg, each_hard     the test runs once for each version
 server_factory         a server of one's own: server_factory(16, settings={...}); gone at the end of the session
+s3, azure, gcs         a store each, by TLS where it can; a test makes a bucket of its own there
+s3_plain, azure_plain  the same without TLS, for what looks at or changes what is said on the way
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -18,10 +23,24 @@ from typing import Any
 import pytest
 from lab.harddata import HardData, build
 from lab.servers import Server, find_installations, installation
+from lab.stores import AzureServer, GcsServer, S3Server, or_skip
 
 VERSIONS = (15, 16, 18)
 
 ServerFactory = Callable[..., Server]
+_REAPER = pytest.StashKey["subprocess.Popen[bytes]"]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What tests, and modules that they kill, leave in the temporary directory goes with the run."""
+    if hasattr(config, "workerinput"):  # it has its controller's
+        return
+    directory = tempfile.mkdtemp(prefix="lab-run-", dir="/tmp")  # short: sockets stand in it
+    os.chmod(directory, 0o1777)
+    os.environ["TMPDIR"] = tempfile.tempdir = directory
+    # By a process that waits for the end of this one, however it ends.
+    reaper = ["/bin/sh", "-c", 'read -r _; rm -rf "$1"', "lab-reaper", directory]
+    config.stash[_REAPER] = subprocess.Popen(reaper, stdin=subprocess.PIPE, cwd="/", start_new_session=True)
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +55,36 @@ def server_factory() -> Iterator[ServerFactory]:
             return stack.enter_context(Server(chosen, **options))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def s3_tls() -> Iterator[S3Server]:
+    yield from or_skip(S3Server, tls=True)
+
+
+@pytest.fixture(scope="session")
+def s3(s3_tls: S3Server) -> S3Server:
+    return s3_tls
+
+
+@pytest.fixture(scope="session")
+def s3_plain() -> Iterator[S3Server]:
+    yield from or_skip(S3Server, tls=False)
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[AzureServer]:
+    yield from or_skip(AzureServer, tls=True)
+
+
+@pytest.fixture(scope="session")
+def azure_plain() -> Iterator[AzureServer]:
+    yield from or_skip(AzureServer, tls=False)
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[GcsServer]:
+    yield from or_skip(GcsServer)
 
 
 @pytest.fixture(scope="session")

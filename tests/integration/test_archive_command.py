@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_dire
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import archiver_state
 from lab import fault
+from lab.answers import ok, refused
 from lab.playbooks import ModuleResult, run_module
 from lab.servers import Server
 
@@ -29,19 +30,6 @@ HOSTILE = 'it\'s 100% "of" $(id); %f `x` ü\\'
 NAME = "000000010000000000000001"
 
 needs_mount = pytest.mark.skipif(not fault.can_mount(), reason="a small or read-only file system needs mount")
-
-
-def ok(done: ModuleResult) -> dict[str, Any]:
-    assert not done.failed and done.result, done.msg or done.stderr
-    return done.result
-
-
-def refused(done: ModuleResult, *words: str) -> None:
-    assert done.failed, done.result or done.stderr
-    assert not done.changed and "exception" not in done.result
-    assert "Traceback" not in done.stdout + done.stderr
-    for word in words:
-        assert word in done.msg, done.msg
 
 
 # By hand
@@ -481,7 +469,7 @@ def test_where_the_server_cannot_write_nothing_is_switched_on(server_factory: Ca
 
 
 def test_what_else_is_refused(archiving: Archived, server_factory: Callable[..., Server], tmp_path: Path) -> None:
-    login = {**archiving.server.login(), "bin_dir": str(archiving.server.bindir)}
+    login = {**archiving.server.client_options()}
 
     def tried(path: str, **options: Any) -> ModuleResult:
         return run_module("wal_archive", {**login, "repository": {"path": path}, "replace": True, **options})

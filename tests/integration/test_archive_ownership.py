@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.playbooks import ModuleResult, run_module
+from lab.answers import ok
+from lab.playbooks import run_module
 from lab.servers import Server
 
 pytestmark = pytest.mark.skipif(shutil.which("pgbackrest") is None, reason="pgbackrest is not installed")
 AES = {"method": "aes256", "passphrase": "a secret of the lab"}
-
-
-def ok(done: ModuleResult) -> dict[str, Any]:
-    assert not done.failed and done.result, done.msg or done.stderr
-    return done.result
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -38,8 +34,7 @@ def archived(server_factory: Callable[..., Server]) -> tuple[Server, dict[str, A
     config = server.server_directory("config")
     config.chmod(0o755)
     given = {
-        **server.login(),
-        "bin_dir": str(server.bindir),
+        **server.client_options(),
         "server_name": "db1",
         "engine": "pgbackrest",
         "repository": {"path": str(server.server_directory("repository"))},

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from typing import Any
 import pytest
 from lab.playbooks import ModuleResult, run_module
 from lab.servers import Server
+from lab.waiting import pids
 
 
 class Ring:
@@ -106,7 +106,7 @@ def server(server_factory: Callable[..., Server]) -> Server:
 
 
 def arguments(server: Server, repository: Path, encryption: dict[str, Any]) -> dict[str, Any]:
-    login = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(repository)}}
+    login = {**server.client_options(), "repository": {"path": str(repository)}}
     return {**login, "databases": ["shop"], "encryption": encryption}
 
 
@@ -177,19 +177,7 @@ def test_recipients_that_are_refused(
         for word in words:
             assert word in done.msg, done.msg
     assert not list(tmp_path.rglob("*.gpg"))
-    assert not running("dirmngr", public.home)
-
-
-def running(program: str, home: Path) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes()
-        except OSError:
-            continue
-        if program.encode() in words and os.fsencode(home) in words:
-            found.append(words.decode(errors="replace"))
-    return found
+    assert not pids("dirmngr", str(public.home))
 
 
 # Downgrades

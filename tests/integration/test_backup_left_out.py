@@ -51,7 +51,7 @@ def extra(server: Server) -> Iterator[Callable[[str], None]]:
 
 
 def back_up(server: Server, repository: Path, check: bool = False, **options: Any) -> ModuleResult:
-    login = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(repository)}}
+    login = {**server.client_options(), "repository": {"path": str(repository)}}
     return run_module("pg_backup", {**login, "globals": False, "compression": "none", **options}, check=check)
 
 
@@ -198,7 +198,7 @@ def test_a_lock_that_somebody_holds(server: Server, tmp_path: Path) -> None:
     with closing(server.connect("crm")) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
         progress = tmp_path / "progress"
-        login = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(tmp_path)}}
+        login = {**server.client_options(), "repository": {"path": str(tmp_path)}}
         options = {"databases": ["crm", "shop"], "globals": False, "lock_wait_timeout": "2s"}
         module = start_module("pg_backup", {**login, **options, "progress_file": str(progress)})
         seen = ""

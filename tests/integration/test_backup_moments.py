@@ -56,17 +56,9 @@ def zz(server: Server) -> Iterator[Server]:
     server.psql("DROP DATABASE IF EXISTS zz WITH (FORCE);")
 
 
-@pytest.fixture
-def running() -> Iterator[list[RunningModule]]:
-    started: list[RunningModule] = []
-    yield started
-    for module in started:
-        module.kill()
-
-
 def arguments(server: Server, repository: Path, **options: Any) -> dict[str, Any]:
     chosen = {"databases": ["aa", "zz"], "globals": False, "compression": "none"}
-    login = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(repository)}}
+    login = {**server.client_options(), "repository": {"path": str(repository)}}
     return {**login, **chosen, **options}
 
 
@@ -84,7 +76,7 @@ def disturbed(
 
 
 def restored(server: Server, repository: Path, database: str = "zz") -> str:
-    login = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(repository)}}
+    login = {**server.client_options(), "repository": {"path": str(repository)}}
     name = f"{database}_back"
     server.psql(f"DROP DATABASE IF EXISTS {name};")
     done = run_module("pg_restore", {**login, "databases": [database], "target_db": name})

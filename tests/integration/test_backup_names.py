@@ -19,7 +19,7 @@ from lab.servers import Server
 
 
 def options(server: Server, repository: Path) -> dict[str, Any]:
-    return {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(repository)}}
+    return {**server.client_options(), "repository": {"path": str(repository)}}
 
 
 def script(server: Server, text: bytes, encoding: str) -> None:

@@ -200,8 +200,7 @@ def test_nothing_is_deleted_for_a_backup_without_its_wal(server_factory: Callabl
     config = server.server_directory("config")
     os.chmod(config, 0o755)
     given = {
-        **server.login(),
-        "bin_dir": str(server.bindir),
+        **server.client_options(),
         "engine": "pgbackrest",
         "repository": {"path": str(repository)},
         "config_dir": str(config),

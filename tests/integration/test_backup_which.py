@@ -34,16 +34,9 @@ def shop(server_factory: Callable[..., Server]) -> Server:
     return server
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    path = tmp_path / "repository"
-    path.mkdir()
-    return path
-
-
 def given(server: Server, repository: Path, **options: Any) -> dict[str, Any]:
     chosen = {"compression": "gzip", "compression_level": 1}
-    login = {**server.login(), "bin_dir": str(server.bindir)}
+    login = {**server.client_options()}
     return {**login, "repository": {"path": str(repository)}, **chosen, **options}
 
 
@@ -58,7 +51,7 @@ def made(server: Server, repository: Path, **options: Any) -> str:
 
 
 def restore(server: Server, repository: Path, **options: Any) -> ModuleResult:
-    login = {**server.login(), "bin_dir": str(server.bindir)}
+    login = {**server.client_options()}
     return run_module("pg_restore", {**login, "repository": {"path": str(repository)}, "target_db": "there", **options})
 
 

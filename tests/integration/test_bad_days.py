@@ -20,9 +20,11 @@ from typing import Any
 
 import pytest
 from lab import fault
+from lab.answers import refused, warned
 from lab.compare import assert_same, snapshot
 from lab.playbooks import ModuleResult, RunningModule, run_module, start_module
 from lab.servers import Server, installation
+from lab.waiting import wait_until
 
 SECRET = "a secret phrase of this test, ü"
 SLOW = 200_000  # bytes per second: a backup of the database below takes half a minute, so "half-way" is easy to meet
@@ -47,13 +49,6 @@ def shop(server_factory: Callable[..., Server]) -> Server:
     server.psql("CREATE DATABASE shop;")
     server.psql(FILL, "shop")
     return server
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    path = tmp_path / "repository"
-    path.mkdir()
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -84,20 +79,10 @@ def short_directory() -> Iterator[Path]:
         yield Path(path)
 
 
-@pytest.fixture
-def running() -> Iterator[list[RunningModule]]:
-    """Modules that a test started; none of them outlives it."""
-    started: list[RunningModule] = []
-    yield started
-    for module in started:
-        module.kill()
-
-
 def arguments(server: Server, repository: Path, **options: Any) -> dict[str, Any]:
     chosen = {"databases": ["shop"], "compression": "gzip", "compression_level": 1}
     return {
-        **server.login(),
-        "bin_dir": str(server.bindir),
+        **server.client_options(),
         "repository": {"path": str(repository)},
         **chosen,
         **options,
@@ -117,7 +102,7 @@ def made(server: Server, repository: Path, **options: Any) -> dict[str, Any]:
 
 def restore(server: Server, repository: Path, check: bool = False, **options: Any) -> ModuleResult:
     chosen = {"databases": ["shop"], "force": True, "confirm": ["shop"]}
-    login = {**server.login(), "bin_dir": str(server.bindir)}
+    login = {**server.client_options()}
     return run_module(
         "pg_restore", {**login, "repository": {"path": str(repository)}, **chosen, **options}, check=check
     )
@@ -128,21 +113,6 @@ def facts(repository: Path, **options: Any) -> dict[str, Any]:
     assert not done.failed, done.msg
     found: dict[str, Any] = done.result["ansible_facts"]["holdfast_backups"]
     return found
-
-
-def refused(done: ModuleResult, *words: str) -> None:
-    """One clear error with all these words, no traceback, and no change."""
-    assert done.failed, done.result or done.stderr
-    assert not done.changed
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "exception" not in done.result, done.result["exception"]
-    for word in words:
-        assert word in done.msg, done.msg
-
-
-def warned(done: ModuleResult) -> str:
-    """All warnings. (Texts, or from ansible-core 2.19 on objects with texts.)"""
-    return json.dumps(done.result.get("warnings", []), ensure_ascii=False)
 
 
 def nothing_left(repository: Path) -> None:
@@ -518,7 +488,7 @@ def test_a_restore_that_is_told_to_stop(
     dump = tmp_path / "shop.sql"
     dump.write_text("CREATE TABLE half (n int);\nSELECT pg_sleep(60);\n")
     before = snapshot(shop, ["shop"])
-    login = {**shop.login(), "bin_dir": str(shop.bindir)}
+    login = {**shop.client_options()}
     options = {"source": str(dump), "databases": ["shop"], "force": True, "confirm": ["shop"]}
     module = start_module("pg_restore", {**login, **options, "state_dir": str(tmp_path / "state")})
     running.append(module)
@@ -536,7 +506,7 @@ def test_a_restore_that_is_killed(
     dump = tmp_path / "shop.sql"
     dump.write_text("CREATE TABLE half (n int);\nSELECT pg_sleep(60);\n")
     before = snapshot(shop, ["shop"])
-    login = {**shop.login(), "bin_dir": str(shop.bindir), "scratch_dir": str(short_directory)}
+    login = {**shop.client_options(), "scratch_dir": str(short_directory)}
     options = {"source": str(dump), "databases": ["shop"], "force": True, "confirm": ["shop"]}
     module = start_module("pg_restore", {**login, **options, "state_dir": str(tmp_path / "state")})
     running.append(module)
@@ -570,13 +540,6 @@ def test_a_temporary_directory_with_a_long_name(shop: Server, repository: Path, 
     light = {"exclude_tables": ["noise"], "encryption": {"method": "aes256", "passphrase": SECRET}}
     done = run_module("pg_backup", arguments(shop, repository, **light), env={"TMPDIR": str(long)})
     assert not done.failed, done.msg
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not true after {seconds} s"
-        time.sleep(0.05)
 
 
 # Options
@@ -710,7 +673,7 @@ def test_ten_thousand_backups(shop: Server, repository: Path) -> None:
         folder.mkdir()
         (folder / "manifest.json").write_text(json.dumps({**written, "id": own, "stopped_at": day}))
     began = time.monotonic()
-    module = start_module("backup_facts", {"repository": {"path": str(repository)}, "limit": 100})
+    module = start_module("backup_facts", {"repository": {"path": str(repository)}, "limit": 100}, fresh=True)
     peak = Peak(module.process.pid)
     found = module.result().result["ansible_facts"]["holdfast_backups"]
     assert time.monotonic() - began < 10

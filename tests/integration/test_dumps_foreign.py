@@ -75,8 +75,7 @@ def dumps(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def restore(server: Server, source: Path, check: bool = False, **options: Any) -> ModuleResult:
     given = {
-        **server.login(),
-        "bin_dir": str(server.bindir),
+        **server.client_options(),
         "state_dir": str(source.parent / "state"),
         "source": str(source),
     }
@@ -350,8 +349,7 @@ def test_a_dump_that_is_still_being_written(shop: Server, dumps: Path, tmp_path:
     from lab.playbooks import start_module
 
     given = {
-        **shop.login(),
-        "bin_dir": str(shop.bindir),
+        **shop.client_options(),
         "state_dir": str(tmp_path / "state"),
         "source": str(path),
         "databases": ["copy"],

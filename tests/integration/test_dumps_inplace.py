@@ -40,20 +40,16 @@ def shop(server: Server) -> Iterator[Server]:
     server.wipe()
 
 
-def login(server: Server) -> dict[str, Any]:
-    return {**server.login(), "bin_dir": str(server.bindir)}
-
-
 def back_up(server: Server, repository: Path, **options: Any) -> ModuleResult:
     chosen = {"repository": {"path": str(repository)}, "databases": ["shop"], "globals": False}
-    done = run_module("pg_backup", {**login(server), **chosen, **options})
+    done = run_module("pg_backup", {**server.client_options(), **chosen, **options})
     assert done.changed and not done.failed, done.msg
     return done
 
 
 def restore(server: Server, repository: Path, check: bool = False, **options: Any) -> ModuleResult:
     chosen = {"repository": {"path": str(repository)}, "databases": ["shop"], "analyze": False}
-    return run_module("pg_restore", {**login(server), **chosen, **options}, check=check)
+    return run_module("pg_restore", {**server.client_options(), **chosen, **options}, check=check)
 
 
 def restored(server: Server, repository: Path, **options: Any) -> ModuleResult:
@@ -166,7 +162,13 @@ def test_a_foreign_dump_loses_nothing_of_the_database_itself(shop: Server, tmp_p
     before = shop.query(asked)
     done = run_module(
         "pg_restore",
-        {**login(shop), "source": str(archive), "databases": ["shop"], "state_dir": str(tmp_path / "s"), **IN_PLACE},
+        {
+            **shop.client_options(),
+            "source": str(archive),
+            "databases": ["shop"],
+            "state_dir": str(tmp_path / "s"),
+            **IN_PLACE,
+        },
     )
     assert done.changed and not done.failed, done.msg
     assert shop.query(asked) == before
@@ -285,7 +287,7 @@ def test_a_closed_database_is_replaced_and_stays_closed(shop: Server, tmp_path: 
     archive = tmp_path / "shop.dump"
     archive.write_bytes(shop.run("pg_dump", "-Fc", db="shop"))
     shop.psql("ALTER DATABASE shop ALLOW_CONNECTIONS false;")
-    options = {**login(shop), "source": str(archive), "databases": ["shop"], "state_dir": str(tmp_path / "s")}
+    options = {**shop.client_options(), "source": str(archive), "databases": ["shop"], "state_dir": str(tmp_path / "s")}
     done = run_module("pg_restore", {**options, **IN_PLACE})
     assert done.changed and not done.failed, done.msg
     assert shop.query("SELECT datallowconn FROM pg_database WHERE datname = 'shop'") == [(False,)]
@@ -298,7 +300,7 @@ def test_names_outside_ascii_with_any_locale_of_ours(shop: Server, tmp_path: Pat
     for number, env in enumerate(({"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})):
         path = tmp_path / str(number)
         path.mkdir()
-        options = {**login(shop), "repository": {"path": str(path)}, "databases": ["größe"]}
+        options = {**shop.client_options(), "repository": {"path": str(path)}, "databases": ["größe"]}
         done = run_module("pg_backup", options, env=env)
         assert not done.failed, done.msg or done.stderr
         done = run_module("pg_restore", {**options, "force": True, "confirm": ["größe"]}, env=env)
@@ -351,7 +353,7 @@ def test_the_server_stops_in_the_middle(server_factory: Callable[..., Server], t
     from lab.playbooks import start_module
 
     options = {
-        **login(own),
+        **own.client_options(),
         "source": str(archive),
         "databases": ["shop"],
         "target_db": "other",

@@ -47,7 +47,7 @@ def another_table(tables: list[dict[str, Any]]) -> None:
 def test_what_is_missing_ends_the_restore(
     shop: Server, tmp_path: Path, change: Callable[[list[dict[str, Any]]], None], words: str
 ) -> None:
-    given = {**shop.login(), "bin_dir": str(shop.bindir), "repository": {"path": str(tmp_path)}, "databases": ["shop"]}
+    given = {**shop.client_options(), "repository": {"path": str(tmp_path)}, "databases": ["shop"]}
     done = run_module("pg_backup", {**given, "globals": False, "compression": "none"})
     assert not done.failed, done.msg
     (path,) = tmp_path.glob("**/manifest.json")

@@ -57,7 +57,7 @@ def repository(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path
         "plain": {"tables": ["sales.customers"], "format": "plain"},
     }
     for name, chosen in parts.items():
-        done = run_module("pg_backup", {**login(server), **options, **chosen, "server_name": name})
+        done = run_module("pg_backup", {**server.client_options(), **options, **chosen, "server_name": name})
         assert done.changed and not done.failed, done.msg
     return path
 
@@ -74,13 +74,9 @@ def fresh(server: Server) -> None:
     server.psql(FILL, "shop")
 
 
-def login(server: Server) -> dict[str, Any]:
-    return {**server.login(), "bin_dir": str(server.bindir)}
-
-
 def restore(server: Server, repository: Path, check: bool = False, **options: Any) -> ModuleResult:
     chosen = {"repository": {"path": str(repository)}, "databases": ["shop"], "analyze": False}
-    return run_module("pg_restore", {**login(server), **chosen, **options}, check=check)
+    return run_module("pg_restore", {**server.client_options(), **chosen, **options}, check=check)
 
 
 def restored(server: Server, repository: Path, **options: Any) -> ModuleResult:
@@ -162,7 +158,7 @@ def test_extensions_whose_schema_is_left_out(wiped: Callable[[int], Server], tmp
     )
     options = {"databases": ["shop"], "globals": False, "repository": {"path": str(tmp_path)}}
     for name, chosen in (("main", {}), ("without", {"exclude_schemas": ["ext"]})):
-        done = run_module("pg_backup", {**login(shop), **options, **chosen, "server_name": name})
+        done = run_module("pg_backup", {**shop.client_options(), **options, **chosen, "server_name": name})
         assert not done.failed, done.msg
     done = restored(shop, tmp_path, server_name="without", target_db="one")
     assert count(shop, "h", "one") == 1 and "'ext'" in str(done.result["warnings"])

@@ -25,7 +25,7 @@ def test_pg_cron_s_database_comes_back(server_factory: Callable[..., Server], tm
     server.psql("CREATE DATABASE shop;")
     server.psql("CREATE EXTENSION pg_cron; CREATE TABLE t AS SELECT 1 AS n;", "shop")
     server.query("SELECT cron.schedule('0 3 * * *', 'SELECT 1')", "shop")
-    options: dict[str, Any] = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(tmp_path)}}
+    options: dict[str, Any] = {**server.client_options(), "repository": {"path": str(tmp_path)}}
     options["databases"] = ["shop"]
     done = run_module("pg_backup", options)
     assert not done.failed, done.msg

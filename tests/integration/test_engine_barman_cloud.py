@@ -80,29 +80,6 @@ def _runs(programs: Path) -> bool:
     return False
 
 
-def started(kind: Any, **options: Any) -> Iterator[Any]:
-    reason = kind.missing()
-    if reason:
-        pytest.skip(reason)
-    with kind(**options) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    yield from started(S3Server)
-
-
-@pytest.fixture(scope="module")
-def azure() -> Iterator[AzureServer]:
-    yield from started(AzureServer, tls=True)
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    yield from started(GcsServer)
-
-
 def options_of(store: S3Server | AzureServer | GcsServer, bucket: str, **options: Any) -> Options:
     """The repository option of a store, made whole as a module gets it."""
     given: Options = {"prefix": PREFIX}

@@ -234,28 +234,6 @@ def s3_store(s3: S3Server, bucket: str, **given: Any) -> dict[str, Any]:
     )
 
 
-def or_skip(kind: Any) -> Iterator[Any]:
-    if kind.missing():
-        pytest.skip(f"{kind.name}: {kind.missing()}")
-    with kind() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    yield from or_skip(S3Server)
-
-
-@pytest.fixture(scope="module")
-def azure() -> Iterator[AzureServer]:
-    yield from or_skip(AzureServer)
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    yield from or_skip(GcsServer)
-
-
 def new_server(make: Callable[..., Server], major: int) -> Server:
     needed(major)
     return make(major, settings={"archive_mode": "on"})

@@ -15,7 +15,7 @@ import shutil
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -229,12 +229,9 @@ def test_a_segment_that_is_not_there_after_the_push_stays_with_the_server(copied
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    reason = S3Server.missing()
-    if reason:
-        pytest.skip(reason)
-    with S3Server(tls=False) as server:
-        yield server
+def s3(s3_plain: S3Server) -> S3Server:
+    """Without TLS, as a proxy looks into what is said."""
+    return s3_plain
 
 
 def options_of(**given: Any) -> Options:

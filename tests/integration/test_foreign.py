@@ -24,7 +24,7 @@ PACKERS = {".gz": ["gzip", "-c"], ".zst": ["zstd", "-q", "-c"], ".lz4": ["lz4", 
 
 
 def restore(server: Server, source: Path, state: Path, **options: Any) -> ModuleResult:
-    login = {**server.login(), "bin_dir": str(server.bindir)}
+    login = {**server.client_options()}
     return run_module("pg_restore", {**login, "source": str(source), "state_dir": str(state / "state"), **options})
 
 

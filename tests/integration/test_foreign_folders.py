@@ -29,7 +29,7 @@ def test_a_backup_removes_what_is_ours_and_nothing_else(pg15: Server, tmp_path: 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     (tmp_path / "main" / "empty").mkdir()
-    given = {**pg15.login(), "bin_dir": str(pg15.bindir), "repository": {"path": str(tmp_path)}, "engine": engine}
+    given = {**pg15.client_options(), "repository": {"path": str(tmp_path)}, "engine": engine}
     done = run_module("pg_backup", given)
     assert done.changed, done.msg
     assert [(tmp_path / "main" / name).exists() for name in FOREIGN] == [True] * len(FOREIGN)

@@ -27,7 +27,7 @@ AES256 = {"method": "aes256", "passphrase": SECRET}
 
 def back_up(server: Server, repository: Path, **options: Any) -> Path:
     """The folder of a new backup."""
-    login = {**server.login(), "bin_dir": str(server.bindir)}
+    login = {**server.client_options()}
     done = run_module("pg_backup", {**login, "repository": {"path": str(repository)}, **options})
     assert done.changed and not done.failed, done.msg
     return repository / "main" / str(done.result["backup"]["id"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,9 @@ NOW = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[S3Server]:
-    if S3Server.missing():
-        pytest.skip(S3Server.missing())
-    with S3Server(tls=True) as server:
-        server.make_bucket("backups")
-        yield server
+def store(s3: S3Server) -> S3Server:
+    s3.make_bucket("engines")
+    return s3
 
 
 def run(name: str, given: dict[str, Any], **options: Any) -> ModuleResult:
@@ -41,8 +38,7 @@ def options_of(server: Server, engine: str, repository: dict[str, Any]) -> dict[
     config = server.server_directory("config")
     config.chmod(0o755)
     given = {
-        **server.login(),
-        "bin_dir": str(server.bindir),
+        **server.client_options(),
         "server_name": "db1",
         "engine": engine,
         "repository": repository,
@@ -62,7 +58,7 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server], store
     server = server_factory(15)
     repository = {
         "type": "s3",
-        "bucket": "backups",
+        "bucket": "engines",
         "prefix": engine,
         "endpoint_url": store.endpoint_url,
         "access_key": store.access_key,

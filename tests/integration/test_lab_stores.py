@@ -18,32 +18,9 @@ from typing import Any
 
 import pytest
 from lab.fault import Proxy
-from lab.stores import AzureServer, CephServer, GcsServer, S3Server, certificate
+from lab.stores import AzureServer, CephServer, GcsServer, S3Server, certificate, or_skip
 
 KEY = "a/ä b=c+d"
-
-
-def or_skip(kind: Any, **options: Any) -> Iterator[Any]:
-    reason = kind.missing()
-    if reason:
-        pytest.skip(f"{kind.name}: {reason}")
-    with kind(**options) as store:
-        yield store
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    yield from or_skip(S3Server)
-
-
-@pytest.fixture(scope="module")
-def azure() -> Iterator[AzureServer]:
-    yield from or_skip(AzureServer)
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    yield from or_skip(GcsServer)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from urllib.request import urlopen
 
 import psycopg2
 import pytest
-from lab.playbooks import ModuleResult, run_module
+from lab.answers import ok
+from lab.playbooks import run_module
 from lab.servers import clean_environment, free_port, installation
 
 NEEDED = ("patroni", "etcd")
@@ -186,11 +187,6 @@ def cluster() -> Iterator[list[Member]]:
         yield members
 
 
-def ok(done: ModuleResult) -> dict[str, Any]:
-    assert not done.failed and done.result, done.msg or done.stderr
-    return done.result
-
-
 def directory(member: Member, name: str) -> Path:
     path = member.root / name
     path.mkdir(mode=0o700, exist_ok=True)
@@ -234,7 +230,7 @@ def test_another_cluster_is_never_written_to(cluster: list[Member], server_facto
     (other.data / "patroni.dynamic.json").write_text("{}")
     shutil.chown(other.data / "patroni.dynamic.json", other.data.owner())
     before = leader.says("config")
-    options = {**other.login(), "bin_dir": str(other.bindir), "repository": {"path": str(directory(leader, "others"))}}
+    options = {**other.client_options(), "repository": {"path": str(directory(leader, "others"))}}
     for state in ("present", "absent", "verified"):
         refused = run_module("wal_archive", {**options, "patroni": leader.rest_options, "state": state}).msg
         assert "another cluster's" in refused and "patroni.url" in refused

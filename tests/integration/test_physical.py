@@ -11,19 +11,20 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lab import fault
+from lab.answers import ok, refused
 from lab.compare import Snapshot, assert_same, snapshot
 from lab.harddata import HOSTILE, SHOP, HardData
 from lab.playbooks import ModuleResult, run_module, start_module
 from lab.restored import Restored
 from lab.servers import Server
 from lab.stores import S3Server
+from lab.waiting import pids, wait_until
 
 pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
 
@@ -47,25 +48,10 @@ FROM generate_series(1, 300) AS n;
 needs_mount = pytest.mark.skipif(not fault.can_mount(), reason="a small file system needs mount")
 
 
-def ok(done: ModuleResult) -> dict[str, Any]:
-    assert not done.failed and done.result, done.msg or done.stderr
-    return done.result
-
-
-def refused(done: ModuleResult, *words: str) -> None:
-    """One clear error with all these words, no traceback, and no change."""
-    assert done.failed, done.result or done.stderr
-    assert not done.changed and "exception" not in done.result
-    assert "Traceback" not in done.stdout + done.stderr
-    for word in words:
-        assert word in done.msg, done.msg
-
-
 def arguments(server: Server, repository: Any, **options: Any) -> dict[str, Any]:
     where = repository if isinstance(repository, dict) else {"path": str(repository)}
     return {
-        **server.login(),
-        "bin_dir": str(server.bindir),
+        **server.client_options(),
         "repository": where,
         "engine": "pg_basebackup",
         **options,
@@ -103,34 +89,6 @@ def beside(server: Server, name: str, tablespaces: dict[str, Path] | None = None
     """A place for a restored server, and places for its tablespaces."""
     moved = {space: server.directory / f"{name} of {space}" for space in tablespaces or {}}
     return Restored(server, name, tuple(moved.values())), {space: str(path) for space, path in moved.items()}
-
-
-def pids(*words: str) -> list[int]:
-    """Processes whose command lines have all these words."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if all(word in line for word in words):
-                found.append(int(path.parent.name))
-    return found
-
-
-def wait_until(condition: Callable[[], Any], timeout: float = 30) -> Any:
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
-    return found
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    reason = S3Server.missing()
-    if reason:
-        pytest.skip(reason)
-    with S3Server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -398,7 +356,7 @@ def test_max_rate(shop: Server, tmp_path: Path) -> None:
 def test_pg_restore_names_the_module_for_whole_servers(shop: Server, tmp_path: Path) -> None:
     """Both modules read the same repository: each says which backup is the other's, by id and by ``latest``."""
     record = back_up(shop, tmp_path)
-    given = {**shop.login(), "bin_dir": str(shop.bindir), "repository": {"path": str(tmp_path)}}
+    given = {**shop.client_options(), "repository": {"path": str(tmp_path)}}
     for chosen in ({"backup_id": record["id"]}, {}):
         refused = run_module("pg_restore", {**given, **chosen}, check=True)
         assert refused.failed and "pg_recover (playbook recover)" in refused.msg and "whole server" in refused.msg
@@ -438,7 +396,7 @@ def test_without_its_wal_it_needs_an_archive(server_factory: Callable[..., Serve
     given = arguments(server, repository, include_wal=False)
     refused(run_module("pg_backup", given, check=True), "include_wal", "not set up")
     refused(run_module("pg_backup", given), "include_wal", "not set up")
-    archive = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(repository)}}
+    archive = {**server.client_options(), "repository": {"path": str(repository)}}
     ok(run_module("wal_archive", archive))
     record = back_up(server, repository, include_wal=False)
     ok(run_module("wal_archive", {**archive, "state": "verified"}))

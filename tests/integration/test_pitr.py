@@ -15,7 +15,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,9 +23,11 @@ from typing import Any
 
 import pytest
 from lab import fault
+from lab.answers import ok, refused
 from lab.playbooks import ModuleResult, run_module, start_module
 from lab.restored import Restored
 from lab.servers import Server
+from lab.waiting import pids, wait_until
 
 pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
 
@@ -125,11 +127,6 @@ def load(server: Server) -> Iterator[None]:
             assert bench.poll() is None, bench.stderr and bench.stderr.read().decode()
         finally:
             bench.terminate()
-
-
-def ok(done: ModuleResult) -> dict[str, Any]:
-    assert not done.failed and done.result, done.msg or done.stderr
-    return done.result
 
 
 def archived(history: History) -> dict[str, Any]:
@@ -406,15 +403,6 @@ def harmed(idle: History) -> Iterator[History]:
     assert content(idle.server) == before
 
 
-def refused(done: ModuleResult, *words: str) -> None:
-    """One clear error with all these words, no traceback, and no change."""
-    assert done.failed, done.result or done.stderr
-    assert not done.changed and "exception" not in done.result
-    assert "Traceback" not in done.stdout + done.stderr
-    for word in words:
-        assert word in done.msg, done.msg
-
-
 def refused_untouched(history: History, target: dict[str, Any], *words: str, **options: Any) -> None:
     """The plan refuses, the run does too, and not a file is made for it."""
     names = beside(history.server)
@@ -679,25 +667,5 @@ def test_a_configuration_elsewhere(server_factory: Callable[..., Server], how: s
             server.stop("immediate")
 
 
-def pids(*words: str) -> list[int]:
-    """Processes whose command lines have all these words."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if all(word in line for word in words):
-                found.append(int(path.parent.name))
-    return found
-
-
 def moment_of(target: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(target["time"])
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 20) -> bool:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True

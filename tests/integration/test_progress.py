@@ -36,7 +36,7 @@ def shop(server_factory: Any) -> Server:
 def arguments(server: Server, repository: Path, **more: Any) -> dict[str, Any]:
     repository.mkdir(exist_ok=True)
     slow = {"databases": ["shop"], "compression_level": 12, "row_counts": False}
-    login = {**server.login(), "bin_dir": str(server.bindir)}
+    login = {**server.client_options()}
     return {**login, "repository": {"path": str(repository)}, **slow, **more}
 
 
@@ -93,7 +93,7 @@ def test_shown_and_the_result_is_the_modules_own(shop: Server, tmp_path: Path, v
 def test_a_restore_is_shown(shop: Server, tmp_path: Path, server_factory: Any) -> None:
     result_of(play(tmp_path, task(shop, tmp_path / "a", compression_level=1), {}))
     target: Server = server_factory(16)
-    options = {**target.login(), "bin_dir": str(target.bindir), "repository": {"path": str(tmp_path / "a")}}
+    options = {**target.client_options(), "repository": {"path": str(tmp_path / "a")}}
     done = play(tmp_path, {"holdfast.postgres.pg_restore": options}, {"holdfast_progress_interval": 0.1})
     assert result_of(done)["changed"]
     assert "restoring the database 'shop'" in "".join(LINE.findall(done.stdout)), done.stdout

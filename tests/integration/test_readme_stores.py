@@ -118,29 +118,6 @@ class Tokens(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def started(kind: Any) -> Iterator[Any]:
-    reason = kind.missing()
-    if reason:
-        pytest.skip(reason)
-    with kind() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    yield from started(S3Server)
-
-
-@pytest.fixture(scope="module")
-def azure() -> Iterator[AzureServer]:
-    yield from started(AzureServer)
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    yield from started(GcsServer)
-
-
 @pytest.fixture(scope="module")
 def shop(server_factory: Any) -> Server:
     server: Server = server_factory(16)

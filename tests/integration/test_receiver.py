@@ -16,21 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.playbooks import ModuleResult, run_module, run_playbook
+from lab.answers import ok, refused
+from lab.playbooks import run_module, run_playbook
 from lab.restored import Restored
 from lab.servers import Server
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-def ok(done: ModuleResult) -> dict[str, Any]:
-    assert not done.failed and done.result, done.msg or done.stderr
-    return done.result
-
-
-def refused(done: ModuleResult, words: str) -> None:
-    assert done.failed and words in done.msg, done.msg
-    assert "Traceback" not in done.stdout + done.stderr
 
 
 @contextmanager
@@ -114,8 +105,7 @@ def test_what_it_cannot_do(wiped: Callable[[Server | int], Server]) -> None:
     server = wiped(15)
     config = server.directory / "no config"
     given = {
-        **server.login(),
-        "bin_dir": str(server.bindir),
+        **server.client_options(),
         "repository": {"path": "/tmp"},
         "streaming": True,
         "config_dir": str(config),

@@ -11,23 +11,15 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lab.answers import ok
 from lab.playbooks import start_module
-from lab.recoveries import SETTINGS, Archived, ok
+from lab.recoveries import SETTINGS, Archived
 from lab.servers import Server
-
-
-def wait_for(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 60
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
+from lab.waiting import wait_until
 
 
 @pytest.mark.extended
@@ -60,7 +52,7 @@ def test_killed_after_the_stop(server_factory: Callable[..., Server], step: str)
             "stop_server": True,
         },
     )
-    assert wait_for(conditions[step]), running.result().msg
+    assert wait_until(conditions[step], every=0.002), running.result().msg
     os.kill(running.process.pid, signal.SIGKILL)
     running.process.wait()
     # A boot in between starts one whole server, or none.

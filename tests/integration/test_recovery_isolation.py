@@ -15,14 +15,15 @@ live subscriber lost (CASES 1.10, 1.11, 1.12, 2.13).
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab.recoveries import SETTINGS, Archived, ok, refused
+from lab.answers import ok, refused
+from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
+from lab.waiting import wait_until
 
 SMALL = ("--wal-segsize=1",)
 
@@ -159,15 +160,6 @@ def test_a_subscriber_that_stands_beside(server_factory: Callable[..., Server], 
                 assert new.query("SHOW max_logical_replication_workers") == [("0",)]
     subscriber.psql('DROP SUBSCRIPTION "My Sub"')
     publisher.psql("DROP TABLE news CASCADE")
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 20) -> bool:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 @pytest.mark.extended

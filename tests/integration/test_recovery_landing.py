@@ -18,7 +18,8 @@ from collections.abc import Callable
 
 import pytest
 from lab import fault
-from lab.recoveries import SETTINGS, Archived, ok, refused
+from lab.answers import ok, refused
+from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from lab import fault
-from lab.recoveries import SETTINGS, Archived, ok, refused
+from lab.answers import ok, refused
+from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
 

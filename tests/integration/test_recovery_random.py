@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.recoveries import SETTINGS, Archived, ok
+from lab.answers import ok
+from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
 

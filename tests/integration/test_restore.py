@@ -52,7 +52,7 @@ def repository(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path
     fresh(server)
     for name, form in (("main", "custom"), ("plain", "plain"), ("directory", "directory")):
         options = {"databases": ["shop"], "format": form, "server_name": name}
-        done = run_module("pg_backup", {**login(server), "repository": {"path": str(path)}, **options})
+        done = run_module("pg_backup", {**server.client_options(), "repository": {"path": str(path)}, **options})
         assert done.changed and not done.failed, done.msg
     return path
 
@@ -73,14 +73,10 @@ def fresh(server: Server) -> None:
     server.psql(FILL, "shop")
 
 
-def login(server: Server) -> dict[str, Any]:
-    return {**server.login(), "bin_dir": str(server.bindir)}
-
-
 def restore(server: Server, repository: Path | None, check: bool = False, **options: Any) -> ModuleResult:
     place = {"repository": {"path": str(repository)}} if repository else {}
     chosen = {**place, "databases": ["shop"]}
-    return run_module("pg_restore", {**login(server), **chosen, **options}, check=check)
+    return run_module("pg_restore", {**server.client_options(), **chosen, **options}, check=check)
 
 
 def restored(server: Server, repository: Path | None, **options: Any) -> dict[str, Any]:
@@ -238,7 +234,7 @@ def test_owners_become_the_one_who_restores(shop: Server, repository: Path, tmp_
     )
     shop.psql("ALTER TABLE notes OWNER TO owner_of_shop; GRANT SELECT ON notes TO PUBLIC;", "shop")
     options = {"databases": ["shop"], "repository": {"path": str(tmp_path)}, "globals": False}
-    assert run_module("pg_backup", {**login(shop), **options}).changed
+    assert run_module("pg_backup", {**shop.client_options(), **options}).changed
     restored(shop, tmp_path, target_db="mine", no_owner=True, no_privileges=True)
     owner = "SELECT relowner::regrole::text, relacl::text FROM pg_class WHERE relname = 'notes'"
     assert shop.query(owner, "mine") == [("postgres", None)]
@@ -252,7 +248,7 @@ def test_owners_become_the_one_who_restores(shop: Server, repository: Path, tmp_
 def test_sequences_behind_are_reported_and_mended_on_request(shop: Server, tmp_path: Path) -> None:
     shop.psql("SELECT setval('sales.orders_id_seq', 7);", "shop")  # as a careless import leaves it
     options = {"databases": ["shop"], "repository": {"path": str(tmp_path)}}
-    assert run_module("pg_backup", {**login(shop), **options}).changed
+    assert run_module("pg_backup", {**shop.client_options(), **options}).changed
     (words,) = restored(shop, tmp_path, target_db="reported")["sequences_behind"]
     assert "sales.orders_id_seq is at 7" in words and "has 100" in words
     assert shop.query("SELECT last_value FROM sales.orders_id_seq", "reported") == [(7,)]
@@ -298,7 +294,7 @@ def test_an_owner_who_is_missing_is_an_error(shop: Server, repository: Path, tmp
     shop.psql("DROP ROLE IF EXISTS short_lived; CREATE ROLE short_lived;")
     shop.psql("ALTER TABLE notes OWNER TO short_lived;", "shop")
     options = {"databases": ["shop"], "repository": {"path": str(tmp_path)}}
-    assert run_module("pg_backup", {**login(shop), **options}).changed
+    assert run_module("pg_backup", {**shop.client_options(), **options}).changed
     shop.psql("ALTER TABLE notes OWNER TO postgres;", "shop")
     shop.psql("DROP ROLE short_lived;")
     before = snapshot(shop, ["shop"])

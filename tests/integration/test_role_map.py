@@ -22,7 +22,7 @@ DB = "shop"
 
 
 def call(module: str, server: Server, repository: Path, **options: Any) -> dict[str, Any]:
-    arguments = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(repository)}, **options}
+    arguments = {**server.client_options(), "repository": {"path": str(repository)}, **options}
     done = run_module(module, arguments)
     assert not done.failed, done.msg
     result: dict[str, Any] = done.result
@@ -81,7 +81,7 @@ def test_a_backup_to_a_public_key(hard16: HardData, wiped: Wipe, tmp_path: Path)
         options = {"databases": [DB], "globals": True, "tablespace_locations": moved}
         refused = run_module(
             "pg_restore",
-            {**target.login(), "bin_dir": str(target.bindir), "repository": {"path": str(repository)}, **options},
+            {**target.client_options(), "repository": {"path": str(repository)}, **options},
             env={"GNUPGHOME": str(tmp_path)},
         )
         assert refused.failed

@@ -19,12 +19,8 @@ Wipe = Callable[[object], Server]
 SECRET = "a pass phrase: with 'everything' \\ in it"
 
 
-def login(server: Server) -> dict[str, Any]:
-    return {**server.login(), "bin_dir": str(server.bindir)}
-
-
 def back_up(server: Server, repository: Path, **options: Any) -> dict[str, Any]:
-    done = run_module("pg_backup", {**login(server), "repository": {"path": str(repository)}, **options})
+    done = run_module("pg_backup", {**server.client_options(), "repository": {"path": str(repository)}, **options})
     assert not done.failed, done.msg
     assert done.changed
     result: dict[str, Any] = done.result
@@ -36,7 +32,12 @@ def restore(server: Server, data: HardData, repository: Path, **options: Any) ->
         name: str(server.server_directory(f"{name} {len(list(server.directory.iterdir()))}"))
         for name in data.tablespaces
     }
-    arguments = {**login(server), "repository": {"path": str(repository)}, "tablespace_locations": moved, **options}
+    arguments = {
+        **server.client_options(),
+        "repository": {"path": str(repository)},
+        "tablespace_locations": moved,
+        **options,
+    }
     planned = run_module("pg_restore", arguments, check=True)
     assert not planned.failed, planned.msg
     done = run_module("pg_restore", arguments)

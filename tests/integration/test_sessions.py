@@ -36,12 +36,12 @@ def shop(server: Server) -> Iterator[Server]:
 
 def back_up(server: Server, repository: Path, **options: Any) -> ModuleResult:
     chosen = {"repository": {"path": str(repository)}, "databases": ["shop"], "globals": False}
-    return run_module("pg_backup", {**server.login(), "bin_dir": str(server.bindir), **chosen, **options})
+    return run_module("pg_backup", {**server.client_options(), **chosen, **options})
 
 
 def restore(server: Server, repository: Path, **options: Any) -> ModuleResult:
     chosen = {"repository": {"path": str(repository)}, "databases": ["shop"]}
-    return run_module("pg_restore", {**server.login(), "bin_dir": str(server.bindir), **chosen, **options})
+    return run_module("pg_restore", {**server.client_options(), **chosen, **options})
 
 
 @pooler_is_here

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
+from lab.answers import ok
 from lab.playbooks import run_module, run_playbook, start_module
 from lab.servers import Server
-from lab.standbys import SETTINGS, Pair, ok, wait_until
+from lab.standbys import SETTINGS, Pair
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
 

@@ -31,6 +31,7 @@ from lab.http_fault import HOLD, HttpProxy
 from lab.playbooks import RunningModule, run_module, start_module
 from lab.servers import Server
 from lab.stores import S3Server
+from lab.waiting import pids
 
 SOON = 10
 OWN = next(iter(playbooks.controllers()))  # the version that the tests themselves have
@@ -48,28 +49,12 @@ def server(server_factory: Callable[..., Server]) -> Server:
     return made
 
 
-@pytest.fixture
-def running() -> Iterator[list[RunningModule]]:
-    started: list[RunningModule] = []
-    yield started
-    for module in started:
-        module.kill()
-
-
 # The controller goes
 
 
 def working() -> list[int]:
     """Processes of a module that ansible-playbook has started, and its pg_dump."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes()
-        except OSError:
-            continue
-        if b"AnsiballZ_pg_backup" in words or b"holdfast pg_dump" in words:
-            found.append(int(path.parent.name))
-    return found
+    return [*pids("AnsiballZ_pg_backup"), *pids("holdfast pg_dump")]
 
 
 @pytest.mark.parametrize("version", sorted(playbooks.controllers()))
@@ -85,14 +70,12 @@ def test_a_job_is_cancelled(server: Server, tmp_path: Path, number: signal.Signa
         repository.mkdir()
         arguments = {**server.login(), "login_port": slow.port, "bin_dir": str(server.bindir), "databases": ["noise"]}
         tasks = [{"holdfast.postgres.pg_backup": {**arguments, "repository": {"path": str(repository)}}}]
-        play, configuration = Path(scratch, "play.yml"), Path(scratch, "ansible.cfg")
+        play = Path(scratch, "play.yml")
         play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-        configuration.touch()
-        own = {"ANSIBLE_HOME": scratch, "ANSIBLE_CONFIG": str(configuration), "LAB_RESULTS": f"{scratch}/results"}
         how = ["-e", "ansible_connection=local", "-e", f"ansible_python_interpreter={bindir}/python"]
         process = subprocess.Popen(
             [str(bindir / "ansible-playbook"), str(play), "-i", "localhost,", *how],
-            env={**playbooks._environment(), **own},
+            env=playbooks.environment(Path(scratch), bindir),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -113,12 +96,9 @@ def test_a_job_is_cancelled(server: Server, tmp_path: Path, number: signal.Signa
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    reason = S3Server.missing()
-    if reason:
-        pytest.skip(reason)
-    with S3Server(tls=False) as store:
-        yield store
+def s3(s3_plain: S3Server) -> S3Server:
+    """Without TLS, as a proxy looks into what is said."""
+    return s3_plain
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +142,7 @@ def test_a_prune_deletes_no_more(
     server: Server, s3: S3Server, proxy: HttpProxy, running: list[RunningModule], number: signal.Signals
 ) -> None:
     where = {"repository": bucket(s3, proxy)}
-    given = {**server.login(), "bin_dir": str(server.bindir), **where, "databases": ["postgres"], "globals": False}
+    given = {**server.client_options(), **where, "databases": ["postgres"], "globals": False}
     ids = []
     for _number in range(4):
         done = run_module("pg_backup", given)
@@ -195,8 +175,7 @@ def test_a_backup_while_the_first_request_is_held(
     server: Server, s3: S3Server, proxy: HttpProxy, running: list[RunningModule]
 ) -> None:
     given = {
-        **server.login(),
-        "bin_dir": str(server.bindir),
+        **server.client_options(),
         "repository": bucket(s3, proxy),
         "databases": ["postgres"],
     }
@@ -221,7 +200,7 @@ def test_a_backup_while_the_first_request_is_held(
 
 def test_while_the_server_works_or_waits(server: Server, tmp_path: Path, running: list[RunningModule]) -> None:
     """libpq hears no signals: the statement is cancelled, and nothing of ours stays on the server."""
-    given = {**server.login(), "bin_dir": str(server.bindir), "repository": {"path": str(tmp_path)}, "globals": False}
+    given = {**server.client_options(), "repository": {"path": str(tmp_path)}, "globals": False}
     with closing(server.connect("noise")) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE noise IN ACCESS EXCLUSIVE MODE")
         module = start_module("pg_backup", {**given, "databases": ["noise"]})

@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 from lab import fault
+from lab.answers import refused, warned
 from lab.http_fault import (
     CORRUPT,
     FALSIFY,
@@ -69,32 +70,15 @@ def shop(server_factory: Callable[..., Server]) -> Server:
     return server
 
 
-def started(kind: Any, **options: Any) -> Iterator[Any]:
-    reason = kind.missing()
-    if reason:
-        pytest.skip(reason)
-    with kind(**options) as server:
-        yield server
+@pytest.fixture(scope="module")
+def s3(s3_plain: S3Server) -> S3Server:
+    """Without TLS, as a proxy looks into what is said."""
+    return s3_plain
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    yield from started(S3Server, tls=False)
-
-
-@pytest.fixture(scope="module")
-def s3_tls() -> Iterator[S3Server]:
-    yield from started(S3Server, tls=True)
-
-
-@pytest.fixture(scope="module")
-def azure() -> Iterator[AzureServer]:
-    yield from started(AzureServer, tls=False)
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    yield from started(GcsServer)
+def azure(azure_plain: AzureServer) -> AzureServer:
+    return azure_plain
 
 
 @pytest.fixture(scope="module")
@@ -175,25 +159,19 @@ def kept(original: Kept, bucket: Bucket) -> Kept:
     return Kept(bucket, original.id, original.marks)
 
 
-@pytest.fixture
-def running() -> Iterator[list[RunningModule]]:
-    """Modules that a test started; none of them outlives it."""
-    modules: list[RunningModule] = []
-    yield modules
-    for module in modules:
-        module.kill()
-
-
 # Runs
-
-
-def login(server: Server) -> Options:
-    return {**server.login(), "bin_dir": str(server.bindir)}
 
 
 def arguments(server: Server, repository: Options | list[Options], **options: Any) -> Options:
     where = {"repositories": repository} if isinstance(repository, list) else {"repository": repository}
-    return {**login(server), **where, "databases": ["shop"], "globals": False, "compression": "none", **options}
+    return {
+        **server.client_options(),
+        **where,
+        "databases": ["shop"],
+        "globals": False,
+        "compression": "none",
+        **options,
+    }
 
 
 def back_up(server: Server, repository: Options | list[Options], **options: Any) -> ModuleResult:
@@ -221,7 +199,7 @@ def ids(found: Options) -> list[str]:
 
 def restore(server: Server, repository: Options, backup: str, check: bool = False) -> ModuleResult:
     chosen = {"databases": ["shop"], "target_db": "restored", "backup_id": backup}
-    return run_module("pg_restore", {**login(server), "repository": repository, **chosen}, check=check)
+    return run_module("pg_restore", {**server.client_options(), "repository": repository, **chosen}, check=check)
 
 
 def readable(server: Server, repository: Options, backup: str) -> None:
@@ -238,21 +216,6 @@ def whole(bucket: Bucket, *backups: str) -> None:
     assert bucket.unfinished() == []
     folders = {key.removeprefix(f"{PREFIX}/main/").split("/")[0] for key in bucket.all_keys(f"{PREFIX}/main/")}
     assert folders - {"_index.jsonl.gz", "_restores", "lock.json"} == set(backups)
-
-
-def refused(done: ModuleResult, *words: str) -> None:
-    """One clear error with all these words, no traceback, and no change."""
-    assert done.failed, done.result or done.stderr
-    assert not done.changed
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    assert "exception" not in done.result, done.result["exception"]
-    for word in words:
-        assert word in done.msg, done.msg
-
-
-def warned(done: ModuleResult) -> str:
-    """All warnings. (Texts, or from ansible-core 2.19 on objects with texts.)"""
-    return json.dumps(done.result.get("warnings", []), ensure_ascii=False)
 
 
 def silent(done: ModuleResult, *words: str) -> None:
@@ -769,7 +732,7 @@ def test_an_object_that_is_replaced_while_it_is_read(
 
     with way.rule(lambda request: HOLD if hit(request) else None):
         chosen = {"databases": ["shop"], "target_db": "restored", "backup_id": kept.id}
-        arguments = {**login(shop), "repository": kept.bucket.options(way), **chosen}
+        arguments = {**shop.client_options(), "repository": kept.bucket.options(way), **chosen}
         module = start_module("pg_restore", arguments)
         running.append(module)
         way.wait_for(1)
@@ -866,7 +829,10 @@ def test_backups_that_the_store_has_locked(shop: Server, s3: S3Server) -> None:
     assert first in ids(found) and found["count"] == 2 and found["leftovers"] == [] and found["lock"] is None
     readable(shop, options, first)
     # A backup that is asked to go says why it stays.
-    refused(run_module("pg_backup", {"repository": options, "state": "absent", "id": first, **login(shop)}), "locked")
+    refused(
+        run_module("pg_backup", {"repository": options, "state": "absent", "id": first, **shop.client_options()}),
+        "locked",
+    )
     assert first in ids(facts(options))
 
 

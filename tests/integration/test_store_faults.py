@@ -23,6 +23,7 @@ from lab.http_fault import HOLD, Answer, HttpProxy, Request, is_part
 from lab.playbooks import ModuleResult, RunningModule, run_module, start_module
 from lab.servers import Server
 from lab.stores import S3Server
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay short
 
@@ -31,12 +32,9 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    reason = S3Server.missing()
-    if reason:
-        pytest.skip(reason)
-    with S3Server(tls=False) as server:
-        yield server
+def s3(s3_plain: S3Server) -> S3Server:
+    """Without TLS, as a proxy looks into what is said."""
+    return s3_plain
 
 
 def on_s3(server: S3Server, **options: Any) -> Options:
@@ -77,7 +75,7 @@ def test_a_copy_keeps_within_its_memory(s3: S3Server, tmp_path: Path) -> None:
     def copy(source: Options, **options: Any) -> int:
         target = on_s3(s3, endpoint_url=elsewhere)
         given = {"what": "prefix", "source": source, "target": target, "threads": 8, **options}
-        most, done = peak(start_module("backup_copy", given))
+        most, done = peak(start_module("backup_copy", given, fresh=True))
         assert not done.failed and done.result["copied_by_store"] == 0, done.msg
         assert done.result["objects"] == len(client.list_objects_v2(Bucket=target["bucket"])["Contents"])
         return most
@@ -95,8 +93,7 @@ def test_a_copy_keeps_within_its_memory(s3: S3Server, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files that others may not read")
 def test_a_manifest_on_a_disk_that_belongs_to_somebody_else(wide: Server, tmp_path: Path) -> None:
     given = {
-        **wide.login(),
-        "bin_dir": str(wide.bindir),
+        **wide.client_options(),
         "repository": {"path": str(tmp_path)},
         "databases": ["postgres"],
     }
@@ -165,7 +162,7 @@ def lying_in(place: Path) -> int:
 
 
 def dumped(server: Server, repository: Options, **options: Any) -> Options:
-    where = {**server.login(), "bin_dir": str(server.bindir), "repository": repository, "databases": ["wide"]}
+    where = {**server.client_options(), "repository": repository, "databases": ["wide"]}
     return {**where, "globals": False, "format": "directory", "staging_limit": LIMIT, "compression": "none", **options}
 
 
@@ -216,21 +213,14 @@ def processes(name: str, place: Path) -> dict[int, str]:
     return found
 
 
-def until(what: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("how", ["the module", "its group", "told to stop"])
 def test_a_run_that_ends_while_pg_dump_is_stopped(wide: Server, s3: S3Server, place: Path, how: str) -> None:
     repository = on_s3(s3)
     with HttpProxy(s3.port) as way, way.rule(lambda request: HOLD if is_part(request) else None):
         given = dumped(wide, {**repository, "endpoint_url": way.url}, jobs=2)
         running = start_module("pg_backup", given, env={"TMPDIR": str(place)})
-        until(lambda: len(processes("pg_dump", place)) == 3)
-        until(lambda: set(processes("pg_dump", place).values()) == {"T"})
+        wait_until(lambda: len(processes("pg_dump", place)) == 3)
+        wait_until(lambda: set(processes("pg_dump", place).values()) == {"T"})
         if how == "its group":
             running.kill()
         else:
@@ -240,10 +230,10 @@ def test_a_run_that_ends_while_pg_dump_is_stopped(wide: Server, s3: S3Server, pl
             assert "SIGTERM" in running.result(60).msg
             assert list(place.iterdir()) == []
         # Nobody goes on, and nobody keeps a snapshot of the server.
-        until(lambda: not processes("pg_dump", place))
+        wait_until(lambda: not processes("pg_dump", place))
         running.process.wait()
     asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'wide' AND pid <> pg_backend_pid()"
-    until(lambda: wide.query(asked, "wide") == [(0,)])
+    wait_until(lambda: wide.query(asked, "wide") == [(0,)])
     after = run_module("pg_backup", dumped(wide, repository, jobs=2), env={"TMPDIR": str(place)})
     assert after.changed and not after.failed, after.msg
     found = run_module("backup_facts", {"repository": repository}).result["ansible_facts"]["holdfast_backups"]

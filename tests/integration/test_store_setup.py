@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,6 @@ from lab.servers import Server
 from lab.stores import AzureServer, GcsServer, S3Server
 
 Options = dict[str, Any]
-
-
-def started(kind: Any) -> Iterator[Any]:
-    reason = kind.missing()
-    if reason:
-        pytest.skip(reason)
-    with kind() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    yield from started(S3Server)
-
-
-@pytest.fixture(scope="module")
-def azure() -> Iterator[AzureServer]:
-    yield from started(AzureServer)
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    yield from started(GcsServer)
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +126,12 @@ def test_a_bucket_of_google(gcs: GcsServer) -> None:
 
 
 def test_a_token_that_is_made_anew(azure: AzureServer, tmp_path: Path) -> None:
-    azure.make_container("tokens")
+    azure.make_container("setup-tokens")
     path = tmp_path / "sas_token"
-    given = {"repository": on_azure(azure, "tokens"), "path": str(path)}
+    given = {"repository": on_azure(azure, "setup-tokens"), "path": str(path)}
     done = three_times("azure_sas", given)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with_token = {**on_azure(azure, "tokens", account_key=None), "sas_token_file": str(path)}
+    with_token = {**on_azure(azure, "setup-tokens", account_key=None), "sas_token_file": str(path)}
     assert module("backup_check", {"repository": with_token})["repositories"][0]["errors"] == []
     path.chmod(0o644)
     refused("backup_check", {"repository": with_token}, "sas_token_file", "0600")
@@ -167,16 +143,16 @@ def test_a_token_that_is_made_anew(azure: AzureServer, tmp_path: Path) -> None:
     assert Path(renewed["former_path"]).read_text() == first != path.read_text()
 
     soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=3)
-    path.write_text(azure.sas("tokens", "rwdlc", soon))
+    path.write_text(azure.sas("setup-tokens", "rwdlc", soon))
     report = module("backup_check", {"repository": with_token})["repositories"][0]
     assert "expires in" in report["warnings"][0] and "rotate_credentials" in report["warnings"][0]
-    path.write_text(azure.sas("tokens", "rwdlc", datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)))
+    path.write_text(azure.sas("setup-tokens", "rwdlc", datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)))
     refused("backup_check", {"repository": with_token}, "sas_token", "expired", "2026-01-01")
 
 
 def test_a_token_that_an_identity_is_to_sign_for_too_long(azure: AzureServer, tmp_path: Path) -> None:
     # Nobody listens there: it is said before anything is asked.
-    where = on_azure(azure, "tokens", account_key=None, endpoint_url="https://127.0.0.1:1/account")
+    where = on_azure(azure, "setup-tokens", account_key=None, endpoint_url="https://127.0.0.1:1/account")
     given = {"repository": where, "path": str(tmp_path / "token")}
     for check in (True, False):
         done = run_module("azure_sas", given, check=check)
@@ -194,7 +170,7 @@ def test_a_token_that_an_identity_is_to_sign_for_too_long(azure: AzureServer, tm
 
 
 def backed_up(server: Server, repository: Options, **options: Any) -> str:
-    given = {**server.login(), "bin_dir": str(server.bindir), "databases": ["shop"], "repository": repository}
+    given = {**server.client_options(), "databases": ["shop"], "repository": repository}
     found: str = module("pg_backup", {**given, **options})["backup"]["id"]
     return found
 
@@ -225,7 +201,7 @@ def test_backups_are_copied_from_store_to_store_and_restored(
     (tmp_path / "back").mkdir()
     done = module("backup_copy", {**moved, "delete_source": True})
     assert len(done["copied"]) == 2 and listed(container, "other") == []
-    given = {**shop.login(), "bin_dir": str(shop.bindir), "repository": moved["target"], "server_name": "other"}
+    given = {**shop.client_options(), "repository": moved["target"], "server_name": "other"}
     module("pg_restore", {**given, "databases": ["shop"], "target_db": "copy"})
     assert shop.query("SELECT count(*), sum(n) FROM items", "copy") == shop.query(
         "SELECT count(*), sum(n) FROM items", "shop"

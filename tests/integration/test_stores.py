@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,29 +19,6 @@ Wipe = Callable[[object], Server]
 Options = dict[str, Any]
 SECRET = "a pass phrase: with 'everything' \\ in it"
 PREFIX = "back ups/ü/one"
-
-
-def started(kind: Any, **options: Any) -> Iterator[Any]:
-    reason = kind.missing()
-    if reason:
-        pytest.skip(reason)
-    with kind(**options) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    yield from started(S3Server)
-
-
-@pytest.fixture(scope="module")
-def azure() -> Iterator[AzureServer]:
-    yield from started(AzureServer, tls=True)
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    yield from started(GcsServer)
 
 
 def s3_options(server: S3Server, bucket: str, **options: Any) -> Options:
@@ -79,10 +56,6 @@ def store(request: pytest.FixtureRequest) -> Options:
     return gcs_options(server, server.make_bucket(name))
 
 
-def login(server: Server) -> Options:
-    return {**server.login(), "bin_dir": str(server.bindir)}
-
-
 def module(name: str, arguments: Options, check: bool = False) -> Options:
     done = run_module(name, arguments, check=check)
     assert not done.failed, done.msg
@@ -98,7 +71,7 @@ def facts(repository: Options, **options: Any) -> Options:
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "clear"])
 def test_the_hard_data_through_every_store(hard16: HardData, wiped: Wipe, store: Options, encrypted: bool) -> None:
     secret = {"encryption": {"method": "aes256", "passphrase": SECRET}} if encrypted else {}
-    given = {**login(hard16.server), "repository": store, **secret, "role_passwords": True}
+    given = {**hard16.server.client_options(), "repository": store, **secret, "role_passwords": True}
     given |= {"max_age": "1h"} if encrypted else {"format": "directory", "jobs": 2, "max_age": "1h"}
     planned = module("pg_backup", given, check=True)
     assert facts(store)["count"] == 0
@@ -111,7 +84,7 @@ def test_the_hard_data_through_every_store(hard16: HardData, wiped: Wipe, store:
 
     target = wiped(16)
     moved = {name: str(target.server_directory(f"{name} {store['type']} {encrypted}")) for name in hard16.tablespaces}
-    wanted = {**login(target), "repository": store, "tablespace_locations": moved}
+    wanted = {**target.client_options(), "repository": store, "tablespace_locations": moved}
     wanted |= {"encryption": {"passphrase": SECRET}} if encrypted else {"jobs": 2}
     assert module("pg_restore", wanted, check=True)["changed"]
     assert module("pg_restore", wanted)["changed"]

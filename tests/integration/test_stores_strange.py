@@ -19,7 +19,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -41,22 +41,15 @@ MEMORY = 512 * 1024 * 1024
 LATER = datetime.now(timezone.utc) + timedelta(days=1)
 
 
-def started(kind: Any, **options: Any) -> Iterator[Any]:
-    reason = kind.missing()
-    if reason:
-        pytest.skip(reason)
-    with kind(**options) as server:
-        yield server
+@pytest.fixture(scope="module")
+def s3(s3_plain: S3Server) -> S3Server:
+    """Without TLS, as a proxy looks into what is said."""
+    return s3_plain
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    yield from started(S3Server, tls=False)
-
-
-@pytest.fixture(scope="module")
-def azure() -> Iterator[AzureServer]:
-    yield from started(AzureServer, tls=False)
+def azure(azure_plain: AzureServer) -> AzureServer:
+    return azure_plain
 
 
 def opened(options: dict[str, Any], **more: Any) -> Repository:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .answers import ok
 from .playbooks import ModuleResult, run_module
 from .restored import Restored
 from .servers import Server
@@ -69,18 +70,3 @@ class Archived:
         data = str(self.server.data)
         given = {"force": True, "confirm": [data], "stop_server": True, **options}
         return self.recover(self.server, target, check, **given)
-
-
-def ok(done: ModuleResult) -> dict[str, Any]:
-    """The result of a module that did not fail."""
-    assert not done.failed and done.result, done.msg or done.stderr
-    return done.result
-
-
-def refused(done: ModuleResult, *parts: str) -> None:
-    """One clear error with all these parts, no traceback, and no change."""
-    assert done.failed, done.result or done.stderr
-    assert not done.changed and "exception" not in done.result
-    assert "Traceback" not in done.stdout + done.stderr
-    for part in parts:
-        assert part in done.msg, done.msg

@@ -220,6 +220,10 @@ class Server:
             "login_db": db,
         }
 
+    def client_options(self) -> dict[str, Any]:
+        """The options of modules that connect, and run client programs of this version."""
+        return {**self.login(), "bin_dir": str(self.bindir)}
+
     def environment(self, db: str = "postgres") -> dict[str, str]:
         """An environment in which stock client programs of this version find this server.
 

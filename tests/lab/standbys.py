@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -61,20 +60,6 @@ class Pair:
     def ask(self, state: str, check: bool = False, primary: bool = True, **more: Any) -> ModuleResult:
         options = self.options(self.primary, self.standby, **more) if primary else more
         return run_module("pg_standby", {**options, **self.standby.login(), "state": state}, check=check)
-
-
-def ok(done: ModuleResult) -> dict[str, Any]:
-    assert not done.failed and done.result, done.msg or done.stderr
-    return done.result
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 20) -> bool:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def part_from_primary(pair: Pair) -> None:

@@ -24,7 +24,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -33,7 +33,16 @@ from typing import Any
 
 from .servers import free_port
 
-__all__ = ["AzureServer", "CephServer", "Certificate", "GcsServer", "S3Server", "ceph_available", "certificate"]
+__all__ = [
+    "AzureServer",
+    "CephServer",
+    "Certificate",
+    "GcsServer",
+    "S3Server",
+    "ceph_available",
+    "certificate",
+    "or_skip",
+]
 
 DEADLINE = 30.0
 REGION = "us-east-1"
@@ -652,3 +661,17 @@ class GcsServer(_Store):
         command = (sys.executable, "-m", "gcp_storage_emulator", "start", "--host=127.0.0.1", f"--port={self.port}")
         self._run([*command, "--in-memory", "--quiet"])
         self._wait()
+
+
+# For fixtures
+
+
+def or_skip(kind: Any, **options: Any) -> Iterator[Any]:
+    """A store of a kind, as a fixture yields it; a skip that says why where there can be none."""
+    import pytest
+
+    reason = kind.missing()
+    if reason:
+        pytest.skip(f"{kind.name}: {reason}")
+    with kind(**options) as store:
+        yield store

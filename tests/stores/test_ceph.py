@@ -51,10 +51,6 @@ def store(ceph: CephServer, bucket: str, **options: Any) -> Options:
     return {**where, **keys, **small, "request_checksum_calculation": "when_required", **options}
 
 
-def login(server: Server) -> Options:
-    return {**server.login(), "bin_dir": str(server.bindir)}
-
-
 def module(name: str, arguments: Options, check: bool = False) -> Options:
     done = run_module(name, arguments, check=check)
     assert not done.failed, done.msg
@@ -81,7 +77,13 @@ def sum_of(server: Server, db: str) -> object:
 def test_the_hard_data(ceph: CephServer, bucket: str, hard16: HardData, wiped: Wipe, encrypted: bool) -> None:
     repository = store(ceph, bucket)
     secret = {"encryption": {"method": "aes256", "passphrase": SECRET}} if encrypted else {}
-    given = {**login(hard16.server), "repository": repository, **secret, "role_passwords": True, "max_age": "1h"}
+    given = {
+        **hard16.server.client_options(),
+        "repository": repository,
+        **secret,
+        "role_passwords": True,
+        "max_age": "1h",
+    }
     given |= {} if encrypted else {"format": "directory", "jobs": 2}
     planned = module("pg_backup", given, check=True)
     assert facts(repository)["count"] == 0
@@ -93,7 +95,7 @@ def test_the_hard_data(ceph: CephServer, bucket: str, hard16: HardData, wiped: W
 
     target = wiped(16)
     moved = {name: str(target.server_directory(f"{name} ceph {encrypted}")) for name in hard16.tablespaces}
-    wanted = {**login(target), "repository": repository, "tablespace_locations": moved}
+    wanted = {**target.client_options(), "repository": repository, "tablespace_locations": moved}
     wanted |= {"encryption": {"passphrase": SECRET}} if encrypted else {"jobs": 2}
     assert module("pg_restore", wanted, check=True)["changed"]
     assert module("pg_restore", wanted)["changed"]
@@ -105,23 +107,29 @@ def test_the_hard_data(ceph: CephServer, bucket: str, hard16: HardData, wiped: W
 def test_in_parts(ceph: CephServer, bucket: str, noise: Server, own_key: bool) -> None:
     key = {"sse_customer_key": base64.b64encode(secrets.token_bytes(32)).decode()} if own_key else {}
     repository = store(ceph, bucket, **key)
-    made = module("pg_backup", {**login(noise), "repository": repository, "databases": ["noise"]})
+    made = module("pg_backup", {**noise.client_options(), "repository": repository, "databases": ["noise"]})
     listed = ceph.client().list_objects_v2(Bucket=bucket)["Contents"]
     dump = next(entry for entry in listed if "/databases/" in entry["Key"])
     parts = int(dump["ETag"].strip('"').rpartition("-")[2])
     assert parts == -(-dump["Size"] // (5 * MIB)) >= 4
     assert dump["Size"] == next(item["size"] for item in made["backup"]["artifacts"] if item["role"] == "database")
-    module("pg_restore", {**login(noise), "repository": repository, "databases": ["noise"], "target_db": "copy"})
+    module(
+        "pg_restore", {**noise.client_options(), "repository": repository, "databases": ["noise"], "target_db": "copy"}
+    )
     assert sum_of(noise, "copy") == sum_of(noise, "noise")
     noise.psql("DROP DATABASE copy;")
     if own_key:
         without = store(ceph, bucket)
         refused(
-            "pg_restore", {**login(noise), "repository": without, "databases": ["noise"], "target_db": "copy"}, bucket
+            "pg_restore",
+            {**noise.client_options(), "repository": without, "databases": ["noise"], "target_db": "copy"},
+            bucket,
         )
         wrong = {**repository, "sse_customer_key": base64.b64encode(bytes(32)).decode()}
         refused(
-            "pg_restore", {**login(noise), "repository": wrong, "databases": ["noise"], "target_db": "copy"}, bucket
+            "pg_restore",
+            {**noise.client_options(), "repository": wrong, "databases": ["noise"], "target_db": "copy"},
+            bucket,
         )
 
 
@@ -132,14 +140,14 @@ def test_what_nobody_finished_is_cleared_away(ceph: CephServer, bucket: str, noi
     client.upload_part(Bucket=bucket, Key=left, UploadId=upload, PartNumber=1, Body=b"x" * 5 * MIB)
     other = client.create_multipart_upload(Bucket=bucket, Key="another/prefix")["UploadId"]
     assert facts(repository)["leftovers"] == ["20260101T000000Z-abcdef"]
-    module("pg_backup", {**login(noise), "repository": repository, "databases": ["postgres"]})
+    module("pg_backup", {**noise.client_options(), "repository": repository, "databases": ["postgres"]})
     uploads = client.list_multipart_uploads(Bucket=bucket)["Uploads"]
     assert [entry["UploadId"] for entry in uploads] == [other]
     assert facts(repository)["leftovers"] == []
 
 
 def test_boto3s_checksums_are_refused_and_the_option_is_named(ceph: CephServer, bucket: str, noise: Server) -> None:
-    given = {**login(noise), "databases": ["noise"]}
+    given = {**noise.client_options(), "databases": ["noise"]}
     for default in ({"request_checksum_calculation": None}, {"request_checksum_calculation": "when_supported"}):
         repository = store(ceph, bucket, **default)
         refused("pg_backup", {**given, "repository": repository}, "request_checksum_calculation", "when_required")
@@ -154,12 +162,12 @@ def test_least_privilege_is_enough(ceph: CephServer, bucket: str, noise: Server)
         statement["Action"] = [action for action in statement["Action"] if action != "s3:GetEncryptionConfiguration"]
     access, secret = ceph.user(policy)
     own = {**repository, "access_key": access, "secret_key": secret}
-    given = {**login(noise), "repository": own, "databases": ["noise"], "retention": {"keep_last": 1}}
+    given = {**noise.client_options(), "repository": own, "databases": ["noise"], "retention": {"keep_last": 1}}
     first = module("pg_backup", given)["backup"]["id"]
     second = module("pg_backup", given)
     assert [entry["id"] for entry in second["pruned"]] == [first], second["warnings"]
     assert [entry["id"] for entry in facts(own)["backups"]] == [second["backup"]["id"]]
-    module("pg_restore", {**login(noise), "repository": own, "databases": ["noise"], "target_db": "copy"})
+    module("pg_restore", {**noise.client_options(), "repository": own, "databases": ["noise"], "target_db": "copy"})
     assert sum_of(noise, "copy") == sum_of(noise, "noise")
     noise.psql("DROP DATABASE copy;")
     for elsewhere in ({"prefix": "another"}, {"bucket": ceph.make_bucket(f"test-{next(NUMBERS)}")}):
@@ -171,7 +179,7 @@ def test_a_lock_holds_against_retention(ceph: CephServer, noise: Server) -> None
     wish = {"repository": store(ceph, name), "object_lock": True, "versioning": True, "block_public_access": False}
     assert module("backup_bucket", wish)["changed"] and not module("backup_bucket", wish)["changed"]
     locked = store(ceph, name, object_lock="governance", object_lock_for="1d")
-    given = {**login(noise), "repository": locked, "databases": ["noise"], "retention": {"keep_last": 1}}
+    given = {**noise.client_options(), "repository": locked, "databases": ["noise"], "retention": {"keep_last": 1}}
     first = module("pg_backup", given)["backup"]["id"]
     second = module("pg_backup", given)
     assert second["pruned"] == [] and any(
@@ -192,7 +200,7 @@ def test_what_is_deleted_by_mistake_comes_back_with_its_version(ceph: CephServer
     repository, client = store(ceph, bucket), ceph.client()
     wish = {"repository": repository, "versioning": True, "expire_old_versions": "7d", "block_public_access": False}
     assert module("backup_bucket", wish)["changed"] and not module("backup_bucket", wish)["changed"]
-    given = {**login(noise), "repository": repository, "databases": ["noise"], "retention": {"keep_last": 1}}
+    given = {**noise.client_options(), "repository": repository, "databases": ["noise"], "retention": {"keep_last": 1}}
     first = module("pg_backup", given)["backup"]["id"]
     module("pg_backup", given)
     assert facts(repository)["count"] == 1
@@ -200,7 +208,13 @@ def test_what_is_deleted_by_mistake_comes_back_with_its_version(ceph: CephServer
     for marker in gone:
         client.delete_object(Bucket=bucket, Key=marker["Key"], VersionId=marker["VersionId"])
     assert facts(repository)["count"] == 2
-    wanted = {**login(noise), "repository": repository, "backup_id": first, "databases": ["noise"], "target_db": "copy"}
+    wanted = {
+        **noise.client_options(),
+        "repository": repository,
+        "backup_id": first,
+        "databases": ["noise"],
+        "target_db": "copy",
+    }
     module("pg_restore", wanted)
     assert sum_of(noise, "copy") == sum_of(noise, "noise")
     noise.psql("DROP DATABASE copy;")
@@ -208,11 +222,13 @@ def test_what_is_deleted_by_mistake_comes_back_with_its_version(ceph: CephServer
 
 def test_the_store_copies_by_itself(ceph: CephServer, bucket: str, noise: Server) -> None:
     repository = store(ceph, bucket)
-    module("pg_backup", {**login(noise), "repository": repository, "databases": ["noise"]})
+    module("pg_backup", {**noise.client_options(), "repository": repository, "databases": ["noise"]})
     elsewhere = {**repository, "bucket": ceph.make_bucket(f"test-{next(NUMBERS)}"), "prefix": "moved"}
     done = module("backup_copy", {"source": repository, "target": elsewhere, "delete_source": True})
     assert done["copied_by_store"] == done["objects"] > 0
     assert (facts(repository)["count"], facts(elsewhere)["count"]) == (0, 1)
-    module("pg_restore", {**login(noise), "repository": elsewhere, "databases": ["noise"], "target_db": "copy"})
+    module(
+        "pg_restore", {**noise.client_options(), "repository": elsewhere, "databases": ["noise"], "target_db": "copy"}
+    )
     assert sum_of(noise, "copy") == sum_of(noise, "noise")
     noise.psql("DROP DATABASE copy;")
