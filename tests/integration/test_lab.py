@@ -318,6 +318,17 @@ def test_a_module_runs_alone_and_can_be_killed(tmp_path: Path) -> None:
         assert running.process.returncode == -signal.SIGKILL
 
 
+def test_a_fork_answers_as_a_program_from_scratch(tmp_path: Path) -> None:
+    """What most tests run (lab/forked.py) ends with the same words, code and output as what Ansible starts."""
+    for given in (
+        {"repository": {"path": str(tmp_path)}},
+        {"repository": {"path": "/nowhere"}},
+        {"unknown": "x" * 200_000},
+    ):
+        fork, scratch = (playbooks.run_module("backup_facts", given, fresh=fresh) for fresh in (False, True))
+        assert (fork.returncode, fork.result, fork.stderr) == (scratch.returncode, scratch.result, scratch.stderr)
+
+
 def test_every_controller_runs_playbooks_and_hands_back_what_tasks_did(tmp_path: Path) -> None:
     playbook = tmp_path / "play.yml"
     playbook.write_text(
