@@ -52,6 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "changed": False,
             "user": chosen.user,
             "become": chosen.become,
+            "root": seen.root,
             "method": method or "sudo",
             "group": lines[-2],
             "home": lines[-1],

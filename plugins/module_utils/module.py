@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
+from ansible_collections.holdfast.postgres.plugins.module_utils import interpreter, stopping
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Stopped, causes
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import PSYCOPG2_ERROR
@@ -21,6 +21,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.connectio
 VERSION = "0.1.0"
 CREATED_BY = f"holdfast.postgres {VERSION}"
 REPORT = "https://github.com/holdfast/postgres/issues"
+
+_PSYCOPG2 = (
+    "No other Python that was found on this host has it either. Let the role setup install it (holdfast_setup_install_packages: true), or "
+    "install the distribution's package (python3-psycopg2)."
+)
 
 Work = Callable[[AnsibleModule, list[str]], dict[str, Any]]
 
@@ -30,8 +35,9 @@ def execute(module: AnsibleModule, work: Work, psycopg2: bool) -> NoReturn:
 
     Whatever goes wrong becomes a message and a failed module. Tracebacks come with ``-vvv`` alone, by ``fail_json`` itself.
     """
+    interpreter.ensure(module.params, psycopg2)
     if psycopg2 and PSYCOPG2_ERROR:
-        module.fail_json(msg=missing_required_lib("psycopg2"), exception=PSYCOPG2_ERROR)
+        module.fail_json(msg=f"{missing_required_lib('psycopg2')} {_PSYCOPG2}", exception=PSYCOPG2_ERROR)
     began, warnings = time.monotonic(), list[str]()
     result: dict[str, Any] = {}
     done = False
@@ -48,9 +54,9 @@ def execute(module: AnsibleModule, work: Work, psycopg2: bool) -> NoReturn:
             _warn(module, warnings)
             if stopping.wanted_at_all():
                 stopping.leave_soon()
-            module.fail_json(**failure(exc, str(module._name)))
+            module.fail_json(**failure(exc, str(module._name)), **interpreter.taken())
     _warn(module, warnings)
-    module.exit_json(elapsed=round(time.monotonic() - began, 3), **result)
+    module.exit_json(elapsed=round(time.monotonic() - began, 3), **result, **interpreter.taken())
     raise AssertionError("exit_json does not return")
 
 

@@ -188,6 +188,17 @@ def end_children() -> None:
                 os.kill(int(pid), signal.SIGTERM)
 
 
+@contextlib.contextmanager
+def handed_on() -> Iterator[None]:
+    """While another process does the work in our stead, it is told to stop when we are."""
+    before = {number: signal.signal(number, lambda _number, _frame: end_children()) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _watch_asker() -> None:
     """Wait until nobody can hear the result any more."""
     poll = select.poll()

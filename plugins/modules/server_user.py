@@ -68,6 +68,10 @@ become:
   description: What become is to be, so that a task runs as this user.
   returned: success
   type: bool
+root:
+  description: Whether the play runs as root, and may do what root alone can.
+  returned: success
+  type: bool
 method:
   description: How to become it. V(su) where the play runs as root and there is no sudo.
   returned: success

@@ -15,8 +15,14 @@ from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import
 
 COLLECTION = "holdfast.postgres."
 
-# Options that a message may tell the user to set, although the task does not give them.
-CONSENT = ("force", "confirm", "accept_new_server", "stop_server", "terminate_sessions", "replace", "lock_wait")
+# The Python environment that setup makes, and where modules look for one that has what they need (module_utils/interpreter.py).
+PYTHON_VENV = "holdfast_python_venv"
+
+# Options that a message may speak of, although the task does not give them: defaults of an action group, and what consents.
+CONSENT = (
+    "force", "confirm", "accept_new_server", "stop_server", "terminate_sessions", "replace", "lock_wait", "engine", "engine_program",
+    "engine_options", "config_dir", "encryption", "repository", "data_directory", "service", "owner", "config_file",
+)  # fmt: skip
 
 
 class RoleAction(NormalAction):  # type: ignore[misc]
@@ -28,6 +34,9 @@ class RoleAction(NormalAction):  # type: ignore[misc]
         if ours:
             # A role hands on what its user said; where that is an empty answer of a survey, it is the module's default.
             self._task.args = {name: value for name, value in self._task.args.items() if is_given(value)}
+        environment = self._templar.template((task_vars or {}).get(PYTHON_VENV, None))
+        if environment:
+            self._task.environment = [*(self._task.environment or []), {"HOLDFAST_PYTHON_VENV": str(environment)}]
         with ends_with_the_controller():
             result: dict[str, Any] = self.run_module(tmp, task_vars or {})
         if ours and result.get("failed") and isinstance(result.get("msg"), str):

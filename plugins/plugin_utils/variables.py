@@ -23,7 +23,7 @@ PREFIX = "holdfast_"
 SHARED = frozenset(
     {
         # the play and its output
-        "hosts", "many", "ignore_variables", "progress_interval", "become_user",
+        "hosts", "many", "ignore_variables", "progress_interval", "become_user", "python_venv",
         # the server, and how it is reached
         "login_host", "login_unix_socket", "login_port", "login_user", "login_password", "login_db", "ssl_mode", "ca_cert",
         "connect_params", "bin_dir", "data_directory", "owner", "service", "patroni",

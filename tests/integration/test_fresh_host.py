@@ -94,3 +94,36 @@ def test_the_whole_server_comes_back(host: Host) -> None:
     assert host.sql("SELECT count(*) FROM orders", "shop") == "1000"
     ok(host.play("backup", VARIABLES))
     assert not strangers(host)
+
+
+@pytest.mark.extended
+def test_encrypted_to_any_moment() -> None:
+    """aes256 and WAL by a shell command do not go together: that is refused with the way out, and the way out works from nothing on."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with fresh_host() as host:
+        host.run(
+            "install -d -m 0755 /etc/holdfast && install -m 0600 -o postgres /dev/null /etc/holdfast/passphrase"
+            " && echo s3cret > /etc/holdfast/passphrase"
+        )
+        encrypted = {
+            **VARIABLES,
+            "holdfast_encryption": {"method": "aes256", "passphrase_file": "/etc/holdfast/passphrase"},
+        }
+        assert "holdfast_engine: pgbackrest" in message(host.play("setup", encrypted))
+        ok(host.play("setup", {**encrypted, "holdfast_engine": "pgbackrest"}))
+        assert host.play("setup", {**encrypted, "holdfast_engine": "pgbackrest"}).changed == []
+        assert not strangers(host)
+
+
+@pytest.mark.extended
+def test_a_stores_library_that_the_distribution_has_not(host: Host) -> None:
+    """Kind: externally-managed-environment. An environment of our own is made, and the modules take its Python without being told."""
+    key = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YWJj;BlobEndpoint=http://127.0.0.1:1/a;"
+    azure = {"type": "azure", "container": "c", "connection_string": key}
+    run = host.play("setup", {"holdfast_repository": azure, "holdfast_setup_install_packages": True})
+    assert "Nothing answers there" in message(run), run.stdout
+    assert run.failed[0].result["interpreter"] == "/usr/local/lib/holdfast/venv/bin/python"
+    again = host.play("setup", {"holdfast_repository": azure, "holdfast_setup_install_packages": True})
+    assert again.changed == []

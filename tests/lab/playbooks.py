@@ -219,6 +219,7 @@ def run_adhoc(
     module: str,
     arguments: Mapping[str, Any],
     *options: str,
+    variables: Mapping[str, Any] | None = None,
     inventory: str = "localhost,",
     bindir: Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -226,7 +227,7 @@ def run_adhoc(
 ) -> PlaybookResult:
     """Run one module by `ansible` on localhost, with action plugins and all."""
     command = ["localhost", "-m", module, "-a", json.dumps(arguments), *options]
-    return _run("ansible", command, None, inventory, bindir, env, timeout)
+    return _run("ansible", command, variables, inventory, bindir, env, timeout)
 
 
 def _run(

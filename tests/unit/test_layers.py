@@ -18,7 +18,7 @@ PACKAGE = "ansible_collections.holdfast.postgres.plugins."
 LAYERS = (
     ("modules", "action", "lookup", "filter"),
     ("plugin_utils",),
-    ("module", "argspec"),
+    ("module", "argspec", "interpreter"),
     ("backup", "archiving", "recovery", "standby", "dumps", "status"),
     ("checks", "engines"),
     ("pipeline", "server", "catalog", "repositories"),

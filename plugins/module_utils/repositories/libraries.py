@@ -43,17 +43,41 @@ class Library:
                 f"{self._needs(store)} has in version {there}; {wanted} is the oldest that works. {self._way_out()}"
             )
 
+    def is_here(self) -> bool:
+        """Whether this interpreter has it, new enough. It is imported."""
+        try:
+            importlib.import_module(self.module)
+            return self._version() >= self.oldest
+        except Exception:
+            return False
+
+    def probe(self) -> str:
+        """Lines of Python that fail where it is missing or older."""
+        return (
+            f"import re, {self.module}\nfrom importlib.metadata import version\n"
+            f"assert [int(part) for part in re.findall(r'\\d+', version({self.package!r}))[:3]] >= {list(self.oldest)!r}\n"
+            if self.oldest
+            else f"import {self.module}\n"
+        )
+
+    def _version(self) -> tuple[int, ...]:
+        if not self.oldest:
+            return ()
+        return tuple(int(part) for part in re.findall(r"\d+", importlib.metadata.version(self.package))[:3])
+
     def _needs(self, store: str) -> str:
         return f"A repository of type {store} needs the Python package {self.package}, which {sys.executable} on {platform.node()}"
 
     def _way_out(self) -> str:
         wanted = f"'{self.package}>={'.'.join(map(str, self.oldest))}'"
         return (
-            "That is where this module runs: the host of the play, or with delegate_to that one. Install it there "
-            f"({sys.executable} -m pip install {wanted}), or name an interpreter that has it by ansible_python_interpreter."
+            "That is where this module runs: the host of the play, or with delegate_to that one; no other Python that it found there has "
+            "it either. Let the role setup install it (holdfast_setup_install_packages: true), or install the distribution's package or "
+            f"{wanted} by pip, and name an interpreter that has it by ansible_python_interpreter."
         )
 
 
+PSYCOPG2 = Library("psycopg2", "psycopg2", ())  # psycopg2-binary has the same module
 BOTO3 = Library("boto3", "boto3", (1, 26))
 AZURE_BLOB = Library("azure-storage-blob", "azure.storage.blob", (12, 19))
 AZURE_IDENTITY = Library("azure-identity", "azure.identity", (1, 10))
