@@ -16,13 +16,14 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo faults test lint sanity unit integration matrix test-extended test-stores wal-g bench clean
+.PHONY: help setup demo faults test lint sanity unit integration matrix test-extended test-stores docs-test wal-g bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
 	@echo "make test-extended  what takes long: every bad day of stores, each engine in depth, standbys"
 	@echo "make test-stores  the same through Ceph's S3, where it is installed"
 	@echo "make faults SECONDS=600  signals and broken answers by chance, as a matrix in numbers"
+	@echo "make docs-test  what the pages tell a new user is typed on fresh hosts with systemd"
 	@echo "make bench  ours and the guides' pipelines, side by side"
 
 setup: $(STAMP) $(HERE)
@@ -87,7 +88,15 @@ integration: setup matrix
 	@tests/tools/install_stores.sh
 	@tests/tools/install_barman.sh
 	@tests/tools/install_pgbackrest.sh
+	@tests/tools/install_hosts.sh bookworm
 	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not extended" tests/integration
+
+# Every command of the README and the guide, on fresh Debians, and what a fresh host does to each role. The images are made once (three
+# minutes each) and kept outside the checkout: tests/tools/install_hosts.sh.
+docs-test: setup
+	@tests/tools/install_hosts.sh bookworm
+	@tests/tools/install_hosts.sh trixie
+	$(PY) -m pytest -q -rs -m "" tests/integration/test_docs_run.py tests/integration/test_fresh_host.py
 
 # Every bad day of stores, each engine in depth, standbys, twenty random moments: half an hour.
 test-extended: setup
