@@ -9,11 +9,13 @@ a name, a time or a language. Whatever is refused left everything as it was, and
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -554,3 +556,71 @@ def test_a_file_that_was_split(shop: Server, dumps: Path, tmp_path: Path) -> Non
     (tmp_path / "shop.dump.aa").write_bytes(data[: len(data) // 2])
     (tmp_path / "shop.dump.ab").write_bytes(data[len(data) // 2 :])
     refused(shop, tmp_path / "shop.dump.aa", "shop.dump.ab is beside it", databases=["shop_copy"])
+
+
+def damaged_directory(dumps: Path, path: Path, damage: str) -> Path:
+    """A copy of the dump in directory format, damaged."""
+    shutil.copytree(dumps / "shop.dir", path)
+    toc = path / "toc.dat"
+    data = max((file for file in path.iterdir() if file.name != "toc.dat"), key=lambda file: file.stat().st_size)
+    content = data.read_bytes()
+    if damage == "no toc.dat":
+        toc.unlink()
+    elif damage.startswith("toc.dat "):
+        whole = toc.read_bytes()
+        if damage == "toc.dat of another dump":
+            toc.write_bytes(whole.replace(data.name.partition(".")[0].encode(), b"9999"))
+        else:
+            toc.write_bytes(whole[: int(len(whole) * float(damage.split()[1]))])
+    elif damage == "rows cut":
+        data.write_bytes(content[: len(content) // 2])
+    elif damage == "rows empty":
+        data.write_bytes(b"")
+    elif damage == "rows of another program":
+        data.write_bytes(b"\x28\xb5\x2f\xfd" + content)
+    elif damage == "rows cut, not compressed":
+        plain = gzip.decompress(content)
+        data.unlink()
+        data.with_suffix("").write_bytes(plain[: len(plain) // 2])
+    elif damage == "rows are a link to nowhere":
+        data.unlink()
+        data.symlink_to("/nonexistent")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("no toc.dat", "its toc.dat"),
+        ("toc.dat 0", "header is damaged"),
+        ("toc.dat 0.1", "cannot be read to its end"),
+        ("toc.dat 0.5", "cannot be read to its end"),
+        ("toc.dat 0.99", "cannot be read to its end"),
+        ("toc.dat of another dump", "cannot be read to its end"),
+        ("rows cut", "cannot be read to its end"),
+        ("rows empty", ""),
+        ("rows of another program", "Use another dump"),
+        ("rows cut, not compressed", ""),
+        ("rows are a link to nowhere", "cannot be read to its end"),
+    ],
+)
+def test_a_damaged_directory(shop: Server, dumps: Path, tmp_path: Path, damage: str, words: str) -> None:
+    """Kind: damage of the directory format, file by file: each ends in seconds, in words, and nothing is touched."""
+    path = damaged_directory(dumps, tmp_path / "shop.dir", damage)
+    began = time.monotonic()
+    refused(shop, path, words, databases=["shop"], force=True, confirm=["shop"])
+    assert time.monotonic() - began < 30
+
+
+def test_dumps_of_parts_and_with_clean(shop: Server, tmp_path: Path) -> None:
+    """Kind: a plain dump that is not the whole of a database, or expects an old one. Members: ``--clean`` alone; ``--table`` of a table
+    in a schema of its own. Found: failed at the first DROP; "schema does not exist"."""
+    shop.psql("CREATE SCHEMA sales; CREATE TABLE sales.orders AS SELECT generate_series(1, 7) AS n;", "shop")
+    for name, arguments, count in (("clean", ["--clean"], 80), ("part", ["--table=sales.orders"], None)):
+        source = tmp_path / f"{name}.sql"
+        source.write_bytes(shop.run("pg_dump", *arguments, db="shop"))
+        done = restore(shop, source, databases=[f"shop_{name}"])
+        assert done.changed and not done.failed, done.msg
+        assert shop.query("SELECT count(*) FROM sales.orders", f"shop_{name}") == [(7,)]
+        assert count is None or orders(shop, f"shop_{name}") == count
+    assert "'sales'" in str(done.result["warnings"])

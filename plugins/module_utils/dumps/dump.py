@@ -83,8 +83,7 @@ class Dump:
         paths = [self.origin]
         if os.path.isdir(self.origin):
             paths += [os.path.join(self.origin, name) for name in sorted(os.listdir(self.origin))]
-        states = map(os.stat, paths)
-        return [(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
+        return [_state(path) for path in paths]
 
     @property
     def is_laid_out(self) -> bool:
@@ -134,6 +133,15 @@ class Dump:
             if self.format == "directory" and self._files:
                 os.rmdir(os.path.dirname(self._files[0]))
         self._files.clear()
+
+
+def _state(path: str) -> tuple[int, ...]:
+    """By what a file that has changed is known; nothing of one that is not there, such as behind a link."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return ()
+    return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
 
 
 def reading(path: str) -> Callable[[], BinaryIO]:

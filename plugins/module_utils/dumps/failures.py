@@ -44,16 +44,54 @@ def details(messages: str) -> str:
     return f"({'; '.join(found[:3])})." if found else ""
 
 
+# What many meet: a part of the errors, and the way out. The server's words are in English where who restores is a superuser; codes are in
+# any language, and only scripts have them.
+_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        r"unrecognized configuration parameter|42704.*configuration parameter",
+        "The dump sets what this server's version does not know: let that fail by allow_errors: ['unrecognized configuration parameter']",
+    ),
+    (
+        r"role .* does not exist",
+        "Roles that the dump names are not there: restore them first, or use no_owner and no_privileges, or role_map",
+    ),
+    (
+        r"default_tablespace|tablespace .* does not exist",
+        "A tablespace that the dump names is not there: make it first, or set no_tablespaces: true",
+    ),
+    (
+        r"must be owner of extension",
+        "Only its owner may say that of an extension, and a managed server owns it itself: let it fail by allow_errors: ['must be owner of "
+        "extension']",
+    ),
+    (
+        r"must be owner of schema public|permission denied for schema public",
+        "On this server the schema public belongs to somebody else: make an empty database whose owner is login_user, or let it fail by "
+        "allow_errors: ['schema public']",
+    ),
+    (
+        r"permission denied to create (event trigger|extension)|must be superuser to create",
+        "Only a superuser may make that: restore as one, or let it fail by allow_errors with these words",
+    ),
+    (
+        r"invalid byte sequence for encoding|22021:|has no equivalent in encoding|22P05:",
+        "Texts of the dump are in another encoding than the database's: choose that of the former one by encoding: (with locale: C, such as "
+        "encoding: SQL_ASCII)",
+    ),
+    (
+        r"(type|function|operator class|access method|text search configuration) .* does not exist|42883:",
+        "A dump of parts (pg_dump --schema, --table) lacks the extensions that its tables need, and functions find nothing by search_path, which "
+        "is empty while a dump is restored. For the first: make a database with the extensions and name it as template; for the second, in a "
+        "materialized view: let it fail by allow_errors, and REFRESH it afterwards",
+    ),
+    (
+        r"violates foreign key constraint|23503:",
+        "Rows come before those that they refer to: for data_only set disable_triggers: true (as a superuser)",
+    ),
+)  # fmt: skip
+
+
 def hint(errors: list[str]) -> str:
-    """The way out of errors that many meet."""
+    """The way out of errors that many meet; empty, or begins with a full stop."""
     text = " ".join(errors)
-    if "unrecognized configuration parameter" in text or "42704" in text and "configuration parameter" in text:
-        return (
-            ". The dump sets what this server's version does not know: let that fail by allow_errors: "
-            "['unrecognized configuration parameter']"
-        )
-    if re.search(r"role .* does not exist", text):
-        return ". Roles that the dump names are not there: restore them first, or use no_owner and no_privileges, or role_map"
-    if "default_tablespace" in text or re.search(r"tablespace .* does not exist", text):
-        return ". A tablespace that the dump names is not there: make it first, or set no_tablespaces: true"
-    return ""
+    return next((f". {way_out}" for pattern, way_out in _HINTS if re.search(pattern, text)), "")

@@ -106,6 +106,7 @@ class Loader:
         if dump.format == "plain":
             tables = [name.partition(".")[0] for name in self._scope.get("tables") or () if "." in name]
             missing = sorted({name for name in tables if name.isidentifier()} - {"public"})
+            missing = missing or (dump.script.homeless() if dump.script and not dump.script.cluster else [])
             public = "public" in (self._scope.get("schemas") or ())
         else:
             entries = self._with.archive.entries(dump)

@@ -220,6 +220,8 @@ class Maker:
         self._progress.step("checking what was restored")
         with contextlib.closing(self._target.address.connect(name)) as connection:
             landing = land(connection, self._target.address, name, step, self._scope, self._options, self._loader)
+        selection = self._loading.chosen.get(id(step.dump))
+        landing.proof.lost += selection.lost() if selection else []
         return landing
 
 

@@ -149,7 +149,8 @@ def check_locale(server: TargetServer, design: Design) -> None:
 
 def _of_clause(clause: str) -> dict[str, Any]:
     """The locale of a dump's CREATE DATABASE … WITH …."""
-    locale = dict(re.findall(r"\b(LOCALE_PROVIDER|LOCALE|LC_COLLATE|LC_CTYPE) = '?([^'\s]+)'?", clause))
+    found = re.findall(r"\b(LOCALE_PROVIDER|LOCALE|LC_COLLATE|LC_CTYPE) = (?:'((?:[^']|'')*)'|(\S+))", clause)
+    locale = {word: quoted.replace("''", "'") or bare for word, quoted, bare in found}
     collate, ctype = (locale.get(word) or locale.get("LOCALE") for word in ("LC_COLLATE", "LC_CTYPE"))
     return {
         "collate": collate,

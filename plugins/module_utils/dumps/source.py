@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from typing import Any, Optional
 
@@ -29,6 +30,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream, stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
+
+_ROWS = re.compile(r"\d+\.dat(\.(gz|lz4|zst))?|blobs(_\d+)?\.toc")  # what pg_dump calls them in a directory
 
 
 class Source:
@@ -56,7 +59,10 @@ class Source:
         for dump in self.choose(names) if self.record else self.dumps:
             if options.no_tablespaces and dump.properties:
                 dump.properties = {**dump.properties, "tablespace": "pg_default"}
-            judge(dump, tools, server_major, names[0] if len(names) == 1 else dump.database, options.target_db)
+            try:
+                judge(dump, tools, server_major, names[0] if len(names) == 1 else dump.database, options.target_db)
+            except OSError as exc:
+                raise unreadable(dump.shown, exc) from exc
             if dump.cluster and (names or options.target_db):
                 raise BadOption(
                     "source", dump.shown, f"is a script of a whole cluster, with {', '.join(map(repr, dump.script.databases)) if dump.script else ''}",
@@ -179,7 +185,23 @@ def _plain_name(key: str, native: bool) -> str:
     return name
 
 
+def unreadable(path: str, exc: OSError) -> BadOption:
+    """A file that cannot be read at all."""
+    return BadOption(
+        "source", path, f"cannot be read: {exc.strerror or exc}: {exc.filename or path}",
+        "Nothing was touched. May the user who runs this read it, and is its disk well?",
+    )  # fmt: skip
+
+
 def from_files(path: str, names: tuple[str, ...], encryption: Encryption) -> Source:
+    """As ``_from_files``. Raises BadOption for what cannot be read, too."""
+    try:
+        return _from_files(path, names, encryption)
+    except OSError as exc:
+        raise unreadable(path, exc) from exc
+
+
+def _from_files(path: str, names: tuple[str, ...], encryption: Encryption) -> Source:
     """Files that other tools made: a dump of any format, compressed or not; a directory-format dump; a pg_dumpall
     script; or a folder of dumps, of which the latest of each wanted database is taken.
 
@@ -198,6 +220,11 @@ def from_files(path: str, names: tuple[str, ...], encryption: Encryption) -> Sou
             "is a data directory, not a dump",
             "A whole server is brought back by pg_recover, from a backup.",
         )
+    if any(_ROWS.fullmatch(name) for name in os.listdir(path)):
+        raise BadOption(
+            "source", path, "is what is left of a dump in directory format: its toc.dat, which says what is in it, is missing",
+            "Look where it was copied from: a whole one has toc.dat (or toc.dat.gz). Nothing was touched.",
+        )  # fmt: skip
     if not names:
         raise BadOption(
             "source", path, "is a folder of dumps, and databases says not which", "Name databases, or one dump's file."

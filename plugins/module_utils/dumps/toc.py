@@ -31,6 +31,7 @@ _BELONGINGS = {
 }  # fmt: skip
 _LABELS = {"ACL", "COMMENT", "SECURITY LABEL"}
 _DATA = ("TABLE DATA ", "SEQUENCE SET ", "MATERIALIZED VIEW DATA ", "STATISTICS DATA ")
+_DATA_OF = re.compile(r"TABLE DATA (\S+) (.+) \S+$")
 _NAME = r'(?:"(?:[^"]|"")+"|\w+)'
 _HOME = re.compile(rf"^CREATE EXTENSION [^;]* WITH SCHEMA ({_NAME})", re.MULTILINE)
 
@@ -148,10 +149,19 @@ class Selection:
     left_out: list[str] = field(default_factory=list)
     #: relations made without rows, as others need them
     bare: list[str] = field(default_factory=list)
+    #: tables of extensions in the chosen schemas, whose rows the archive has, and which are not restored
+    of_extensions: list[str] = field(default_factory=list)
 
     def lines(self, listing: Sequence[Line], ids: set[int]) -> list[str]:
         """For ``pg_restore --use-list``."""
         return [f"{line.id}; 0 0 {line.text}" for line in listing if line.id in ids]
+
+    def lost(self) -> list[str]:
+        """Rows that the archive has, and that do not come."""
+        return [
+            f"The rows of {name} in the dump were not restored: it belongs to an extension, which a restore of parts leaves as it is."
+            for name in self.of_extensions
+        ]
 
     def notes(self) -> list[str]:
         """What the user should hear of."""
@@ -329,6 +339,11 @@ def select(
     result.ids = chooser.chosen | chooser.made
     with_rows = chooser.chosen | {n for n in chooser.made if n not in chooser.relations}
     result.ids |= {line.id for line in listing if line.text.startswith(_DATA) and line.needs & with_rows}
+    made = {(entry.schema, entry.name) for entry in entries if entry.type in _RELATIONS}
+    for line in listing:
+        found = _DATA_OF.match(line.text) if line.id not in result.ids else None
+        if found and found[1] in schemas and (found[1], found[2]) not in made:
+            result.of_extensions.append(f"{found[1]}.{found[2]}")
     chosen = [chooser.entries[number] for number in sorted(chooser.chosen & chooser.relations)]
     result.relations = [(entry.schema, entry.name) for entry in chosen]
     result.partitioned = {(entry.schema, entry.name) for entry in chosen if entry.partitioned}

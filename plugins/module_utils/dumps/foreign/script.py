@@ -39,7 +39,7 @@ class Script:
     ``spaces``: what puts objects into tablespaces, and how it does not. ``globals``: statements about roles and tablespaces of a
     cluster's script. ``problems``: why it is refused; ``cut``: it ends
     in the middle; ``crlf``: its lines end as on Windows. ``way_out``: what to do about the problems, where that is known. ``extensions``:
-    those that it makes.
+    and ``schemas``: those that it makes.
     """
 
     by: Optional[str] = None
@@ -62,11 +62,16 @@ class Script:
     globals: list[Statement] = field(default_factory=list)
     way_out: Optional[str] = None
     extensions: list[str] = field(default_factory=list)
+    schemas: list[str] = field(default_factory=list)
 
     @property
     def database(self) -> Optional[str]:
         """The one database that it speaks of, where it does."""
         return self.databases[0] if len(self.databases) == 1 else None
+
+    def homeless(self) -> list[str]:
+        """Schemas that tables are made in, and that the script does not make: it is a dump of parts (``pg_dump --table``)."""
+        return sorted({schema for schema, _name in self.made if schema} - {*self.schemas, "public", "pg_catalog"})
 
     def tables(self) -> list[dict[str, Any]]:
         """Rows by table as ``server.facts.count_rows`` has them: partitions are counted to their root. Only of tables that the script

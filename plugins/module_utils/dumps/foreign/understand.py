@@ -153,6 +153,9 @@ class _Reader:
             self._reset = item.line
             self.script.edits.append(Edit(item.start, item.end))
             return
+        if self._cleans(words):
+            self.script.edits.append(Edit(item.start, item.end))
+            return
         what = beyond(item, self.script.cluster or not self._whole)
         about = of_database(item) if self._whole else None
         if about is not None and (what is None or words[0] == "alter"):
@@ -168,12 +171,31 @@ class _Reader:
             # Notices stay away, so that whatever the server says is an error, in any language; and servers before 17 do not know the
             # other one, which is off in our sessions.
             self.script.edits.append(Edit(item.start, item.end))
+        if words[:2] == ["create", "schema"]:
+            self.script.schemas.append(unquoted(words[5 if words[2:3] == ["if"] else 2]))
         if words[:2] == ["create", "extension"]:
             self.script.extensions.append(unquoted(words[5 if words[2:3] == ["if"] else 2]))
         if words[:2] == ["set", "default_tablespace"] and words[-1] != "''":
             self.script.spaces.append(Edit(item.start, item.end, b"SET default_tablespace = '';"))
         if self.script.cluster and self._of_server(words):
             self.script.globals.append(item)
+
+    def _cleans(self, words: list[str]) -> bool:
+        """Whether pg_dump --clean drops, before it makes anything: the database is new, and the statement would fail. The schema public
+        is there, and is made anew."""
+        if self._made or self.script.cluster or not self._marks:
+            return False
+        if words[0] == "drop":
+            return words[1:2] not in (
+                ["database"],
+                ["subscription"],
+                ["role"],
+                ["user"],
+                ["group"],
+                ["tablespace"],
+                ["owned"],
+            ) and not (words[1:2] == ["schema"] and words[-1] == "public")
+        return words[0] == "alter" and words[1:2] in (["table"], ["domain"]) and "drop" in words
 
     def _follows(self) -> None:
         """A statement comes: nothing may have been reset before it. (Supabase's dumps end in RESET ALL.)"""

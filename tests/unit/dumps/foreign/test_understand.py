@@ -214,6 +214,29 @@ def test_extensions_are_known() -> None:
     assert found.extensions == ["uuid-ossp", "hstore"]
 
 
+def test_what_cleans_a_new_database_is_left_out() -> None:
+    """Kind: ``pg_dump --clean`` without ``--if-exists`` drops what a new database has not. Members: constraints, defaults, all kinds of
+    DROP; public, which is there, is dropped and made; nothing of it once something was made. Found: failed at the first one."""
+    script = dump(
+        "SET a = 1;\nALTER TABLE ONLY public.t DROP CONSTRAINT t_pkey;\nALTER TABLE public.t ALTER COLUMN n DROP DEFAULT;\n"
+        "DROP INDEX public.i;\nDROP TABLE public.t;\nDROP EXTENSION plpgsql;\nDROP SCHEMA sales;\nDROP SCHEMA public;\n"
+        "CREATE SCHEMA public;\nCREATE TABLE public.t (n int);\nDROP TABLE public.t;\n"
+    )
+    assert judged(script).problems == []
+    lines = [line for line in run_as(script).splitlines() if line and not line.startswith("--")]
+    assert lines == [
+        "SET a = 1;", "DROP SCHEMA public;", "CREATE SCHEMA public;", "CREATE TABLE public.t (n int);", "DROP TABLE public.t;",
+    ]  # fmt: skip
+    assert "DROP TABLE" in run_as(b"DROP TABLE t;\nCREATE TABLE t (n int);\n")  # another tool's script is as it is
+
+
+def test_schemas_that_a_dump_of_parts_lacks() -> None:
+    found = judged(
+        dump("CREATE SCHEMA a;\nCREATE TABLE a.t (n int);\nCREATE TABLE b.t (n int);\nCREATE TABLE public.t (n int);")
+    )
+    assert (found.schemas, found.homeless()) == (["a"], ["b"])
+
+
 def test_every_cut_of_a_dump_is_seen() -> None:
     script = dump(
         "CREATE TABLE a (n text);\nCOPY a FROM stdin;\nx\n-- PostgreSQL database dump complete\n\\.\nSELECT 1;\n"
