@@ -111,12 +111,16 @@ def test_a_table_is_what_it_is_made_of(
     shop: Server, repository: Path, table: str, tables: list[str], server_name: str
 ) -> None:
     """Kind: selection knows what depends on a table, not what it is made of (1.2). Members: partitions with keys and indexes, one
-    partition alone (which is attached again), inheritance children. Found: partitions dropped, 0 rows, no difference, ok."""
+    partition alone (which is attached again), inheritance children. Found: partitions dropped, 0 rows, no difference, ok; and of a
+    partition alone not a word that its rows were not compared."""
     before = whole(shop)
     for name in tables:
         shop.psql(f"DELETE FROM {name};", "shop")
-    restored(shop, repository, tables=[table], server_name=server_name, **IN_PLACE)
+    done = restored(shop, repository, tables=[table], server_name=server_name, **IN_PLACE)
     assert whole(shop) == before
+    alone = table == "public.meas_1"
+    assert ("public.meas_1 was not compared" in str(done.result["proof"]["unproven"])) is alone, done.result["proof"]
+    assert ("as many rows" in str(done.result["proof"]["proven"])) is not alone, done.result["proof"]
 
 
 def test_a_table_into_a_new_database_brings_what_it_needs(shop: Server, repository: Path) -> None:

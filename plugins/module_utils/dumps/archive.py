@@ -32,9 +32,17 @@ class ArchiveReader:
         """Whether a constraint asks for the database's name."""
         return toc.checks_name(self.entries(dump))
 
-    def is_partition(self, dump: Dump, name: tuple[str, str]) -> bool:
-        """Whether a table is attached to another one."""
-        return any(entry.type == "TABLE ATTACH" and (entry.schema, entry.name) == name for entry in self.entries(dump))
+    def heads(self, dump: Dump) -> dict[tuple[str, str], tuple[str, str]]:
+        """The tables that partitions are attached to, by the partitions' names."""
+        found = {}
+        for entry in self.entries(dump):
+            if entry.type == "TABLE ATTACH":
+                needed = [self.by_id(dump)[number] for number in entry.needs if number in self.by_id(dump)]
+                own = (entry.schema, entry.name)
+                others = [(one.schema, one.name) for one in needed if one.type == "TABLE"]
+                for head in (name for name in others if name != own):
+                    found[own] = head
+        return found
 
     def entries(self, dump: Dump) -> list[toc.Entry]:
         """The definitions in an archive; none of a script."""

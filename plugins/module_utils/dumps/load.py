@@ -93,11 +93,14 @@ class Loader:
         selection = self._with.chosen.get(id(dump))
         if selection is None:
             return None
-        kinds = {(entry.schema, entry.name) for entry in self._with.archive.entries(dump) if entry.type == "TABLE"}
-        recorded = {(row["schema"], row["table"]) for row in dump.contents.get("tables") or ()}
-        inside = {name for name in selection.relations if self._with.archive.is_partition(dump, name)}
-        heads = [name for name in selection.relations if name in kinds and name not in inside]
-        return [name for name in heads if name in recorded or not recorded]
+        has_rows = {
+            (entry.schema, entry.name)
+            for entry in self._with.archive.entries(dump)
+            if entry.type in ("TABLE", "FOREIGN TABLE", "MATERIALIZED VIEW")
+        }
+        heads = self._with.archive.heads(dump)
+        # Rows of partitions are counted with their heads'; one that was chosen alone was not recorded alone, which has to be said.
+        return [name for name in selection.relations if name in has_rows and heads.get(name) not in selection.relations]
 
     def _prepare_schemas(self, dump: Dump, database: str) -> None:
         """Make what a backup of parts stands in, and lacks; and make room for the schema public where it brings its own."""
