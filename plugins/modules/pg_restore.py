@@ -45,7 +45,8 @@ attributes:
     details:
       - What was restored where is remembered below O(server_name) in the repository (for O(source), in
         O(state_dir)). When the same restore is asked for again, and it is proven that no row, definition or property was written
-        since, nothing is done. All rows are read for that.
+        since, nothing is done. All rows are read for that. Roles, tablespaces, what foreign tables lead to, and rows of materialized views
+        are not looked at for that.
       - Adding parts to a database that is there is not remembered by table; it is done once a database and selection.
 options:
   repository:
@@ -67,6 +68,8 @@ options:
         another database than its file's name says, or holds what reaches beyond the one database that is asked for, commands to psql, roles
         and tablespaces, ALTER SYSTEM, COPY with a program or a file of the server, subscriptions that connect, changes of system catalogs,
         other databases. What C(pg_dump --create) says of its own database goes to the one that is asked for.
+      - Extensions that the dump makes and the server's host lacks are told before anything is touched. What C(pg_dump --clean) drops before it
+        makes anything is left out, as the database is new, and the schemas of a dump of tables alone are made.
       - Rows are counted in the dump, and compared with those that arrived. Damage that leaves a plain dump's form intact, such as rows that are
         missing in the middle, cannot be known; archives and compressed files have checksums.
       - Scripts run under psql's C(\restrict), which this psql must have, and where the module runs as root, by a user of the host who owns
