@@ -106,6 +106,9 @@ def is_true(server: Server, done: ModuleResult, options: dict[str, Any]) -> str:
         assert name in msg, (msg, name)
     for name in re.findall(r"'(shop_(?:restoring|before)_\w+)'", msg):
         assert name in there, (msg, there)
+    if "Nothing was touched." in msg:
+        assert not beside and not before, (msg, there)
+        return "untouched"
     if "shop" not in there:
         assert ("There is no database 'shop'" in msg) is not bool(before), (msg, there)
         assert not before or f"is called {before[0]!r} now" in msg, msg
