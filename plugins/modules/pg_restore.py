@@ -344,6 +344,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
@@ -355,6 +356,12 @@ def local_log(path: str) -> RestoreLog:
 
 def restore(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Plan, and unless in check mode restore."""
+    begun: list[RestoreRun] = []
+    with remains(lambda: "" if any(run.touched for run in begun) else "Nothing was touched.", changed=False):
+        return _restore(module, warnings, begun)
+
+
+def _restore(module: AnsibleModule, warnings: list[str], begun: list[RestoreRun]) -> dict[str, Any]:
     params = module.params
     options = RestoreOptions.from_params(params)
     progress = Progress(None if module.check_mode else params["progress_file"])
@@ -393,6 +400,7 @@ def restore(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 
             address = Address(params, space, writes=True)
             run = RestoreRun(source, verify, address, params["bin_dir"], options, log, scratch, progress)
+            begun.append(run)
             try:
                 outcome = run.run(module.check_mode)
             finally:

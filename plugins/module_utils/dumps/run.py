@@ -88,6 +88,8 @@ class RestoreRun:
             {"session_replication_role": "replica"} if replica else {},
         )
         self.outcome = RestoreResult()
+        #: whether something on the server may be other than it was
+        self.touched = False
         self._maker = Maker(
             self._target, self._loading, source.record, self._identity.superuser, progress, self.outcome.warnings
         )
@@ -151,6 +153,7 @@ class RestoreRun:
         self.outcome.plan += [line for step in steps for line in step.describe(self._source.name)]
         if check:
             return self.outcome
+        self.touched = True
         self._before.now("")  # from here on others say it
         self._target.leave([step.name for step in steps])
         for name, predecessor in leftovers:
@@ -249,6 +252,7 @@ class RestoreRun:
         self.outcome.changed, self.outcome.plan = True, [f"run {dump.described}"]
         if check:
             return self.outcome
+        self.touched = True
         self._before.now(
             "What the script had made stays for you to look at, and is not complete: roles and databases. Drop them before the next attempt."
         )
