@@ -138,8 +138,7 @@ class Maker:
         landing.proof.lost += belongings.hand_over_replication(self._target, step.belongings, old)
         if self._target.is_open(step.name):
             landing.proof.lost += step.belongings.lost(self._target)
-        if not self._options.keep_old and self.dropped(old):
-            self.remaining.aside = None
+        if not self._options.keep_old and self._is_gone(old):
             return None
         if self._options.terminate_sessions and step.there and step.there["allow_connections"]:
             self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", old)
@@ -187,6 +186,15 @@ class Maker:
             self._target.step_aside(self.remaining.aside, name, terminate=True)
             self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", name)
             self.remaining.aside = None
+
+    def _is_gone(self, old: str) -> bool:
+        """Drop the predecessor; ``remaining`` knows whether that is done however this ends: a stop may come when it was."""
+        try:
+            return self.dropped(old)
+        finally:
+            with contextlib.suppress(HoldfastError, *_database_errors()):
+                if self._target.oid(old) is None:
+                    self.remaining.aside = None
 
     def dropped(self, old: str) -> bool:
         """Drop a database that is needed no more. One that cannot be (a subscription or slot holds it) stays, with a
