@@ -39,6 +39,7 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server]) -> No
     setup = {
         **common,
         "holdfast_setup_archiving": True,
+        "holdfast_setup_owner": server.owner,
         "holdfast_archive_restart": True,
         "holdfast_archive_restart_command": server.restart_command(),
         "holdfast_retention": {"keep_last": 3},
