@@ -22,7 +22,7 @@ help:
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
 	@echo "make test-extended  what takes long: every bad day of stores, each engine in depth, standbys"
 	@echo "make test-stores  the same through Ceph's S3, where it is installed"
-	@echo "make faults SECONDS=600  signals and broken answers by chance, as a matrix in numbers"
+	@echo "make faults SECONDS=600  signals and broken answers by chance, on backups, then on whole servers, as matrices in numbers"
 	@echo "make docs-test  what the pages tell a new user is typed on fresh hosts with systemd"
 	@echo "make bench  ours and the guides' pipelines, side by side"
 
@@ -107,8 +107,9 @@ test-extended: setup
 	$(PY) -m pytest -q -rs -m extended tests/integration
 
 # Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.
-faults: setup ## faults by chance for SECONDS (600), as a matrix in numbers
+faults: setup ## faults by chance for SECONDS (600) each, on backups and on whole servers, as matrices in numbers
 	cd tests && HOLDFAST_FAULTS=$(or $(SECONDS),600) PYTHONPATH=.:../.work/collections ../.venv/bin/python -m generators.faults
+	cd tests && HOLDFAST_FAULTS=$(or $(SECONDS),600) PYTHONPATH=.:../.work/collections ../.venv/bin/python -m generators.server_faults
 
 test-stores: setup
 	$(PY) -m pytest -q -rs tests/stores

@@ -164,7 +164,7 @@ ansible_facts:
         archiver:
           description:
             - What the server says, with O(archiving). C(failing), C(failing_since), C(last_archived), C(last_archived_age), C(ready)
-              segments that wait, C(lag_bytes); C(slots) with the bytes that each holds back. Null when it was not asked.
+              segments that wait, C(lag_bytes); C(slots) with the bytes that each holds back, and C(problems), sentences. Null when it was not asked.
           returned: always
           type: dict
 elapsed:
@@ -205,6 +205,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             del entry["artifacts"], entry["databases"]
     problems = [message for tier in found.tiers for message in (*tier.problems, *filter(None, [tier.error]))]
     problems += found.unread
+    problems += (found.archiver or {}).get("problems", [])
     problems += [f"The backup {name} is damaged: {wrong}." for name, wrong in health.damaged.items()]
     if health.unverified:
         more = f" and {len(health.unverified) - 1} older ones" if len(health.unverified) > 1 else ""

@@ -350,12 +350,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import ENGINES, SPEC, check_options, choose
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import telling_of_interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import CREATED_BY, execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
@@ -456,7 +459,11 @@ class Workplace:
 
     def connect(self) -> Any:
         """A connection that lasts as long as the run."""
-        return self.stack.enter_context(contextlib.closing(Address(self._params, self.space).connect()))
+        with telling_of_interrupted(self._params):
+            connection = Address(self._params, self.space).connect()
+        words = (interrupted.of_connection(connection), silence.of_connection(connection, self._params))
+        self.result.warnings += [word for word in words if word]
+        return self.stack.enter_context(contextlib.closing(connection))
 
 
 def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:

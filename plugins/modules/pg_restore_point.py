@@ -13,18 +13,22 @@ description:
   - Makes a named point in the write-ahead log, to which the server can be brought back. Made before risky work, it is the best
     target of a recovery.
   - With O(switch) the segment is closed, so that it is archived at once.
-  - PostgreSQL keeps no list of its restore points. Of two with the same name, a recovery stops at the first.
+  - PostgreSQL keeps no list of its restore points. With O(repository) the point is written down beside the backups, with its time,
+    position and timeline, so that a recovery by its name finds it at once, tells two of one name apart, and knows on which timeline
+    it is.
 author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.connection
+  - holdfast.postgres.repository
 attributes:
   action_group:
     support: full
     membership:
       - holdfast.postgres.server
+      - holdfast.postgres.repository
   check_mode:
     support: full
   diff_mode:
@@ -41,8 +45,11 @@ options:
     description: Whether the segment is closed after it.
     type: bool
     default: true
+  repository:
+    description: The store in which the point is written down. Without it, only the write-ahead log has it.
+    required: false
 seealso:
-  - module: holdfast.postgres.pg_restore
+  - module: holdfast.postgres.pg_recover
 """
 
 EXAMPLES = r"""
@@ -50,6 +57,8 @@ EXAMPLES = r"""
   holdfast.postgres.pg_restore_point:
     login_unix_socket: /var/run/postgresql
     name: before_release_42
+    repository:
+      path: /backups
 """
 
 RETURN = r"""
@@ -66,6 +75,14 @@ restore_point:
       description: Its position.
       returned: always
       type: str
+    timeline:
+      description: The timeline that it is on.
+      returned: always
+      type: int
+    recorded:
+      description: Whether it was written down in the repository.
+      returned: always
+      type: bool
     segment:
       description: The segment that has it.
       returned: always
@@ -80,15 +97,20 @@ elapsed:
   type: float
 """
 
-from typing import Any
+from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.points import RestorePoint, known, remember
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts, interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
@@ -99,9 +121,16 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     name = module.params["name"]
     if not name.strip() or len(name.encode()) > 63:
         raise BadOption("name", name, "is not a name of 1 to 63 bytes", "Use a shorter one.")
+    shelf = None
+    if module.params["repository"] is not None:
+        shelf = Shelf(open_repository(module.params["repository"]), module.params["server_name"])
+        shelf.repository.check(write=not module.check_mode)
     with workspace() as space:
         connection = Address(module.params, space).connect()
-        if facts.identify(connection).in_recovery:
+        word = interrupted.of_connection(connection)
+        warnings.extend([word] if word else [])
+        identity = facts.identify(connection)
+        if identity.in_recovery:
             raise ServerError("The server is a standby: restore points are made on its primary.")
         level = facts.setting(connection, "wal_level")
         if level == "minimal":
@@ -110,10 +139,15 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             )
         if facts.setting(connection, "archive_mode") == "off":
             warnings.append("archive_mode is off: only the WAL that is in pg_wal now leads to this point.")
+        for earlier in known(shelf, name, identity.system_id) if shelf else ():
+            warnings.append(
+                f"There is a restore point {name!r} already: {earlier.describe()}. A recovery by this name is refused, and says the positions "
+                "of both."
+            )
         if module.check_mode:
             return {"changed": True}
         try:
-            point = facts.rows(
+            row = facts.rows(
                 connection,
                 "SELECT lsn::text AS lsn, pg_walfile_name(lsn) AS segment, clock_timestamp() AS time"
                 " FROM pg_create_restore_point(%s) AS lsn",
@@ -123,13 +157,37 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 facts.value(connection, "SELECT pg_switch_wal()::text")
         except psycopg2.Error as exc:
             raise ServerError(f"The restore point could not be made: {str(exc).splitlines()[0]}") from exc
-    return {"changed": True, "restore_point": {"name": name, **point, "time": format_time(point["time"])}}
+    point = RestorePoint(
+        name, Lsn.parse(row["lsn"], "lsn"), row["time"], int(row["segment"][:8], 16), identity.system_id
+    )
+    result = {
+        "name": name,
+        "lsn": row["lsn"],
+        "segment": row["segment"],
+        "timeline": point.timeline,
+        "time": format_time(row["time"]),
+    }
+    return {"changed": True, "restore_point": {**result, "recorded": _recorded(shelf, point, warnings)}}
+
+
+def _recorded(shelf: Optional[Shelf], point: RestorePoint, warnings: list[str]) -> bool:
+    """Write it down. The point itself is made, whatever becomes of this."""
+    if shelf is None:
+        return False
+    try:
+        remember(shelf, point)
+    except HoldfastError as exc:
+        warnings.append(f"The restore point is made, at {point.describe()}, and could not be written down: {exc}")
+        return False
+    return True
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **argspec.CONNECTION,
+            **argspec.REPOSITORY,
+            "repository": {"type": "dict", "options": STORE},
             "name": {"type": "str", "required": True},
             "switch": {"type": "bool", "default": True},
         },

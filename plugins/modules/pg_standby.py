@@ -312,6 +312,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby import options as standby_options
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import (
     LATER,
@@ -354,6 +355,8 @@ def observe(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str,
     """A standby that is looked at, and promoted."""
     params = module.params
     connection = standby_options.connect(params, space)
+    word = interrupted.of_connection(connection)
+    warnings.extend([word] if word else [])
     if params["state"] == "verified":
         primary = standby_options.upstream(params, space) if params["primary_host"] else None
         outcome = check_standby(connection, primary, standby_options.limits(params))

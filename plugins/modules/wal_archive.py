@@ -269,10 +269,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open imp
     keep_password,
     open_archiver,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import Ownership
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import (
+    Ownership,
+    telling_of_interrupted,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import running_command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import identify
@@ -286,7 +290,10 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Whatever ``state`` asks for."""
     params = module.params
     with workspace() as space:
-        connection = Address(params, space).connect()
+        with telling_of_interrupted(params):
+            connection = Address(params, space).connect()
+        word = interrupted.of_connection(connection)
+        warnings.extend([word] if word else [])
         host = Host.running(connection, params)
         archiver = open_archiver(physical_engine(params, running_command(connection)), params, host)
         patroni = Patroni(params["patroni"]) if recognise(host.data_directory) else None

@@ -106,6 +106,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import audit
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
@@ -143,6 +144,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     warnings.extend(problems)
     with workspace() as space:
         report = audit.inspect(wal, records, space, known)
+    word = silence.of_archive(wal.directory, wal.names())
+    warnings.extend([word] if word else [])
     chosen = []
     if params["remove"]:
         if problems:

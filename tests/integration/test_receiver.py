@@ -101,6 +101,52 @@ def test_a_receiver(server_factory: Callable[..., Server], major: int, compressi
     assert not run_module("wal_archive", {**given, "state": "absent"}).changed
 
 
+@pytest.mark.extended
+def test_after_a_recovery_in_place(server_factory: Callable[..., Server]) -> None:
+    """pg_receivewal goes on where its directory ends: past the moment that the server was brought back to it received nothing ever again, and setup
+    said ok [barman#218, barman#281]."""
+    server = server_factory(15, initdb=("--wal-segsize=1",))
+    repository = {"path": str(server.server_directory("repository"))}
+    config = server.server_directory("config")
+    config.chmod(0o755)
+    common = {"bin_dir": str(server.bindir), "repository": repository}
+    given = {**server.login(), **common, "config_dir": str(config), "streaming": True}
+    receiver = ok(run_module("wal_archive", given))["receiver"]
+    with running(server, receiver):
+        ok(run_module("pg_backup", {**server.login(), **common, "engine": "pg_basebackup"}))
+        server.psql("CREATE TABLE t (n int)")
+        lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+        for _number in range(3):
+            server.psql("INSERT INTO t VALUES (1); SELECT pg_switch_wal()")
+        ok(run_module("wal_archive", {**given, "state": "verified"}))
+    consent = {"force": True, "confirm": [str(server.data)], "stop_server": True}
+    target = {"recovery_target": {"lsn": lsn, "inclusive": False}}
+    ok(run_module("pg_recover", {**common, **target, **consent, "data_directory": str(server.data)}))
+    for check in (True, False):
+        done = run_module("wal_archive", given, check=check)
+        refused(done, "on where")
+        assert "zstd --rm" in done.msg and "which this server left at" in done.msg
+    wal = Path(repository["path"]) / "main" / "_wal"
+    names = done.msg.partition("out of the way (")[2].partition(")")[0]
+    assert "…" not in names
+    for name in names.split(", "):
+        if name.endswith(".partial"):
+            (wal / name).unlink()
+        else:
+            subprocess.run(["zstd", "-q", "--rm", str(wal / name)], check=True)
+    receiver = ok(run_module("wal_archive", given))["receiver"]
+    with running(server, receiver):
+        server.psql("INSERT INTO t VALUES (2)")
+        ok(run_module("wal_archive", {**given, "state": "verified"}))
+    with Restored(server, "again") as new:
+        wanted = {**common, "data_directory": str(new.data), "owner": server.owner, "settings": new.settings}
+        ok(run_module("pg_recover", {**wanted, "recovery_target": {"timeline": "2"}}))
+        assert new.query("SELECT count(*) FROM t") == [(1,)]
+        again = {"force": True, "confirm": [str(new.data)], "stop_server": True}
+        ok(run_module("pg_recover", {**wanted, **again, "recovery_target": {"timeline": "1"}}))
+        assert new.query("SELECT count(*) FROM t") == [(3,)]
+
+
 def test_what_it_cannot_do(wiped: Callable[[Server | int], Server]) -> None:
     server = wiped(15)
     config = server.directory / "no config"

@@ -9,17 +9,24 @@ run says first that the server is down and how it is started, takes the moves ba
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from generators import server_faults
 from lab.answers import ok
-from lab.playbooks import start_module
+from lab.playbooks import run_module, start_module
 from lab.recoveries import SETTINGS, Archived
 from lab.servers import Server
 from lab.waiting import wait_until
+
+#: seeds of faults by chance that broke something once
+KEPT: tuple[int, ...] = ()
 
 
 @pytest.mark.extended
@@ -63,6 +70,7 @@ def test_killed_after_the_stop(server_factory: Callable[..., Server], step: str)
 
     journal = server.directory / "data.holdfast-restore.journal"
     if journal.exists():
+        others_see_it(archived)
         planned = ok(archived.in_place(target, check=True))
         assert "interrupted" in planned["plan"][0] and "pg_ctl" in planned["plan"][0], planned["plan"]
         failed = archived.in_place({"name": "never made"})
@@ -71,3 +79,91 @@ def test_killed_after_the_stop(server_factory: Callable[..., Server], step: str)
     assert server.query("SELECT x FROM far") == [("old",)]
     assert not journal.exists() and not list(server.directory.glob("*.holdfast-restore*"))
     assert [Path(path).resolve() for path in (server.data / "pg_tblspc").iterdir()] == [space]
+
+
+def others_see_it(archived: Archived) -> None:
+    """Whoever else comes to that server says what was found: before, they said no more than that it does not answer."""
+    server = archived.server
+    primary = {"primary_host": "127.0.0.1", "primary_port": server.port, "primary_user": "postgres"}
+    standby = {"data_directory": str(server.data), "primary_password": server.password, **primary}
+    assert run_module("pg_standby", standby, check=True).failed
+    if not (server.data / "PG_VERSION").exists():
+        return
+    server.start()
+    for module, options in (
+        ("wal_archive", archived.options),
+        ("pg_backup", {**archived.options, "engine": "pg_basebackup"}),
+        ("pg_backup", archived.options),
+        ("pg_restore_point", {"name": "now"}),
+    ):
+        done = run_module(module, {**server.login(), **options}, check=True)
+        assert "was interrupted" in str(ok(done).get("warnings")), module
+    server.stop()
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("step", ["stopped", "recovering", "swapped"])
+def test_somebody_else_starts_a_server_meanwhile(server_factory: Callable[..., Server], step: str) -> None:
+    """A boot, a service manager or a person: what was written to the old server in between was lost, and it ran on in a directory with another
+    name; the new one, started by somebody else, was stopped and taken back."""
+    server = server_factory(16, settings=SETTINGS, initdb=("--wal-segsize=1",))
+    server.psql("CREATE TABLE t AS SELECT 1 AS x")
+    archived = Archived.of(server)
+    lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+    server.psql("INSERT INTO t VALUES (2)")
+    archived.archive()
+    staged = server.directory / "data.holdfast-restore"
+    conditions: dict[str, Callable[[], bool]] = {
+        "stopped": lambda: (server.directory / "data.holdfast-restore.journal").exists() and server.pid is None,
+        "recovering": lambda: (staged / "postmaster.pid").exists() and server.pid is None,
+        "swapped": lambda: bool(list(server.directory.glob("data.before-*"))) and (server.data / "PG_VERSION").exists(),
+    }
+    target = {"lsn": lsn, "inclusive": False}
+    running = start_module(
+        "pg_recover",
+        {
+            **archived.options,
+            "data_directory": str(server.data),
+            "recovery_target": target,
+            "force": True,
+            "confirm": [str(server.data)],
+            "stop_server": True,
+        },
+    )
+    wait_until(conditions[step], every=0.002)
+    with contextlib.suppress(subprocess.CalledProcessError):  # the module may be quicker
+        server.start()
+    if step != "swapped":
+        server.psql("INSERT INTO t VALUES (3)")
+    done = running.result()
+    if step == "swapped":
+        assert not done.failed, done.msg
+        assert server.query("SELECT count(*) FROM t") == [(1,)]
+    else:
+        assert done.failed and "Somebody has started the old server" in done.msg, done.msg
+        assert server.query("SELECT count(*) FROM t") == [(3,)]
+        assert not list(server.directory.glob("data.*"))
+    ok(archived.in_place(target))
+    assert server.query("SELECT count(*) FROM t") == [(1,)]
+    mine = [line for line in postmasters() if str(server.directory) in line]
+    assert len(mine) == 1, mine
+
+
+@pytest.mark.extended
+def test_server_faults_by_chance() -> None:
+    """Some of ``generators.server_faults``; `make faults` runs it for longer. Seeds that broke something once come first."""
+    with server_faults.World() as world:
+        for seed in (*KEPT, *(random.randrange(10**6) for _number in range(4))):
+            print(server_faults.run(seed, world))
+
+
+def postmasters() -> list[str]:
+    """The command lines of every postmaster of this host."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if "/postgres -D" in line:
+                    found.append(line)
+    return found

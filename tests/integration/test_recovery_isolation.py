@@ -14,8 +14,11 @@ live subscriber lost (CASES 1.10, 1.11, 1.12, 2.13).
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -216,3 +219,79 @@ def test_a_tablespace_made_after_the_backup(server_factory: Callable[..., Server
     with Restored(server, "beside", besides=[space]) as new:
         ok(archived.recover(new, {"lsn": then}))
         assert new.query("SELECT x FROM far") == [("old",)]
+
+
+@contextlib.contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """None of a server's processes does anything: whatever changes meanwhile, others have done."""
+    pid = server.pid
+    assert pid is not None
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    family = [pid, *map(int, children)]
+    for number in family:
+        os.kill(number, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for number in reversed(family):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGCONT)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("action", ["promote", "pause"])
+def test_nothing_of_the_live_server_is_touched(server_factory: Callable[..., Server], action: str) -> None:
+    """A clone beside the running server, on its host and under its name, by defaults: checksums of everything of the live one, which stands still
+    meanwhile: data, tablespaces, sockets, logs, pid files, archive, a publisher's slot (CASES 1.10, 1.11, 1.54)."""
+    publisher = server_factory(15, settings=SETTINGS, initdb=SMALL)
+    publisher.psql(
+        "CREATE TABLE news (n int); CREATE PUBLICATION p FOR TABLE news; SELECT pg_create_logical_replication_slot('s', 'pgoutput')"
+    )
+    server = server_factory(15, settings=SETTINGS, initdb=SMALL)
+    sockets, logs = server.server_directory("sockets"), server.server_directory("logs")
+    with (server.data / "postgresql.conf").open("a") as stream:
+        stream.write(
+            f"unix_socket_directories = '{sockets}'\nlog_directory = '{logs}'\nlogging_collector = on\n"
+            f"external_pid_file = '{logs}/pid'\nhba_file = '{server.data}/pg_hba.conf'\ndata_directory = '{server.data}'\n"
+            f"stats_temp_directory = '{logs}'\nshared_preload_libraries = 'pg_cron'\nprimary_conninfo = 'port={publisher.port}'\n"
+            "listen_addresses = '*'\ncluster_name = 'main'\n"
+        )
+    server.restart()
+    for name in ("one", "two"):
+        server.psql(f"CREATE TABLESPACE {name} LOCATION '{server.server_directory(name)}'")
+        server.psql(f"CREATE TABLE in_{name} TABLESPACE {name} AS SELECT generate_series(1, 100) AS n")
+    server.psql("CREATE EXTENSION pg_cron; CREATE TABLE jobs (n int)")
+    server.psql("SELECT cron.schedule('* * * * *', 'INSERT INTO jobs VALUES (1)'); CREATE TABLE news (n int)")
+    dsn = f"host=127.0.0.1 port={publisher.port} user=postgres password={publisher.password} dbname=postgres"
+    server.psql(f"CREATE SUBSCRIPTION sub CONNECTION '{dsn}' PUBLICATION p WITH (create_slot = false, slot_name = s)")
+    archived = Archived.of(server)
+    archived.archive()
+    lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+    server.psql("INSERT INTO in_one SELECT generate_series(1, 10)")
+    archived.archive()
+    mapped = {name: str(server.directory / f"clone {name}") for name in ("one", "two")}
+    slot = "SELECT confirmed_flush_lsn, active_pid FROM pg_replication_slots WHERE slot_name = 's'"
+    with Restored(server, "clone", besides=[Path(path) for path in mapped.values()]) as new, frozen(server):
+        before, held = files(server.directory), publisher.query(slot)
+        refused(archived.recover(new, {"lsn": lsn, "action": action}), str(server.directory / "one"))
+        ok(archived.recover(new, {"lsn": lsn, "action": action}, tablespace_locations=mapped))
+        publisher.psql("INSERT INTO news VALUES (1)")
+        if action == "promote":
+            new.psql(
+                "INSERT INTO in_one SELECT generate_series(1, 1000); UPDATE in_two SET n = 0; CHECKPOINT; SELECT pg_switch_wal()"
+            )
+            new.restart()
+            assert new.query("SELECT count(*) FROM in_one") == [(1100,)]
+        after = files(server.directory)
+        changed = sorted(name for name in before if after.get(name) != before[name])
+        added = {name.split("/")[0] for name in set(after) - set(before)}
+        assert not changed, changed
+        assert added <= {"clone", "clone one", "clone two", "clone.log", "sockets"}, added
+        assert {name for name in set(after) - set(before) if name.startswith("sockets/")} <= {
+            f"sockets/.s.PGSQL.{new.port}.lock"
+        }
+        assert publisher.query(slot) == held
+    assert server.query("SELECT count(*) FROM in_one") == [(110,)] and server.query(
+        "SELECT subenabled FROM pg_subscription"
+    ) == [(True,)]
+    server.psql("DROP SUBSCRIPTION sub")

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from lab import fault
 from lab.answers import ok, refused
+from lab.playbooks import run_module
 from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
@@ -88,6 +90,48 @@ def test_names_and_transactions_are_looked_for_first(archived: Archived) -> None
         assert new.query("SELECT count(*) FROM kept") == [(110,)]
 
 
+def test_a_restore_point_is_written_down(server_factory: Callable[..., Server]) -> None:
+    """PostgreSQL has neither a list nor a time of them: a recovery by name took the oldest of two, and of one on another timeline it was said
+    that it is nowhere (CASES 2.13)."""
+    server = server_factory(15, settings=SETTINGS, initdb=SMALL)
+    server.psql("CREATE TABLE kept (n int)")
+    archived = Archived.of(server)
+
+    def made(name: str, check: bool = False) -> dict[str, Any]:
+        wanted = {**server.login(), "name": name, "repository": archived.options["repository"]}
+        done = ok(run_module("pg_restore_point", wanted, check=check))
+        server.psql("INSERT INTO kept VALUES (1)")
+        return done
+
+    first = made("release")["restore_point"]
+    assert first["recorded"] and first["timeline"] == 1
+    second = made("release")
+    assert "already" in str(second["warnings"]) and first["lsn"] in str(second["warnings"])
+    assert "already" in str(made("release", check=True)["warnings"])
+    once = made("once")["restore_point"]
+    archived.back_up()
+    archived.archive()
+    with Restored(server, "named") as new:
+        message = archived.recover(new, {"name": "release"}).msg
+        assert all(f"made {when}" in message for when in (first["time"], second["restore_point"]["time"])), message
+        # Where it is known, the newest backup before it is the one that is used, and the one after it is not.
+        done = ok(archived.recover(new, {"name": "once"}))
+        assert new.query("SELECT count(*) FROM kept") == [(3,)] and once["lsn"] >= done["recovery"]["lsn"]
+    # On a timeline that was left, it is told where it is.
+    done = ok(archived.in_place({"name": "once"}, keep_archiving=True))
+    server.psql("INSERT INTO kept VALUES (2)")
+    archived.archive()
+    archived.back_up()
+    server.psql("INSERT INTO kept VALUES (2)")
+    later = made("after the fork")["restore_point"]
+    archived.archive()
+    assert later["timeline"] == 2
+    with Restored(server, "other timeline") as new:
+        refused(archived.recover(new, {"name": "after the fork", "timeline": "1"}), "on timeline 2", later["time"])
+        ok(archived.recover(new, {"name": "after the fork"}))
+        assert new.query("SELECT count(*) FROM kept") == [(5,)]
+
+
 def test_latest_without_the_archive(archived: Archived) -> None:
     """A backup in another directory, or in a store that the WAL does not go to, leads to its own end alone."""
     elsewhere = archived.server.server_directory("elsewhere")
@@ -133,6 +177,10 @@ def test_nothing_to_do_is_proven(server_factory: Callable[..., Server]) -> None:
     server.psql("CHECKPOINT")
     again = ok(archived.in_place(target))
     assert not again["changed"] and "nothing was written to it since" in str(again["warnings"])
+    # It is to run: killed before that, or stopped by somebody, it was left down by an ok.
+    server.stop()
+    assert "start the server" in str(ok(archived.in_place(target, check=True))["plan"]) and server.pid is None
+    assert ok(archived.in_place(target))["changed"] and server.pid is not None
     server.psql("TRUNCATE kept")
     refused(archived.in_place(target, force=False), "is not empty")
     planned = ok(archived.in_place(target, check=True))

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from lab import fault
 from lab.answers import ok, refused
+from lab.playbooks import run_module
 from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
@@ -124,3 +125,24 @@ def test_each_disk_has_to_have_room(server_factory: Callable[..., Server]) -> No
                 )  # fmt: skip
             assert not new.data.exists()
     small.rmdir()
+
+
+def test_a_tablespace_inside_the_data_directory(server_factory: Callable[..., Server]) -> None:
+    """PostgreSQL only warns of it. The copy had it twice, or none, and a clone of it wrote into the live server's."""
+    server = server_factory(15, settings=SETTINGS, initdb=SMALL)
+    inner = server.data / "inner"
+    inner.mkdir()
+    shutil.chown(inner, server.owner)
+    inner.chmod(0o700)
+    server.psql(f"CREATE TABLESPACE inside LOCATION '{inner}'")
+    server.psql("CREATE TABLE far TABLESPACE inside AS SELECT 'old' AS x")
+    archived = Archived.of(server, back_up=False)
+    made = run_module("pg_backup", {**server.login(), **archived.options, "engine": "pg_basebackup"})
+    if made.failed:
+        assert "inside the data directory" in made.msg and str(inner) in made.msg, made.msg
+        return
+    archived.archive()
+    with Restored(server, "beside", besides=[server.directory / "elsewhere"]) as new:
+        ok(archived.recover(new, tablespace_locations={"inside": str(server.directory / "elsewhere")}))
+        new.psql("UPDATE far SET x = 'new'; CHECKPOINT")
+        assert server.query("SELECT x FROM far") == [("old",)]

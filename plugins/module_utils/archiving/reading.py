@@ -30,7 +30,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline imp
 # An idle server writes segments without a commit: so many are looked at, from the end.
 _LOOK_BACK = 16
 _COMMIT = re.compile(
-    r"lsn: ([0-9A-F]+/[0-9A-F]+),.* desc: COMMIT(?:_PREPARED)? (?:xid \d+: )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC"
+    r"lsn: ([0-9A-F]+/[0-9A-F]+),.* desc: (?:COMMIT|ABORT)(?:_PREPARED)? (?:xid \d+: )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC"
 )
 
 
@@ -96,7 +96,8 @@ def _last_commit(archive: Archive, timeline: int, wal: WalArchive, program: str,
 
 
 def commits_in(path: str, program: str) -> list[tuple[Lsn, datetime.datetime]]:
-    """The commits that begin in a segment, in order: position, and time in UTC."""
+    """The ends of transactions that begin in a segment, in order: position, and time in UTC. A recovery to a time stops at a rollback as it
+    does at a commit. Source: recoveryStopsBefore in xlogrecovery.c"""
     # It ends with an error where the segment's valid records do, which is all that there is to read.
     done = subprocess.run(
         [program, "--rmgr=Transaction", path],

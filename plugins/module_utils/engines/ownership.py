@@ -15,16 +15,38 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    CatalogError,
+    ServerError,
+    ToolError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
 _ROUNDS = 50_000  # of PBKDF2: the file lies beside the passphrase itself, and is no easier to read
+
+
+@contextlib.contextmanager
+def telling_of_interrupted(params: Mapping[str, Any]) -> Iterator[None]:
+    """While it is connected to the server of ``params``. Raises ServerError: as ever, and where a killed run has left the server down, that
+    is said too, as far as a configuration here remembers where the server lies."""
+    try:
+        yield
+    except ServerError as exc:
+        word = None
+        with contextlib.suppress(ToolError, OSError, ValueError, KeyError, TypeError, RecursionError):
+            known = json.loads(files.read(os.path.join(params["config_dir"], f"{params['server_name']}.owner.json")))
+            word = interrupted.told(str(known["data_directory"]), False)
+        if word is None:
+            raise
+        raise ServerError(f"{exc} {word}") from exc
 
 
 class Ownership:

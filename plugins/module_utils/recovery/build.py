@@ -18,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.checks.server im
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import give, make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.configuration_files import ConfigurationFiles
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import WAL, is_empty
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import (
     STEERING,
@@ -32,8 +33,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan im
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import (
     AUTO,
     SIGNAL,
-    in_force,
-    included_directories,
     quoted,
     rewrite,
 )
@@ -44,13 +43,30 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest, RecoveryResult
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.startable import (
+    lacking,
+    require,
+    require_readable,
+    taken_by,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import WalReader, look_ahead
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.configuration import in_force
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import LATEST
 
 PATRONI = "patroni.dynamic.json"
+#: what a server that answers while it recovers needs as much of as the old one had, with its defaults
+PARAMETERS = {
+    "max_connections": "100",
+    "max_worker_processes": "8",
+    "max_wal_senders": "10",
+    "max_prepared_transactions": "0",
+    "max_locks_per_transaction": "64",
+}
+_SOCKETS = "unix_socket_directories"
+_SHORT = {"max_prepared_transactions": "max_prepared_xacts", "max_locks_per_transaction": "max_locks_per_xact"}
 
 
 class Builder:
@@ -89,7 +105,9 @@ class Builder:
             self._warnings,
         )
         self._move_wal()
-        return Instance(self._staged, plan.programs, plan.owner, self._configure())
+        instance = Instance(self._staged, plan.programs, plan.owner, self._configure())
+        require_readable(instance)
+        return instance
 
     def _move_wal(self) -> None:
         """Where pg_wal was a link, to another disk most often, it is one again."""
@@ -180,14 +198,32 @@ class Builder:
         """Write what the recovery needs. Returns the configuration file, when it is not in the directory."""
         request, plan, wal = self._request, self._plan, self._source.wal
         outside = request.config_file or (plan.old.configuration if plan.old else None)
-        if outside is None and not os.path.exists(os.path.join(self._staged, "postgresql.conf")):
-            self._bring_configuration()
+        unpacked = os.path.join(self._staged, "holdfast_configuration")
+        named: dict[str, str] = {}
+        files = ConfigurationFiles(
+            self._staged,
+            plan.directories.data,
+            plan.chosen.record.server.get("data_directory"),
+            unpacked,
+            plan.owner,
+            plan.old is not None,
+        )
         main = outside or os.path.join(self._staged, "postgresql.conf")
+        if outside is None:
+            brought = self._source.configuration(plan.chosen.record, unpacked, plan.owner, plan.programs)
+            self._bring_main(files, brought, unpacked)
+            named = files.settle(in_force(main, os.path.join(self._staged, AUTO)))
+            shutil.rmtree(unpacked, ignore_errors=True)
+            self._point(main, named)
         self._found = in_force(main, os.path.join(self._staged, AUTO))
+        if outside is not None:
+            self._refuse_another(outside)
         in_place = plan.old is not None
         taken = measures(self._major, in_place, request.keep_archiving, request.action, self._found)
         self._result.isolated += [measure for measure in taken if measure.what not in request.settings]
         self._measured = {measure.what: measure.value for measure in taken}
+        self._check_files(files)
+        self._measured.update(self._raised({**self._found, **request.settings}))
         self._check_port(in_place)
         if not in_place and os.path.lexists(os.path.join(self._staged, PATRONI)):
             os.unlink(os.path.join(self._staged, PATRONI))
@@ -215,6 +251,27 @@ class Builder:
             put(os.path.join(self._staged, SIGNAL), "", plan.owner)
         return outside
 
+    def _raised(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """What has to be higher than it is configured, where queries are to be answered before the recovery has ended: else PostgreSQL
+        pauses for ever where the old server got more of it, or does not start."""
+        ahead, action = self._plan.chosen.ahead, self._request.action
+        if action != "pause" or ahead is None:
+            return {}
+        control = Instance(self._staged, self._plan.programs, self._plan.owner).control()
+        raised = {}
+        for name, default in PARAMETERS.items():
+            told = control.get(f"{name} setting", control.get(f"{_SHORT.get(name, name)} setting", "0"))
+            needed = max(ahead.needed.get(name, 0), int(told) if told.isdigit() else 0)
+            have = settings.get(name, default)
+            if have.isdigit() and int(have) < needed:
+                raised[name] = str(needed)
+        if raised:
+            self._warnings.append(
+                f"{', '.join(f'{name} = {value}' for name, value in raised.items())}: raised to what the old server had on the way to the "
+                "target, without which it would pause before that. ALTER SYSTEM RESET takes it back, once it is promoted."
+            )
+        return raised
+
     @property
     def _major(self) -> int:
         return int(self._plan.chosen.record.server["version_num"]) // 10000
@@ -224,47 +281,66 @@ class Builder:
         port = self._request.settings.get("port", self._found.get("port", "5432"))
         if in_place or not self._request.start or not port.isdigit():
             return
-        with contextlib.suppress(OSError), socket.create_connection(("localhost", int(port)), 2):
+        taken = taken_by(int(port), self._request.settings.get(_SOCKETS, self._found.get(_SOCKETS, "")))
+        if taken is not None:
             raise BadOption(
-                "settings", {"port": int(port)}, "is taken by another server on this host, so this one could not start",
+                "settings", {"port": int(port)}, f"is taken by another server on this host ({taken}), so this one could not start",
                 "Name a free one: settings: {port: 5433}.",
             )  # fmt: skip
 
-    def _bring_configuration(self) -> None:
-        """The old configuration lay elsewhere, and is brought into the data directory, without what points elsewhere."""
-        staged, owner, final = self._staged, self._plan.owner, self._plan.directories.data
-        unpacked = os.path.join(staged, "holdfast_configuration")
-        found = self._source.configuration(self._plan.chosen.record, unpacked, owner, self._plan.programs)
-        main = next((path for path in found if os.path.basename(path) == "postgresql.conf"), None)
-        if main is None:
+    def _check_files(self, files: ConfigurationFiles) -> None:
+        """Raises ServerError: something that the server needs on this host is not there."""
+        request, settings = self._request, {name: value for name, value in self._measured.items() if value is not None}
+        counting = {**self._found, **settings, **request.settings}
+        self._measured.update(files.check_tls(counting))
+        hba = request.settings.get("hba_file")
+        if hba and not os.path.exists(os.path.join(self._staged, hba)):
+            files.found.missing.append(f"hba_file is {hba}, which is not there.")
+        require([*files.found.missing, *lacking(counting, self._plan.owner)], request.start, self._warnings)
+        hosts = sorted(set(files.found.hosts))
+        if hosts and self._plan.old is None:
             self._warnings.append(
-                "The backup has no postgresql.conf: the server starts with defaults, and lets in who is local. Name config_file."
+                f"Its configuration reads {', '.join(hosts)}, outside its data directory: as it is on this host, not as the backup has it."
             )
-            put(os.path.join(staged, "postgresql.conf"), "", owner)
-            put(os.path.join(staged, "pg_hba.conf"), "local all all peer\n", owner)
-            put(os.path.join(staged, "pg_ident.conf"), "", owner)
+
+    def _bring_main(self, files: ConfigurationFiles, brought: list[str], unpacked: str) -> None:
+        """Where the data directory has no postgresql.conf, it lay elsewhere: it is brought, or made."""
+        staged, owner = self._staged, self._plan.owner
+        if os.path.exists(os.path.join(staged, "postgresql.conf")):
             return
-        with open(main, encoding="utf-8", errors="surrogateescape") as stream:
-            for name in included_directories(stream.read()):
-                make_directory(os.path.join(staged, name), owner)  # also when there was nothing in it
-        for path in found:
-            if os.path.dirname(path).startswith(os.path.dirname(main)):
-                inner = os.path.relpath(path, os.path.dirname(main))
-                target = os.path.join(staged, inner)
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                shutil.copyfile(path, target)
-                give(target, owner)
-                give(os.path.dirname(target), owner)
-        shutil.rmtree(unpacked, ignore_errors=True)
-        with open(os.path.join(staged, "postgresql.conf"), "a", encoding="utf-8") as stream:
-            stream.write("\n# Brought here by a restore: the files lie in the data directory now.\n")
-            for name, value in (
-                ("data_directory", final),
-                ("hba_file", f"{final}/pg_hba.conf"),
-                ("ident_file", f"{final}/pg_ident.conf"),
-                ("external_pid_file", ""),
-            ):
-                stream.write(f"{name} = {quoted(value)}\n")
+        main = next((path for path in brought if os.path.basename(path) == "postgresql.conf"), None)
+        if main is not None:
+            files.bring_main(main[len(unpacked) :])
+            return
+        self._warnings.append(
+            "The backup has no postgresql.conf: the server starts with defaults, and lets in who is local. Name config_file."
+        )
+        put(os.path.join(staged, "postgresql.conf"), "", owner)
+        put(os.path.join(staged, "pg_hba.conf"), "local all all peer\n", owner)
+        put(os.path.join(staged, "pg_ident.conf"), "", owner)
+
+    def _point(self, main: str, named: Mapping[str, str]) -> None:
+        """Let the postgresql.conf of the data directory name this directory, and no file of the old one."""
+        found, final = in_force(main), self._plan.directories.data
+        wanted = dict(named)
+        if found.get("data_directory", final) != final:
+            # postgres -D would start the server of the directory that is named here.
+            wanted["data_directory"] = final
+        if wanted:
+            with open(main, encoding="utf-8", errors="surrogateescape") as stream:
+                text = stream.read()
+            text += "\n# Written by a restore: the files lie in this data directory now.\n"
+            text += "".join(f"{name} = {quoted(value)}\n" for name, value in wanted.items())
+            put(main, text.encode("utf-8", "surrogateescape"), self._plan.owner)
+
+    def _refuse_another(self, outside: str) -> None:
+        """Raises BadOption: with this configuration another server would be started."""
+        named, final = self._found.get("data_directory"), self._plan.directories.data
+        if named is not None and os.path.realpath(named) != os.path.realpath(final):
+            raise BadOption(
+                "config_file", outside, f"is of another server: its data_directory is {named}, so PostgreSQL would start that one",
+                f"Name a copy of it that says data_directory = {quoted(final)}. Nothing was touched.",
+            )  # fmt: skip
 
     def _write(self, wanted: Mapping[str, Optional[str]]) -> None:
         path = os.path.join(self._staged, AUTO)

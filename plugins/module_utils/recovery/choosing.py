@@ -5,33 +5,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import as_backup, survey, with_commits
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.points import RestorePoint
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import Ahead, WalReader, look_ahead
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import (
+    Ahead,
+    Landmark,
+    WalReader,
+    look_ahead,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose, rival
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Coverage
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.plan import LATEST_INSTEAD
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import (
     IMMEDIATE,
     LATEST,
     LSN,
     NAME,
+    TIME,
     XID,
     Target,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
+
+_POINT = 256  # bytes that a restore point's record has at most, a page's head in it
 
 
 @dataclass(frozen=True)
@@ -81,10 +92,29 @@ class Chooser:
                 "reached, and what was written since is not in it. To have that moment, say recovery_target: {immediate: true}. To "
                 "come further, name the repository that the WAL goes to (the one of wal_archive)."
             )
-        choice = choose(target, backups, self._archive)
+        points = self._points(target, records)
+        # Several are told apart where the WAL is read: which of them a recovery passes depends on its way.
+        at = points[0].lsn if len(points) == 1 else None
+        try:
+            choice = choose(target, backups, self._archive, at)
+        except WalError as exc:
+            raise WalError(f"{exc}{_written(points)}") from exc
         ahead = self._look_ahead(target, choice)
-        if ahead is not None and target.kind in (NAME, XID):
-            choice = choose(target, backups, self._archive, self._landmark(target, choice, ahead))
+        second = rival(target, choice, self._archive, ahead.stop if ahead else None)
+        if second is not None:
+            raise WalError(second)
+        if target.kind in (NAME, XID):
+            choice = choose(target, backups, self._archive, self._landmark(target, choice, ahead, points))
+        if ahead is not None and target.kind == TIME and ahead.stop is None:
+            raise WalError(
+                f"No transaction after {target.describe()} is in the WAL from the backup {choice.backup.id} on, up to the end of what is "
+                f"archived, and a recovery to a time needs one to stop at. Nothing was touched. {LATEST_INSTEAD}."
+            )
+        if ahead is not None and ahead.minimal is not None:
+            raise WalError(
+                f"At {ahead.minimal} the server was started with wal_level = minimal, and its WAL from there on cannot be recovered from. "
+                "Nothing was touched. Choose a target before that, or a backup that was taken since, with wal_level at least replica."
+            )
         if ahead is not None:
             ahead.tablespaces = [made for made in ahead.tablespaces if made.lsn >= choice.backup.start_lsn]
             target = self._whole(target, choice, ahead)
@@ -109,20 +139,31 @@ class Chooser:
     def _version(self, choice: Choice) -> int:
         return int(self._records[choice.backup.id].server["version_num"])
 
-    def _landmark(self, target: Target, choice: Choice, ahead: Ahead) -> Lsn:
-        """Where a restore point or transaction lies. Raises WalError: nowhere, or in several places."""
+    def _points(self, target: Target, records: Sequence[Record]) -> list[RestorePoint]:
+        """The restore points that are meant, as far as they were written down."""
+        ids = {str(record.server["system_id"]) for record in records if record.server.get("system_id")}
+        if target.kind != NAME or target.name is None:
+            return []
+        return self._source.points(target.name, ids.pop() if len(ids) == 1 else None)
+
+    def _landmark(self, target: Target, choice: Choice, ahead: Optional[Ahead], points: Sequence[RestorePoint]) -> Lsn:
+        """Where a restore point or transaction lies. Raises WalError: nowhere, in several places, or nobody can tell."""
+        what = f"{target.describe()[0].upper()}{target.describe()[1:]}"
+        if ahead is None:
+            if len(points) == 1:
+                return points[0].lsn
+            raise WalError(
+                f"Where {target.describe()} is cannot be told: the WAL cannot be read here, and {_told(points)}. Nothing was touched. "
+                "Install the server's package, which has pg_waldump, or name the position: recovery_target: {lsn: ...}."
+            )
         if not ahead.landmarks:
             raise WalError(
-                f"{target.describe()[0].upper()}{target.describe()[1:]} is not in the WAL from the backup {choice.backup.id} on, up to the end of "
-                "what is archived on "
-                f"the way to timeline {choice.timeline}. Nothing was touched. Was it made later, on another timeline "
-                "(recovery_target.timeline), or under another name?"
+                f"{what} is not in the WAL from the backup {choice.backup.id} on, up to the end of what is archived on the way to timeline "
+                f"{choice.timeline}.{_written(points)} Nothing was touched. Was it made later, on another timeline (recovery_target.timeline), or "
+                "under another name?"
             )
         if len(ahead.landmarks) > 1 and target.kind == NAME:
-            places = "; ".join(
-                f"{mark.lsn}" + (f" (the last commit before it is of {format_time(mark.after)})" if mark.after else "")
-                for mark in ahead.landmarks
-            )
+            places = "; ".join(_place(mark, points) for mark in ahead.landmarks)
             raise WalError(
                 f"There are {len(ahead.landmarks)} restore points {target.name!r}: at {places}. PostgreSQL would stop at the "
                 "oldest. Nothing was touched. Name the one that is meant by its position: recovery_target: {lsn: ...}."
@@ -155,3 +196,22 @@ class Chooser:
         programs = server_programs(int(newest.server["version_num"]), self._request.bin_dir)
         self._archive = survey(self._source.wal, inventory, self._scratch)
         self._archive = with_commits(self._archive, self._source.wal, programs, self._scratch)
+
+
+def _told(points: Sequence[RestorePoint]) -> str:
+    if not points:
+        return "no record of it is in the repository"
+    return f"{len(points)} of that name were written down ({'; '.join(point.describe() for point in points)})"
+
+
+def _written(points: Sequence[RestorePoint]) -> str:
+    """What was written down of the points that are meant, as a sentence behind another one."""
+    return f" It was written down: {'; '.join(point.describe() for point in points)}." if points else ""
+
+
+def _place(mark: Landmark, points: Sequence[RestorePoint]) -> str:
+    """A restore point in the WAL, with what is known of its time. Its record begins where the WAL says, and ends where we wrote down."""
+    for point in points:
+        if mark.lsn < point.lsn <= mark.lsn + _POINT:
+            return f"{mark.lsn} (made {format_time(point.time)})"
+    return f"{mark.lsn}" + (f" (the last commit before it is of {format_time(mark.after)})" if mark.after else "")

@@ -17,8 +17,13 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, open_lock, put, read
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.interrupted import (
+    STAGED,
+    Interrupted,
+    interrupted,
+    journal,
+)
 
-STAGED = ".holdfast-restore"  # behind a directory's name, while it is being made
 WAL = "pg_wal"
 MARKER = "holdfast.restore.json"  # in a data directory: what was restored there
 
@@ -70,16 +75,6 @@ def alone(directory: str) -> Iterator[None]:
             os.unlink(path)
     finally:
         os.close(fd)
-
-
-@dataclass(frozen=True)
-class Interrupted:
-    """What a run left that was killed. ``ran``: the old server ran before it was stopped, by ``unit`` or by pg_ctl; ``done``: the new
-    directories had all taken their places."""
-
-    ran: bool
-    unit: Optional[str]
-    done: bool
 
 
 @dataclass
@@ -164,7 +159,7 @@ class Directories:
 
     @property
     def _journal_path(self) -> str:
-        return f"{self.data}{STAGED}.journal"
+        return journal(self.data)
 
     def _write(self) -> None:
         if self._journal:
@@ -173,13 +168,7 @@ class Directories:
 
     def interrupted(self) -> Optional[Interrupted]:
         """What a killed run wrote down; None: there was none."""
-        try:
-            found = json.loads(read(self._journal_path))
-            return Interrupted(bool(found["ran"]), found["unit"], bool(found["done"]))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError):
-            return Interrupted(False, None, False)
+        return interrupted(self.data)
 
     def take_back(self, owner: str) -> None:
         """Undo the moves that a killed run wrote down, and had done. How its server is started stays written down."""

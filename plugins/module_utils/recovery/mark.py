@@ -92,7 +92,11 @@ def doubt(
     mine = asked(request, source)
     if marker is None or any(marker.get(key) != value for key, value in mine.items()):
         return ""
-    if any(marker.get(key) != value for key, value in _way(request, chosen).items()):
+    # Its own new life in the archive is no other moment.
+    its_own = own_timeline(marker, request)
+    if chosen.choice.timeline != its_own and any(
+        marker.get(key) != value for key, value in _way(request, chosen).items()
+    ):
         return "the repository leads to another moment now"
     try:
         if request.action != "promote" and request.target.kind != LATEST:
@@ -101,6 +105,27 @@ def doubt(
         return _written(marker, instance)
     except (HoldfastError, KeyError):
         return "whether something was written to it since cannot be told"
+
+
+def own_timeline(marker: Optional[Mapping[str, Any]], request: RecoveryRequest) -> Optional[int]:
+    """The timeline that the remembered recovery began, and that is archived since; None: it is in no archive."""
+    state = (marker or {}).get("landing", {}).get("state")
+    return (marker or {}).get("position_timeline") if request.keep_archiving and state == "promoted" else None
+
+
+def stands_alone(
+    marker: Optional[Mapping[str, Any]], request: RecoveryRequest, source: str, instance: Instance
+) -> bool:
+    """Whether this very recovery was done, archives since, and nothing was written to it: then a repository in which nothing leads to the
+    target any more, as its own timeline goes on past it, does not matter."""
+    if marker is None or own_timeline(marker, request) is None:
+        return False
+    if any(marker.get(key) != value for key, value in asked(request, source).items()):
+        return False
+    try:
+        return _written(marker, instance) is None
+    except (HoldfastError, KeyError):
+        return False
 
 
 def _written(marker: Mapping[str, Any], instance: Instance) -> Optional[str]:

@@ -11,20 +11,25 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    HoldfastError,
+    ServerError,
+    WalError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import mark
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.choosing import Chooser, Chosen
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
     WAL,
     Directories,
-    Interrupted,
     is_empty,
     read_marker,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import Ahead
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, configuration_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_restore
@@ -46,7 +51,7 @@ class RecoveryPlan:
     old: Optional[Instance]
     owner: str
     programs: str
-    interrupted: Optional[Interrupted]
+    interrupted: Optional[interrupted.Interrupted]
     steps: list[str] = field(default_factory=list)
 
 
@@ -84,11 +89,16 @@ class Planner:
         except HoldfastError as exc:
             found = self.directories.interrupted()
             if found is not None and found.ran and Instance(self._directory, "", "").pid() is None:
-                raise ServerError(f"{exc} {_way_back(found, self._directory)}") from exc
+                raise ServerError(f"{exc} {interrupted.way_back(found, self._directory)}") from exc
             raise
 
     def _plan(self) -> Optional[RecoveryPlan]:
-        chosen = self._chooser.choose()
+        try:
+            chosen = self._chooser.choose()
+        except WalError:
+            if self._stands_alone():
+                return None
+            raise
         record = chosen.record
         programs = server_programs(int(record.server["version_num"]), self._request.bin_dir)
         owner = self._owner()
@@ -118,6 +128,22 @@ class Planner:
             return True
         self._warnings.append(f"{done}. It is done again: {doubt}.")
         return False
+
+    def _stands_alone(self) -> bool:
+        """Whether it was done already, though nothing leads there any more."""
+        marker = read_marker(self._directory)
+        if marker is None or not self._request.keep_archiving:
+            return False
+        with open(os.path.join(self._directory, "PG_VERSION"), encoding="ascii") as stream:
+            programs = server_programs(int(stream.read()) * 10000, self._request.bin_dir)
+        here = Instance(self._directory, programs, self._owner())
+        if not mark.stands_alone(marker, self._request, self._source.name, here):
+            return False
+        self.here = here
+        self._warnings.append(
+            f"{self._directory} was restored so at {marker.get('at')}, from {marker.get('used')}, and nothing was written to it since."
+        )
+        return True
 
     def _owner(self) -> str:
         name = data_owner(self._directory, self._request.owner)
@@ -247,7 +273,7 @@ class Planner:
     def _steps(self, plan: RecoveryPlan) -> list[str]:
         request, directories = self._request, plan.directories
         record, choice = plan.chosen.record, plan.chosen.choice
-        steps = _interrupted_steps(plan)
+        steps = interrupted.steps(plan.interrupted, plan.directories.data)
         steps += [
             f"remove {path}, which an interrupted restore left, and begin anew" for path in directories.leftovers()
         ]
@@ -297,31 +323,3 @@ def _spaces(directory: str) -> list[str]:
         return sorted(os.listdir(os.path.join(directory, "pg_tblspc")))
     except OSError:
         return []
-
-
-def _interrupted_steps(plan: RecoveryPlan) -> list[str]:
-    return interrupted_steps(plan.interrupted, plan.directories.data)
-
-
-def interrupted_steps(found: Optional[Interrupted], data: str) -> list[str]:
-    """What is said first, and done, about a run that was killed."""
-    if found is None:
-        return []
-    if found.done:
-        return [
-            f"an interrupted recovery put the server in {data} in place, and did not start it: {_start_by(found, data)} does"
-        ]
-    return [
-        f"take back what an interrupted recovery of {data} moved. {_way_back(found, data) if found.ran else ''}".strip()
-    ]
-
-
-def _start_by(found: Interrupted, data: str) -> str:
-    return f"systemctl start {found.unit}" if found.unit else f"pg_ctl -D {data} start, as its owner,"
-
-
-def _way_back(found: Interrupted, data: str) -> str:
-    return (
-        f"A recovery of {data} was interrupted before; it had stopped the server, which is down: "
-        f"{_start_by(found, data)} starts it, if it is not to be recovered again."
-    )

@@ -1,16 +1,15 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server that is to recover is told, and what its configuration says already.
+"""What a server that is to recover is told.
 
 Source: https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTING-CONFIGURATION-FILE
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import STEERING
@@ -37,59 +36,7 @@ def _name(line: str) -> str:
     return found.group(1).lower() if found else ""
 
 
-# A name, perhaps an equals sign, and a value: quoted, or without blanks.
-_SETTING = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?\s*('(?:[^'\\]|''|\\.)*'|[^\s#']*)")
-_INCLUDES = ("include", "include_if_exists", "include_dir")
-_DEPTH = 10  # as PostgreSQL has it
-
-
-def parsed(text: str) -> Iterator[tuple[str, str]]:
-    """The settings of a configuration file, in order: names in small letters, values without their quotes. Pure."""
-    for line in text.splitlines():
-        found = _SETTING.match(line)
-        if found:
-            value = found.group(2)
-            if value.startswith("'"):
-                value = re.sub(r"''|\\(.)", lambda pair: pair[1] or "'", value[1:-1])
-            yield found.group(1).lower(), value
-
-
-def in_force(*paths: str) -> dict[str, str]:
-    """What configuration files say, with all that they include, in the order in which the server reads them: the last one of a name
-    counts. What cannot be read is not told."""
-    found: dict[str, str] = {}
-    for path in paths:
-        for name, value in _read(path, 0):
-            found.pop(name, None)
-            found[name] = value
-    return found
-
-
-def _read(path: str, depth: int) -> Iterator[tuple[str, str]]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            text = stream.read()
-    except OSError:
-        return
-    for name, value in parsed(text):
-        if name not in _INCLUDES:
-            yield name, value
-            continue
-        inner = os.path.join(os.path.dirname(path), value)
-        if depth >= _DEPTH:
-            continue
-        if name != "include_dir":
-            yield from _read(inner, depth + 1)
-        elif os.path.isdir(inner):
-            for entry in sorted(os.listdir(inner)):
-                if entry.endswith(".conf") and not entry.startswith("."):
-                    yield from _read(os.path.join(inner, entry), depth + 1)
-
-
-def included_directories(text: str) -> list[str]:
-    """The relative directories that a postgresql.conf includes: the server does not start without them."""
-    found = re.findall(r"^\s*include_dir(?:\s*=\s*|\s+)'?([^'#\n]+?)'?\s*(?:#.*)?$", text, re.MULTILINE | re.IGNORECASE)
-    return [name for name in found if not name.startswith("/")]
+_SETTING = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?")
 
 
 def private_settings(socket_directory: str, hba_file: str, keep_archiving: bool) -> dict[str, str]:

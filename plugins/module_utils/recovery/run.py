@@ -20,11 +20,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directo
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan import (
     Planner,
     RecoveryPlan,
-    interrupted_steps,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest, RecoveryResult
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover, start
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
 
 
@@ -49,7 +49,7 @@ class RecoverRun:
                 # What comes then is planned when the old server is back where it was.
                 result.changed, result.plan = (
                     True,
-                    [*interrupted_steps(found, before.data), "then plan the recovery anew"],
+                    [*interrupted.steps(found, before.data), "then plan the recovery anew"],
                 )
                 return result
             if not check:
@@ -57,8 +57,7 @@ class RecoverRun:
                     self._planner.take_back()
         plan = self._planner.plan()
         if plan is None:
-            if found is not None and found.done:
-                self._start_what_stands(before, check)
+            self._start_what_stands(before, check)
             return result
         result.changed, result.plan = True, plan.steps
         result.choice, result.record = plan.chosen.choice, plan.chosen.record
@@ -70,13 +69,16 @@ class RecoverRun:
         return result
 
     def _start_what_stands(self, directories: Directories, check: bool) -> None:
-        """A run that was killed after all was in place has not started it."""
-        here = self._planner.here
-        if here is None or here.pid() is not None or not self._request.start or self._request.action == "shutdown":
+        """It was recovered before. A run that was killed after all was in place has not started it, or somebody has stopped it since."""
+        here, found = self._planner.here, directories.interrupted()
+        if here is None or not self._request.start or self._request.action == "shutdown":
             return
-        self.result.changed, self.result.plan = True, interrupted_steps(directories.interrupted(), directories.data)
-        if not check:
-            start(here, self._request.service)
+        if here.pid() is None:
+            down = [f"start the server in {directories.data}, which was recovered before and is down"]
+            self.result.changed, self.result.plan = True, interrupted.steps(found, directories.data) or down
+            if not check:
+                start(here, self._request.service)
+        if found is not None and not check:
             directories.end()
 
     def _act(self, plan: RecoveryPlan) -> None:

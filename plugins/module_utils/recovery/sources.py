@@ -9,6 +9,7 @@ import abc
 from collections.abc import Mapping
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.points import RestorePoint, known
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
@@ -38,6 +39,10 @@ class PhysicalSource(abc.ABC):
     def detail(self, record: Record) -> Record:
         """The same copy with what a listing leaves out, such as its tablespaces. Raises HoldfastError."""
         return record
+
+    def points(self, name: str, system_id: Optional[str]) -> list[RestorePoint]:
+        """The restore points of that name that were written down, oldest first. Raises HoldfastError."""
+        return []
 
     def prove(self, record: Record) -> None:
         """Look whether a copy can be read, as far as that can be told without reading all of it. Raises HoldfastError."""
@@ -87,6 +92,9 @@ class ShelfSource(PhysicalSource):
             if record not in whole
         ]
         return whole
+
+    def points(self, name: str, system_id: Optional[str]) -> list[RestorePoint]:
+        return known(self._shelf, name, system_id)
 
     def _chain(self, record: Record) -> list[Record]:
         """A backup and all that it needs, the full one first; nothing when one is missing."""

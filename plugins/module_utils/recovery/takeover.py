@@ -16,6 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ho
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, service
+from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
 START_LOG = "holdfast-start.log"  # in the data directory: what a server says that we start by pg_ctl
 
@@ -69,7 +70,19 @@ class Takeover:
 
     def swap(self) -> None:
         """Put the new directories in place, and the old ones aside. Raises ServerError; all is as it was."""
+        self._refuse_started(self._directories.data)
         self._directories.swap(self._owner)
+
+    def _refuse_started(self, directory: str) -> None:
+        """Raises ServerError: somebody else has started the old server, which lies in ``directory``, meanwhile: what was written to it
+        since would be lost, and there would be two primaries."""
+        if self._old is None or Instance(directory, self._old.bin_dir, self._owner).pid() is None:
+            return
+        raise ServerError(
+            f"Somebody has started the old server in {self._directories.data} while the new one was being made (a boot, a service manager "
+            "that restarts it, another play), and may have written to it. Nothing was replaced. See to it that nobody does (name its "
+            "service, so that it is stopped by that), and run this again."
+        )
 
     def leave(self) -> None:
         """It is in place, and somebody else starts it."""
@@ -83,7 +96,13 @@ class Takeover:
         """
         self._progress.step(f"starting {what}")
         try:
-            start(instance, self._unit, self._timeout)
+            self._refuse_started(self._directories.data + self._directories.aside)
+            try:
+                start(instance, self._unit, self._timeout)
+            except HoldfastError:
+                if instance.pid() is None:
+                    raise
+                wait_until_ready(instance, self._timeout)  # somebody was quicker, and this is the one that is to run
             self._directories.end()
         except HoldfastError as exc:
             with contextlib.suppress(HoldfastError):
@@ -99,6 +118,9 @@ class Takeover:
         if not self._stopped or self._old is None:
             self._directories.end()
             return ""
+        if self._old.pid() is not None:
+            self._directories.end()
+            return "The old server is as it was, and runs."
         try:
             start(self._old, self._unit, self._timeout)
         except HoldfastError as exc:
@@ -122,3 +144,21 @@ def start(instance: Instance, unit: Optional[str], timeout: int = 60) -> None:
         service("start", unit)
     else:
         instance.start(os.path.join(instance.directory, START_LOG), timeout=timeout)
+
+
+def wait_until_ready(instance: Instance, timeout: int) -> None:
+    """Until a server that somebody else has started takes connections. Raises ServerError: it does not."""
+
+    def ready() -> Optional[bool]:
+        if instance.pid() is None:
+            raise ServerError(f"The server in {instance.directory} was started by somebody else, and ended.")
+        with (
+            contextlib.suppress(OSError),
+            open(os.path.join(instance.directory, "postmaster.pid"), encoding="utf-8") as stream,
+        ):
+            lines = stream.read().splitlines()
+            return True if len(lines) > 7 and lines[7].strip() in ("ready", "standby") else None
+        return None
+
+    if Waiter(timeout).until({"ready": ready}) is None:
+        raise ServerError(f"The server in {instance.directory} was started by somebody else, and takes no connections.")

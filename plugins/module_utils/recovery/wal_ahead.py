@@ -28,6 +28,13 @@ _LINE = re.compile(r"rmgr: (\w+) .*?tx: +(\d+), lsn: ([0-9A-F]+/[0-9A-F]+),.*? d
 _TIME = re.compile(r"(?:COMMIT|ABORT)\w* (?:xid \d+: )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 _PREPARED = re.compile(r"_PREPARED xid (\d+)")
 _CREATE = re.compile(r'CREATE (\d+) "(.*)"')
+_PARAMETERS = {
+    "max_connections": "max_connections",
+    "max_worker_processes": "max_worker_processes",
+    "max_wal_senders": "max_wal_senders",
+    "max_prepared_xacts": "max_prepared_transactions",
+    "max_locks_per_xact": "max_locks_per_transaction",
+}
 _MANAGERS = ("Tablespace", "Database", "Transaction", "XLOG")
 
 
@@ -52,13 +59,16 @@ class Landmark:
 class Ahead:
     """What was found. ``stop``: the first record that a recovery to the target does not replay, where that is known. ``last``: the last
     end of a transaction before it. ``removing``: records that remove files between ``last`` and ``stop``: of a DROP DATABASE whose
-    commit is not replayed. ``landmarks``: where the target lies, if it is a restore point or a transaction."""
+    commit is not replayed. ``landmarks``: where the target lies, if it is a restore point or a transaction. ``needed``: what settings
+    have to be at least, for queries to be answered on the way. ``minimal``: where the server began to write too little to recover."""
 
     tablespaces: list[NewTablespace] = field(default_factory=list)
     landmarks: list[Landmark] = field(default_factory=list)
     stop: Optional[Lsn] = None
     last: Optional[Lsn] = None
     removing: list[Lsn] = field(default_factory=list)
+    needed: dict[str, int] = field(default_factory=dict)
+    minimal: Optional[Lsn] = None
 
 
 @dataclass(frozen=True)
@@ -99,11 +109,23 @@ def look_ahead(records: Iterable[Record], target: Target, since: Lsn) -> Ahead:
             found.tablespaces.append(NewTablespace(created[1], created[2], record.lsn))
         if found.stop is not None:
             continue
+        if record.manager == "XLOG" and record.text.startswith("PARAMETER_CHANGE"):
+            _parameters(record, found)
         if record.manager in ("Database", "Tablespace") and record.text.startswith("DROP"):
             found.removing.append(record.lsn)
         if moment is not None:
             found.last, found.removing, time = record.lsn, [], moment
     return found
+
+
+def _parameters(record: Record, found: Ahead) -> None:
+    """The server was started with other settings. Source: CheckRequiredParameterValues in xlogrecovery.c"""
+    told = dict(re.findall(r"(\w+)=(\w+)", record.text))
+    for short, name in _PARAMETERS.items():
+        if told.get(short, "").isdigit():
+            found.needed[name] = max(found.needed.get(name, 0), int(told[short]))
+    if told.get("wal_level") == "minimal" and found.minimal is None:
+        found.minimal = record.lsn
 
 
 def _moment(record: Record) -> Optional[datetime.datetime]:

@@ -77,7 +77,7 @@ def differences(connection: Connection, wanted: Mapping[str, Optional[str]]) -> 
     What was set already, and only waits for a restart, is no difference.
 
     Raises:
-        ServerError: the server does not know a setting, or takes it from its command line.
+        ServerError: the server does not know a setting, takes it from its command line, or would take no change at all.
     """
     found = {
         row["name"]: row
@@ -107,7 +107,30 @@ def differences(connection: Connection, wanted: Mapping[str, Optional[str]]) -> 
         if _same(row, after or "", effective or ""):
             continue
         changes.append(Change(name, effective or "", value, row["context"] == "postmaster"))
+    if changes:
+        _require_readable(connection)
     return changes
+
+
+def _require_readable(connection: Connection) -> None:
+    """Raises ServerError: the server does not take its configuration files as they are, so that a reload changes nothing, without a word
+    but in its log. (A setting that waits for a restart is an error in that view too, and none.)"""
+    broken = rows(
+        connection,
+        "SELECT sourcefile, sourceline, name, error FROM pg_file_settings f WHERE error IS NOT NULL"
+        " AND (name IS NULL OR NOT EXISTS (SELECT FROM pg_settings s WHERE s.name = lower(f.name))) ORDER BY seqno LIMIT 3",
+    )
+    if broken:
+        told = "; ".join(
+            f"{row['sourcefile'] or 'its configuration'}"
+            + (f" (line {row['sourceline']})" if row["sourceline"] else "")
+            + f": {row['name'] + ': ' if row['name'] else ''}{row['error']}"
+            for row in broken
+        )
+        raise ServerError(
+            f"The server does not take its own configuration files, so no change of a setting takes effect, and it would not start again: "
+            f"{told}. Nothing was changed. Mend that first; SELECT * FROM pg_file_settings WHERE error IS NOT NULL shows it."
+        )
 
 
 def _same(row: Mapping[str, Any], one: str, other: str) -> bool:

@@ -12,13 +12,22 @@ from __future__ import annotations
 import fnmatch
 import os
 import shutil
+from collections.abc import Sequence
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import included_directories
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.configuration import (
+    TLS,
+    LocalFiles,
+    read_rules,
+    read_settings,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
 
 KEPT = ".holdfast-own"  # behind the data directory's name
+_RULES = {"hba_file": "pg_hba.conf", "ident_file": "pg_ident.conf"}
+#: directories of PostgreSQL's own, in which nobody keeps configuration
+_DATA = ("base", "global", "pg_wal", "pg_tblspc", "pg_xact", "pg_multixact", "pg_logical")
 _PATTERNS = ("*.conf", "*.crt", "*.key", "*.pem", "*.crl")
 
 
@@ -41,34 +50,33 @@ class OwnConfiguration:
         making = self.kept + ".new"
         shutil.rmtree(making, ignore_errors=True)
         make_directory(making, self._owner)
-        self._copy(self._directory, making)
+        self._copy(self._directory, _names(self._directory), making)
         os.rename(making, self.kept)
 
     def put_back(self) -> None:
         """Put it in its place, and take away what the other server had of that kind. Raises ServerError."""
         if not self.left:
             return
-        self._replace(self.kept, self._directory)
+        self._replace(self.kept, _all(self.kept), self._directory)
         shutil.rmtree(self.kept)
 
     def give(self, target: str) -> None:
         """Put it into a new copy, in place of what that has of the kind. Raises ServerError."""
-        self._replace(self._directory, target)
+        self._replace(self._directory, _names(self._directory), target)
 
-    def _replace(self, source: str, target: str) -> None:
-        theirs = set(_names(target)) - set(_names(source))
-        doomed = [os.path.join(target, name) for name in sorted(theirs | set(_folders(target)) | set(_folders(source)))]
+    def _replace(self, source: str, own: Sequence[str], target: str) -> None:
+        doomed = [os.path.join(target, name) for name in sorted({*_names(target), *own})]
+        doomed = [path for path in doomed if os.path.lexists(path)]
         if doomed:
             self._do(["rm", "-rf", "--", *doomed])
-        self._copy(source, target)
+        self._copy(source, own, target)
 
-    def _copy(self, source: str, target: str) -> None:
-        found = [os.path.join(source, name) for name in [*_names(source), *_folders(source)]]
-        if found:
-            self._do(["cp", "-a", "--", *found, target + "/"])
+    def _copy(self, source: str, names: Sequence[str], target: str) -> None:
+        if names:
+            self._do(["cp", "-a", "--parents", "--", *names, target + "/"], source)
 
-    def _do(self, argv: list[str]) -> None:
-        done = run_as(self._owner, argv)
+    def _do(self, argv: list[str], cwd: str = "/") -> None:
+        done = run_as(self._owner, argv, cwd=cwd)
         if done.returncode:
             raise ServerError(
                 f"The configuration of the server in {self._directory} could not be kept: {' '.join(done.stdout.split())}"
@@ -76,21 +84,28 @@ class OwnConfiguration:
 
 
 def _names(directory: str) -> list[str]:
-    """The files of the data directory itself that are configuration, certificates or keys."""
-    return sorted(
+    """What in a data directory is configuration, certificates or keys, relative to it: by its name, or because the configuration reads
+    it, wherever it lies. A directory that is included comes along whole."""
+    files = LocalFiles()
+    found = read_settings(files, [os.path.join(directory, "postgresql.conf")])
+    for name, default in _RULES.items():
+        read_rules(files, os.path.join(directory, found.settings.get(name) or default), found)
+    read = [os.path.join(directory, found.settings.get(name) or default) for name, default in {**_RULES, **TLS}.items()]
+    inside = (os.path.relpath(path, directory) for path in [*found.files, *found.directories, *read])
+    named = {path for path in inside if path != "." and path.split(os.sep)[0] not in ("..", *_DATA)}
+    named |= {name for name in os.listdir(directory) if any(fnmatch.fnmatch(name, pattern) for pattern in _PATTERNS)}
+    there = sorted(name for name in named if os.path.lexists(os.path.join(directory, name)))
+    return [
         name
-        for name in os.listdir(directory)
-        if any(fnmatch.fnmatch(name, pattern) for pattern in _PATTERNS)
-        and not os.path.isdir(os.path.join(directory, name))
-    )
+        for name in there
+        if not any(name.startswith(other + os.sep) for other in there)  # it comes with the directory
+    ]
 
 
-def _folders(directory: str) -> list[str]:
-    """The directories in it that its postgresql.conf includes, by their first part: all below goes along."""
-    try:
-        with open(os.path.join(directory, "postgresql.conf"), encoding="utf-8", errors="surrogateescape") as stream:
-            included = included_directories(stream.read())
-    except OSError:
-        return []
-    first = {os.path.normpath(name).split(os.sep)[0] for name in included}
-    return sorted(name for name in first if name not in ("..", ".") and os.path.isdir(os.path.join(directory, name)))
+def _all(directory: str) -> list[str]:
+    """Every file of a directory, and every directory that is empty, relative to it."""
+    found = []
+    for folder, folders, files in os.walk(directory):
+        inner = [os.path.join(folder, name) for name in files] + ([folder] if not folders and not files else [])
+        found += [os.path.relpath(path, directory) for path in inner]
+    return sorted(found)

@@ -13,9 +13,11 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, alone
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO, rewrite
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover, start, stop
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import SIGNAL, passline
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide import BACKUP, COPY, FOLLOW, REWIND
@@ -55,13 +57,34 @@ class StandbyRun:
             HoldfastError: in words for the user.
         """
         result = self.result
+        before = Directories(self._directory, {}, "")
+        found = before.interrupted()
+        first = interrupted.steps(found, self._directory)
+        if found is not None and not found.done:
+            if check and not os.path.isdir(self._directory):
+                # What comes then is planned when the old server is back where it was.
+                result.changed, result.plan = True, [*first, "then plan the standby anew"]
+                return result
+            if not check:
+                with alone(self._directory):
+                    before.take_back(self._request.owner)
         plan = self._planner.plan()
-        result.method, result.why, result.plan = plan.decision.method, plan.decision.why, plan.steps
+        result.method, result.why, result.plan = plan.decision.method, plan.decision.why, [*first, *plan.steps]
         result.backup = plan.record.id if plan.record else None
         result.changed = bool(result.plan)
         if not check and result.changed:
-            self._act(plan)
+            with contextlib.nullcontext() if plan.decision.method == FOLLOW else self._alone():
+                self._act(plan)
+            if found is not None:
+                before.end()
         return result
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else replaces what is in the directory meanwhile. Raises ServerError: somebody does."""
+        make_directory(os.path.dirname(self._directory), self._request.owner)
+        with alone(self._directory):
+            yield
 
     def _act(self, plan: StandbyPlan) -> None:
         request = self._request

@@ -91,6 +91,7 @@ def of_archive(wal: Optional[dict[str, Any]], archiver: Optional[dict[str, Any]]
             severity = "critical" if finding["level"] == "error" else "warning"
             alerts.append(Alert(severity, f"wal_{finding['code']}", finding["text"]))
     alerts += [Alert("warning", "wal_unread", text) for text in (wal or {}).get("problems", [])]
+    alerts += [Alert("critical", "server", text) for text in (archiver or {}).get("problems", [])]
     if archiver and archiver.get("failing"):
         text = f"archive_command fails since {archiver.get('failing_since') or 'an unknown time'} ({archiver.get('failing_segment')})."
         alerts.append(

@@ -17,6 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY, open_to_read
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
@@ -27,6 +28,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
     named_repositories,
     open_repository,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import archiver_state
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import slots
@@ -104,9 +106,12 @@ def gather(params: Mapping[str, Any], space: str) -> Gathered:
 
 
 def ask_server(params: Mapping[str, Any], space: str) -> dict[str, Any]:
-    """What the server says of its archiving and its slots. Raises ServerError: it does not answer."""
+    """What the server says of its archiving and its slots, and what is wrong with it (``problems``, sentences). Raises ServerError: it does
+    not answer."""
     with contextlib.closing(Address(params, space).connect()) as connection:
-        return {**archiver_state(connection), "slots": slots(connection)}
+        words = (interrupted.of_connection(connection), silence.of_connection(connection, params))
+        problems = [word for word in words if word]
+        return {**archiver_state(connection), "slots": slots(connection), "problems": problems}
 
 
 def _look(tier: TierStatus, shelf: Shelf, found: Gathered) -> None:

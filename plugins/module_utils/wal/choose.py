@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import WalError
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Run
@@ -80,6 +81,47 @@ def choose(target: Target, backups: Iterable[Backup], archive: Archive, at: Opti
     if late and len(late) == len(ordered):
         passed = passed[-1:]  # of the oldest: the others say the same
     raise WalError(_refusal(target, passed, windows(ordered, archive)))
+
+
+def rival(target: Target, choice: Choice, archive: Archive, stop: Optional[Lsn]) -> Optional[str]:
+    """Why the latest timeline may not be the one that is meant, as a sentence; None: it is, or was named. A clone that was promoted, and
+    archived into this place, begins a timeline too, and a recovery to the latest one would throw the living server's life away.
+    ``stop``: where the recovery will end, if that is known."""
+    if target.timeline != LATEST_TIMELINE or target.kind in (XID, NAME):
+        return None
+    if target.kind == IMMEDIATE and not choice.passed_over:
+        return None  # a backup's own end lies on one timeline alone
+    way = archive.timelines.ancestry(choice.timeline)
+    for number, stage in enumerate(way):
+        fork = stage.end
+        if fork is None or fork < choice.backup.stop_lsn or (stop is not None and stop < fork):
+            continue
+        if target.lsn is not None and target.lsn < fork:
+            continue
+        later = [commit for commit in archive.commits if commit.timeline == stage.timeline and commit.lsn >= fork]
+        newest = max((commit.time for commit in later), default=None)
+        mine = max(
+            (
+                commit.time
+                for part in way[number + 1 :]
+                for commit in archive.commits
+                if commit.timeline == part.timeline and (part.end is None or commit.lsn < part.end)
+            ),
+            default=None,
+        )
+        if (
+            newest is None
+            or (mine is not None and mine >= newest)
+            or (target.time is not None and target.time > newest)
+        ):
+            continue
+        ended = "has no transaction of its own" if mine is None else f"has its last transaction at {format_time(mine)}"
+        return (
+            f"Two servers went on after {fork}: timeline {stage.timeline} to a transaction at {format_time(newest)}, and timeline "
+            f"{choice.timeline}, the latest, {ended}. Was a copy promoted, and let to archive here? Nothing was touched. Name the one that is "
+            f"meant: recovery_target: {{timeline: {stage.timeline}}}, or {{timeline: {choice.timeline}}}."
+        )
+    return None
 
 
 def _timeline(target: Target, backup: Backup, backups: Iterable[Backup], archive: Archive) -> int:

@@ -27,6 +27,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target impor
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.window import own_gap
 
+#: what is to be done about a moment after the last transaction that is archived
+LATEST_INSTEAD = (
+    "If nothing was written since, the latest moment has the same rows: recovery_target: {latest: true}. If something was, it is not "
+    "archived yet: close the segment (pg_restore_point, or SELECT pg_switch_wal()), and try again"
+)
+
 
 class Refused(Exception):
     """Why a backup cannot be used. ``choose`` tries the next one."""
@@ -139,7 +145,7 @@ def _position_of_time(
         raise Refused(f"{_missing(reach.gap, archive)}, and before that {known}")
     if any(commit.last for commit in commits):
         raise Refused(
-            f"the last archived commit is of {_exact(newest)}, and a recovery needs one after the target to stop at"
+            f"the last archived commit is of {_exact(newest)}, and a recovery needs one after the target to stop at. {LATEST_INSTEAD}"
         )
     return None, (f"Whether the archive reaches to the target is not proven: {known}.",)
 

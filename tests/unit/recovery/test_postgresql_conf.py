@@ -8,7 +8,6 @@ from __future__ import annotations
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import (
     STEERING,
-    included_directories,
     private_settings,
     quoted,
     rewrite,
@@ -60,18 +59,6 @@ def test_an_empty_file() -> None:
 )
 def test_values_are_quoted(value: str, expected: str) -> None:
     assert quoted(value) == expected
-
-
-def test_directories_that_must_be_there() -> None:
-    text = """
-include_dir 'conf.d'
-  Include_Dir = 'other things.d'   # why
-include_dir plain
-include_dir '/etc/elsewhere'
-#include_dir 'not.d'
-include 'a_file.conf'
-"""
-    assert included_directories(text) == ["conf.d", "other things.d", "plain"]
 
 
 def test_a_private_server_reaches_nobody() -> None:

@@ -71,3 +71,19 @@ def test_tablespaces_that_it_makes_elsewhere() -> None:
     early = Target.from_option({"lsn": "0/1000150"})
     assert not look_ahead(read_records(WAL.splitlines()), early, START).tablespaces
     assert not look_ahead(read_records(WAL.splitlines()), Target(), Lsn(0x1000300)).tablespaces
+
+
+def test_what_the_server_was_started_with() -> None:
+    lines = [
+        "rmgr: XLOG        len (rec/tot):     54/    54, tx:          0, lsn: 0/05000028, prev 0/04000060, desc: PARAMETER_CHANGE "
+        "max_connections=60 max_worker_processes=8 max_wal_senders=10 max_prepared_xacts=7 max_locks_per_xact=64 wal_level=replica "
+        "wal_log_hints=off track_commit_timestamp=off",
+        "rmgr: XLOG        len (rec/tot):     54/    54, tx:          0, lsn: 0/06000028, prev 0/05000060, desc: PARAMETER_CHANGE "
+        "max_connections=20 max_worker_processes=8 max_wal_senders=0 max_prepared_xacts=0 max_locks_per_xact=64 wal_level=minimal "
+        "wal_log_hints=off track_commit_timestamp=off",
+    ]
+    found = look_ahead(read_records(lines), Target(), Lsn(0))
+    assert found.needed["max_connections"] == 60 and found.needed["max_prepared_transactions"] == 7
+    assert found.minimal == Lsn.parse("0/06000028", "lsn")
+    before = look_ahead(read_records(lines), Target("lsn", lsn=Lsn.parse("0/05000030", "lsn")), Lsn(0))
+    assert before.minimal is None and before.needed["max_connections"] == 60

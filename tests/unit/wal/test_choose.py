@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive, Commit
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose, rival
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Coverage, Run
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
@@ -140,6 +140,42 @@ def test_a_moment_that_may_lie_on_another_branch(option: dict[str, Any], warned:
     choice = plan(option, ON_ALL, archive(WHOLE, commit(45), commit(70, 2), commit(95, 3)))
     note = "Timeline 1 went on after 0/32001138, where the way to timeline 3 leaves it."
     assert any(text.startswith(note) and text.endswith("set timeline: 1.") for text in choice.notes) is warned
+
+
+@pytest.mark.parametrize(
+    ("option", "commits", "named"),
+    [
+        # the elder one ended before the younger one's last transaction: a recovery, and its life since
+        ({}, [commit(52), commit(58), commit(70, 2), commit(95, 3)], None),
+        # the elder one lives on: a copy has archived here
+        ({}, [commit(98), commit(70, 2), commit(95, 3)], 1),
+        ({}, [commit(58)], 1),
+        ({}, [commit(58), commit(78, 2)], None),
+        ({}, [commit(58), commit(88, 2)], 1),
+        ({}, [commit(45), commit(88, 2)], 2),
+        ({"timeline": 3}, [commit(98)], None),
+        ({"timeline": 1}, [commit(98)], None),
+        ({"time": written(96)}, [commit(98), commit(97, 3)], 1),
+        ({"time": written(56)}, [commit(57), commit(70, 2), commit(97, 3)], None),
+        ({"lsn": lsn(85)}, [commit(98), commit(95, 3)], 1),
+        ({"lsn": lsn(45)}, [commit(98), commit(95, 3)], None),
+        ({"immediate": True}, [commit(98), commit(95, 3)], None),
+        ({}, [], None),
+    ],
+)
+def test_two_servers_that_went_on(option: dict[str, Any], commits: list[Commit], named: Optional[int]) -> None:
+    held = archive(WHOLE, *commits)
+    target = Target.from_option(option)
+    choice = plan(option, [backup(40)], held)
+    found = rival(target, choice, held, None)
+    assert (found is None) if named is None else (found is not None and f"timeline: {named}}}, or" in found)
+
+
+def test_before_the_fork_nobody_is_a_rival() -> None:
+    held = archive(WHOLE, commit(98), commit(95, 3))
+    target = Target.from_option({"time": written(45)})
+    choice = plan({"time": written(45)}, [backup(40)], held)
+    assert rival(target, choice, held, Lsn(45 * SIZE.bytes)) is None and rival(target, choice, held, None) is not None
 
 
 def test_why() -> None:

@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import secrets
-import tarfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import summaries
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.configuration import (
+    LEFT_OUT,
+    outside,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.copy import copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.options import (
     BASE,
@@ -42,7 +44,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import for
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 
 if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection
+    pass
 
 _TABLESPACES = (
     "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location FROM pg_tablespace"
@@ -81,6 +83,7 @@ class PgBasebackup(StreamEngine):
         self.version = self._tools.version
         self._read_manifest = read_manifest
         self._doubts: list[str] = []
+        self._left_out: list[str] = []
         self._base = self._upon(parent)
         self.parent = self._base.id if self._base else None
         self.kind = "incremental" if self._base else "full"
@@ -233,8 +236,8 @@ class PgBasebackup(StreamEngine):
         reached = facts.value(self._connection, "SELECT date_trunc('second', clock_timestamp()) + interval '1 second'")
         folder.artifacts.sort(key=lambda artifact: artifact.key)
         self._configuration(folder)
-        outside = facts.outside(self._connection, self._encrypted, self._doubts)
-        folder.put("cluster.json", "cluster", json.dumps(outside, indent=1, ensure_ascii=False, default=str).encode())
+        beyond = facts.outside(self._connection, self._encrypted, self._doubts)
+        folder.put("cluster.json", "cluster", json.dumps(beyond, indent=1, ensure_ascii=False, default=str).encode())
         consistency = {
             "within_database": "physical",
             "across_databases": "same moment",
@@ -261,6 +264,9 @@ class PgBasebackup(StreamEngine):
 
         def hear(line: str) -> None:
             nonlocal waited
+            left_out = LEFT_OUT.search(line)
+            if left_out:
+                self._left_out.append(left_out[1])
             found = re.search("still waiting for WAL summarization through ([0-9A-F/]+)", line)
             if found:
                 progress.step(
@@ -285,17 +291,10 @@ class PgBasebackup(StreamEngine):
         return facts.Slot(self._connection, f"holdfast_{secrets.token_hex(4)}", self._options.include_wal, self._doubts)
 
     def _configuration(self, folder: Folder) -> None:
-        """The configuration files that lie outside the data directory, as Debian's do."""
-        found = _configuration_files(self._connection, self._doubts)
-        if not found:
-            return
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            for path, content in found.items():
-                entry = tarfile.TarInfo(path.lstrip("/"))
-                entry.size, entry.mode = len(content), 0o600
-                archive.addfile(entry, io.BytesIO(content))
-        folder.put(CONFIGURATION, "configuration", packed.getvalue())
+        """The configuration files that lie outside the data directory."""
+        packed = outside(self._connection, self._left_out, self._doubts)
+        if packed is not None:
+            folder.put(CONFIGURATION, "configuration", packed)
 
 
 def _end_of(path: str) -> str:
@@ -303,17 +302,3 @@ def _end_of(path: str) -> str:
     with open(path, "rb") as stream:
         stream.seek(max(os.path.getsize(path) - 65536, 0))
         return stream.read().decode("utf-8", "replace")
-
-
-def _configuration_files(connection: Connection, doubts: list[str]) -> dict[str, bytes]:
-    """Path and content of each. Nothing, with a word in ``doubts``, where the role may not read them."""
-    rows = facts.attempt(
-        connection,
-        "SELECT path, pg_read_binary_file(path) AS content FROM ("
-        " SELECT setting AS path FROM pg_settings WHERE name IN ('config_file', 'hba_file', 'ident_file')"
-        " UNION SELECT sourcefile FROM pg_file_settings WHERE sourcefile IS NOT NULL) f"
-        " WHERE NOT starts_with(path, current_setting('data_directory') || '/')",
-        doubts,
-        "Configuration files outside the data directory",
-    )
-    return {row["path"]: bytes(row["content"]) for row in rows or ()}

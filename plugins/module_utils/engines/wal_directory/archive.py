@@ -44,6 +44,11 @@ _PARTIAL = ".partial"
 _LONGEST = {"%p": len("pg_wal/") + 40, "%f": 40}
 
 
+def marker_of(directory: str) -> str:
+    """The file in an archive's directory that says whose it is."""
+    return os.path.join(directory, _OWNER)
+
+
 def archive_command(directory: str, program: str, suffix: str) -> str:
     """The shell command. A file that is there already is compared: the same content is fine, another one is an error, so
     a segment is never overwritten. A new one gets a temporary name, is flushed to the disk, renamed unless the name was
@@ -204,15 +209,16 @@ class FileArchiver(Archiver):
             )
 
     def prepare(self, check: bool) -> list[Step]:
-        path = os.path.join(self._directory, _OWNER)
-        mine = {"system_id": self._host.system_id}
+        path = marker_of(self._directory)
+        mine = {"system_id": self._host.system_id, "data_directory": os.path.realpath(self._host.data_directory)}
         try:
             there = json.loads(files.read(path))
         except (OSError, ValueError, RecursionError):
             there = None
         if there == mine:
             return []
-        if there is not None and not self._accept:
+        same = there is not None and there.get("system_id") == mine["system_id"]
+        if there is not None and not same and not self._accept:
             raise CatalogError(
                 f"{self._directory} is the WAL archive of another server: its system identifier is {there.get('system_id')}, "
                 f"this server's is {self._host.system_id}. The WAL of two servers in one place is worth nothing. Give this "

@@ -11,6 +11,7 @@ Source: https://www.postgresql.org/docs/current/app-pgreceivewal.html
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -21,10 +22,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compres
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import history_name
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
+#: what pg_receivewal takes for its own
+_RECEIVED = re.compile(r"([0-9A-F]{24})(?:\.gz|\.lz4)?(?:\.partial)?")
 _LONGEST = 63  # bytes of a slot's name
 _SLOT = (
     "SELECT slot_type, active, (pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
@@ -65,6 +71,50 @@ class WalReceiver(FileArchiver):
             raise ServerError(
                 f"The replication slot {self.slot} is a {slot['slot_type']} one. Drop it, or use another server_name."
             )
+        self._check_history(connection)
+
+    def _check_history(self, connection: Connection) -> None:
+        """pg_receivewal goes on where the directory ends. Raises ServerError: that is a life of the server that was left, by a recovery or a
+        failover, and the server refuses to send it: nothing would be received ever again. Source: FindStreamingStart in pg_receivewal.c"""
+        found = [match for match in map(_RECEIVED.fullmatch, self._received()) if match]
+        if not found:
+            return
+        size = SegmentSize(self._host.wal_segment_size)
+        newest = max(
+            (size.parse(match[1], "segment") for match in found), key=lambda segment: (segment.number, segment.timeline)
+        )
+        timeline = facts.value(
+            connection,
+            "SELECT CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END",
+        )
+        if timeline is None or newest.timeline == timeline:
+            return
+        text = facts.value(
+            connection, "SELECT pg_read_file(%s, 0, 1000000, true)", [f"pg_wal/{history_name(timeline)}"]
+        )
+        left = re.search(rf"^{newest.timeline}\s+([0-9A-F]+/[0-9A-F]+)", text or "", re.MULTILINE)
+        fork = Lsn.parse(left[1], "lsn") if left else None
+        if fork is not None and newest.number <= size.containing(newest.timeline, fork).number:
+            return
+        where = f"which this server left at {fork}" if fork is not None else "which is not in this server's history"
+        past = [
+            match[0]
+            for match in found
+            if (segment := size.parse(match[1], "segment")).timeline != timeline
+            and (fork is None or segment.number > size.containing(segment.timeline, fork).number)
+        ]
+        raise ServerError(
+            f"pg_receivewal would go on where {self._directory} ends, after {size.name(newest)}, {where}: the server refuses that, and nothing is "
+            f"received. Move what lies past it out of the way ({', '.join(sorted(past)[:5])}{', …' if len(past) > 5 else ''}); to be able to "
+            "recover to that life later, pack whole segments instead, for pg_receivewal does not look at these (zstd --rm FILE). Nothing was "
+            "changed."
+        )
+
+    def _received(self) -> list[str]:
+        try:
+            return os.listdir(self._directory)
+        except OSError:
+            return []
 
     def settings(self, connection: Connection, command: str, timeout: str) -> dict[str, Optional[str]]:
         """Only what would not do; nothing is restarted for more."""
@@ -98,6 +148,7 @@ class WalReceiver(FileArchiver):
         if slot is None:
             raise ServerError(f"Nothing is received: there is no slot {self.slot}. Set it up (state: present).")
         if not slot["active"]:
+            self._check_history(connection)
             raise ServerError(
                 f"Nothing is received: the slot {self.slot} is {slot['behind']} bytes behind, and nobody reads from it. Start the "
                 f"receiver, and look at its words if it ends: {' '.join(self.command)}"
