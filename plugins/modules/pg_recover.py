@@ -109,7 +109,9 @@ options:
     type: bool
     default: true
   service:
-    description: The systemd unit by which it is stopped and started. By default C(pg_ctl) does it.
+    description:
+      - The systemd unit by which it is stopped and started. By default the unit by which the server that is there was started, as far as root
+        can tell; else C(pg_ctl) does it.
     type: str
   stop_server:
     description: Stop the server that runs in O(data_directory). It serves until the backup is unpacked beside it.
@@ -185,6 +187,10 @@ plan:
   returned: always
   type: list
   elements: str
+consent:
+  description: The options that this waits for, with the values that agree to it. A plan needs none of them.
+  returned: in check mode, when something is missing
+  type: dict
 backup:
   description: The record of the backup.
   returned: when something was, or would be, restored
@@ -272,6 +278,8 @@ def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         "isolated": [measure.describe() for measure in recovered.isolated],
         "next_steps": recovered.next_steps,
     }
+    if recovered.consent:
+        result["consent"] = recovered.consent
     if module._diff:
         result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in recovered.plan)}
     return result

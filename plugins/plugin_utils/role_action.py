@@ -6,12 +6,14 @@ the role's variables instead of the module's options."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Optional
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.command_line import command_line
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.controller import ends_with_the_controller
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import in_variables, option_names
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import in_variables, option_names, variable
 
 COLLECTION = "holdfast.postgres."
 
@@ -39,10 +41,19 @@ class RoleAction(NormalAction):  # type: ignore[misc]
             self._task.environment = [*(self._task.environment or []), {"HOLDFAST_PYTHON_VENV": str(environment)}]
         with ends_with_the_controller():
             result: dict[str, Any] = self.run_module(tmp, task_vars or {})
+        if ours and result.get("consent"):
+            self._say_what_to_type(result, role[len(COLLECTION) :])
         if ours and result.get("failed") and isinstance(result.get("msg"), str):
             arguments = {*self._task.args, *CONSENT}
             result["msg"] = in_variables(result["msg"], role[len(COLLECTION) :], arguments, option_names())
         return result
+
+    def _say_what_to_type(self, result: dict[str, Any], role: str) -> None:
+        """The plan in the role's words, and in ``to_confirm`` the line that carries it out: this command, without check mode, with consent."""
+        options = option_names()
+        result["plan"] = [in_variables(step, role, result["consent"], options) for step in result.get("plan", [])]
+        consent = {variable(role, option): value for option, value in result["consent"].items()}
+        result["to_confirm"] = command_line(sys.argv, consent)
 
     def run_module(self, tmp: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
         """The module itself."""

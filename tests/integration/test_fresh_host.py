@@ -9,6 +9,8 @@ not know; what was written as root could not be written by the next backup as po
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -90,7 +92,18 @@ def test_the_whole_server_comes_back(host: Host) -> None:
         "holdfast_recover_stop_server": True,
     }
     host.sql("DROP TABLE orders", "shop")
-    ok(host.play("recover", {**VARIABLES, **consent, "holdfast_recovery_target": {"immediate": True}}))
+    target = {"holdfast_data_directory": DATA, "holdfast_recovery_target": {"immediate": True}}
+    # The plan comes before anything is agreed to, and with it the very line.
+    looked = ok(host.play("recover", {**VARIABLES, **target}, "--check", "--diff"))
+    (plan,) = looked.of("holdfast.postgres.pg_recover")
+    assert "holdfast_recover_force: true" in plan["plan"][-1] and "its last checkpoint" in plan["plan"][-2]
+    words = shlex.split(plan["to_confirm"])
+    assert words[:3] == ["ansible-playbook", "holdfast.postgres.recover", "-b"] and "--check" not in words
+    assert json.loads(words[-1]) == {
+        name: value for name, value in consent.items() if name != "holdfast_data_directory"
+    }
+    assert host.sql("SELECT to_regclass('orders')", "shop") == ""
+    ok(host.play("recover", {**VARIABLES, **consent, **target}))
     assert host.sql("SELECT count(*) FROM orders", "shop") == "1000"
     ok(host.play("backup", VARIABLES))
     assert not strangers(host)
@@ -127,3 +140,51 @@ def test_a_stores_library_that_the_distribution_has_not(host: Host) -> None:
     assert run.failed[0].result["interpreter"] == "/usr/local/lib/holdfast/venv/bin/python"
     again = host.play("setup", {"holdfast_repository": azure, "holdfast_setup_install_packages": True})
     assert again.changed == []
+
+
+@pytest.mark.extended
+def test_a_schedule_is_run_by_systemd(host: Host) -> None:
+    """Kind: a schedule that was only written. Its timer fires and makes a backup as the server's owner, on a host that has no Ansible; what fails
+    starts the unit that tells somebody; one that is renamed is not there twice; and what is ended is gone."""
+    host.write("/etc/systemd/system/tell@.service", "[Service]\nType=oneshot\nExecStart=/usr/bin/touch /run/told-%i\n")
+    given = {
+        "holdfast_server_name": "db1",
+        "holdfast_schedule_variables": {"holdfast_repository": {"path": REPOSITORY}},
+        "holdfast_schedule_on_failure": "tell@%n.service",
+        "holdfast_schedule_random_delay": "0",
+    }
+    unit = "holdfast-backup-db1"
+    ok(host.play("schedule", given))
+    assert host.play("schedule", given).changed == []
+    assert backups(host, "db1") == 0
+    host.run(f"systemctl start {unit}.service")
+    assert backups(host, "db1") == 1 and not strangers(host)
+    ok(host.play("schedule", {**given, "holdfast_schedule_calendar": "*:*:0/5"}))
+    host.run(f"until [ $(ls -d {REPOSITORY}/db1/2* | wc -l) -gt 1 ]; do sleep 0.5; done", timeout=90)
+    host.run(
+        f"systemctl stop {unit}.timer; while systemctl is-active -q {unit}.service; do sleep 0.5; done", check=False
+    )
+    ok(host.play("schedule", given))
+    # somebody is told
+    host.run(f"mv {REPOSITORY} {REPOSITORY}.gone")
+    try:
+        assert host.run(f"systemctl start {unit}.service", check=False).returncode != 0
+        host.run(f"until [ -e /run/told-{unit}.service ]; do sleep 0.2; done", timeout=20)
+    finally:
+        host.run(f"mv {REPOSITORY}.gone {REPOSITORY}")
+    # another name, and all else as it was
+    ok(host.play("schedule", {**given, "holdfast_schedule_name": "nightly"}))
+    timers = host.run(
+        "systemctl list-timers --all --no-legend --no-pager | grep -oE 'nightly.timer|holdfast-[a-z0-9-]+.timer'"
+    )
+    assert timers.stdout.split() == ["nightly.timer"]
+    assert host.run("cd /etc/holdfast/schedules; ls").stdout.split() == ["nightly.json", "nightly.sh"]
+    ok(host.play("schedule", {**given, "holdfast_schedule_name": "nightly", "holdfast_schedule_state": "absent"}))
+    assert not host.run(
+        "ls /etc/holdfast/schedules /etc/systemd/system/*.timer 2>/dev/null | grep nightly", check=False
+    ).stdout
+
+
+def backups(host: Host, server: str) -> int:
+    """How many there are."""
+    return int(host.run(f"find {REPOSITORY}/{server} -name manifest.json 2>/dev/null | wc -l").stdout)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
@@ -31,7 +31,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import Ahead
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import data_owner
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, configuration_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
+    Instance,
+    configuration_of,
+    unit_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_restore
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
@@ -67,6 +71,9 @@ class Planner:
         self._warnings = warnings
         #: what is in the directory, once the plan has looked
         self.here: Optional[Instance] = None
+        #: what the user has yet to agree to, as options of the module: known after a plan that was made to be looked at
+        self.consent: dict[str, Any] = {}
+        self._looking = False
         self._chooser = Chooser(source, request, scratch, progress, warnings)
 
     @property
@@ -78,12 +85,15 @@ class Planner:
         """Undo what a killed run moved."""
         self.directories.take_back(self._owner())
 
-    def plan(self) -> Optional[RecoveryPlan]:
+    def plan(self, looking: bool = False) -> Optional[RecoveryPlan]:
         """None: this very recovery was done before, and nothing was written to the server since.
+
+        A plan that is made to be looked at (``looking``) needs no consent: it says which one it would.
 
         Raises:
             HoldfastError: it cannot be done, or must not. Of a run that was killed before it is told how its server is started.
         """
+        self._looking = looking
         try:
             return self._plan()
         except HoldfastError as exc:
@@ -106,6 +116,8 @@ class Planner:
             return None
         directories = self._directories(record, chosen.ahead)
         old = self._old_server(record, programs, owner, directories)
+        if old is not None and self._request.service is None:
+            self._request.service = unit_of(old.pid())
         self._check_space(record, directories)
         self._source.prove(record)
         made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted())
@@ -216,7 +228,9 @@ class Planner:
             return None
         refuse_restore(self._directory)
         confirmed = {self._directory, os.path.abspath(self._request.data_directory)} & set(self._request.confirm)
-        if not self._request.force or not confirmed:
+        if self._looking and not (self._request.force and confirmed):
+            self.consent |= {"force": True, "confirm": [self._request.data_directory]}
+        elif not self._request.force or not confirmed:
             raise BadOption(
                 "data_directory",
                 self._request.data_directory,
@@ -242,6 +256,9 @@ class Planner:
         if mine and not self._request.accept_new_server:
             self._check_same(instance, str(mine))
         if instance.pid() is not None and not self._request.stop_server:
+            if self._looking:
+                self.consent["stop_server"] = True
+                return instance
             raise ServerError(
                 f"A server is running in {self._directory} (process {instance.pid()}). Stop it, or let this be done with "
                 "stop_server: true."
@@ -314,7 +331,30 @@ class Planner:
             steps.append(
                 f"start it by the service {request.service}" if request.service else f"start it, as {plan.owner}"
             )
+        if plan.old is not None:
+            steps.append(
+                f"lose nothing of {self._directory}{directories.aside}, but what was committed after {plan.chosen.target.describe()} is there "
+                f"alone{_written_until(plan.old)}"
+            )
+        if self.consent:
+            steps.append(
+                "do all this only when it is agreed to: "
+                + ", ".join(f"{name}: {_as_yaml(value)}" for name, value in self.consent.items())
+            )
         return steps
+
+
+def _written_until(old: Instance) -> str:
+    """What the server that is there tells of its last checkpoint."""
+    try:
+        at = old.control().get("Time of latest checkpoint")
+    except HoldfastError:
+        at = None
+    return f" (its last checkpoint was at {at})" if at else ""
+
+
+def _as_yaml(value: Any) -> str:
+    return f"[{', '.join(value)}]" if isinstance(value, list) else str(value).lower()
 
 
 def _spaces(directory: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
@@ -44,7 +44,7 @@ class RecoveryRequest:
 @dataclass
 class RecoveryResult:
     """What a run did, or would do. ``isolated``: what the server is kept from, and how that is switched on; ``next_steps`` are
-    sentences about what is to be done now, the last of them about archiving."""
+    sentences about what is to be done now, the last of them about archiving; ``consent`` are options that a plan waits for."""
 
     changed: bool = False
     plan: list[str] = field(default_factory=list)
@@ -56,3 +56,4 @@ class RecoveryResult:
     isolated: list[Isolated] = field(default_factory=list)
     proof: Proof = field(default_factory=Proof)
     next_steps: list[str] = field(default_factory=list)
+    consent: dict[str, Any] = field(default_factory=dict)

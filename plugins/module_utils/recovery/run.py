@@ -55,7 +55,8 @@ class RecoverRun:
             if not check:
                 with alone(before.data):
                     self._planner.take_back()
-        plan = self._planner.plan()
+        plan = self._planner.plan(looking=check)
+        result.consent = self._planner.consent
         if plan is None:
             self._start_what_stands(before, check)
             return result

@@ -175,6 +175,24 @@ def check_service(name: str) -> None:
         )
 
 
+def unit_of(pid: Optional[int]) -> Optional[str]:
+    """The unit of systemd that a server was started by: what stops it by another way leaves the unit failed, and starts it behind systemd's
+    back. None: none, or we are not root and may not ask for it."""
+    if pid is None or os.geteuid() != 0 or not os.path.isdir("/run/systemd/system"):
+        return None
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8") as stream:
+            names = re.findall(r"/([^/\n]+\.service)$", stream.read(), re.MULTILINE)
+    except OSError:
+        return None
+    for name in dict.fromkeys(names):
+        # A session, or cron, has a unit too; a server is its own unit's main process.
+        done = run_as(None, ["systemctl", "show", "--property=MainPID", "--value", name], timeout=60)
+        if done.returncode == 0 and done.stdout.strip() == str(pid):
+            return str(name).removesuffix(".service")
+    return None
+
+
 def service(what: str, name: str) -> None:
     """Let systemd start or stop a unit. Raises ServerError when it does not."""
     done = run_as(None, ["systemctl", what, name], timeout=600)

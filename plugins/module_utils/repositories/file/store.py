@@ -51,6 +51,7 @@ class FileSink(Sink):
             repository.make_folder(self._directory)
             with files.opened(self._directory) as directory:
                 self._fd = files.open_new(directory, os.path.basename(self._temporary))
+                repository.adopt(directory, os.path.basename(self._temporary))
         except OSError as exc:
             repository.fail("begin a file in", exc)
         self._unflushed = 0
@@ -222,6 +223,8 @@ class FileRepository(Repository):
             self.make_folder(os.path.dirname(path))
             # The kernel lets go of flock when its holder dies, so this guard itself can never be stale.
             with os.fdopen(files.open_lock(f"{os.path.dirname(path)}/.guard"), "rb") as guard:
+                with files.opened(os.path.dirname(path)) as directory:
+                    self.adopt(directory, ".guard")
                 fcntl.flock(guard, fcntl.LOCK_EX)
                 try:
                     current: Optional[bytes] = self.read(key)
@@ -273,6 +276,20 @@ class FileRepository(Repository):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         with contextlib.suppress(FileExistsError):
             files.mkdir(path)
+            with files.opened(parent) as directory:
+                self.adopt(directory, os.path.basename(path))
+
+    def adopt(self, directory: int, name: str) -> None:
+        """What root makes belongs to whom the repository belongs: a recovery runs as root, and the next backup, as the server's owner, has to
+        write and delete beside it."""
+        root = os.stat(self.root)
+        if (
+            os.geteuid() == 0
+            and root.st_uid != 0
+            and os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid == 0
+        ):
+            with contextlib.suppress(OSError):  # NFS may forbid it, and maps root to somebody anyway
+                os.chown(name, root.st_uid, root.st_gid, dir_fd=directory, follow_symlinks=False)
 
     def fail(self, doing: str, exc: OSError) -> NoReturn:
         """Raise RepositoryError in the user's words."""
