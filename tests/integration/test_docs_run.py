@@ -45,10 +45,20 @@ class Reader:
 
 
 def _of_this_host(text: str, host: Host) -> str:
-    """The version of PostgreSQL in paths, and moments that are past."""
+    """The version of PostgreSQL in paths, and moments that are past, after which something happened."""
     major = host.run("ls /var/lib/postgresql | grep -E '^[0-9]+$' | head -1").stdout.strip()
     text = text.replace("/var/lib/postgresql/15/", f"/var/lib/postgresql/{major}/")
-    return re.sub(r'"time": "[^"]*"', f'"time": "{time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())}"', text)
+    if '"time": "' not in text:
+        return text
+    moment = host.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US+00:00')")
+    host.sql("CREATE TABLE IF NOT EXISTS since (at timestamptz); INSERT INTO since VALUES (now())")
+    segment = host.sql("SELECT pg_walfile_name(pg_switch_wal())")
+    host.run(
+        f"until psql -XAtc 'SELECT last_archived_wal FROM pg_stat_archiver' | grep -q {segment}; do sleep 0.2; done",
+        "postgres",
+        timeout=60,
+    )
+    return re.sub(r'"time": "[^"]*"', f'"time": "{moment}"', text)
 
 
 def page(name: str, *headings: str) -> list[Block]:
