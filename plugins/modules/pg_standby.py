@@ -64,6 +64,8 @@ options:
   primary_host:
     description:
       - Host of the primary, or of the standby to cascade from; also the directory of a socket. Needed for O(state=present).
+      - Of several, separated by commas, the one that is the primary (C(target_session_attrs) in O(connect_params) says otherwise); the standby
+        goes by the same list.
       - For V(promoted), the one of the standby's C(primary_conninfo) is asked whether it runs too.
     type: str
   primary_port:
@@ -94,6 +96,14 @@ options:
       - By default C(standby_), the host's name, and a part that tells its data directories, and hosts of one name, apart.
       - V(none) does without a slot; then C(wal_keep_size) or an archive has to keep WAL.
     type: str
+  drop_slots:
+    description:
+      - Replication slots of the server in O(data_directory) itself that are for nobody any more, such as the old primary's for the standby
+        that was promoted. They are dropped once it follows, unless somebody reads from them.
+      - Those that are left are named in a warning, as they keep WAL until the disk is full.
+    type: list
+    elements: str
+    default: []
   source:
     description: Where a new standby's files come from. A backup is cheaper for the primary; the archive or it has the rest.
     type: str
@@ -336,7 +346,7 @@ def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, A
         config_dir = space if module.check_mode else params["config_dir"]
         backups = standby_options.backups(params, secrets, config_dir) if params["source"] == "backup" else None
         wanted = standby_options.request(params, wal.restore_command() if wal else None)
-        run = StandbyRun(wanted, primary, backups, Progress(None), standby_options.asker(params, space))
+        run = StandbyRun(wanted, primary, backups, Progress(None), *standby_options.asker(params, space))
         try:
             outcome = run.run(module.check_mode)
         finally:
@@ -394,6 +404,7 @@ def main() -> None:
             "replication_user": {"type": "str"},
             "replication_password": {"type": "str", "no_log": True},
             "slot_name": {"type": "str"},
+            "drop_slots": {"type": "list", "elements": "str", "default": []},
             "source": {"type": "str", "choices": ["primary", "backup"], "default": "primary"},
             "engine": {"type": "str", "choices": PHYSICAL},
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},

@@ -210,9 +210,11 @@ def run_playbook(
     bindir: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 600,
+    inside: Sequence[str] = (),
 ) -> PlaybookResult:
-    """Run a playbook, given as a path or as holdfast.postgres.NAME; `bindir` is of the controller to use."""
-    return _run("ansible-playbook", [str(playbook), *options], variables, inventory, bindir, env, timeout)
+    """Run a playbook, given as a path or as holdfast.postgres.NAME; `bindir` is of the controller to use. `inside`: what leads into a host of
+    its own (lab.namespaces), whose defaults are then used."""
+    return _run("ansible-playbook", [str(playbook), *options], variables, inventory, bindir, env, timeout, inside)
 
 
 def run_adhoc(
@@ -238,24 +240,28 @@ def _run(
     bindir: Path | None,
     env: Mapping[str, str] | None,
     timeout: float,
+    inside: Sequence[str] = (),
 ) -> PlaybookResult:
     directory = bindir or Path(sys.executable).parent
     with tempfile.TemporaryDirectory(prefix="lab-ansible-") as scratch:
         results = Path(scratch) / RESULTS
         extra = Path(scratch) / "variables.json"
         extra.touch(mode=0o600)
+        own_places = {
+            "holdfast_backup_state_dir": str(Path(scratch) / "state"),
+            # The lab's servers run as another user than the tests; fresh hosts (hosts.py) are for whose work it is.
+            "holdfast_become_user": getpass.getuser(),
+        }
         # The modules run by the controller's own Python: it has what they need.
         chosen = {
             "ansible_connection": "local",
             "ansible_python_interpreter": str(directory / "python"),
-            "holdfast_backup_state_dir": str(Path(scratch) / "state"),
-            # The lab's servers run as another user than the tests; fresh hosts (hosts.py) are for whose work it is.
-            "holdfast_become_user": getpass.getuser(),
+            **({} if inside else own_places),
             **(variables or {}),
         }
         extra.write_text(json.dumps(chosen))
         done = subprocess.run(
-            [str(directory / program), *arguments, "-i", inventory, "-e", f"@{extra}"],
+            [*inside, str(directory / program), *arguments, "-i", inventory, "-e", f"@{extra}"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

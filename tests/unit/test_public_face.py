@@ -56,7 +56,7 @@ LEFT_OUT: dict[str, set[str]] = {
     | set(argspec.ENCRYPTION)
     | set(argspec.REPOSITORY)
     | {
-        "state", "replication_user", "replication_password", "slot_name", "source", "engine", "compression",
+        "state", "replication_user", "replication_password", "slot_name", "drop_slots", "source", "engine", "compression",
         "compression_level", "backup_id", "owner", "config_file", "settings", "tablespace_locations", "rewind", "max_rate",
         "service", "stop_server",
     },

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import copy
 import os
 import re
 import select
@@ -151,6 +152,15 @@ class Address:
         """A connection string for libpq programs; it holds no password (that is in the passfile). ``settings`` are those that the
         session starts with, besides our own; ``application`` is how the server calls it."""
         return _dsn({**self._all(settings or {}, application), "dbname": self._as_stored(database)})
+
+    def at(self, host: str, port: int, address: Optional[str]) -> Address:
+        """The same for one server of several that it may lead to. ``address``: libpq's hostaddr, None: ``host`` is a socket's directory."""
+        found = copy.copy(self)
+        found.host, found.port = host, port
+        several = ("hostaddr", "target_session_attrs", "load_balance_hosts")
+        found._parameters = {name: value for name, value in self._parameters.items() if name not in several}
+        found._parameters.update(host=host, port=str(port), **({"hostaddr": address} if address else {}))
+        return found
 
     def _without_database(self) -> str:
         return str(make_dsn(**self._all({}, None)))

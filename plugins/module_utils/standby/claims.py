@@ -11,6 +11,7 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.landing import needed
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import endpoints
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
@@ -24,10 +25,28 @@ class Claims:
 
     def __init__(self, request: StandbyRequest, upstream: Upstream, view: Optional[Following]) -> None:
         self._request, self._upstream, self._view = request, upstream, view
-        self._wanted_from = endpoints(request.link)
         self._directory = os.path.abspath(request.data_directory)
         #: whether it receives from the primary that is named, now
-        self.follows = view is not None and view.in_recovery and view.streams_from(self._wanted_from)
+        self.follows = view is not None and view.in_recovery and view.streams_from([upstream.at])
+
+    def check_synchronous(self, settings: Mapping[str, str]) -> None:
+        """``settings``: the standby's own. Raises BadOption: commits on the primary wait for it by the name that it would give up."""
+        from psycopg2.extensions import parse_dsn
+
+        _count, listed = needed(self._upstream.setting("synchronous_standby_names") or "")
+        own = (
+            parse_dsn(settings.get("primary_conninfo") or "").get("application_name")
+            or settings.get("cluster_name")
+            or "walreceiver"
+        )
+        if own.lower() in listed and self._request.name.lower() not in listed and "*" not in listed:
+            raise BadOption(
+                "slot_name",
+                self._request.name,
+                f"would be the standby's application_name, and synchronous_standby_names on {self._upstream} names it {own!r}: commits there "
+                "would wait for ever",
+                f"Set slot_name: {own} (holdfast_standby_slot_name), or add {self._request.name} to synchronous_standby_names first.",
+            )
 
     def slot(self) -> Optional[str]:
         """What has to be done about the slot: create, or replace one that lost its WAL; None: nothing. Raises ServerError."""
@@ -35,6 +54,14 @@ class Claims:
         if name is None:
             return None
         slot = self._upstream.slot(name)
+        if slot is None and self._upstream.drops_slots():
+            raise BadOption(
+                "slot_name",
+                name,
+                f"is no slot of {self._upstream}, which Patroni runs: it drops slots that its configuration does not name, with the WAL that "
+                "they hold",
+                f"Have Patroni make it: patronictl edit-config -s slots.{name}.type=physical. Or do without one: slot_name: none.",
+            )
         if slot is None:
             return "create"
         if slot["kind"] != "physical":
@@ -73,7 +100,7 @@ class Claims:
         if not self._request.force or self._directory not in self._request.confirm:
             raise BadOption(
                 "primary_host",
-                ",".join(map(str, self._wanted_from)),
+                str(self._upstream.at),
                 f"is not whom the standby in {self._directory} follows: it streams from {view.sender}, which is alive",
                 f"It could perhaps never go back. If it is to follow the other one, set force: true and confirm: [{self._directory}].",
             )
@@ -85,7 +112,7 @@ class Claims:
 
         slot, own = settings.get("primary_slot_name"), settings.get("primary_conninfo")
         before = endpoints(parse_dsn(own)) if slot and own else []
-        if not before or any(one.same_as(other) for one in before for other in self._wanted_from):
+        if not before or any(one.same_as(self._upstream.at) for one in before):
             return None
         return (
             f"The replication slot {slot!r} on {' or '.join(map(str, before))}, which it followed until now, holds WAL there until it is "

@@ -15,6 +15,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolati
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import normalise
 
 SIGNAL = "standby.signal"
+#: what told a server before 12 to recover; with it no later one starts
+OLD_SIGNAL = "recovery.conf"
 
 _LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?\s*'((?:[^']|'')*)'\s*(?:#.*)?")
 

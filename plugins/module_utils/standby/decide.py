@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -22,7 +23,8 @@ class Found:
     ``system_id`` is the local server's, None: there is none. ``streams``: the upstream sends to it now; what comes after it is not
     looked at then. ``verdict`` compares the pasts, None: not compared. ``tells_changes``: its WAL tells of each page that changed;
     ``lets_rewind``: the upstream can be read by pg_rewind. ``position`` is the end of its WAL; ``kept``: the upstream still has the
-    WAL from there on (None: it may not be seen); ``archive``: WAL can be fetched from an archive.
+    WAL from there on (None: it may not be seen); ``archive``: WAL can be fetched from an archive. ``half_rewound``: a rewind of it was
+    interrupted; ``unknown_tablespaces``: the upstream's that the local server has not.
     """
 
     upstream_id: str
@@ -34,6 +36,8 @@ class Found:
     position: Optional[Lsn] = None
     kept: Optional[bool] = None
     archive: bool = False
+    half_rewound: bool = False
+    unknown_tablespaces: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ def decide(found: Found, made: str, rewind: bool) -> Decision:
         return Decision(made)
     if found.system_id != found.upstream_id:
         return Decision(made, f"it is another server (system identifier {found.system_id})")
+    if found.half_rewound:
+        return Decision(made, "a rewind of it was interrupted, so that it is half the one server and half the other")
     if found.streams or found.verdict is None:
         return Decision(FOLLOW)
     if not found.verdict.follows:
@@ -70,6 +76,11 @@ def _diverged(found: Found, verdict: Verdict, made: str, rewind: bool) -> Decisi
         problem = "there is no fork to go back to"
     elif not found.tells_changes:
         problem = "the server has neither wal_log_hints nor data checksums"
+    elif found.unknown_tablespaces:
+        problem = (
+            f"the primary has tablespaces that are not here ({', '.join(found.unknown_tablespaces)}), which it would put where the primary "
+            "has them"
+        )
     elif not found.lets_rewind:
         problem = "the primary's role may not read its files, or full_page_writes is off there"
     if problem is None:

@@ -25,16 +25,30 @@ SELECT row_to_json(v)::text AS seen FROM (SELECT pg_is_in_recovery() AS in_recov
        r.sender_port AS port, r.slot_name, coalesce(r.received_tli, c.timeline_id) AS timeline,
        CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS replay,
        pg_last_wal_replay_lsn()::text AS replayed,
-       greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text AS reached
+       greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text AS reached,
+       COLLATIONS AS collations,
+       (SELECT json_agg(slot_name ORDER BY slot_name) FROM pg_replication_slots s WHERE NOT active AND NOT temporary
+          AND restart_lsn IS NOT NULL AND coalesce(to_jsonb(s)->>'synced', 'false') = 'false') AS idle_slots
   FROM pg_control_checkpoint() c LEFT JOIN pg_stat_wal_receiver r ON true) v
 """
+# Another C library, or another version of it, may sort texts otherwise than the indexes that are replayed.
+# Source: https://www.postgresql.org/docs/current/sql-altercollation.html#SQL-ALTERCOLLATION-NOTES
+_COLLATIONS = (
+    "(SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datallowconn AND datcollversion IS NOT NULL"
+    " AND datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid))"
+)
+
+
+def _view(major: int) -> str:
+    return _VIEW.replace("COLLATIONS", _COLLATIONS if major >= 15 else "NULL")
 
 
 @dataclass(frozen=True)
 class Following:
     """What a running standby says of itself. ``sender``: whom its receiver streams from now, None: from nobody; ``slot``: through
     which slot there; ``paused``: its replay stands; ``replayed`` and ``reached`` (replayed or received): positions, ``timeline``
-    that of the latter."""
+    that of the latter; ``idle_slots``: slots of its own from which nobody reads, and which keep WAL here;
+    ``collations``: databases whose indexes over texts were sorted by another version of their collation than this host's."""
 
     in_recovery: bool
     sender: Optional[Endpoint]
@@ -43,6 +57,8 @@ class Following:
     timeline: int
     replayed: Optional[Lsn]
     reached: Optional[Lsn]
+    idle_slots: tuple[str, ...] = ()
+    collations: tuple[str, ...] = ()
 
     def streams_from(self, endpoints: Sequence[Endpoint]) -> bool:
         """Whether it receives from one of them."""
@@ -64,10 +80,29 @@ def ask(local: Local, connect: Callable[[], Connection], database: str) -> Optio
         text = _by_psql(local, database, exc)
     else:
         try:
-            text = str(facts.value(connection, _VIEW))
+            text = str(facts.value(connection, _view(local.major)))
         finally:
             connection.close()
     return None if text is None else read_view(json.loads(text))
+
+
+def drop_slot(local: Local, connect: Callable[[], Connection], database: str, name: str) -> None:
+    """Drop a slot of the server of a data directory itself, asked as ``ask`` does. Raises ServerError."""
+    import psycopg2
+
+    try:
+        connection = connect()
+    except HoldfastError as exc:
+        _run_psql(local, database, f"SELECT pg_drop_replication_slot('{name}')", exc)
+        return
+    try:
+        facts.value(connection, "SELECT pg_drop_replication_slot(%s)::text", [name])
+    except psycopg2.Error as exc:
+        raise ServerError(
+            f"The replication slot {name!r} of the server in {local.directory} could not be dropped: {exc}"
+        ) from exc
+    finally:
+        connection.close()
 
 
 def read_view(row: dict[str, Any]) -> Following:
@@ -81,14 +116,20 @@ def read_view(row: dict[str, Any]) -> Following:
         timeline=int(row["timeline"]),
         replayed=Lsn.parse(row["replayed"], "position") if row["replayed"] else None,
         reached=Lsn.parse(row["reached"], "position") if row["reached"] else None,
+        idle_slots=tuple(row.get("idle_slots") or ()),
+        collations=tuple(row.get("collations") or ()),
     )
 
 
 def _by_psql(local: Local, database: str, refused: HoldfastError) -> Optional[str]:
-    found = local.socket()
-    if found is None or "starting up" in str(refused) or "not accepting connections" in str(refused):
+    if local.socket() is None or "starting up" in str(refused) or "not accepting connections" in str(refused):
         return None  # before consistency, or hot_standby is off
-    argv = [local.instance.program("psql"), "-XAtw", "-h", found[0], "-p", str(found[1]), "-d", database, "-c", _VIEW]
+    return _run_psql(local, database, _view(local.major), refused)
+
+
+def _run_psql(local: Local, database: str, sql: str, refused: HoldfastError) -> str:
+    found = local.socket() or ("", 0)
+    argv = [local.instance.program("psql"), "-XAtw", "-h", found[0], "-p", str(found[1]), "-d", database, "-c", sql]
     done = run_as(local.instance.owner, argv, timeout=30)
     if done.returncode:
         raise ServerError(

@@ -25,6 +25,10 @@ _ARCHIVER = (
     " coalesce(current_setting('archive_library', true), '') AS library, last_archived_wal, last_failed_wal, failed_count,"
     " last_failed_time > coalesce(last_archived_time, '-infinity') AS failing FROM pg_stat_archiver"
 )
+_LETS_REPLICATE = (
+    "SELECT 1 FROM pg_hba_file_rules WHERE 'replication' = ANY(database) AND type LIKE 'host%' AND auth_method <> 'reject'"
+    " AND coalesce(address, '') NOT IN ('127.0.0.1', '::1', 'samehost') AND error IS NULL LIMIT 1"
+)
 _WAIT = 30.0  # seconds for the archiver, which looks for work each minute at most and is woken by a promotion
 
 
@@ -63,6 +67,12 @@ def look(connection: Connection, timeline: int, write: bool) -> Proof:
         )
     segment = _write(connection, proof) if write else None
     _archived(connection, timeline, segment, proof)
+    lets_in = facts.attempt(connection, _LETS_REPLICATE, [], "pg_hba.conf")
+    if lets_in is not None and not lets_in:
+        proof.unproven.append(
+            "No line of pg_hba.conf on this server lets anybody replicate from another host (database replication): no standby can follow it, "
+            "and no copy of it be taken over the network."
+        )
     if facts.setting(connection, "default_transaction_read_only") == "on":
         proof.unproven.append("default_transaction_read_only is on: transactions write nothing unless they ask for it.")
     return proof

@@ -49,6 +49,12 @@ class Local:
         """Whether it recovers, or would when it is started."""
         return os.path.exists(os.path.join(self.directory, SIGNAL))
 
+    def slots(self) -> list[str]:
+        """The names of its replication slots, as its files tell."""
+        with contextlib.suppress(OSError):
+            return sorted(os.listdir(os.path.join(self.directory, "pg_replslot")))
+        return []
+
     def system_id(self) -> str:
         """Raises ServerError."""
         return self.instance.control()["Database system identifier"]

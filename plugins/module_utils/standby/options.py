@@ -25,7 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.connectio
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host, data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following, ask
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following, ask, drop_slot
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import endpoints
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import (
@@ -48,13 +48,37 @@ def check_options(params: Mapping[str, Any]) -> None:
         raise BadOption(
             "source", "backup", "needs the option repository", "Name the repository, or use source: primary."
         )
-    if params["slot_name"] and not re.fullmatch("[a-z0-9_]{1,63}", params["slot_name"]):
+    if params["state"] == "present" and "service" in params["connect_params"]:
         raise BadOption(
-            "slot_name",
-            params["slot_name"],
+            "connect_params",
+            "service",
+            "is a file of who runs this; the standby's server would look for it in its own home, and find none",
+            "Give host, port and TLS by primary_host, primary_port, ssl_mode, ca_cert and connect_params.",
+        )
+    for option, name in [("slot_name", params["slot_name"]), *(("drop_slots", name) for name in params["drop_slots"])]:
+        if not name or re.fullmatch("[a-z0-9_]{1,63}", name):
+            continue
+        raise BadOption(
+            option,
+            name,
             "is no name of a slot",
             "Use up to 63 small letters, digits and underscores.",
         )
+
+
+#: what speaks of the primary in connect_params, and not of the standby's own socket
+_OF_THE_PRIMARY = ("hostaddr", "target_session_attrs", "load_balance_hosts")
+
+
+def _own_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(key): value for key, value in params["connect_params"].items() if key not in _OF_THE_PRIMARY}
+
+
+def _primary_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """``connect_params`` for the primary: of several servers the one that is the primary, unless something else is said."""
+    given = dict(params["connect_params"])
+    several = len(endpoints({**given, "host": params["primary_host"]})) > 1
+    return {**({"target_session_attrs": "primary"} if several else {}), **given}
 
 
 def default_name(data_directory: str) -> str:
@@ -70,9 +94,11 @@ def _name(machine: str, data_directory: str) -> str:
     return f"standby_{re.sub('[^a-z0-9_]', '_', host.split('.')[0].lower())[:40]}_{which}"
 
 
-def asker(params: Mapping[str, Any], space: str) -> Callable[[Local], Optional[Following]]:
-    """How the standby on this host is asked whom it follows: over its own socket, by the login options, else as the primary is, whose
-    roles it has."""
+def asker(
+    params: Mapping[str, Any], space: str
+) -> tuple[Callable[[Local], Optional[Following]], Callable[[Local, str], None]]:
+    """How the standby on this host is asked whom it follows, and told to drop a slot of its own: over its own socket, by the login options,
+    else as the primary is, whose roles it has."""
 
     def connect_to(local: Local) -> Connection:
         found = local.socket() or ("", 5432)
@@ -81,6 +107,7 @@ def asker(params: Mapping[str, Any], space: str) -> Callable[[Local], Optional[F
         os.makedirs(folder, mode=0o700, exist_ok=True)
         options = {
             **params,
+            "connect_params": _own_params(params),
             "login_unix_socket": None if params["login_host"] else params["login_unix_socket"] or found[0],
             "login_port": params["login_port"] or found[1],
             "login_user": params["login_user"] if own else params["primary_user"],
@@ -88,14 +115,18 @@ def asker(params: Mapping[str, Any], space: str) -> Callable[[Local], Optional[F
         }
         return Address(options, folder).connect()
 
-    return lambda local: ask(local, lambda: connect_to(local), params["login_db"])
+    database = params["login_db"]
+    return (
+        lambda local: ask(local, lambda: connect_to(local), database),
+        lambda local, name: drop_slot(local, lambda: connect_to(local), database, name),
+    )
 
 
 def request(params: Mapping[str, Any], restore_command: Optional[str]) -> StandbyRequest:
     """What is wanted. Raises BadOption."""
     slot = default_name(params["data_directory"]) if params["slot_name"] is None else params["slot_name"]
     slot = "" if slot == "none" else slot
-    extra = {str(key): str(value) for key, value in params["connect_params"].items() if key != "password"}
+    extra = {str(key): str(value) for key, value in _primary_params(params).items() if key != "password"}
     parts = {
         "host": params["primary_host"],
         "port": str(params["primary_port"]),
@@ -120,6 +151,7 @@ def request(params: Mapping[str, Any], restore_command: Optional[str]) -> Standb
         admin_password=params["primary_password"],
         restore_command=restore_command,
         settings={str(name): str(value) for name, value in params["settings"].items()},
+        drop_slots=tuple(params["drop_slots"]),
         tablespaces={str(name): str(value) for name, value in params["tablespace_locations"].items()},
         rewind=params["rewind"],
         max_rate=params["max_rate"],
@@ -142,6 +174,7 @@ def upstream(params: Mapping[str, Any], space: str) -> Upstream:
         return Address(
             {
                 **params,
+                "connect_params": _primary_params(params),
                 "login_host": params["primary_host"],
                 "login_unix_socket": None,
                 "login_port": params["primary_port"],
@@ -166,7 +199,14 @@ def connect(params: Mapping[str, Any], space: str) -> Connection:
         directory = params["data_directory"]
         found = Local(Instance(directory, "", "")).socket() if os.path.isdir(directory) else None
     place, port = found or (params["login_unix_socket"], 5432)
-    options = {**params, "login_unix_socket": place, "login_port": params["login_port"] or port}
+    options = {
+        **params,
+        "connect_params": {
+            key: value for key, value in params["connect_params"].items() if key != "target_session_attrs"
+        },
+        "login_unix_socket": place,
+        "login_port": params["login_port"] or port,
+    }
     return Address(options, space).connect()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, is_empty
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import neutral
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
@@ -21,9 +21,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
     configuration_of,
     last_words,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.managers import refuse_managed
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.backups import choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.claims import Claims
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
     conninfo,
@@ -45,13 +47,17 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby.neighbou
     check_tablespaces,
     tablespaces,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.obstacles import (
+    check_archive,
+    check_capacity,
+    check_passage,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.own import Rewinding
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.past import proven
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import endpoints
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest, StandbyResult
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.steps import StandbyPlan, describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 
 
 class StandbyPlanner:
@@ -66,7 +72,6 @@ class StandbyPlanner:
         ask: Callable[[Local], Optional[Following]],
     ) -> None:
         self._request, self._upstream, self._source, self._result, self._ask = request, upstream, source, result, ask
-        self.wanted_from = endpoints(request.link)
         self._directory = os.path.abspath(request.data_directory)
         self.programs = server_programs(upstream.identity.version_num, request.bin_dir)
         self.passfile = os.path.join(request.config_dir, f"{request.name}.primary.pgpass")
@@ -75,16 +80,25 @@ class StandbyPlanner:
         """Raises HoldfastError: it cannot be done, or must not."""
         if self._request.service:
             check_service(self._request.service)
+        if self._request.password:
+            check_passage(self._request.config_dir, self._request.owner)
         local = self._local()
         view = self._ask(local) if local is not None else None
         claims = Claims(self._request, self._upstream, view)
         slot = claims.slot()
         claims.check_name()
+        if local is not None:
+            claims.check_synchronous(local.settings())
+        if not claims.follows:
+            self._look_for_obstacles(local)
         left = claims.left_behind(local.settings()) if local is not None else None
         self._result.warnings += [left] if left else []
         decision = self._decide(local, view, claims.follows)
         configuration = self._configuration(local, decision)
-        record = self._choose() if decision.method == BACKUP else None
+        record = None
+        if decision.method == BACKUP and self._source is not None:
+            archive = self._request.restore_command is not None
+            record = choose(self._source, self._request.backup_id, self._upstream, archive, self._result.warnings)
         rows = list((record.server.get("tablespaces") if record else None) or ())
         if decision.method == COPY:
             rows = self._upstream.tablespaces()
@@ -110,10 +124,23 @@ class StandbyPlanner:
             claims.follows,
             view,
         )
+        if local is not None and decision.method == FOLLOW:
+            made.idle_slots = self._idle_slots(local, view)
         made.steps = describe(made, self._request, self._upstream, self.passfile, self._result)
         self._stands_still(made)
         self._result.state = "streaming" if claims.follows else None
+        if not made.steps:
+            self.compare_collations(view)
         return made
+
+    def compare_collations(self, view: Optional[Following]) -> None:
+        """Warn of databases whose texts this host sorts otherwise: queries here may miss rows, and a promotion makes that so for all."""
+        if view is not None and view.collations:
+            self._result.warnings.append(
+                f"This host sorts texts by another version of the collation than the indexes of {', '.join(map(repr, view.collations))} were "
+                "made by: queries here may miss rows, and after a promotion everywhere, until REINDEX DATABASE. Have the same operating "
+                "system, or C library, on both hosts."
+            )
 
     def directories(self, spaces: dict[str, dict[str, str]]) -> Directories:
         """Where its files go, its tablespaces among them."""
@@ -136,6 +163,7 @@ class StandbyPlanner:
 
     def _local(self) -> Optional[Local]:
         refuse_standby(self._directory)
+        refuse_managed(self._directory)
         if is_empty(self._directory):
             return None
         instance = Instance(
@@ -160,9 +188,14 @@ class StandbyPlanner:
                 )
         return local
 
+    def _look_for_obstacles(self, local: Optional[Local]) -> None:
+        check_archive(self._request.restore_command, self._request.owner, self._upstream)
+        if local is not None:
+            check_capacity(local.instance, self._request.settings, self._upstream)
+
     def follows(self, view: Optional[Following]) -> bool:
         """Whether it receives from the primary that is named, now."""
-        return view is not None and view.in_recovery and view.streams_from(self.wanted_from)
+        return view is not None and view.in_recovery and view.streams_from([self._upstream.at])
 
     def _decide(self, local: Optional[Local], view: Optional[Following], follows: bool) -> Decision:
         made = COPY if self._source is None else BACKUP
@@ -175,6 +208,8 @@ class StandbyPlanner:
             return Found(mine, local.system_id() if local else None)
         if follows:
             return Found(mine, mine, streams=True)
+        if Rewinding(self._directory).left:
+            return Found(mine, mine, half_rewound=True)
         position = local.position()
         if view is not None and view.in_recovery and view.reached is not None:
             # Of one that runs the files tell what was, not what is.
@@ -192,10 +227,29 @@ class StandbyPlanner:
             verdict=verdict,
             tells_changes=not verdict.follows and local.tells_changes(),
             lets_rewind=not verdict.follows and self._upstream.lets_rewind(),
+            unknown_tablespaces=() if verdict.follows else self._unknown_tablespaces(),
             position=position.lsn,
             kept=kept,
             archive=archive,
         )
+
+    def _idle_slots(self, local: Local, view: Optional[Following]) -> list[str]:
+        """Those of its own that are to be dropped. What it kept WAL by as a primary, it keeps it by as a standby, for ever; of others that
+        nobody reads from it is said that they do."""
+        idle = view.idle_slots if view is not None else local.slots()
+        rest = [name for name in idle if name not in self._request.drop_slots]
+        # What a standby that stands has may be synchronised from its primary; its files do not tell.
+        if rest and (view is not None or not local.is_standby):
+            self._result.warnings.append(
+                f"The server in {self._directory} has replication slots from which nobody reads: {', '.join(rest)}. They keep WAL there, until "
+                "its disk is full. If they were for servers that follow another one now: drop_slots (holdfast_standby_drop_slots)."
+            )
+        return [name for name in idle if name in self._request.drop_slots]
+
+    def _unknown_tablespaces(self) -> list[str]:
+        """Those that were made since they parted: pg_rewind makes them where the primary has them, and fails half-way where that is there."""
+        own = tablespaces(self._directory)
+        return [row["name"] for row in self._upstream.tablespaces() if str(row["oid"]) not in own]
 
     def _configuration(self, local: Optional[Local], decision: Decision) -> Optional[str]:
         found = self._request.config_file or (local.instance.configuration if local else None)
@@ -208,30 +262,6 @@ class StandbyPlanner:
                 "directory is then replaced (force and confirm).",
             )
         return found
-
-    def _choose(self) -> Record:
-        """The backup that it is made from. Raises HoldfastError."""
-        source = self._source
-        if source is None:
-            raise AssertionError("there is no source of backups")
-        problems: list[str] = []
-        wanted = self._request.backup_id
-        records = [record for record in source.records(problems) if wanted in ("latest", record.id)]
-        self._result.warnings += problems
-        mine = [record for record in records if record.server.get("system_id") in (None, self._upstream.system_id)]
-        if not mine:
-            which = "no backup of this server" if wanted == "latest" else f"no backup {wanted!r} of this server"
-            raise CatalogError(
-                f"There is {which} (system identifier {self._upstream.system_id}) in {source.name}. Use source: primary."
-            )
-        record = max(mine, key=lambda record: record.stopped_at)
-        start = Lsn.parse(record.start_lsn, "start_lsn") if record.start_lsn else None
-        if start is not None and self._request.restore_command is None and self._upstream.keeps(start) is False:
-            raise CatalogError(
-                f"The backup {record.id} needs the WAL from {start} on, which the primary no longer has, and there is no WAL archive. "
-                "Use source: primary."
-            )
-        return record
 
     # What forbids it
 
@@ -292,6 +322,8 @@ class StandbyPlanner:
 
     def _wanted(self) -> dict[str, Optional[str]]:
         parts = {**self._request.link, "application_name": self._request.name}
+        if self._upstream.identity.version_num >= 170000:  # by which it synchronises logical slots, if it is told to
+            parts.setdefault("dbname", self._upstream.address.db)
         if self._request.password:
             parts["passfile"] = self.passfile
         return {

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Incomplete, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.managers import refuse_managed, told_of_repmgr
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby import landing
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby import before, landing
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import Endpoint, answers
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.watch import lagging, observe, problems
@@ -107,13 +108,19 @@ def promote(connection: Connection, request: PromotionRequest, check: bool) -> P
         result.timeline = _timeline(connection)
         result.proof = landing.look(connection, result.timeline, write=False)
         return _landed(result, "It is a primary already, and cannot be relied on")
-    refuse_standby(facts.setting(connection, "data_directory") or "")
+    directory = facts.setting(connection, "data_directory") or ""
+    refuse_standby(directory)
+    refuse_managed(directory)
+    result.warnings += told_of_repmgr(facts.setting(connection, "shared_preload_libraries"))
     seen = result.seen = observe(connection, None)
     alive = living(request.primary.endpoints, seen["receiver"])
     _refuse_second(alive, seen["receiver"], request)
+    upstream = None
     if request.primary.open and any(answers(endpoint) for endpoint in request.primary.named):
-        seen = result.seen = observe(connection, request.primary.open())
+        upstream = request.primary.open()
+        seen = result.seen = observe(connection, upstream)
     _refuse_lag(seen, request)
+    result.warnings += before.look(connection, upstream, seen)
     waits = _synchronous(connection, request, result)
     if not request.primary.endpoints:
         result.warnings.append(

@@ -19,13 +19,17 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover, start, stop
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import SIGNAL, passline
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
+    OLD_SIGNAL,
+    SIGNAL,
+    passline,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide import BACKUP, COPY, FOLLOW, REWIND
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.maker import Maker
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.neighbours import check_tablespaces
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.own import OwnConfiguration
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.own import OwnConfiguration, Rewinding
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.plan import StandbyPlanner
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest, StandbyResult
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.steps import StandbyPlan
@@ -43,12 +47,13 @@ class StandbyRun:
         source: Optional[PhysicalSource],
         progress: Progress,
         ask: Callable[[Local], Optional[Following]],
+        drop_slot: Callable[[Local, str], None],
     ) -> None:
         self._request, self._upstream, self._source, self._progress = request, upstream, source, progress
         self._directory = os.path.abspath(request.data_directory)
         self.result = StandbyResult()
         self._planner = StandbyPlanner(request, upstream, source, self.result, ask)
-        self._ask = ask
+        self._ask, self._drop_slot = ask, drop_slot
 
     def run(self, check: bool) -> StandbyResult:
         """Plan, and unless ``check``, act.
@@ -104,6 +109,8 @@ class StandbyRun:
                     self._upstream.drop_slot(request.slot)
             raise
         self._wait(plan)
+        for name in plan.idle_slots:
+            self._drop_slot(Local(self._instance(plan)), name)
 
     def _make(self, plan: StandbyPlan) -> None:
         method, local = plan.decision.method, plan.local
@@ -138,10 +145,13 @@ class StandbyRun:
         restore = bool(Local(instance).settings().get("restore_command"))
         own = OwnConfiguration(self._directory, self._request.owner)
         own.keep()
+        mark = Rewinding(self._directory)
+        mark.begin()
         try:
             self._maker().rewind(instance, restore)
             # Whoever starts it from here on, starts a standby.
             put(os.path.join(self._directory, SIGNAL), "", self._request.owner)
+            mark.end()
         except ToolError as exc:
             self.result.warnings.append(f"{exc}. The primary is copied instead.")
             return False
@@ -199,6 +209,7 @@ class StandbyRun:
             takeover.stop()
             takeover.swap()
         takeover.start(self._instance(plan), "the standby")
+        Rewinding(self._directory).end()
         self.result.kept = directories.kept
 
     def _instance(self, plan: StandbyPlan) -> Instance:
@@ -224,6 +235,8 @@ class StandbyRun:
             if directory != self._directory or name == "recovery.signal":
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(directory, name))
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(os.path.join(directory, OLD_SIGNAL), os.path.join(directory, f"{OLD_SIGNAL}.old"))
         put(os.path.join(directory, SIGNAL), "", self._request.owner)
 
     def _wait(self, plan: StandbyPlan) -> None:
@@ -259,6 +272,7 @@ class StandbyRun:
         seen = Waiter(self._request.timeout).until({"following": following, "promoted": promoted})
         if seen is not None and seen.name == "following":
             self.result.state = "streaming"
+            self._planner.compare_collations(last[0])
             return
         view = last[0]
         if seen is not None:

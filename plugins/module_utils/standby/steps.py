@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import neutral
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import SIGNAL, differing
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
+    OLD_SIGNAL,
+    SIGNAL,
+    differing,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide import (
     BACKUP,
     COPY,
@@ -31,7 +36,7 @@ class StandbyPlan:
     """What would be done. ``local`` None: the directory is empty. ``slot``: create, replace, or None: nothing. ``record``: the backup
     that it is made from. ``spaces``: the tablespaces' rows (oid, name, location) by oid; ``wanted``: its recovery settings, None: not
     set. ``view``: whom it follows now, None: it does not run; ``follows``: the
-    primary that is named."""
+    primary that is named. ``idle_slots``: slots of its own that are dropped once it follows."""
 
     local: Optional[Local]
     slot: Optional[str]
@@ -45,6 +50,7 @@ class StandbyPlan:
     follows: bool
     view: Optional[Following]
     steps: list[str] = field(default_factory=list)
+    idle_slots: list[str] = field(default_factory=list)
 
 
 def describe(
@@ -82,6 +88,8 @@ def describe(
         plan.append(f"move {directory} aside, to a name with {directories.aside}: {made.decision.why}")
     if local is not None and method != FOLLOW:
         plan.append(f"keep the configuration, certificates and keys of the server in {directory}")
+    if local is not None and method == FOLLOW and os.path.lexists(os.path.join(directory, OLD_SIGNAL)):
+        plan.append(f"rename {OLD_SIGNAL}, with which no server since 12 starts, to {OLD_SIGNAL}.old")
     current = local.settings() if local is not None and method == FOLLOW else {}
     names = (
         differing(current, wanted, upstream.kinds(list(wanted)))
@@ -109,4 +117,8 @@ def describe(
         telling = names if stands else [name for name in names if name not in quiet]
         result.restart_required = bool(upstream.restarting(telling))
         plan.append("reload its configuration")
+    if made.idle_slots:
+        plan.append(
+            f"drop the replication slots of the server in {directory} that are for nobody: {', '.join(made.idle_slots)}"
+        )
     return plan

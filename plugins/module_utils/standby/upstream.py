@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import time
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -53,13 +54,27 @@ class Upstream:
     """
 
     def __init__(self, address: Address, replication: Address) -> None:
-        self.address, self._replication = address, replication
         self.connection = address.connect()
+        #: which one it is, of those that the options may lead to: all that is asked, made and copied is of this one
+        self.at = _endpoint(self.connection)
+        here = (self.at.host, self.at.port, self.at.address)
+        self.address, self._replication = address.at(*here), replication.at(*here)
         self.identity = facts.identify(self.connection)
+        self._check_sending()
         self.system_id = str(self._replicating("IDENTIFY_SYSTEM")[0])
 
     def __str__(self) -> str:
         return f"the {'standby' if self.identity.in_recovery else 'primary'} {self.address}"
+
+    def _check_sending(self) -> None:
+        """Raises ServerError: its WAL is not enough for a standby, or it has room for none."""
+        if self.setting("wal_level") == "minimal":
+            raise ServerError(
+                f"{self} has wal_level = minimal, by which no standby can follow. Set it to replica, and max_wal_senders to 10, there; that wants "
+                "a restart."
+            )
+        if self.setting("max_wal_senders") == "0":
+            raise ServerError(f"{self} has max_wal_senders = 0. Set it to 10 there; that wants a restart.")
 
     def _replicating(self, command: str) -> tuple[Any, ...]:
         import psycopg2
@@ -83,6 +98,10 @@ class Upstream:
                 f"The primary does not let {self._replication} replicate from this host: {' '.join(str(exc).split())}. Give the role "
                 "REPLICATION, and allow it in the primary's pg_hba.conf (host replication ROLE ADDRESS scram-sha-256)."
             ) from exc
+
+    def setting(self, name: str) -> Optional[str]:
+        """One of its settings; None: it has none of that name, or the role may not see it."""
+        return facts.setting(self.connection, name)
 
     def position(self) -> Position:
         """Where it is now. Raises ServerError."""
@@ -180,6 +199,21 @@ class Upstream:
         size = SegmentSize(facts.wal_segment_size(self.connection))
         return bool(size.start(size.parse("00000001" + found[0]["oldest"], "segment")) <= lsn)
 
+    def drops_slots(self) -> bool:
+        """Whether Patroni runs it, by the settings that it gives a server when it starts it; that drops slots which it does not know.
+        Source: https://patroni.readthedocs.io/en/latest/patroni_configuration.html#important-rules"""
+        told = (
+            "cluster_name",
+            "listen_addresses",
+            "port",
+            "max_connections",
+            "max_wal_senders",
+            "wal_log_hints",
+            "hot_standby",
+        )
+        sql = "SELECT count(*) FROM pg_settings WHERE source = 'command line' AND name = ANY(%s)"
+        return bool(facts.value(self.connection, sql, [list(told)]) == len(told))
+
     def restarting(self, names: list[str]) -> list[str]:
         """Those of the settings that take effect only at a start."""
         return [
@@ -263,6 +297,16 @@ class Upstream:
             [[name.lower() for name in names]],
         )
         return {row["name"]: (row["vartype"], row["unit"]) for row in found}
+
+
+def _endpoint(connection: Connection) -> Endpoint:
+    """Where a connection leads: a name may stand for several servers, and the next connection lead to another one."""
+    info = connection.info
+    host, port = str(info.host), int(info.port)
+    if host.startswith("/"):
+        return Endpoint(host, port)
+    with contextlib.closing(socket.socket(fileno=os.dup(connection.fileno()))) as peer:
+        return Endpoint(host, port, str(peer.getpeername()[0]))
 
 
 def _started(connection: Connection) -> tuple[int, int]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
@@ -28,6 +28,16 @@ _RECEIVER = (
     " extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float AS silent_seconds FROM pg_stat_wal_receiver"
 )
 
+# No standby replays with less of these than its primary has.
+# Source: https://www.postgresql.org/docs/current/hot-standby.html#HOT-STANDBY-ADMIN
+AT_LEAST = (
+    "max_connections",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+    "max_wal_senders",
+    "max_worker_processes",
+)
+_CLOCKS = 2.0  # seconds by which the clocks of two hosts may differ
 # Seconds without a word, after which nothing is known of the primary any more: twice its keepalive's default period.
 _SILENT = 120
 
@@ -53,11 +63,20 @@ def observe(connection: Connection, upstream: Optional[Upstream]) -> dict[str, A
     if upstream is not None and row["in_recovery"]:
         now = str(upstream.position().lsn)
         seen["primary_lsn"] = now
+        seen["smaller"] = [
+            name for name in AT_LEAST if int(facts.setting(connection, name) or 0) < int(upstream.setting(name) or 0)
+        ]
         seen["lag_bytes"] = _behind(connection, now, row["replayed_lsn"])
         if row["slot_name"]:
             seen["slot"] = upstream.slot(row["slot_name"]) or {"name": row["slot_name"], "wal_status": "missing"}
-    seen["lag_seconds"] = 0.0 if seen["lag_bytes"] == 0 else row["age"]
+    seen["lag_seconds"] = 0.0 if seen["lag_bytes"] == 0 else age_of(row["age"])
     return seen
+
+
+def age_of(seconds: Optional[float]) -> Optional[float]:
+    """The age of the last transaction that it replayed, by this host's clock; None: unknown, as when it would lie in the future, because
+    the clocks of the two hosts differ by more than those that are kept do. Pure."""
+    return None if seconds is None or seconds < -_CLOCKS else max(seconds, 0.0)
 
 
 def told(receiver: Optional[Mapping[str, Any]]) -> Optional[str]:
@@ -89,13 +108,22 @@ def problems(
     elif receiver is not None and receiver["status"] not in (None, "streaming"):
         found.append(f"its WAL receiver is not streaming, but {receiver['status']}")
     if seen["replay"] in ("paused", "pause requested"):
-        found.append("its replay is paused (pg_wal_replay_resume() goes on)")
+        found.append(_paused(seen.get("smaller") or ()))
     slot = seen["slot"]
     if slot is not None and slot["wal_status"] == "missing":
         found.append(f"its replication slot {slot['name']!r} is not on the primary")
     elif slot is not None and slot["wal_status"] in ("lost", "unreserved"):
         found.append(f"its replication slot {slot['name']!r} on the primary has wal_status {slot['wal_status']}")
     return found + lagging(seen, max_bytes, max_seconds, accept_unknown)
+
+
+def _paused(smaller: Sequence[str]) -> str:
+    if smaller:
+        return (
+            f"its replay stands, as it has less than the primary of {', '.join(smaller)}: raise that, and restart it (pg_wal_replay_resume() "
+            "would shut it down)"
+        )
+    return "its replay is paused (pg_wal_replay_resume() goes on; its log says whether it stopped by itself, for a setting that is too small)"
 
 
 def lagging(

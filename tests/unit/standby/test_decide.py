@@ -40,6 +40,8 @@ DIVERGED = replace(SAME, verdict=PARTED, tells_changes=True, lets_rewind=True)
         (DIVERGED, False, COPY, "it went on alone"),
         (replace(DIVERGED, tells_changes=False), True, COPY, "neither wal_log_hints nor data checksums"),
         (replace(DIVERGED, lets_rewind=False), True, COPY, "full_page_writes is off"),
+        (replace(DIVERGED, unknown_tablespaces=("far",)), True, COPY, "tablespaces that are not here (far)"),
+        (Found("7", "7", half_rewound=True), True, COPY, "a rewind of it was interrupted"),
         (replace(DIVERGED, verdict=LOST), True, COPY, "no fork to go back to"),
     ],
 )

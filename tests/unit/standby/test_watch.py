@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.watch import lagging, problems, told
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.watch import age_of, lagging, problems, told
 
 WELL: dict[str, Any] = {
     "in_recovery": True,
@@ -31,6 +31,7 @@ WELL: dict[str, Any] = {
         ({"receiver": {"status": "waiting"}}, "not streaming, but waiting"),
         ({"receiver": {"status": None}}, None),
         ({"replay": "pause requested"}, "replay is paused"),
+        ({"replay": "paused", "smaller": ["max_connections"]}, "less than the primary of max_connections"),
         ({"slot": {"name": "s", "wal_status": "missing"}}, "'s' is not on the primary"),
         ({"slot": {"name": "s", "wal_status": "lost"}}, "wal_status lost"),
         ({"lag_bytes": 11}, "lags by 11 bytes, and 10 are allowed"),
@@ -65,3 +66,9 @@ def test_an_unknown_lag_is_more_than_any_limit(accept: bool, found: int) -> None
 )
 def test_what_the_primary_told(receiver: dict[str, Any] | None, expected: str | None) -> None:
     assert told(receiver) == expected
+
+
+@pytest.mark.parametrize(("age", "expected"), ((None, None), (3.0, 3.0), (-0.5, 0.0), (-30.0, None)))
+def test_clocks_that_differ(age: float | None, expected: float | None) -> None:
+    """The standby's clock is behind: the last transaction lies in the future. Before: -30 seconds of lag, less than any limit."""
+    assert age_of(age) == expected
