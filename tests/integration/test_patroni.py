@@ -101,6 +101,7 @@ def test_every_member_is_to_archive_before_it_is_called_proven(cluster: list[Mem
     assert said["members"] == ["two"] and said["restart_required"] and said["patroni"]
     assert "two" in run_module("wal_archive", {**options, "state": "verified"}).msg
     # On the replica's own host the files are prepared, and nothing is asked of it that only a leader can do.
+    wait_for(lambda: replica.query("SELECT 1"), "the replica does not come back")
     own = {**options, **replica.login(), "patroni": replica.rest_options}
     assert not ok(run_module("wal_archive", own))["changed"]
     leader.control("restart", "lab", "two", "--force")

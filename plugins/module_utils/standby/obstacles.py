@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
 import tempfile
 from collections.abc import Mapping
 from typing import Optional
@@ -56,23 +57,62 @@ def check_passage(config_dir: str, owner: str) -> None:
         )
 
 
-def check_archive(restore_command: Optional[str], owner: str, upstream: Upstream) -> None:
-    """A standby asks the archive for a timeline that is newer than its primary's, and follows that one if there is one: a clone's, say, that
-    archived into it. Raises ServerError."""
+def check_archive(
+    restore_command: Optional[str], server_name: str, owner: str, upstream: Upstream, warnings: list[str]
+) -> None:
+    """The archive that the standby would read from, under ``server_name``.
+
+    Raises:
+        BadOption: it is another server's.
+        ServerError: it leads the standby elsewhere: a standby asks the archive for a timeline that is newer than its primary's, and follows
+            that one if there is one, such as of a clone that archived into it.
+    """
     if not restore_command:
         return
+    last = upstream.last_archived()
+    if last is not None:
+        found = _first_bytes(restore_command, last, owner)
+        whose = system_id_in(found) if found else None
+        if whose not in (None, upstream.system_id):
+            raise BadOption(
+                "server_name",
+                server_name,
+                f"names another server's archive: its {last} is of the system {whose}, and {upstream} is {upstream.system_id}",
+                "Give the primary's (holdfast_server_name), which is not this host's where they differ.",
+            )
+        if found is None:
+            warnings.append(
+                f"The archive of {server_name!r} does not have {last}, which {upstream} archived last: is that its server_name, and this its "
+                "repository? Otherwise the standby finds nothing there."
+            )
     name = history_name(upstream.position().timeline + 1)
-    with tempfile.TemporaryDirectory(prefix="holdfast-", dir="/tmp") as space:
-        shutil.chown(space, owner)
-        path = os.path.join(space, "history")
-        done = run_as(owner, ["sh", "-c", filled_in(restore_command, name, path)], timeout=60)
-        found = done.returncode == 0 and os.path.exists(path) and os.path.getsize(path) > 0
-    if found:
+    if _first_bytes(restore_command, name, owner):
         raise ServerError(
             f"The WAL archive has {name}, a timeline that {upstream} is not on: another server, such as a clone or one that was promoted, "
             "archived there. A standby with this archive would take that way, and never follow. Name that server as the primary if it is one; "
             "else take its files out of the archive, or leave the repository out."
         )
+
+
+def _first_bytes(restore_command: str, name: str, owner: str) -> Optional[bytes]:
+    """The beginning of a file of the archive, fetched as PostgreSQL does; None: it has none of that name."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-", dir="/tmp") as space:
+        shutil.chown(space, owner)
+        path = os.path.join(space, "fetched")
+        done = run_as(owner, ["sh", "-c", filled_in(restore_command, name, path)], timeout=60)
+        if done.returncode or not os.path.exists(path):
+            return None
+        with open(path, "rb") as stream:
+            return stream.read(64) or None
+
+
+def system_id_in(segment: bytes) -> Optional[str]:
+    """Which server wrote a WAL segment, by the long header of its first page; None: there is none. Pure.
+    Source: src/include/access/xlog_internal.h (XLogLongPageHeaderData)"""
+    if len(segment) < 32:
+        return None
+    _magic, info, _timeline, _address, _rest, system = struct.unpack_from("=HHIQI4xQ", segment)
+    return str(system) if info & 2 else None
 
 
 def filled_in(command: str, name: str, path: str) -> str:

@@ -150,6 +150,7 @@ def request(params: Mapping[str, Any], restore_command: Optional[str]) -> Standb
         password=params["replication_password"] if own else params["primary_password"],
         admin_password=params["primary_password"],
         restore_command=restore_command,
+        server_name=params["server_name"],
         settings={str(name): str(value) for name, value in params["settings"].items()},
         drop_slots=tuple(params["drop_slots"]),
         tablespaces={str(name): str(value) for name, value in params["tablespace_locations"].items()},

@@ -189,7 +189,10 @@ class StandbyPlanner:
         return local
 
     def _look_for_obstacles(self, local: Optional[Local]) -> None:
-        check_archive(self._request.restore_command, self._request.owner, self._upstream)
+        request = self._request
+        check_archive(
+            request.restore_command, request.server_name, request.owner, self._upstream, self._result.warnings
+        )
         if local is not None:
             check_capacity(local.instance, self._request.settings, self._upstream)
 

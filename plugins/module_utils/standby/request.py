@@ -16,7 +16,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide i
 class StandbyRequest:
     """What the user wants. ``link``: the parts of primary_conninfo, without application_name and passfile; ``password`` is its
     password, ``admin_password`` that of the role that copies and rewinds. ``slot`` None: no slot holds WAL back.
-    ``settings`` are the standby's own. ``tablespaces`` maps names or locations of tablespaces to directories.
+    ``server_name``: whose archive
+    ``restore_command`` reads. ``settings`` are the standby's own. ``tablespaces`` maps names or locations of tablespaces to directories.
     ``drop_slots``: slots of the standby's own server that are for nobody any more."""
 
     data_directory: str
@@ -30,6 +31,7 @@ class StandbyRequest:
     password: Optional[str]
     admin_password: Optional[str]
     restore_command: Optional[str]
+    server_name: str
     settings: Mapping[str, str]
     tablespaces: Mapping[str, str]
     drop_slots: tuple[str, ...]

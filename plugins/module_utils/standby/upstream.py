@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import socket
 import time
@@ -213,6 +214,11 @@ class Upstream:
         )
         sql = "SELECT count(*) FROM pg_settings WHERE source = 'command line' AND name = ANY(%s)"
         return bool(facts.value(self.connection, sql, [list(told)]) == len(told))
+
+    def last_archived(self) -> Optional[str]:
+        """The segment that it archived last; None: none by an archive_command, or what was last is no segment."""
+        name = facts.value(self.connection, "SELECT last_archived_wal FROM pg_stat_archiver")
+        return str(name) if name and re.fullmatch("[0-9A-F]{24}", str(name)) else None
 
     def restarting(self, names: list[str]) -> list[str]:
         """Those of the settings that take effect only at a start."""
