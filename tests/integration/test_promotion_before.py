@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lab.answers import ok
 from lab.playbooks import run_module
-from lab.standbys import Pair, ok, wait_until
+from lab.standbys import Pair
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.extended  # servers are made anew for each
 

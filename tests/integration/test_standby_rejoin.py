@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.answers import ok
 from lab.playbooks import start_module
-from lab.standbys import Pair, ok, wait_until
+from lab.standbys import Pair
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.extended  # servers are made anew for each
 

@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lab.answers import ok
 from lab.playbooks import run_module
 from lab.restored import Restored
 from lab.servers import Server
-from lab.standbys import Pair, ok, wait_until
+from lab.standbys import Pair
+from lab.waiting import wait_until
 
 pytestmark = pytest.mark.extended  # servers are made anew for each
 
