@@ -75,7 +75,8 @@ class Host:
         self.name = name
         machine = secrets.token_hex(16)
         self._process = subprocess.Popen(
-            ["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child",
+            # It ends with these tests, however they end.
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child",
              "sh", "-c", _INIT, "init", name, machine, sys.executable],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd="/", env=clean_environment(),
         )  # fmt: skip
