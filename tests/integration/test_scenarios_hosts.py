@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.extended, pytest.mark.skipif(bool(WHY_NOT), reason=str
 # New things that are nobody's fault: a directory for all; a segment that the other server archives meanwhile; which repository the host knows,
 # by a name that has the repository and the server in it.
 BY_ITSELF = re.compile(r"/$|/_wal/[0-9A-F]{24}\.\w+$|/holdfast/repositories/[0-9a-f]{32}\.json$")
+REMEMBERED = re.compile(r"/holdfast/repositories/[0-9a-f]{32}\.json$")  # whose play made it, has it
 ENGINES = ["pg_basebackup", *(["pgbackrest"] if shutil.which("pgbackrest") else [])]
 
 
@@ -62,6 +63,7 @@ class Life:
         after = self.looked()
         others = [path for path in touched(before, after, self.own) if path in before or not BY_ITSELF.search(path)]
         assert not others, f"{name} of {self.name} touched {others}"
+        self.own += tuple(path for path in after if path not in before and REMEMBERED.search(path))
         if not twice:
             return first
         again = self.cluster.host.play(name, variables, self.inventory, self.name)
