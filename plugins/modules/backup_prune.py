@@ -147,7 +147,7 @@ def prune_one(shelf: Shelf, policy: Policy, module: AnsibleModule, warnings: lis
         leftovers: Sequence[str] = listing.leftovers
         gone = [asdict(decision) for decision in decisions if not decision.keep]
         if not module.check_mode:
-            gone = prune(shelf, decisions, warnings)
+            gone = prune(shelf, decisions, warnings, lock.beat)
             refresh(shelf.repository, shelf.name, NAME)
             leftovers = clean(shelf, leftovers, warnings)
     plan = [f"remove what the interrupted run {leftover} left" for leftover in leftovers]

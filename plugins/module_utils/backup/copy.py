@@ -126,7 +126,7 @@ class CopyRun:
             self._copy(due, moved, locks)
             refresh(self._target.repository, self._target.name, NAME)
             if doomed:
-                self._forget(doomed, moved)
+                self._forget(self._still_doomed(doomed, moved.warnings), moved, locks)
         return moved
 
     def _locked(self) -> list[Shelf]:
@@ -159,16 +159,30 @@ class CopyRun:
             )
         return " ".join([*said, "In the source all is as it was."])
 
-    def _forget(self, doomed: Sequence[Record], moved: Moved) -> None:
+    def _still_doomed(self, doomed: Sequence[Record], warnings: list[str]) -> list[Record]:
+        """Looked at again, under the lock: meanwhile one was pinned, or is what a new backup is based on, or somebody reads it."""
+        ids = {record.id for record in doomed}
+        listed = by_id(self._source.records([]))
+        read = readers(self._source)
+        busy: set[str] = set()
+        for name in ids & set(read):
+            record = listed.get(name)
+            while record is not None and record.id not in busy:  # what one that is read is based on is read too
+                busy.add(record.id)
+                record = listed.get(record.parent or "")
+            warnings.append(f"{name} stays in the source: it is being read by {read[name]}.")
+        free = [record for record in doomed if record.id not in busy]
+        still = {record.id for record in self._doomed([listed.get(record.id, record) for record in free], warnings)}
+        return [record for record in doomed if record.id in still]
+
+    def _forget(self, doomed: Sequence[Record], moved: Moved, locks: Sequence[Lock]) -> None:
         """Delete in the source what is in the target."""
         gone: list[str] = []
         now: list[str] = []
-        read = readers(self._source)
         with remains(lambda: self._forgotten(gone, now)):
             for record in doomed:
-                if record.id in read:
-                    moved.warnings.append(f"{record.id} stays in the source: it is being read by {read[record.id]}.")
-                    continue
+                for lock in locks:
+                    lock.beat()
                 if record.id not in moved.names:  # copied by an earlier run: who knows what happened to it since
                     self._target.verify(self._target.get(record.id))
                 now[:] = [record.id]

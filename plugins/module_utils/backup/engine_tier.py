@@ -196,10 +196,11 @@ class EngineTier(Tier):
             doubt=doubt,
         )
 
-    def prune(self) -> None:
+    def prune(self, beat: Callable[[], None]) -> None:
         going = [item for item in self.decisions if not item.keep]
         if not going:
             return
+        beat()
         reasons = {item.id: asdict(item) for item in going}
         with self._deleting([item.id for item in going]):
             labels = self.engine.delete([item.id for item in going], False, self.warnings)

@@ -20,7 +20,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import Folder, Plan, StreamEngine
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, RepositoryError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    CatalogError,
+    HoldfastError,
+    RepositoryError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -141,6 +145,7 @@ class FolderMaker(Maker[FolderTier]):
     ) -> Record:
         if self._engine is None or self._plan is None:
             raise AssertionError("make() comes after plan()")
+        each(tiers, self._check_parent)
         tell = self._progress.tell
 
         def tell_and_beat(done: Optional[int], stored: Optional[int]) -> None:
@@ -187,6 +192,15 @@ class FolderMaker(Maker[FolderTier]):
             )
         )
         return record
+
+    def _check_parent(self, tier: FolderTier) -> None:
+        """What this backup is based on was chosen before the lock was had: who had it may have deleted that."""
+        parent = self._engine.parent if self._engine else None
+        if parent is not None and parent not in {record.id for record in tier.known}:
+            raise CatalogError(
+                f"The backup {parent} in {tier.description}, which this one was to be based on, was deleted while this run waited for the "
+                "lock. No backup was made: run it again."
+            )
 
     def _back_up(self, engine: StreamEngine, plan: Plan, backup_id: str, tiers: Sequence[FolderTier]) -> Record:
         tee = Tee(tiers)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional
 
@@ -95,9 +95,15 @@ def plan_prune(
     return decisions
 
 
-def prune(shelf: Shelf, decisions: list[Decision], warnings: list[str]) -> list[dict[str, Any]]:
+def prune(
+    shelf: Shelf, decisions: list[Decision], warnings: list[str], beat: Callable[[], None]
+) -> list[dict[str, Any]]:
     """Delete what was decided, children before parents (newest first). Returns what went, and why. What the store has
-    locked stays, with a warning."""
+    locked stays, with a warning, and so does all that it is based on.
+
+    Raises:
+        LockHeld: ``beat``, which is called before each deletion, says that the lock was lost.
+    """
     gone: list[dict[str, Any]] = []
     doomed = [decision for decision in decisions if not decision.keep]
     read = readers(shelf) if doomed else {}
@@ -110,16 +116,26 @@ def prune(shelf: Shelf, decisions: list[Decision], warnings: list[str]) -> list[
         for name in busy
     )
     doomed = [decision for decision in doomed if decision.id not in busy]
-    with remains(lambda: _so_far([decision.id for decision in doomed], len(gone))) as left:
+    going = [decision.id for decision in doomed]
+    based_on: dict[str, str] = {}
+    with remains(lambda: _so_far(going, len(gone))) as left:
         left.changed = False
         for decision in doomed:
-            left.changed = True
-            try:
-                shelf.remove(decision.id)
-            except ObjectLocked as exc:
-                warnings.append(f"The backup {decision.id} is to be deleted by the retention, and stays: {exc}")
-            else:
+            beat()
+            why = based_on.get(decision.id)
+            if why is None:
+                left.changed = True
+                try:
+                    shelf.remove(decision.id)
+                except ObjectLocked as exc:
+                    why = str(exc)
+                    links = _links(shelf, decision.id)
+                    based_on.update((link.id, f"{decision.id}, which stays, is based on it.") for link in links)
+            if why is None:
                 gone.append(asdict(decision))
+            else:
+                going.remove(decision.id)
+                warnings.append(f"The backup {decision.id} is to be deleted by the retention, and stays: {why}")
     return gone
 
 

@@ -139,9 +139,7 @@ class BackupRun(Generic[OneTier]):
         record, wish = tier.record, self._request
         if not wish.id or record is None or not isinstance(tier, FolderTier):
             return
-        pinned = record.pinned if wish.pinned is None else wish.pinned
-        annotations = record.annotations if wish.annotations is None else wish.annotations
-        if (pinned, annotations) == (record.pinned, record.annotations):
+        if wish.pinned in (None, record.pinned) and wish.annotations in (None, record.annotations):
             return
         self.result.changed = True
         self.result.plan.append(f"change pin and annotations of {record.id}" + self._in(tier))
@@ -149,8 +147,13 @@ class BackupRun(Generic[OneTier]):
             return
         with tier.lock("a change of a manifest") as lock:
             lock.acquire(wish.lock_wait)
-            record.pinned, record.annotations = pinned, annotations
+            known, self.result.record = self.result.record, None
+            record = tier.shelf.get(record.id)  # who had the lock may have deleted it: a manifest alone is no backup
+            record.pinned = record.pinned if wish.pinned is None else wish.pinned
+            record.annotations = record.annotations if wish.annotations is None else wish.annotations
             tier.shelf.write(record)
+            tier.record = record
+            self.result.record = known if known is not None and known.id != record.id else record
 
     # A tier that lacks what another one has
 
@@ -171,6 +174,7 @@ class BackupRun(Generic[OneTier]):
             self._progress.step(f"copying to {tier.name}", record.size)
             with tier.lock("a copy") as lock:
                 lock.acquire(self._request.lock_wait)
+                self._locks.append((tier, lock))
                 self._look(tier)
                 if tier.record is not None:
                     return  # another run did it while we waited
@@ -213,14 +217,22 @@ class BackupRun(Generic[OneTier]):
             self._each(due, self._look)
             if any(tier.record is not None for tier in due):
                 self.result.changed, self.result.plan = bool(before), before
-                return
-            self._each(due, lambda tier: tier.clean())
-            living = [tier for tier in due if tier.error is None]
-            self.result.record = None
-            self.result.record = self._maker.make(backup_id, living, self._each, self._beat)
-            with remains(f"The backup {backup_id} was made, and is verified."):
-                self._each(due, lambda tier: tier.remember())
-                self._each(due, self._prune)
+            else:
+                self._make(backup_id, due)
+        donor, lacking = self._donor(), self._due()
+        if donor is not None and lacking:  # that run went to some of the places only
+            self._locks.clear()
+            self._catch_up(donor, lacking, check)
+
+    def _make(self, backup_id: str, due: Sequence[OneTier]) -> None:
+        """Make it, under the locks, and prune."""
+        self._each(due, lambda tier: tier.clean())
+        living = [tier for tier in due if tier.error is None]
+        self.result.record = None
+        self.result.record = self._maker.make(backup_id, living, self._each, self._beat)
+        with remains(f"The backup {backup_id} was made, and is verified."):
+            self._each(due, lambda tier: tier.remember())
+            self._each(due, self._prune)
 
     def _hold(self, tier: OneTier, held: contextlib.ExitStack) -> None:
         lock = held.enter_context(tier.lock("a backup"))
@@ -238,6 +250,12 @@ class BackupRun(Generic[OneTier]):
                         raise
                     tier.error = exc
 
+    def _still_held(self, tier: OneTier) -> None:
+        """Raise LockHeld when a tier's lock was lost: without it nothing is deleted."""
+        for other, lock in self._locks:
+            if other is tier:
+                lock.beat()
+
     # Retention
 
     def _plan_prune(self, tier: OneTier, own: Optional[Candidate], copied: Optional[Record] = None) -> None:
@@ -251,12 +269,11 @@ class BackupRun(Generic[OneTier]):
     def _prune(self, tier: OneTier) -> None:
         if tier.record is None:
             return
-        self._beat()
         self._plan_prune(tier, None)
         if tier.planned_deletions():
             self._progress.step("deleting what retention lets go")
         try:
-            tier.prune()
+            tier.prune(lambda: self._still_held(tier))
         except HoldfastError as exc:
             raise Unfinished(
                 f"{tier.record.id} is made, and the retention was not carried out. {exc}", tier.record.to_dict()

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional, Protocol
 
@@ -86,8 +86,8 @@ class Tier(abc.ABC):
         """Decide what retention lets go (``decisions``); ``own`` is the backup that is to be made. Raises HoldfastError."""
 
     @abc.abstractmethod
-    def prune(self) -> None:
-        """Delete what was decided (``pruned``). Raises HoldfastError."""
+    def prune(self, beat: Callable[[], None]) -> None:
+        """Delete what was decided (``pruned``); ``beat``, before each, raises when the lock was lost. Raises HoldfastError."""
 
     def preflight(self, check: bool) -> None:
         """Look at what forbids to write there, before much is done."""
@@ -191,8 +191,8 @@ class FolderTier(Branch, Tier):
             own = replace(candidate(self.record), new=True)
         self.decisions = plan_prune(self.listing, self.policy, self.warnings, own)
 
-    def prune(self) -> None:
-        self.pruned = prune(self.shelf, self.decisions, self.warnings)
+    def prune(self, beat: Callable[[], None]) -> None:
+        self.pruned = prune(self.shelf, self.decisions, self.warnings, beat)
         refresh(self.repository, self.shelf.name, NAME)
 
     def missing_of(self, record: Record, donor: FolderTier) -> list[Record]:

@@ -47,6 +47,7 @@ class Lock:
         self._content: Optional[bytes] = None
         self._holder, self._here = myself(purpose), Here.look()
         self._lost: Optional[HoldfastError] = None
+        self._last = 0.0  # when the store last heard of us, by our own monotonic clock
         self._released = threading.Event()
         self._changing = threading.Lock()
 
@@ -88,31 +89,36 @@ class Lock:
             time.sleep(1)
 
     def beat(self) -> None:
-        """Raise LockHeld when someone took the lock from us."""
+        """Raise LockHeld when someone took the lock from us, or may have: a process that was stopped, or a store that does not answer,
+        says nothing of it."""
         if self._lost is not None:
             raise self._lost
+        if self._content is not None and time.monotonic() - self._last > PATIENCE:
+            raise LockHeld(
+                f"The lock {self._key} in {self._repository.description} could not be renewed for {PATIENCE} seconds, so that another run may "
+                "have it. Was this process stopped, or does the store not answer?"
+            )
 
     def _begin(self, content: bytes) -> None:
-        self._content = content
+        self._content, self._last = content, time.monotonic()
         threading.Thread(target=self._live, daemon=True).start()
 
     def _live(self) -> None:
         """Say that we live, until the lock is given back."""
-        last = time.monotonic()
         while not self._released.wait(liveness.HEARTBEAT):
             with self._changing:
                 if self._content is None:
                     return
                 try:
-                    new = self._encode()
+                    new, asked = self._encode(), time.monotonic()
                     if self._repository.swap(self._key, self._content, new):
-                        self._content, last = new, time.monotonic()
+                        self._content, self._last = new, asked
                         continue
                     self._lost = LockHeld(
                         f"The lock {self._key} in {self._repository.description} was taken from this run."
                     )
                 except HoldfastError as exc:
-                    if time.monotonic() - last < PATIENCE:
+                    if time.monotonic() - self._last < PATIENCE:
                         continue  # the store may be back in time
                     self._lost = LockHeld(
                         f"The lock {self._key} in {self._repository.description} could not be kept for {PATIENCE} seconds, so that another "

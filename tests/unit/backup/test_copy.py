@@ -17,7 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, delete_one
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import readers
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading, readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, LockHeld, Stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
@@ -169,3 +169,40 @@ def test_a_lock_that_was_lost_ends_the_copy(shelves: Shelves, monkeypatch: pytes
     with pytest.raises(LockHeld):
         copy(shelves)
     assert not any(shelves[1].read(name) for name in ("b1", "b2", "b3"))
+
+
+def at_the_lock(monkeypatch: pytest.MonkeyPatch, what: Callable[[], Any]) -> None:
+    """Another run does this while ours waits for its locks."""
+    true = Lock.acquire
+
+    def acquire(self: Lock, wait: int) -> None:
+        true(self, wait)
+        what()
+
+    monkeypatch.setattr(Lock, "acquire", acquire)
+
+
+def test_a_move_keeps_what_a_new_backup_is_based_on(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_the_lock(monkeypatch, lambda: lay(shelves[0], "b4", NOW, lsn="0/40", parent="b2"))
+    copy(shelves, delete=True)
+    assert [shelves[0].read(name) is not None for name in ("b1", "b2", "b3", "b4")] == [False, True, False, True]
+
+
+def test_a_move_keeps_what_was_pinned_meanwhile(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pin() -> None:
+        record = shelves[0].get("b2")
+        record.pinned = True
+        shelves[0].write(record)
+
+    at_the_lock(monkeypatch, pin)
+    copy(shelves, delete=True)
+    assert shelves[0].read("b2") is not None
+    assert shelves[0].read("b1") is None
+
+
+def test_a_move_keeps_the_whole_chain_of_what_is_read(shelves: Shelves) -> None:
+    lay(shelves[0], "b4", NOW, lsn="0/40", parent="b2")
+    with Reading(shelves[0], ["b4"], "a restore", []):
+        moved = copy(shelves, delete=True)
+    assert "b4 stays in the source" in " ".join(moved.warnings)
+    assert [shelves[0].read(name) is not None for name in ("b1", "b2", "b3", "b4")] == [False, True, False, True]

@@ -17,12 +17,17 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import delete_one, plan_prune, prune
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing, look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import LockHeld
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from lab.records import lay
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
+
+
+def held() -> None:
+    """The lock is ours still."""
 
 
 def ago(**age: float) -> datetime.datetime:
@@ -183,10 +188,37 @@ def test_a_damaged_manifest_is_a_problem_in_a_list(shelf: Shelf) -> None:
     kept, warned = decided(shelf, keep_last=1)
     assert kept == {"b3"}
     assert "b2" in warned
-    gone = prune(shelf, plan_prune(look(shelf), Policy.from_option({"keep_last": 1}), []), [])
+    gone = prune(shelf, plan_prune(look(shelf), Policy.from_option({"keep_last": 1}), []), [], held)
     assert [entry["id"] for entry in gone] == ["b1"]
     assert path(shelf, "b2", "manifest.json").exists()
 
 
 def test_nothing_there_is_nothing_found(shelf: Shelf) -> None:
     assert look(shelf) == Listing(shelf)
+
+
+def test_what_is_locked_keeps_what_it_is_based_on(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay(shelf, "full", ago(days=9), lsn="0/10", kind="full")
+    lay(shelf, "link", ago(days=8), lsn="0/20", kind="incremental", parent="full")
+    lay(shelf, "new", ago(days=1), lsn="0/30", kind="full")
+    locked = "2999-01-01T00:00:00Z"
+    monkeypatch.setattr(FileRepository, "locked_until", lambda _self, key: locked if "/link/" in key else None)
+    warnings: list[str] = []
+    assert prune(shelf, plan_prune(look(shelf), Policy.from_option({"keep_last": 1}), []), warnings, held) == []
+    assert shelf.read("full") is not None
+    assert "full is to be deleted" in warnings[1]
+    assert "link, which stays, is based on it" in warnings[1]
+
+
+def test_a_lock_that_was_lost_ends_the_deleting(shelf: Shelf) -> None:
+    three(shelf)
+    beats = iter([None])
+
+    def beat() -> None:
+        if next(beats, "lost"):
+            raise LockHeld("The lock was taken from this run.")
+
+    with pytest.raises(LockHeld):
+        prune(shelf, plan_prune(look(shelf), Policy.from_option({"keep_last": 1}), []), [], beat)
+    assert shelf.read("b2") is None
+    assert shelf.read("b1") is not None

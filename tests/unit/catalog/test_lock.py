@@ -213,3 +213,14 @@ def test_two_take_it_one_after_the_other(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert most == [1]
+
+
+def test_a_lock_that_may_be_anothers_is_no_lock(repository: FileRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Lock(repository, KEY, "a backup", []) as lock:
+        lock.acquire(0)
+        lock.beat()
+        later = time.monotonic() + liveness.PATIENCE + 1  # this process was stopped, or the store holds the heartbeat
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        with pytest.raises(LockHeld, match="could not be renewed"):
+            lock.beat()
+        monkeypatch.undo()
