@@ -244,6 +244,17 @@ def _rotate_credentials(result: Result, now: datetime.datetime) -> str:
     return text
 
 
+def _passphrase(result: Result, _now: datetime.datetime) -> str:
+    if not result.get("changed"):
+        return "Nothing to do: the passphrase is there, and not due."
+    former = result.get("former_path")
+    before = f" The backups so far need the former one, which is in {former}." if former else ""
+    return (
+        f"The new passphrase is {result.get('passphrase', 'in its file')} (printed this once). Keep a copy elsewhere: without it no backup that "
+        f"it encrypted can be restored.{before}"
+    )
+
+
 _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "archive": _archive,
     "audit": _audit,
@@ -257,6 +268,7 @@ _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "restore": _restore,
     "restore_point": _restore_point,
     "rotate_credentials": _rotate_credentials,
+    "rotate_passphrase": _passphrase,
     "standby": _standby,
 }
 _SKIPPED = {

@@ -38,6 +38,7 @@ USES = {
     "restore": ["pg_restore"],
     "restore_point": ["pg_restore_point"],
     "rotate_credentials": ["azure_sas"],
+    "rotate_passphrase": ["backup_passphrase"],
     "schedule": [],
     "setup": ["backup_role"],
     "standby": ["pg_standby"],
@@ -85,7 +86,7 @@ BORROWED = {
 }
 
 # These call several modules, or none, and have their own words.
-SEVERAL = {"audit", "setup", "schedule"}
+SEVERAL = {"audit", "setup", "schedule", "rotate_passphrase"}
 
 
 def options_of_role(role: str) -> dict[str, dict[str, Any]]:

@@ -133,6 +133,12 @@ PROOF = {
             "The restore point before is at 0/3, in the segment 0001.",
         ),
         ("rotate_credentials", {"changed": False, "expires_at": "2026-12-01T00:00:00Z"}, False, "Nothing to do. Valid until 1 Dec 00:00 UTC."),
+        (
+            "rotate_passphrase", {"changed": True, "passphrase": "abc", "former_path": "/p.until-x"}, False,
+            "The new passphrase is abc (printed this once). Keep a copy elsewhere: without it no backup that it encrypted can be restored. The "
+            "backups so far need the former one, which is in /p.until-x.",
+        ),
+        ("rotate_passphrase", {"changed": False}, False, "Nothing to do: the passphrase is there, and not due."),
         ("rotate_credentials", {"changed": False, "expires_at": None}, False, "Nothing to do. Valid until an unknown time."),
     ],
 )  # fmt: skip
