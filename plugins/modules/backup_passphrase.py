@@ -132,7 +132,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     if not params["copied"] and not module.check_mode:
         warnings.append(
             f"{path} may be the only copy of this passphrase. When this host is lost, no backup that it encrypted can be restored: keep a copy "
-            "elsewhere, and say so (copied: true)."
+            "elsewhere, and say so by the option copied (holdfast_setup_passphrase_copied, holdfast_rotate_passphrase_copied)."
         )
     result: dict[str, Any] = {"changed": bool(change.plan), "plan": change.plan, "former": former_ones(path)}
     if change.passphrase is not None:

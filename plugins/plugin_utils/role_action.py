@@ -45,7 +45,11 @@ class RoleAction(NormalAction):  # type: ignore[misc]
             self._say_what_to_type(result, role[len(COLLECTION) :])
         if ours and result.get("failed") and isinstance(result.get("msg"), str):
             arguments = {*self._task.args, *CONSENT}
-            result["msg"] = in_variables(result["msg"], role[len(COLLECTION) :], arguments, option_names())
+            said = in_variables(result["msg"], role[len(COLLECTION) :], arguments, option_names())
+            if said != result["msg"]:
+                result["msg"] = said
+                # From 2.19 on the console shows what is in here, with the module's own words; without it, the message.
+                result.pop("exception", None)
         return result
 
     def _say_what_to_type(self, result: dict[str, Any], role: str) -> None:

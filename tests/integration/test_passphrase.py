@@ -67,5 +67,5 @@ def test_what_cannot_be_rotated_is_refused(pg15: Server, tmp_path: Path) -> None
     secret.chmod(0o600)
     given["holdfast_encryption"] = {"method": "aes256", "passphrase_file": str(secret)}
     run = run_playbook(CHECKOUT / "playbooks/rotate_passphrase.yml", {**given, "holdfast_engine": "pgbackrest"})
-    assert run.returncode and "holdfast_engine is" in run.stdout and "new repository" in run.stdout
+    assert run.returncode and "holdfast_engine: 'pgbackrest'" in run.stdout and "new repository" in run.stdout
     assert secret.read_text() == "x\n"
