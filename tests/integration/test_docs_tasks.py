@@ -6,6 +6,7 @@ a server of the lab: what is typed is typed, but for sudo and -b, and below a di
 
 from __future__ import annotations
 
+import getpass
 import os
 import subprocess
 import sys
@@ -30,7 +31,11 @@ class Reader:
         (place / "backups").mkdir(mode=0o700)
         python = sys.executable
         (place / "inventory").write_text(f"db1 ansible_connection=local ansible_python_interpreter={python}\n")
-        given = {**variables(server, place / "backups"), "holdfast_restore_scratch_dir": str(place)}
+        given = {
+            **variables(server, place / "backups"),
+            "holdfast_restore_scratch_dir": str(place),
+            "holdfast_become_user": getpass.getuser(),
+        }
         (place / "vars.yml").write_text(
             yaml.safe_dump({key: value for key, value in given.items() if value is not None})
         )
@@ -42,6 +47,7 @@ class Reader:
             "PGHOST": str(login.get("login_unix_socket") or login.get("login_host")),
             "PGPORT": str(login["login_port"]),
             "PGUSER": str(login["login_user"]),
+            "PGPASSWORD": str(login.get("login_password") or ""),
             "HOME": str(place),
             "TMPDIR": str(place),
         }
@@ -84,8 +90,6 @@ def test_backups(reader: Reader) -> None:
 
 @pytest.mark.extended
 def test_restores(reader: Reader, pg15: Server) -> None:
-    first = reader.place / "first.yml"
-    first.write_text("")
     script = "ansible-playbook -i inventory holdfast.postgres.backup -e @vars.yml"
     subprocess.run(["bash", "-euc", script], cwd=reader.place, env=reader.environment, check=True, capture_output=True)
     pg15.psql("DELETE FROM orders WHERE id > 50", "shop")
