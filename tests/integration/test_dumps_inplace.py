@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -268,6 +270,47 @@ def test_a_locale_that_the_host_lacks(shop: Server, tmp_path: Path) -> None:
     shop.psql("CREATE SCHEMA moulded;", "mould")
     restored(shop, lacking, target_db="cast", template="mould", locale="C")
     assert shop.query("SELECT count(*) FROM pg_namespace WHERE nspname = 'moulded'", "cast") == [(1,)]
+
+
+def test_what_is_not_empty_any_more_or_only_looks_empty_is_kept(shop: Server, tmp_path: Path) -> None:
+    """Kinds: a look that is acted upon later; emptiness by the count of tables. Members: a database that is empty when the restore begins,
+    and filled while it runs; one that has nothing but a type. Found: both were dropped, and nobody had agreed."""
+    shop.psql("CREATE MATERIALIZED VIEW slow AS SELECT pg_sleep(1)::text", "shop")
+    back_up(shop, tmp_path)
+    shop.psql("CREATE DATABASE prepared; CREATE DATABASE typed;")
+    shop.psql("CREATE TYPE mood AS ENUM ('well')", "typed")
+    refused = restore(shop, tmp_path, target_db="typed", check=True)
+    assert refused.failed and "not empty" in refused.msg
+
+    def fill() -> None:
+        deadline = time.monotonic() + 20
+        while not any("_restoring_" in name for name in shop.databases()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        shop.psql("CREATE TABLE new_work (n int)", "prepared")
+
+    filling = threading.Thread(target=fill)
+    filling.start()
+    done = restored(shop, tmp_path, target_db="prepared")
+    filling.join()
+    old = done.result["restored"][0]["old_database"]
+    assert f"nobody agreed to its loss, it stays as {old!r}" in str(done.result["warnings"])
+    assert shop.query("SELECT count(*) FROM new_work", old) == [(0,)]
+    assert shop.query("SELECT count(*) FROM t", "prepared") == [(50,)]
+
+
+def test_a_mark_is_of_one_backup_and_of_what_was_let_fail(shop: Server, tmp_path: Path) -> None:
+    """Kind: idempotence by a name. Members: an id that was used again for another backup; a restore that was allowed to fail in part, and
+    one that is not. Found: both "nothing to do"."""
+    back_up(shop, tmp_path, backup_id="nightly")
+    restored(shop, tmp_path, target_db="copy", allow_errors=["no such thing"])
+    assert restored(shop, tmp_path, target_db="copy", force=True, confirm=["copy"])
+    assert not restore(shop, tmp_path, target_db="copy", force=True, confirm=["copy"]).changed
+    login = {**shop.client_options(), "repository": {"path": str(tmp_path)}, "backup_id": "nightly"}
+    assert run_module("pg_backup", {**login, "state": "absent"}).changed
+    shop.psql("DELETE FROM t WHERE n > 9", "shop")
+    back_up(shop, tmp_path, backup_id="nightly")
+    restored(shop, tmp_path, target_db="copy", force=True, confirm=["copy"])
+    assert shop.query("SELECT count(*) FROM t", "copy") == [(9,)]
 
 
 def test_an_invalid_database_is_replaced(shop: Server, tmp_path: Path) -> None:

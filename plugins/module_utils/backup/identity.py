@@ -56,7 +56,13 @@ class Identity:
         Raises:
             RepositoryError: this is not the repository that the last backup went to, and it was not said that a new one is meant.
         """
-        known = self._remembered()
+        try:
+            known = self._remembered()
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            return (
+                f"What this host remembers of {self._shelf.repository.description} cannot be read ({self._path}: {exc}), so that another "
+                "repository in its place would not be noticed."
+            )
         if known is None:
             return None
         device = self._device()
@@ -106,7 +112,7 @@ class Identity:
         return number if isinstance(number, str) else None
 
     def _remembered(self) -> Optional[Known]:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(self._path, "rb") as stream:
+        with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as stream:
             content = bounded.loads(stream.read(bounded.LARGEST_LOCK), 2)
             return Known(
                 str(content["number"]), content["device"], str(content["last_backup"]), str(content["stopped_at"])

@@ -138,6 +138,8 @@ def latest(
         for other in newer[-1:]
         if describe(other) not in widest
     ]
+    if lacks(record, wanted) is not None:
+        warnings.append(f"No backup in {where} has everything. {record.id} has only: {describe(record)}.")
     warnings += [f"The backup {name} was passed over: {problem}" for name, problem in damaged.items()]
     return Latest(record, warnings)
 

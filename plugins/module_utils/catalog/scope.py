@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -64,15 +65,33 @@ def lacks(record: Record, wanted: PartsRequest) -> Optional[str]:
     if scope.get("data_only") and not wanted.data_only:
         return "has no definitions (data_only)"
     for option, asked in (("tables", wanted.tables), ("schemas", wanted.schemas)):
-        has, without = scope.get(option), scope.get(f"exclude_{option}") or ()
-        gone = sorted(set(asked) & set(without)) if asked else []
+        has = scope.get(option)
+        gone = sorted(name for name in asked if _is_named(name, scope.get(f"exclude_{option}") or ()))
         if gone or (asked and has and not set(asked) <= set(has)):
             return f"has not the {option} {_list(gone or sorted(set(asked) - set(has or ())))}"
+    empty = [] if wanted.schema_only else without_rows(record, wanted.tables)
+    if empty:
+        return f"has no rows of {_list(empty)} (exclude_table_data)"
     if scope.get("tables") and not wanted.tables:
         return f"has only the tables {_list(scope['tables'])}"
     if scope.get("schemas") and not wanted.schemas and not wanted.tables:
         return f"has only the schemas {_list(scope['schemas'])}"
     return None
+
+
+def without_rows(record: Record, tables: Collection[str]) -> list[str]:
+    """Those of the tables whose rows a backup leaves out."""
+    return sorted(name for name in tables if _is_named(name, record.scope.get("exclude_table_data") or ()))
+
+
+def _is_named(name: str, patterns: Collection[str]) -> bool:
+    """Whether a name is among names and patterns as pg_dump takes them; in doubt (a schema that one of the two does not say) it is."""
+    schema, _dot, own = name.rpartition(".")
+    for pattern in patterns:
+        in_schema, _dot, rest = pattern.rpartition(".")
+        if fnmatchcase(own, rest) and (not schema or not in_schema or fnmatchcase(schema, in_schema)):
+            return True
+    return False
 
 
 def wider(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -89,8 +89,8 @@ def compare_rows(
             result.differ.append(f"{name} has {found[schema, table]} rows instead of {wanted}")
         else:
             result.same += 1
-    if not recorded and only is None:
-        result.not_compared.append("no table was recorded, so none was compared.")
+    if not (recorded if only is None else only):
+        result.not_compared.append("no table of it was recorded, so none was compared.")
     return result
 
 

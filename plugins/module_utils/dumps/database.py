@@ -40,7 +40,11 @@ SELECT (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relname
         WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
      + (SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
         WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
-     + (SELECT count(*) FROM pg_largeobject_metadata)
+     + (SELECT count(*) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+        WHERE t.typtype IN ('d', 'e', 'r') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
+     + (SELECT count(*) FROM pg_largeobject_metadata) + (SELECT count(*) FROM pg_foreign_server)
+     + (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_event_trigger)
+     + (SELECT count(*) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
 
 

@@ -73,6 +73,7 @@ def land(
     """
     dump, title, proof = step.dump, step.name, Proof()
     filtered = any(scope.get(key) for key in ("schemas", "exclude_schemas", "tables", "exclude_tables"))
+    proof.lost += _left_out(scope, title)
     definitions_only = options.schema_only or (options.sections and "data" not in options.sections)
     # Connected here: while psycopg2 connects, no other thread may wait for a statement (server/connection.py).
     other = address.connect(name) if options.analyze else None
@@ -133,6 +134,16 @@ def _recorded_and_there(dump: Dump, counted: list[dict[str, Any]]) -> list[tuple
     """A backup of parts recorded the numbers of all tables: those that came can be compared."""
     recorded = {(row["schema"], row["table"]) for row in dump.contents.get("tables") or ()}
     return sorted(recorded & {(row["schema"], row["table"]) for row in counted})
+
+
+def _left_out(scope: Mapping[str, Any], title: str) -> list[str]:
+    """What who made the backup chose to leave out."""
+    what = {"exclude_schemas": "schemas", "exclude_tables": "tables", "exclude_table_data": "rows of the tables"}
+    return [
+        f"{title!r}: the {name} {', '.join(scope[key])} are not in the backup ({key})."
+        for key, name in what.items()
+        if scope.get(key)
+    ]
 
 
 def _missing(found: checks.Rows) -> bool:

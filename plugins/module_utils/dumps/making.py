@@ -138,11 +138,25 @@ class Maker:
         landing.proof.lost += belongings.hand_over_replication(self._target, step.belongings, old)
         if self._target.is_open(step.name):
             landing.proof.lost += step.belongings.lost(self._target)
-        if not self._options.keep_old and self._is_gone(old):
+        if step.empty and not self._still_empty(old):
+            self._warnings.append(
+                f"The database {step.name!r} was empty when this run began. Somebody has put something into it since, or it cannot be looked "
+                f"into: as nobody agreed to its loss, it stays as {old!r}. Look at it, and drop it."
+            )
+        elif not self._options.keep_old and self._is_gone(old):
             return None
         if self._options.terminate_sessions and step.there and step.there["allow_connections"]:
             self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", old)
         return old
+
+    def _still_empty(self, old: str) -> bool:
+        """Whether an empty predecessor that has stepped aside was filled while its successor was made: nobody was asked about that."""
+        try:
+            # It may have been closed, to keep sessions out of it.
+            self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", old)
+            return self._target.is_empty(old)
+        except (HoldfastError, *_database_errors()):
+            return False
 
     @contextlib.contextmanager
     def _swapped(self, new: str, old: Optional[str]) -> Iterator[None]:

@@ -113,6 +113,7 @@ class RestoreOptions:
                 self.encoding,
                 self.locale,
                 self.template,
+                sorted(self.allow_errors),  # what was let fail then is not done now
             ]
         )
 

@@ -16,7 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import PartsRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import PartsRequest, without_rows
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump, reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.header import HEAD, archive, other, packed
@@ -50,8 +50,11 @@ class Source:
 
     @property
     def identity(self) -> str:
-        """What it is, whatever it is called: a backup's id, or the content of files."""
-        return self.name if self.record else " ".join(dump.identity or "" for dump in self.dumps)
+        """What it is, whatever it is called: by its content."""
+        if self.record:  # an id may be used again, for another backup
+            content = "".join(f"{artifact.key}\0{artifact.sha256}\n" for artifact in self.record.artifacts)
+            return f"{self.name}, sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+        return " ".join(dump.identity or "" for dump in self.dumps)
 
     def understand(self, tools: Tools, server_major: int, options: RestoreOptions) -> None:
         """Read and judge what other tools made, and scripts of ours, before anything is touched. Raises BadOption, ToolError."""
@@ -96,6 +99,14 @@ def select(shelf: Shelf, backup_id: str, options: RestoreOptions, warnings: list
                 backup_id,
                 f"is a copy of the whole server, by {record.engine}",
                 "Bring the server back by pg_recover (playbook recover), or name a dump.",
+            )
+        empty = [] if options.schema_only else without_rows(record, options.tables)
+        if empty:
+            raise BadOption(
+                "tables",
+                list(options.tables),
+                f"has {', '.join(empty)}, whose rows are not in the backup {record.id} (it was made with exclude_table_data)",
+                "Name another backup, or take the definitions alone by schema_only.",
             )
         return record
     found = look(shelf)

@@ -12,7 +12,7 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import Health
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import Schedule
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import NOTHING, Schedule
 from ansible_collections.holdfast.postgres.plugins.module_utils.units import listing, size
 
 LEVELS = ("ok", "warning", "critical")
@@ -75,6 +75,11 @@ def of_backups(found: Gathered, health: Health) -> list[Alert]:
                 "warning", "newest", f"The newest backup, {order[-1].id}, is not verified or lacks what it is based on."
             )
         )
+    alerts += [
+        Alert("warning", "damaged_copy", f"The backup {name} is whole elsewhere, and in {tier} it is not: {wrong}.")
+        for (name, tier), wrong in found.hurt.items()
+        if name not in health.damaged
+    ]
     has = found.where[health.last_good.id]
     without = [tier.name for tier in found.tiers if tier.name not in has and not tier.error]
     if without and any(tier.name in has for tier in found.tiers):
@@ -124,7 +129,9 @@ def of_schedules(schedules: Sequence[Schedule]) -> list[Alert]:
             )
         if schedule.idle:
             text = f"The schedule {schedule.name} never runs: {schedule.idle}."
-            alerts.append(Alert("critical", "never_runs", text, f"systemctl enable --now {schedule.name}.timer"))
+            enable = f"systemctl enable --now {schedule.name}.timer"
+            remedy = "Run the playbook schedule." if schedule.by == NOTHING else enable
+            alerts.append(Alert("critical", "never_runs", text, remedy))
     return alerts
 
 

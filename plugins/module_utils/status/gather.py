@@ -63,21 +63,24 @@ class Gathered:
     stored: int = 0
     #: what could not be looked into, in sentences
     unread: list[str] = field(default_factory=list)
+    #: what ``damage`` found, by backup's id and tier's name
+    hurt: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def damage(self, record: Record) -> Optional[str]:
         """What is wrong with a backup in each of our repositories that has it; None: one of them has all of it."""
-        wrong = None
+        found: list[Optional[str]] = []
         for name in self.where[record.id]:
-            if name not in self.shelves:
-                return None
-            try:
-                wrong = damage(self.shelves[name], record)
-            except HoldfastError as exc:
-                # Not known is not whole.
-                wrong = f"whether all of it is there is not known: {exc}"
-            if wrong is None:
-                return None
-        return wrong
+            wrong: Optional[str] = None
+            if name in self.shelves:
+                try:
+                    wrong = damage(self.shelves[name], record)
+                except HoldfastError as exc:
+                    # Not known is not whole.
+                    wrong = f"whether all of it is there is not known: {exc}"
+            found.append(wrong)
+            if wrong is not None:
+                self.hurt[record.id, name] = wrong
+        return None if None in found else found[-1]
 
 
 def gather(params: Mapping[str, Any], space: str) -> Gathered:

@@ -15,6 +15,12 @@ from dataclasses import dataclass
 from typing import Optional
 
 _TIMEOUT = 10  # seconds for systemctl
+#: what starts a schedule of which only the variables are there
+NOTHING = "nothing"
+
+
+class _Silent(Exception):
+    """systemctl does not answer."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,15 @@ def look(server_name: str, config_dir: str, cron_dir: str) -> tuple[list[Schedul
     found = []
     for name in names:
         line = _cron_line(os.path.join(cron_dir, name))
-        schedule = Schedule(name, f"cron ({line})") if line else _of_systemd(name)
+        try:
+            schedule = Schedule(name, f"cron ({line})") if line else _of_systemd(name)
+        except _Silent as exc:
+            unknown = unknown or str(exc)
+            continue
         if schedule is not None:
             found.append(schedule)
+        elif unknown is None:  # its variables are there, so somebody relies on it
+            found.append(Schedule(name, NOTHING, idle="there is neither a timer nor a line of cron that starts it"))
     return found, None if found else unknown
 
 
@@ -78,6 +90,8 @@ def _cron_line(path: str) -> Optional[str]:
 
 def _of_systemd(name: str) -> Optional[Schedule]:
     timer = _show(f"{name}.timer", "LoadState", "ActiveState", "NextElapseUSecRealtime")
+    if "LoadState" not in timer:
+        raise _Silent(f"whether {name} is started is not told by systemctl, and cron has no line of it")
     if timer.get("LoadState") != "loaded":
         return None
     service = _show(f"{name}.service", "Result", "ExecMainStatus")

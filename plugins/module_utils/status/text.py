@@ -89,6 +89,8 @@ def of_schedules(schedules: Sequence[Schedule], unknown: Optional[str], now: dat
     times = [schedule.next_run for schedule in schedules if schedule.next_run]
     if times:
         return f"next run {moment(min(times), now)}"
+    if all(schedule.idle for schedule in schedules):
+        return "no run is going to start"
     return f"next run by {listing([schedule.by for schedule in schedules])}, at a time that is not known"
 
 

@@ -18,7 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest i
     newest,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import PartsRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import PartsRequest, lacks
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 
 NOW = datetime.datetime(2026, 11, 25, 12, tzinfo=datetime.timezone.utc)
@@ -97,6 +97,9 @@ NIGHT = backup("night", "24T01:00:00", "0/20")
         (backup("other", "25T01:00:00", "0/30", schema_only=True), PartsRequest(schema_only=True), "night"),
         (backup("other", "25T01:00:00", "0/30", exclude_tables=["logs"]), PartsRequest(), "night"),
         (backup("other", "25T01:00:00", "0/30", exclude_table_data=["logs"]), PartsRequest(), "night"),
+        (backup("other", "25T01:00:00", "0/30", exclude_table_data=["logs"]), PartsRequest(tables=["logs"]), "night"),
+        (backup("other", "25T01:00:00", "0/30", exclude_table_data=["s.l*"]), PartsRequest(tables=["s.logs"]), "night"),
+        (backup("other", "25T01:00:00", "0/30", exclude_tables=["l*"]), PartsRequest(tables=["s.logs"]), "night"),
         (backup("other", "25T01:00:00", "0/30", globals=False), PartsRequest(), "night"),
         # One database, all of it: it has what is asked for.
         (backup("other", "25T01:00:00", "0/30", databases=["shop"], has=("shop",)), PartsRequest(), "night"),
@@ -127,6 +130,9 @@ def test_what_is_newer_and_has_less_is_named() -> None:
 def test_parts_are_enough_where_parts_are_all_that_there_is() -> None:
     parts = [backup(str(day), f"{day}T00:00:00", f"0/{day}", exclude_tables=["logs"]) for day in (20, 21, 22)]
     assert latest(parts, PartsRequest(), NOW, "the repository").record.id == "22"
+    definitions = backup("23", "23T00:00:00", "0/23", schema_only=True)
+    (warning,) = latest([definitions], PartsRequest(), NOW, "the repository").warnings
+    assert "schema_only" in warning
     parts = [backup(str(day), f"{day}T00:00:00", f"0/{day}", tables=["logs"]) for day in (20, 21, 22)]
     assert latest(parts, PartsRequest(), NOW, "the repository").record.id == "22"
 
@@ -170,3 +176,20 @@ def test_a_chain_is_one_thing() -> None:
     ]
     with pytest.raises(CatalogError, match="no verified backup"):
         latest_whole(circle, NOW, "the repository")
+
+
+@pytest.mark.parametrize(
+    "left_out, table, lacking",
+    [
+        ("logs", "logs", True),
+        ("logs", "s.logs", True),
+        ("s.logs", "logs", True),
+        ("s.l*", "s.logs", True),
+        ("s.l*", "t.logs", False),
+        ("logs", "orders", False),
+    ],
+)
+def test_rows_that_were_left_out_are_not_had(left_out: str, table: str, lacking: bool) -> None:
+    record = backup("b", "25T00:00:00", exclude_table_data=[left_out])
+    assert (lacks(record, PartsRequest(tables=[table])) is not None) == lacking
+    assert lacks(record, PartsRequest(tables=[table], schema_only=True)) is None

@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import datetime
+from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.status import alerts
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts import Alert
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered, TierStatus
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import Health
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import Schedule
+from lab.records import lay
 
 from .test_health import backup
 
@@ -44,6 +49,7 @@ def codes(made: list[Alert]) -> list[tuple[str, str]]:
         (found(), health(OLD, damaged={"new": "x is missing"}), [("critical", "damaged")]),
         (found(), health(OLD), [("warning", "newest")]),
         (found(where={"old": ["disk", "s3"], "new": ["disk"]}), health(), [("warning", "missing_copy")]),
+        (found(hurt={("new", "s3"): "base.tar is missing"}), health(), [("warning", "damaged_copy")]),
         (found(where={"old": ["pgbackrest"], "new": ["pgbackrest"]}), health(), []),
         (
             found(tiers=[TierStatus("disk", "/b"), TierStatus("s3", "s3://b", error="no route")]),
@@ -107,3 +113,17 @@ def test_the_worst_counts() -> None:
     assert alerts.level([warning]) == "warning"
     assert alerts.level([critical, warning]) == "critical"
     assert alerts.no_answer("All", "no route").severity == "critical"
+
+
+def test_a_copy_that_is_damaged_in_one_place_is_told(tmp_path: Path) -> None:
+    shelves = {}
+    for name in ("disk", "other"):
+        (tmp_path / name).mkdir()
+        shelves[name] = Shelf(FileRepository(str(tmp_path / name)), "main")
+        record = lay(shelves[name], "b", datetime.datetime.now(datetime.timezone.utc))
+    gathered = Gathered(where={"b": ["disk", "other"]}, shelves=shelves)
+    (tmp_path / "other/main/b/databases/shop.dump").unlink()
+    assert gathered.damage(record) is None
+    assert gathered.hurt == {("b", "other"): "databases/shop.dump is missing"}
+    (tmp_path / "disk/main/b/databases/shop.dump").unlink()
+    assert gathered.damage(record) == "databases/shop.dump is missing"

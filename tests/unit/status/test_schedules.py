@@ -47,7 +47,8 @@ def test_what_systemd_says(host: Path) -> None:
     found, unknown = look("db1", str(host / "schedules"), str(host / "cron"))
     assert unknown is None
     by_name = {entry.name: entry for entry in found}
-    assert set(by_name) == {"good", "bad", "off"}
+    assert set(by_name) == {"good", "bad", "off", "gone"}
+    assert "neither a timer nor a line of cron" in str(by_name["gone"].idle)
     assert by_name["good"].next_run == datetime.datetime(2026, 11, 26, 2, 30, tzinfo=datetime.timezone.utc)
     assert by_name["good"].failed is None and by_name["good"].idle is None
     assert by_name["bad"].failed == "exit-code, exit status 2"
@@ -70,3 +71,10 @@ def test_what_cannot_be_read_is_not_known(host: Path, monkeypatch: pytest.Monkey
     assert found == [] and unknown and "cannot be read" in unknown
     monkeypatch.setenv("PATH", str(host))  # no systemd at all
     assert look("db1", str(host / "schedules"), str(host / "cron"))[0] == []
+
+
+def test_who_does_not_answer_says_nothing_of_a_schedule(host: Path) -> None:
+    schedule(host, "nightly")
+    (host / "bin/systemctl").write_text("#!/bin/sh\nexit 1\n")
+    found, unknown = look("db1", str(host / "schedules"), str(host / "cron"))
+    assert found == [] and unknown and "not told by systemctl" in unknown
