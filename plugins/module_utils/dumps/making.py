@@ -151,12 +151,11 @@ class Maker:
 
     def _still_empty(self, old: str) -> bool:
         """Whether an empty predecessor that has stepped aside was filled while its successor was made: nobody was asked about that."""
-        try:
+        with contextlib.suppress(HoldfastError, *_database_errors()):
             # It may have been closed, to keep sessions out of it.
             self._target.execute("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", old)
             return self._target.is_empty(old)
-        except (HoldfastError, *_database_errors()):
-            return False
+        return False
 
     @contextlib.contextmanager
     def _swapped(self, new: str, old: Optional[str]) -> Iterator[None]:

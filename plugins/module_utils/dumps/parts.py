@@ -229,7 +229,8 @@ def behind(
         text += "DO $holdfast$\nDECLARE n bigint;\nBEGIN\n"
         for schema, name, count in expected:
             only = "" if (schema, name) in heads else "ONLY "
-            message = f"{schema}.{name} has % rows instead of {count}".replace("'", "''")
+            shown = f"{schema}.{name}".replace("'", "''").replace("%", "%%")
+            message = f"{shown} has % rows instead of {count}"
             text += f"  SELECT pg_catalog.count(*) INTO n FROM {only}{quoted(schema)}.{quoted(name)};\n"
             text += f"  IF n <> {count} THEN RAISE EXCEPTION '{message}', n; END IF;\n"
         text += "END\n$holdfast$;\n"
