@@ -27,3 +27,14 @@ options:
     type: bool
     default: false
 """
+
+    READING = r"""
+options:
+  compression:
+    description: How the engine compresses, where it has to know to read (V(barman_cloud)).
+    type: str
+    choices: [zstd, gzip, lz4, none]
+  compression_level:
+    description: Its level.
+    type: int
+"""

@@ -51,11 +51,4 @@ options:
       gpg_home:
         description: C(GNUPGHOME).
         type: path
-  compression:
-    description: How the engine compresses, where it has to know (V(barman_cloud)).
-    type: str
-    choices: [zstd, gzip, lz4, none]
-  compression_level:
-    description: Its level.
-    type: int
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention import policy as retention
 
 Spec = dict[str, Any]
 
@@ -29,23 +30,7 @@ CONNECTION: Spec = {
     "bin_dir": {"type": "path"},
 }
 
-RETENTION: Spec = {
-    "retention": {
-        "type": "dict",
-        "options": {
-            "keep_last": {"type": "int"},
-            "keep_within": {"type": "str"},
-            "keep_daily": {"type": "int"},
-            "keep_weekly": {"type": "int"},
-            "keep_monthly": {"type": "int"},
-            "keep_yearly": {"type": "int"},
-            "min_keep": {"type": "int", "default": 1},
-            "pins": {"type": "list", "elements": "str", "default": []},
-            "count": {"type": "int"},
-            "max_age": {"type": "str"},
-        },
-    },
-}
+RETENTION: Spec = {"retention": {"type": "dict", "options": retention.SPEC}}
 
 REPOSITORY: Spec = {
     "repository": {"type": "dict", "required": True, "options": STORE},
@@ -84,6 +69,24 @@ ARCHIVER: Spec = {
     "accept_new_server": {"type": "bool", "default": False},
 }
 
+# What is told to an engine that is only read from; the fragment is archiver.reading.
+READING: Spec = {
+    "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
+    "compression_level": {"type": "int"},
+}
+
+# Of a run, whatever it does; the fragments are run.lock and run.progress.
+LOCK: Spec = {"lock_wait": {"type": "int", "default": 0}}
+PROGRESS: Spec = {"progress_file": {"type": "path"}}
+
+# A server that is put into a data directory.
+DIRECTORY: Spec = {
+    "owner": {"type": "str"},
+    "config_file": {"type": "path"},
+    "settings": {"type": "dict", "default": {}},
+    "service": {"type": "str"},
+}
+
 # A server brought back to a moment (pg_recover).
 RECOVERY: Spec = {
     "data_directory": {"type": "path", "required": True},
@@ -101,11 +104,7 @@ RECOVERY: Spec = {
             "action": {"type": "str", "choices": ["promote", "pause", "shutdown"], "default": "promote"},
         },
     },
-    "owner": {"type": "str"},
-    "config_file": {"type": "path"},
-    "settings": {"type": "dict", "default": {}},
     "start": {"type": "bool", "default": True},
-    "service": {"type": "str"},
     "stop_server": {"type": "bool", "default": False},
     "keep_archiving": {"type": "bool", "default": False},
 }
@@ -117,9 +116,8 @@ LOOK: Spec = {
     **REPOSITORIES,
     **ENCRYPTION,
     **ARCHIVER,
+    **READING,
     "archiving": {"type": "bool", "default": False},
     "engine_config": {"type": "path"},
-    "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
-    "compression_level": {"type": "int"},
     "expected_every": {"type": "str"},
 }

@@ -17,7 +17,9 @@ import errno
 import os
 import pwd
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import NoReturn, Optional, Union
 
@@ -192,6 +194,21 @@ def give(path: str, owner: str) -> None:
             os.chown(os.path.basename(path), entry.pw_uid, entry.pw_gid, dir_fd=directory, follow_symlinks=False)
     except OSError as exc:
         raise ToolError(f"{path} cannot be given to {owner}: {exc.strerror}. Run this as root, or as {owner}.") from exc
+
+
+@contextlib.contextmanager
+def temporary_directory(owner: str) -> Iterator[str]:
+    """A directory of a user's own, gone at the end: for what a program writes that runs as that user, who may not write where its caller
+    wants it."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as directory:
+        give(directory, owner)
+        yield directory
+
+
+def take_out(source: str, path: str) -> None:
+    """Copy a file out of a directory that another user may write to, who could have put a link there. Raises OSError."""
+    with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream, open(path, "wb") as target:
+        shutil.copyfileobj(stream, target, 1024 * 1024)
 
 
 def make_directory(path: str, owner: Optional[str] = None, mode: int = 0o700) -> None:

@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.repository.several
+  - holdfast.postgres.run.progress
 attributes:
   action_group:
     support: full
@@ -39,9 +40,6 @@ options:
     description: Whether warnings fail the module too.
     type: bool
     default: false
-  progress_file:
-    description: File in which the run says for whom it waits, where that takes long. The action plugin of this module sets it.
-    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
 """
@@ -134,7 +132,7 @@ def main() -> None:
             **argspec.REPOSITORIES,
             "retention": {"type": "str"},
             "strict": {"type": "bool", "default": False},
-            "progress_file": {"type": "path"},
+            **argspec.PROGRESS,
         },
         required_one_of=[("repository", "repositories")],
         mutually_exclusive=[("repository", "repositories")],

@@ -18,6 +18,8 @@ author:
 extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.copy
+  - holdfast.postgres.run.lock
+  - holdfast.postgres.run.progress
 attributes:
   check_mode:
     support: full
@@ -62,13 +64,6 @@ options:
       - What a store copies by itself takes none.
     type: int
     default: 268435456
-  lock_wait:
-    description: Seconds to wait for another run on the same backups.
-    type: int
-    default: 0
-  progress_file:
-    description: File in which the run says for whom it waits, where that takes long. The action plugin of this module sets it.
-    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
 """
@@ -130,6 +125,7 @@ elapsed:
 from typing import Any, Union
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier import Moved
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
@@ -190,8 +186,8 @@ def main() -> None:
             "delete_source": {"type": "bool", "default": False},
             "threads": {"type": "int", "default": 16},
             "memory_limit": {"type": "int", "default": MEMORY},
-            "lock_wait": {"type": "int", "default": 0},
-            "progress_file": {"type": "path"},
+            **argspec.LOCK,
+            **argspec.PROGRESS,
         },
         supports_check_mode=True,
     )

@@ -23,7 +23,9 @@ extends_documentation_fragment:
   - holdfast.postgres.connection
   - holdfast.postgres.repository.several
   - holdfast.postgres.archiver
+  - holdfast.postgres.archiver.reading
   - holdfast.postgres.look
+  - holdfast.postgres.run.progress
 attributes:
   action_group:
     support: full
@@ -44,9 +46,6 @@ options:
   limit:
     description: List only so many of the newest. Counts and sizes are of all.
     type: int
-  progress_file:
-    description: File in which the run says for whom it waits, where that takes long. The action plugin of this module sets it.
-    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
   - module: holdfast.postgres.wal_archive
@@ -180,7 +179,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import LISTED_WHOLE, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import gather
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import judge
@@ -239,7 +238,7 @@ def main() -> None:
             "engine": {"type": "str", "choices": WITH_REPOSITORY},
             "details": {"type": "bool", "default": True},
             "limit": {"type": "int"},
-            "progress_file": {"type": "path"},
+            **argspec.PROGRESS,
         },
         required_one_of=[("repository", "repositories", "engine_config")],
         required_by={"engine_config": "engine"},

@@ -19,6 +19,8 @@ extends_documentation_fragment:
   - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.repository.several
   - holdfast.postgres.repository.retention
+  - holdfast.postgres.run.lock
+  - holdfast.postgres.run.progress
 attributes:
   action_group:
     support: full
@@ -39,13 +41,6 @@ options:
         retention is carried out by M(holdfast.postgres.pg_backup) with O(retention), after a backup that was made and looked at.
     type: str
     choices: [pg_dump, pg_basebackup, pgbackrest, barman_cloud, wal_g]
-  lock_wait:
-    description: Seconds to wait for another run on the same backups.
-    type: int
-    default: 0
-  progress_file:
-    description: File in which the run says for whom it waits, where that takes long. The action plugin of this module sets it.
-    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
 """
@@ -116,7 +111,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import ENGINES, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
@@ -199,9 +194,9 @@ def main() -> None:
         argument_spec={
             **argspec.REPOSITORIES,
             **argspec.RETENTION,
+            **argspec.LOCK,
             "engine": {"type": "str", "choices": list(ENGINES)},
-            "lock_wait": {"type": "int", "default": 0},
-            "progress_file": {"type": "path"},
+            **argspec.PROGRESS,
         },
         required_one_of=[("repository", "repositories")],
         mutually_exclusive=[("repository", "repositories")],

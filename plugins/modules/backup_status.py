@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - holdfast.postgres.connection
   - holdfast.postgres.repository.several
   - holdfast.postgres.archiver
+  - holdfast.postgres.archiver.reading
   - holdfast.postgres.look
 attributes:
   action_group:
@@ -137,7 +138,7 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.overview import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow

@@ -27,6 +27,8 @@ extends_documentation_fragment:
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.repository.retention
   - holdfast.postgres.archiver
+  - holdfast.postgres.run.lock
+  - holdfast.postgres.run.progress
 attributes:
   action_group:
     support: full
@@ -84,10 +86,6 @@ options:
     description: Whether an empty place where there were backups is taken for a new repository. Set it for one run.
     type: bool
     default: false
-  lock_wait:
-    description: Seconds to wait for another run on the same backups.
-    type: int
-    default: 0
   databases:
     description: Names of the databases. By default all but templates.
     type: list
@@ -178,6 +176,13 @@ options:
     description: Whether the WAL that makes the copy consistent goes into the backup, so that it needs no archive (V(pg_basebackup)).
     type: bool
     default: true
+  wal_timeout:
+    description:
+      - For how long nothing of the WAL that a backup waits for may be archived, such as V(10min), before the backup is given up. A slow
+        archive, which still takes one segment after the other, is waited for; V(pgbackrest) counts the whole of its wait.
+      - PostgreSQL itself waits without an end for an C(archive_command) or C(archive_library) that does not come back.
+    type: str
+    default: 10min
   checkpoint:
     description: Whether the checkpoint that the copy begins with is V(fast), or V(spread) to spare the disk (V(pg_basebackup)).
     type: str
@@ -204,9 +209,6 @@ options:
       - Level of the compression. By default 1 for V(zstd) when a repository is an object store, else -1 (C(--fast=1), which is
         faster still, and larger), 1 for V(lz4), 6 for V(gzip).
     type: int
-  progress_file:
-    description: File in which the run says how far it is. The action plugin of this module sets it.
-    type: path
 seealso:
   - module: holdfast.postgres.pg_restore
   - module: holdfast.postgres.backup_prune
@@ -350,8 +352,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import ENGINES, SPEC, check_options, choose
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import SPEC, check_options, choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import telling_of_interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import CREATED_BY, execute
@@ -419,7 +422,7 @@ def run_of_engine(params: dict[str, Any], work: Workplace) -> BackupRun[EngineTi
     request = request_of(params, params["engine"], {"cluster": True}, ENOUGH[kind])
     connection = work.connect()
     tier = engine_tier(params, connection, work.result.warnings)
-    archiving = tier.engine.archiving(connection)
+    archiving = tier.engine.archiving(connection, parse_duration(params["wal_timeout"], "wal_timeout"))
     maker = EngineMaker(tier.engine, kind, lambda: present(connection), archiving, request, work.progress, work.result)
     return BackupRun([tier], maker, request, work.progress, work.result)
 
@@ -499,20 +502,20 @@ def main() -> None:
             **argspec.ENCRYPTION,
             **argspec.RETENTION,
             **argspec.ARCHIVER,
+            **argspec.LOCK,
+            **argspec.PROGRESS,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "engine": {"type": "str", "choices": list(ENGINES), "default": "pg_dump"},
             "backup_id": {"type": "str", "aliases": ["id"]},
             "max_age": {"type": "str"},
             "annotations": {"type": "dict"},
             "pinned": {"type": "bool"},
-            "lock_wait": {"type": "int", "default": 0},
             "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
             "accept_new_repository": {"type": "bool", "default": False},
             **SPEC,
             "jobs": {"type": "int", "default": 1},
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},
-            "progress_file": {"type": "path"},
         },
         required_if=[("state", "absent", ["backup_id"])],
         required_one_of=[("repository", "repositories")],

@@ -24,6 +24,9 @@ extends_documentation_fragment:
   - holdfast.postgres.repository
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.archiver
+  - holdfast.postgres.archiver.reading
+  - holdfast.postgres.directory
+  - holdfast.postgres.run.progress
 attributes:
   action_group:
     support: full
@@ -93,17 +96,6 @@ options:
         type: str
         choices: [promote, pause, shutdown]
         default: promote
-  owner:
-    description: The user of the host who owns the server. By default who owns O(data_directory), or runs this module.
-    type: str
-  config_file:
-    description:
-      - The server's C(postgresql.conf), where it is not in the data directory. By default the one that it was last started with.
-    type: path
-  settings:
-    description: Settings for the restored server, such as C(port) for one that stands beside the old one.
-    type: dict
-    default: {}
   start:
     description: Whether the server is started in the end.
     type: bool
@@ -140,16 +132,6 @@ options:
     description: Processes that fetch files at the same time, where the engine does that.
     type: int
     default: 1
-  compression:
-    description: Compression of the engine, where it has to know (V(barman_cloud)).
-    type: str
-    choices: [zstd, gzip, lz4, none]
-  compression_level:
-    description: Its level.
-    type: int
-  progress_file:
-    description: File in which the run says how far it is. The action plugin of this module sets it.
-    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
   - module: holdfast.postgres.pg_restore
@@ -225,7 +207,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import PHYSICAL
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import PHYSICAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import give
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -293,6 +275,9 @@ def main() -> None:
             **argspec.REPOSITORY,
             **argspec.ENCRYPTION,
             **argspec.ARCHIVER,
+            **argspec.READING,
+            **argspec.DIRECTORY,
+            **argspec.PROGRESS,
             **argspec.RECOVERY,
             "engine": {"type": "str", "choices": PHYSICAL},
             "backup_id": {"type": "str", "default": "latest"},
@@ -300,9 +285,6 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "confirm": {"type": "list", "elements": "str", "default": []},
             "jobs": {"type": "int", "default": 1},
-            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
-            "compression_level": {"type": "int"},
-            "progress_file": {"type": "path"},
         },
         supports_check_mode=True,
     )

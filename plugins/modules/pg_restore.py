@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - holdfast.postgres.connection
   - holdfast.postgres.repository
   - holdfast.postgres.repository.encryption
+  - holdfast.postgres.run.progress
 attributes:
   action_group:
     support: full
@@ -224,9 +225,6 @@ options:
     description: Directory in which restores from O(source) are remembered. It is made when it is not there.
     type: path
     default: ~/.local/state/holdfast
-  progress_file:
-    description: File in which the run says how far it is. The action plugin of this module sets it.
-    type: path
 seealso:
   - module: holdfast.postgres.pg_backup
   - module: holdfast.postgres.pg_recover
@@ -429,6 +427,7 @@ def main() -> None:
             **argspec.CONNECTION,
             **repository,
             **argspec.ENCRYPTION,
+            **argspec.PROGRESS,
             "backup_id": {"type": "str", "default": "latest"},
             "source": {"type": "path"},
             "databases": {"type": "list", "elements": "str", "default": []},
@@ -465,7 +464,6 @@ def main() -> None:
             "template": {"type": "str", "default": "template0"},
             "scratch_dir": {"type": "path", "default": "/var/tmp"},
             "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
-            "progress_file": {"type": "path"},
         },
         mutually_exclusive=[("repository", "source")],
         required_one_of=[("repository", "source")],

@@ -29,6 +29,8 @@ extends_documentation_fragment:
   - holdfast.postgres.repository
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.archiver
+  - holdfast.postgres.archiver.reading
+  - holdfast.postgres.directory
 attributes:
   action_group:
     support: full
@@ -118,29 +120,10 @@ options:
     description: The engine that archives. By default the one that keeps the server's archive in the repository.
     type: str
     choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
-  compression:
-    description: How the engine compresses, where it wants to know.
-    type: str
-    choices: [zstd, gzip, lz4, none]
-  compression_level:
-    description: Its level.
-    type: int
   backup_id:
     description: The backup, for O(source=backup).
     type: str
     default: latest
-  owner:
-    description: The operating system's user who owns the standby. By default the directory's, or who runs this module.
-    type: str
-  config_file:
-    description:
-      - The standby's C(postgresql.conf), where it lies outside O(data_directory), as Debian's does. By default the one that the
-        server in O(data_directory) was last started with.
-    type: path
-  settings:
-    description: Settings of the standby's own, such as its C(port). They go to C(postgresql.auto.conf).
-    type: dict
-    default: {}
   tablespace_locations:
     description:
       - Other directories for tablespaces, by their name or former path. By default those where the server in O(data_directory) has them,
@@ -155,9 +138,6 @@ options:
   max_rate:
     description: Kilobytes per second that a copy takes from the primary at most.
     type: int
-  service:
-    description: The systemd unit that starts and stops the server. By default C(pg_ctl) does.
-    type: str
   stop_server:
     description: Whether a server that runs in O(data_directory), and cannot follow, may be stopped.
     type: bool
@@ -318,7 +298,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import PHYSICAL
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import PHYSICAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
@@ -394,6 +374,8 @@ def main() -> None:
             "repository": {**argspec.REPOSITORY["repository"], "required": False},
             **argspec.ENCRYPTION,
             **argspec.ARCHIVER,
+            **argspec.READING,
+            **argspec.DIRECTORY,
             "state": {"type": "str", "choices": ["present", "promoted", "verified"], "default": "present"},
             "data_directory": {"type": "path"},
             "primary_host": {"type": "str"},
@@ -407,16 +389,10 @@ def main() -> None:
             "drop_slots": {"type": "list", "elements": "str", "default": []},
             "source": {"type": "str", "choices": ["primary", "backup"], "default": "primary"},
             "engine": {"type": "str", "choices": PHYSICAL},
-            "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
-            "compression_level": {"type": "int"},
             "backup_id": {"type": "str", "default": "latest"},
-            "owner": {"type": "str"},
-            "config_file": {"type": "path"},
-            "settings": {"type": "dict", "default": {}},
             "tablespace_locations": {"type": "dict", "default": {}},
             "rewind": {"type": "bool", "default": True},
             "max_rate": {"type": "int"},
-            "service": {"type": "str"},
             "stop_server": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
             "confirm": {"type": "list", "elements": "str", "default": []},

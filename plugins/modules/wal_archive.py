@@ -263,12 +263,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup 
     set_up,
     take_down,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ARCHIVING
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import (
-    PHYSICAL,
-    keep_password,
-    open_archiver,
-)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import keep_password, open_archiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import (
     Ownership,
     telling_of_interrupted,
@@ -366,7 +363,7 @@ def main() -> None:
             **argspec.ENCRYPTION,
             **argspec.ARCHIVER,
             "state": {"type": "str", "choices": ["present", "absent", "verified"], "default": "present"},
-            "engine": {"type": "str", "choices": PHYSICAL},
+            "engine": {"type": "str", "choices": ARCHIVING},
             "streaming": {"type": "bool", "default": False},
             "archive_timeout": {"type": "str", "default": "1min"},
             "max_slot_wal_keep_size": {"type": "str"},

@@ -6,17 +6,20 @@
 The kind: good because a program ended with 0, or because a setting is not empty (CASES 1.25, 1.40). The members that were tried, with every
 engine whose program is here: archive_mode off (what a recovery in place leaves behind), ``/bin/true``, a command with ``|| true``, the own
 command for another server_name or another directory, somebody's script (that archives here, or elsewhere), a library, an archiver that
-fails before, while and after the copy, one that did better in time, an archive that nobody can write to, a replica whose primary archives,
-and one whose primary does not. Before: ok with all of them, and the last restorable backup deleted by ``keep_last: 1``.
+fails before, while and after the copy, one that did better in time, one that hangs since before or meanwhile (the command, the library), an
+archive that nobody can write to, a replica whose primary archives, and one whose primary does not. Before: ok with all of them, and the last
+restorable backup deleted by ``keep_last: 1``; where it hung, no end.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +61,30 @@ class Place:
 
     def archived(self) -> None:
         with self.asked() as archiving:
-            archiving.arrived(*self.segment(), QUIET, 20)
+            archiving.arrived(*self.segment(), QUIET)
 
-    def asked(self) -> Asked:
-        return Asked(self)
+    def asked(self, timeout: float = 20) -> Asked:
+        return Asked(self, timeout)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Its command does not come back meanwhile."""
+        gate = self.path / ".gate"
+        gate.touch()
+        self.command(f"while [ -e {gate} ]; do sleep 0.05; done; " + self.wal.archive_command())
+        try:
+            yield
+        finally:
+            gate.unlink()
 
 
 class Asked:
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, place: Place, timeout: float) -> None:
+        self._place, self._timeout = place, timeout
 
     def __enter__(self) -> Archiving:
         self._connection = self._place.server.connect()
-        return Archiving(self._connection, self._place.wal)
+        return Archiving(self._connection, self._place.wal, timeout=self._timeout)
 
     def __exit__(self, *exc: object) -> None:
         self._connection.close()
@@ -118,11 +132,11 @@ def test_a_command_that_keeps_no_wal_here(place: Place, command: str, words: str
 
 def test_a_command_that_keeps_wal_elsewhere_is_seen_by_what_does_not_arrive(place: Place) -> None:
     """Changed after it was asked for: only what arrives proves anything."""
-    with place.asked() as archiving:
+    with place.asked(1) as archiving:
         archiving.before()
         place.command(OTHERS.replace("{path}", "{other}"))
         with pytest.raises(ServerError, match=r"was not in .* after 1 seconds"):
-            archiving.arrived(*place.segment(), QUIET, 1)
+            archiving.arrived(*place.segment(), QUIET)
 
 
 def test_somebodys_script_that_archives_here_is_told_of(place: Place) -> None:
@@ -159,7 +173,7 @@ def test_one_that_fails_while_the_backup_waits(place: Place, monkeypatch: pytest
         archiving.before()
         place.command("false")
         with pytest.raises(ServerError, match="has failed to archive for"):
-            archiving.arrived(*place.segment(), QUIET, 20)
+            archiving.arrived(*place.segment(), QUIET)
 
 
 def test_wal_that_comes_late_is_waited_for(place: Place) -> None:
@@ -169,8 +183,61 @@ def test_wal_that_comes_late_is_waited_for(place: Place) -> None:
     opened = threading.Timer(1.0, gate.touch)
     opened.start()
     with place.asked() as archiving:
-        archiving.arrived(*place.segment(), QUIET, 20)
+        archiving.arrived(*place.segment(), QUIET)
     opened.join()
+
+
+def test_one_that_hangs_while_the_backup_waits(place: Place) -> None:
+    """PostgreSQL waits without an end, and so did Barman, WAL-G, and pg_basebackup without its WAL."""
+    place.archived()
+    with place.asked(0.5) as archiving, place.held():
+        assert archiving.before() != []  # it is not the command of ours
+        segment = place.segment()
+        with pytest.raises(ServerError, match=r"does not come back, and 0000000\w+ waits first"):
+            waited(archiving)
+        with pytest.raises(ServerError, match=r"was not in .* after 1 seconds"):
+            archiving.arrived(*segment, QUIET)
+        with pytest.raises(ServerError, match="has archived nothing"):  # and before a backup is made in vain
+            archiving.before(check=True)
+    place.archived()
+
+
+def test_a_library_that_hangs(server_factory: Callable[..., Server], tmp_path: Path) -> None:
+    """By whatever it hangs: the archiver is stopped."""
+    server = server_factory(15, settings={"archive_mode": "on"})
+    libraries = server.query("SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'")[0][0]
+    if not (Path(libraries) / "basic_archive.so").exists():
+        pytest.skip("basic_archive is not installed")
+    wal = FileWal(str(tmp_path), Compression("none"))
+    server.query("ALTER SYSTEM SET archive_library = basic_archive")
+    server.restart()
+    server.query("SELECT pg_create_restore_point('x')")
+    (archiver,) = server.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'")[0]
+    os.kill(archiver, signal.SIGSTOP)
+    try:
+        server.query("SELECT pg_switch_wal()")
+        with (
+            closing(server.connect()) as connection,
+            pytest.raises(ServerError, match="archive_library 'basic_archive' does not come back"),
+        ):
+            waited(Archiving(connection, wal, timeout=0.5))
+    finally:
+        os.kill(archiver, signal.SIGCONT)
+
+
+def test_a_slow_archive_is_waited_for(place: Place) -> None:
+    place.command("sleep 0.4; " + place.wal.archive_command())
+    with place.asked(0.9) as archiving:
+        (timeline, start, _stop), *_others, (_timeline, _start, stop) = [place.segment() for _number in range(4)]
+        archiving.arrived(timeline, start, stop, QUIET)
+
+
+def waited(archiving: Archiving) -> None:
+    """As a program waits that has PostgreSQL wait."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        archiving.watch()
+        time.sleep(0.05)
 
 
 def test_archiving_that_is_off(pg16: Server, tmp_path: Path) -> None:
@@ -237,3 +304,38 @@ def test_nothing_is_deleted_for_a_backup_without_its_wal(server_factory: Callabl
     server.query("ALTER SYSTEM SET archive_mode = off")
     server.restart()
     refused("archive_mode is off")
+
+
+@pytest.mark.parametrize("engine", ["pg_basebackup", "pgbackrest"])
+def test_a_command_that_hangs_ends_the_backup(server_factory: Callable[..., Server], engine: str) -> None:
+    if shutil.which(engine) is None and engine == "pgbackrest":
+        pytest.skip("pgbackrest is not installed")
+    server = server_factory(15)
+    repository, config = server.server_directory("repository"), server.server_directory("config")
+    config.chmod(0o755)
+    given = {
+        **server.login(),
+        "bin_dir": str(server.bindir),
+        "engine": engine,
+        "repository": {"path": str(repository)},
+        "config_dir": str(config),
+    }
+    own = run("wal_archive", given).result["archive_command"]
+    server.restart()
+    run("wal_archive", {**given, "state": "verified"})
+    gate = server.server_directory("gate") / "closed"
+    gate.touch()
+    server.query("ALTER SYSTEM SET archive_command = %s", values=[f"while [ -e {gate} ]; do sleep 0.1; done; {own}"])
+    server.query("SELECT pg_reload_conf(), pg_sleep(0.1)")
+    asked = {**given, "wal_timeout": "1s", **({} if engine == "pgbackrest" else {"include_wal": False})}
+    try:
+        done = run_module("pg_backup", asked)
+        assert done.failed and ("not archived before" if engine == "pgbackrest" else "does not come back") in done.msg
+        assert kept({name: value for name, value in given.items() if name != "engine"}) == []
+        copying = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender' OR application_name LIKE 'pgBackRest%'"
+        assert server.query(copying) == [(0,)]
+        again = run_module("pg_backup", asked, check=True)
+        assert again.failed and "has archived nothing" in again.msg
+    finally:
+        gate.unlink()
+    assert run("pg_backup", {**asked, "wal_timeout": "10min"}).changed

@@ -616,6 +616,34 @@ def test_archiving_that_fails_meanwhile(place: Where, s3: S3Server, monkeypatch:
     assert list(engine.wal.names()) == names
 
 
+def test_archiving_that_hangs_meanwhile(place: Where, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command does not come back: nothing fails, and Barman waits for as long as PostgreSQL does."""
+    site = place(15, options_of(s3, "hangs"))
+    assert site.server is not None
+    engine = site.engine(compression="none")
+    set_up(site, engine)
+    switched(site.server)
+    server, gate = site.server, site.server.server_directory("gate") / "closed"
+    gate.touch()
+
+    def asked(archives: Archiving, check: bool = False) -> list[str]:
+        archiving(server, f"while [ -e {gate} ]; do sleep 0.1; done; exit 1")
+        return []
+
+    monkeypatch.setattr(Archiving, "before", asked)
+    try:
+        with (
+            closing(server.connect()) as connection,
+            pytest.raises(
+                ToolError, match=r"no backup.*archived nothing for 1 seconds.*does not come back, and \w+ waits first"
+            ),
+        ):
+            engine.back_up("full", {}, Progress(None), engine.archiving(connection, 1.0))
+        assert (list(engine.backups([])), in_store(engine, "shop/base")) == ([], [])
+    finally:
+        gate.unlink()
+
+
 def test_a_server_that_does_not_archive(barman: str, s3: S3Server, server_factory: Callable[..., Server]) -> None:
     """It would wait without an end, or make what cannot be restored."""
     server = server_factory(15, local_auth="trust")

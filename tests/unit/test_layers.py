@@ -37,6 +37,7 @@ LAYERS = (
         "users",
         "waiting",
         "workspace",
+        "engine_table",
     ),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -143,5 +143,5 @@ def refuse_one_place(source: Repository, folder: str, target: Repository, target
     if overlap(source, folder, target, target_folder, write=not check):
         raise RepositoryError(
             f"{target.description} is {source.description} by another name, or one lies in the other: nothing was copied, and nothing "
-            "deleted. Name another place to copy to."
+            "deleted. Name another repository or path to copy to."
         )

@@ -14,16 +14,17 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.host_lock import HostLock
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.making import Each, Maker, MakingPlan
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.needless import what_makes_it_needless
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import (
     BackupRequest,
     BackupResult,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.standing import standing
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import Tier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, dependants
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import KINDS
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
@@ -36,11 +37,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time, utcnow
 
 # What makes a backup of a kind needless, when it is fresh enough.
-ENOUGH: Mapping[str, Sequence[str]] = {
-    "full": ("full",),
-    "differential": ("full", "differential"),
-    "incremental": ("full", "differential", "incremental"),
-}
+ENOUGH: Mapping[str, Sequence[str]] = {kind: KINDS[: number + 1] for number, kind in enumerate(KINDS)}
 NEW = "(this one)"  # its label is the engine's to give
 
 
@@ -103,7 +100,9 @@ class EngineTier(Tier):
         # Its scope has its sizes and repositories: all of its backups are of the whole server.
         wanted = replace(request, scope={"cluster": True})
         alike = [replace(record, scope={"cluster": True}, encryption=dict(request.encryption)) for record in self.known]
-        found = standing([self._proven(record) for record in alike], wanted, present, utcnow(), self.doubt, said)
+        found = what_makes_it_needless(
+            [self._proven(record) for record in alike], wanted, present, utcnow(), self.doubt, said
+        )
         self.record = None if found is None else by_id(self.known)[found.id]
         self._say(said)
 

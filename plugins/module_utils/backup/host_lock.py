@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One run at a time on the backups of a server whose engine works beside it.
 
-Such an engine keeps a repository of its own, in which nothing of ours has a place. All that it does happens on the server's
+Such an engine keeps a repository of its own, in which nothing of ours may lie. All that it does happens on the server's
 host, so the kernel's lock on a file of the server's own (flock(2)) tells runs apart, whoever starts them: it goes with its
 process, and can never be left behind.
 """

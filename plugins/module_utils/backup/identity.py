@@ -4,7 +4,7 @@
 """Whether a repository is the one that it was: an empty mount point, another bucket or another disk looks like a new one.
 
 The server's folder has a number of its own, made with its first backup; the host that backs up knows it too. Where the two
-differ, and the last backup that this host made is not there either, something else is in that place.
+differ, and the last backup that this host made is not there either, something else is mounted there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Identity:
         self._key = f"{shelf.name}/{MARK}"
 
     def check(self, records: list[Record], accept: bool) -> Optional[str]:
-        """Compare what is there with what is known here. Returns a warning, where the place has changed and its content has not.
+        """Compare what is there with what is known here. Returns a warning, where the path has changed and its content has not.
 
         Raises:
             RepositoryError: this is not the repository that the last backup went to, and it was not said that a new one is meant.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One backup, from the lock to retention, into one place or several at once (tiers), by whatever engine."""
+"""One backup, from the lock to retention, into one tier or several at once, by whatever engine."""
 
 from __future__ import annotations
 

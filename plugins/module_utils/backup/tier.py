@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The places that a run keeps a backup in, each with a retention of its own. A tier holds our folder in a repository
+"""Where a run keeps a backup, in one or several tiers, each with a retention of its own. A tier holds our folder in a repository
 (``FolderTier``), or the repository of an engine that keeps one (engine_tier.py); a run treats both alike."""
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import asdict, replace
 from typing import Any, Optional, Protocol
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity import Identity
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.needless import what_makes_it_needless
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import candidate, clean, plan_prune, prune
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupRequest
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.standing import standing
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import chain
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
@@ -46,11 +46,11 @@ class Held(Protocol):
 
 
 class Tier(abc.ABC):
-    """One of the places of a run, until ``error`` says why it takes part no more; what was found and done there. What is to be said
+    """One of the tiers of a run, until ``error`` says why it takes part no more; what was found and done there. What is to be said
     goes to ``warnings``, the run's own list."""
 
     name: str
-    #: what messages call the place
+    #: what messages call it
     description: str
     error: Optional[HoldfastError]
 
@@ -67,7 +67,7 @@ class Tier(abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, check: bool) -> list[str]:
-        """Make the place ready, unless ``check``: the steps that this takes. Raises HoldfastError: it cannot be used."""
+        """Make it ready, unless ``check``: the steps that this takes. Raises HoldfastError: it cannot be used."""
 
     @abc.abstractmethod
     def look(self, request: BackupRequest, present: Present) -> None:
@@ -102,7 +102,7 @@ class Tier(abc.ABC):
         return None
 
     def check_server(self, system_id: Optional[str]) -> None:
-        """Raise CatalogError where the place is another server's."""
+        """Raise CatalogError where it is another server's."""
         newest = next(reversed(in_order(self.known)), None)
         before = newest.server.get("system_id") if newest else None
         if newest and before and system_id and before != system_id:
@@ -163,7 +163,7 @@ class FolderTier(Branch, Tier):
         if self._identity is not None:
             moved = self._identity.check(self.known, self._accept)
             said += [moved] if moved else []
-        self.record = standing(self.known, request, present, utcnow(), self.doubt, said)
+        self.record = what_makes_it_needless(self.known, request, present, utcnow(), self.doubt, said)
         self._warn(said)
 
     def remember(self) -> None:

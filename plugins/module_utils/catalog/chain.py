@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
@@ -48,7 +48,26 @@ def is_whole(record: Record, known: Mapping[str, Record]) -> bool:
 
 def dependants(backup_id: str, records: Iterable[Record]) -> list[Record]:
     """Those that need a backup, directly or through others, in their order."""
-    listed, going = list(records), {backup_id}
-    while more := {record.id for record in listed if record.parent in going} - going:
-        going |= more
+    listed = list(records)
+    going = _needing({backup_id}, listed)
     return [record for record in listed if record.id in going and record.id != backup_id]
+
+
+def with_dependants(records: Iterable[Record], labels: Collection[str], keeper: str) -> list[str]:
+    """The ids of some backups and of all that need one of them, in their order.
+
+    Raises:
+        CatalogError: the ``keeper``, as messages call it, has no such backup.
+    """
+    listed = list(records)
+    strange = sorted(set(labels) - by_id(listed).keys())
+    if strange:
+        raise CatalogError(f"{keeper} has no backup {', '.join(strange)}. Nothing was deleted.")
+    going = _needing(set(labels), listed)
+    return [record.id for record in listed if record.id in going]
+
+
+def _needing(going: set[str], records: Sequence[Record]) -> set[str]:
+    while more := {record.id for record in records if record.parent in going} - going:
+        going = going | more
+    return going

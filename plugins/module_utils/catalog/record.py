@@ -8,6 +8,7 @@ The format is described for users in docs/manifest.md and docs/manifest.schema.j
 
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import dataclass, field, fields
 from typing import Any, Optional
@@ -15,6 +16,7 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.bounded import loads
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.schema import check
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 
 FORMAT = 1
 
@@ -35,6 +37,17 @@ class Artifact:
     sha256: str
     raw_size: Optional[int] = None
     database: Optional[str] = None
+
+
+def consistency_of_a_copy(reached: datetime.datetime, self_contained: bool = False) -> dict[str, Any]:
+    """What a record says of a copy of a whole server's files: ``reached`` is the earliest moment that it can be recovered to,
+    ``self_contained`` whether it holds the WAL that this takes."""
+    return {
+        "within_database": "physical",
+        "across_databases": "same moment",
+        "reached_at": format_time(reached),
+        "self_contained": self_contained,
+    }
 
 
 @dataclass

@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 
 Check = Callable[[Any], bool]
-ENGINES = ("pg_dump", "pg_basebackup", "pgbackrest", "barman_cloud", "wal_g")
-KINDS = ("logical", "full", "differential", "incremental")
+_KINDS = sorted({kind for row in ENGINES.values() for kind in row.kinds})
 _SHA256 = re.compile("[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LARGEST = 1 << 63
@@ -113,7 +113,7 @@ _DATABASE = _object(
 FIELDS: Mapping[str, Check] = {
     "id": _matches(_ID),
     "engine": _one_of(*ENGINES),
-    "kind": _one_of(*KINDS),
+    "kind": _one_of(*_KINDS),
     "engine_version": _text,
     "server": _SERVER,
     "started_at": _time,

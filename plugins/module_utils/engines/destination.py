@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Union
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+
+#: without these a copy of a server is none: which version, where its recovery begins, what it is
+_NEEDED = ("PG_VERSION", "backup_label", "global/pg_control")
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,14 @@ class LocalDirectories:
 
     directory: str
     tablespaces: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, program: str, label: str) -> None:
+        """Look whether a ``program`` that ended well laid a server out. Raises ToolError."""
+        for name in _NEEDED:
+            if not os.path.isfile(os.path.join(self.directory, name)):
+                raise ToolError(
+                    f"{program} restored {label} into {self.directory} without {name}: it cannot be started."
+                )
 
 
 #: a volume or a cluster of Kubernetes come to stand beside it

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engines that there are, and how one is opened: its name and the user's options to what a run needs.
 
-Adding an engine is a folder beside this file and a row in ``ENGINES``; which of them a server has, which.py says.
+Adding an engine is a folder beside this file, a row in engine_table.py, which says what is true of it, and one in ``OPENED``, which says
+what it is opened by. Which of them a server has, which.py says.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import chain, is_whole
@@ -20,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ARCHIVING, KINDS, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.engine import BarmanCloud
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import (
@@ -44,6 +46,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.reposito
     RepositoryEngineOptions,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import StreamEngine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import WAL_TIMEOUT
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import (
     FOLDER,
     FileArchiver,
@@ -67,44 +70,27 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.users import own
 
 
 @dataclass(frozen=True)
-class Engine:
-    """A row of the table. ``spec`` are the options that only it knows, as argument specification."""
+class Opened:
+    """The class of an engine, and the options that only it knows, as argument specification."""
 
     made_by: Union[type[StreamEngine], type[RepositoryEngine]]
-    kinds: Sequence[str]
-    #: whether it works on the server's host, with the server's files at hand
-    beside: bool
-    #: what a backup of it is restored to: databases of a running server, or a directory that becomes one
-    restores_to: str
-    spec: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def has_repository(self) -> bool:
-        """Whether it keeps its backups in a repository of its own, and not in our folders."""
-        return issubclass(self.made_by, RepositoryEngine)
+    spec: Mapping[str, Any]
 
 
-KINDS = ("full", "differential", "incremental")
-_KIND = {"kind": {"type": "str", "choices": list(KINDS)}}
-ENGINES: Mapping[str, Engine] = {
-    "pg_dump": Engine(PgDump, ("logical",), False, "databases", DUMP_SPEC),
-    "pg_basebackup": Engine(PgBasebackup, ("full", "incremental"), False, "directory", {**_KIND, **PHYSICAL_SPEC}),
-    "pgbackrest": Engine(PgBackRest, KINDS, True, "directory", _KIND),
-    "barman_cloud": Engine(BarmanCloud, ("full",), True, "directory", _KIND),
-    "wal_g": Engine(WalG, KINDS, True, "directory", _KIND),
+#: what every engine that copies whole servers knows
+_PHYSICAL = {
+    "kind": {"type": "str", "choices": list(KINDS)},
+    "wal_timeout": {"type": "str", "default": f"{WAL_TIMEOUT // 60}min"},
 }
-#: those that copy whole servers, and go with an archive of WAL
-PHYSICAL = [name for name, engine in ENGINES.items() if engine.restores_to == "directory"]
-#: those with a repository of their own
-WITH_REPOSITORY = [name for name, engine in ENGINES.items() if engine.has_repository]
-#: those of them that can read no backup back, so that what they list as whole is all that there is to know
-LISTED_WHOLE = [
-    name
-    for name, engine in ENGINES.items()
-    if issubclass(engine.made_by, RepositoryEngine) and not engine.made_by.reads_back
-]
+OPENED: Mapping[str, Opened] = {
+    "pg_dump": Opened(PgDump, DUMP_SPEC),
+    "pg_basebackup": Opened(PgBasebackup, {**_PHYSICAL, **PHYSICAL_SPEC}),
+    "pgbackrest": Opened(PgBackRest, _PHYSICAL),
+    "barman_cloud": Opened(BarmanCloud, _PHYSICAL),
+    "wal_g": Opened(WalG, _PHYSICAL),
+}
 #: what each knows alone, together: the options of a module that makes backups
-SPEC: dict[str, Any] = {name: spec for engine in ENGINES.values() for name, spec in engine.spec.items()}
+SPEC: dict[str, Any] = {name: spec for engine in OPENED.values() for name, spec in engine.spec.items()}
 
 
 @dataclass(frozen=True)
@@ -166,9 +152,9 @@ def _archive_beside(listings: Sequence[Listing]) -> Optional[WalArchive]:
 
 def check_options(name: str, params: Mapping[str, Any]) -> None:
     """Raise BadOption for an option that only other engines know, and that was given another value than its default."""
-    for other, engine in ENGINES.items():
+    for other, engine in OPENED.items():
         for option, details in engine.spec.items():
-            if other == name or option in ENGINES[name].spec:
+            if other == name or option in OPENED[name].spec:
                 continue
             if params.get(option) != details.get("default"):
                 raise BadOption(
@@ -226,7 +212,7 @@ def open_archiver(name: str, params: Mapping[str, Any], host: Host) -> Archiver:
         )
     engine = open_repository_engine(name, params, host)
     if not isinstance(engine, Archiver):
-        raise BadOption("engine", name, "archives no WAL", f"Use one of {', '.join(PHYSICAL)}.")
+        raise BadOption("engine", name, "archives no WAL", f"Use one of {', '.join(ARCHIVING)}.")
     return engine
 
 
@@ -238,7 +224,7 @@ def _open_directory(params: Mapping[str, Any], host: Host) -> Archiver:
             "engine",
             "pg_basebackup",
             "archives WAL into one directory only",
-            "Use engine: pgbackrest for stores and several places.",
+            "Use engine: pgbackrest for stores and several repositories.",
         )
     encryption = params.get("encryption") or {}
     if encryption.get("method", "none") != "none":
@@ -258,7 +244,7 @@ def _open_directory(params: Mapping[str, Any], host: Host) -> Archiver:
 
 def open_repository_engine(name: str, params: Mapping[str, Any], host: Host) -> RepositoryEngine:
     """An engine with a repository of its own. Raises BadOption."""
-    made_by = ENGINES[name].made_by
+    made_by = OPENED[name].made_by
     if not issubclass(made_by, RepositoryEngine):
         raise BadOption("engine", name, "keeps no repository of its own", f"Use one of {', '.join(WITH_REPOSITORY)}.")
     stores: Sequence[Mapping[str, Any]] = [options for _name, options, _where in named_repositories(params)]

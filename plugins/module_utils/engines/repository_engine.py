@@ -10,7 +10,7 @@ its artifacts into our folders (pg_dump, pg_basebackup) is a ``StreamEngine`` of
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -18,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record i
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Configured, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import (
+    WAL_TIMEOUT,
     Archiving,
     missing_segments,
     needed_segments,
@@ -97,9 +98,10 @@ class RepositoryEngine(Configured):
         Asked for of the one that is to be restored. Raises HoldfastError."""
         return record
 
-    def archiving(self, connection: Connection) -> Archiving:
-        """What is known of the WAL's way from the server behind a connection into this engine's archive."""
-        return Archiving(connection, self.wal)
+    def archiving(self, connection: Connection, timeout: float = WAL_TIMEOUT) -> Archiving:
+        """What is known of the WAL's way from the server behind a connection into this engine's archive. ``timeout``: seconds for which
+        nothing of a backup's WAL may arrive."""
+        return Archiving(connection, self.wal, timeout=timeout)
 
     def back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress, archiving: Archiving) -> Record:
         """Make one: full, differential or incremental, and wait until the WAL that it needs is in the archive. An incremental without a
@@ -111,7 +113,7 @@ class RepositoryEngine(Configured):
             Unfinished: it was made, and cannot be restored: its WAL did not arrive, or it is another server's.
         """
         warnings = archiving.before()
-        record = self._back_up(kind, annotations, progress, archiving.watch)
+        record = self._back_up(kind, annotations, progress, archiving)
         record.warnings += warnings
         mine = self._host.system_id
         if None not in (mine, record.server.get("system_id")) and record.server["system_id"] != mine:
@@ -130,10 +132,9 @@ class RepositoryEngine(Configured):
         return record
 
     @abc.abstractmethod
-    def _back_up(
-        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
-    ) -> Record:
-        """Have the program make one. ``waiting`` is called while PostgreSQL waits for the backup's WAL; it raises what gives that up.
+    def _back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress, archiving: Archiving) -> Record:
+        """Have the program make one. ``archiving.watch`` is called while PostgreSQL waits for the backup's WAL, which has no end by
+        itself; a program that waits by itself is told ``archiving.timeout``.
 
         Raises:
             ToolError: it failed; nothing that looks like a backup is left.

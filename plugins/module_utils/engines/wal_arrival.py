@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Optional
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
@@ -31,9 +32,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment impo
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
+#: seconds for which nothing of a backup's WAL may arrive, while the archiver does not fail; where the user says nothing else
+WAL_TIMEOUT = 600
 _RECOVERS = 10.0  # seconds that an archiver which failed gets to do better, before anything is begun
 _STUCK = 60.0  # seconds that a backup waits for its WAL while the archiver fails
-_ARRIVES = 600.0  # seconds that the WAL of a backup may take to arrive, while the archiver does not fail
 _LOOK = 5.0  # seconds between looks at the archiver
 _SAID = 5.0  # seconds of waiting that need no word
 
@@ -74,12 +76,24 @@ def _has(wal: WalArchive, name: str) -> bool:
 
 class Archiving:
     """The archiving of the server behind a connection, into the archive ``wal``; where that is None, nothing is asked for.
-    ``slot``: that of a receiver, which fills the archive instead of the server while it reads from it."""
 
-    def __init__(self, connection: Connection, wal: Optional[WalArchive], slot: Optional[str] = None) -> None:
+    ``slot``: that of a receiver, which fills the archive instead of the server while it reads from it. ``timeout``: seconds for which
+    nothing of the WAL that is waited for may arrive; a slow archive, which still takes one segment after the other, is waited for.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        wal: Optional[WalArchive],
+        slot: Optional[str] = None,
+        timeout: float = WAL_TIMEOUT,
+    ) -> None:
         self._connection, self._wal, self._slot = connection, wal, slot
+        #: seconds, for a program that waits by itself
+        self.timeout = timeout
         self._size = SegmentSize(facts.wal_segment_size(connection))
-        self._looked, self._well = 0.0, 0.0
+        self._looked, self._well, self._came = 0.0, 0.0, 0.0
+        self._last: Optional[tuple[object, object]] = None
 
     def before(self, check: bool = False) -> list[str]:
         """Look whether WAL can be expected to arrive. Returns warnings. ``check``: touch nothing, and do not wait.
@@ -100,6 +114,7 @@ class Archiving:
             )
         warnings = self._compare_command(self._wal)
         self._check_failing(check)
+        self._check_hanging()
         return warnings
 
     def _compare_command(self, wal: WalArchive) -> list[str]:
@@ -141,61 +156,106 @@ class Archiving:
             facts.attempt(self._connection, "SELECT pg_switch_wal()::text", [], "A new segment")
             time.sleep(0.5)
 
+    def _check_hanging(self) -> None:
+        """One that has hung since before the backup begins, by what the server says of it: the backup would be copied for nothing."""
+        state = archiver_state(self._connection)
+        age = state["waiting_age"]
+        if state["ready"] and age is not None and age >= self.timeout:
+            raise ServerError(
+                f"This backup could not be restored without the WAL of its time. {self._hangs(age, state['oldest_ready'])}"
+            )
+
     def watch(self) -> None:
         """While PostgreSQL waits for the WAL of a backup, which it does without an end: called often.
 
         Raises:
-            ServerError: the archiver has failed for a minute.
+            ServerError: the archiver has failed for a minute, or has archived nothing for ``timeout`` seconds.
         """
-        now = time.monotonic()
-        if now - self._looked < _LOOK:
+        if not self._is_due():
             return
+        state = archiver_state(self._connection)
+        self._note(state)
+        idle = self._looked - self._came
+        if idle >= self.timeout:
+            raise ServerError(
+                f"The backup waits for its WAL, and cannot be restored without it. {self._hangs(idle, state['oldest_ready'])}"
+            )
+        self._check_stuck()
+
+    def _is_due(self) -> bool:
+        """Whether it is time for a look at the archiver; a wait begins with the first one after a while."""
+        now = time.monotonic()
+        if now - self._looked < min(_LOOK, self.timeout / 4):
+            return False
         if now - self._looked > 10 * _LOOK:
-            self._well = now  # it begins to wait
+            self._well, self._came, self._last = now, now, None
         self._looked = now
+        return True
+
+    def _note(self, state: Mapping[str, Any]) -> None:
+        last = (state["last_archived"], state["last_archived_at"])
+        if self._last != last:
+            self._last, self._came = last, self._looked
+
+    def _check_stuck(self) -> None:
         if not self._failing():
-            self._well = now
-        elif now - self._well >= _STUCK:
+            self._well = self._looked
+        elif self._looked - self._well >= _STUCK:
             raise ServerError(
                 f"The server has failed to archive for {_STUCK:g} seconds, and a backup without its WAL cannot be restored. "
                 f"{archiver_words(self._connection)}"
             )
 
-    def after(self, record: Record, progress: Progress, timeout: float = _ARRIVES) -> None:
+    def _hangs(self, seconds: float, segment: Optional[str]) -> str:
+        library = facts.setting(self._connection, "archive_library")
+        what = f"archive_library {library!r}" if library else "archive_command"
+        return (
+            f"The server has archived nothing for {seconds:.0f} seconds (wal_timeout: {self.timeout:g}), and reports no failure: its {what} "
+            f"does not come back{f', and {segment} waits first' if segment else ''}. Look at what it waits for (a store or a mount that does "
+            "not answer), and end that process: PostgreSQL tries again. Nothing is lost while pg_wal has room."
+        )
+
+    def after(self, record: Record, progress: Progress) -> None:
         """Wait until the WAL of a backup is in the archive.
 
         Raises:
             HoldfastError: the archive cannot be read.
             ServerError: the WAL did not arrive.
         """
-        self.arrived(record.server.get("timeline"), record.start_lsn, record.stop_lsn, progress, timeout)
+        self.arrived(record.server.get("timeline"), record.start_lsn, record.stop_lsn, progress)
 
-    def arrived(
-        self,
-        timeline: Optional[int],
-        start: Optional[str],
-        stop: Optional[str],
-        progress: Progress,
-        timeout: float = _ARRIVES,
-    ) -> None:
+    def arrived(self, timeline: Optional[int], start: Optional[str], stop: Optional[str], progress: Progress) -> None:
         """The same for the WAL of a timeline between two positions."""
         if self._wal is None:
             return
         needed = _between(timeline, start, stop, self._size)
         began, pause, said = time.monotonic(), 0.05, False
+        came, before, self._looked = began, len(needed), 0.0
         while missing := missing_segments(self._wal, needed, self._size):
-            waited = time.monotonic() - began
-            if waited >= timeout:
+            now = time.monotonic()
+            if len(missing) < before or self._is_on_its_way(missing[-1]):
+                came, before = now, len(missing)
+            if now - came >= self.timeout:
                 raise ServerError(
-                    f"{missing[-1]}, which the backup needs, was not in {self._wal.description} after {timeout:g} seconds. {self._why()}"
+                    f"{missing[-1]}, which the backup needs, was not in {self._wal.description} after {now - began:.0f} seconds "
+                    f"(wal_timeout: {self.timeout:g}). {self._why()}"
                 )
-            if not said and waited >= _SAID:
+            if not said and now - began >= _SAID:
                 said = True
                 progress.step(f"waiting for {missing[-1]} in the WAL archive{self._who()}")
-            self.watch()
             progress.tell(None, None)
             time.sleep(pause)
             pause = min(pause * 1.5, 1.0)
+
+    def _is_on_its_way(self, segment: str) -> bool:
+        """Whether the archiver has gone on since the last look, and has not come to a segment yet. Raises ServerError: it fails."""
+        if not self._is_due():
+            return False
+        before = self._last
+        state = archiver_state(self._connection)
+        self._note(state)
+        self._check_stuck()
+        return before not in (None, self._last) and str(state["last_archived"])[:24] < segment
 
     def _standby(self) -> bool:
         with contextlib.suppress(HoldfastError):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import ENGINES
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ARCHIVING, ENGINES
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, RepositoryError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
@@ -18,14 +18,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
     open_repository,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import engine_of
-
-#: where the archive of a server lies in a repository, by engine; all of it below the ``path`` or ``prefix``
-_ARCHIVES = {
-    "pg_basebackup": ("{server}/_wal",),
-    "pgbackrest": ("pgbackrest/archive/{server}", "pgbackrest/backup/{server}"),
-    "barman_cloud": ("{server}/wals",),
-    "wal_g": ("{server}/wal-g",),
-}
 
 
 def physical_engine(params: Mapping[str, Any], command: Optional[str] = None, copies: bool = False) -> str:
@@ -81,8 +73,8 @@ def _opened(params: Mapping[str, Any]) -> Iterator[Repository]:
 
 def _keeping(repository: Repository, server: str) -> Iterator[str]:
     """The engines that keep an archive of the server there."""
-    for name, folders in _ARCHIVES.items():
-        if any(_holds(repository, folder.format(server=server)) for folder in folders):
+    for name in ARCHIVING:
+        if any(_holds(repository, folder.format(server=server)) for folder in ENGINES[name].archive):
             yield name
 
 

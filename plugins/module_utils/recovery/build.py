@@ -14,7 +14,6 @@ import socket
 from collections.abc import Mapping
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.checks.server import server_is_whole, where_it_landed
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import give, make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -25,10 +24,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolati
     Isolated,
     measures,
     neutral,
-    reachable,
-    subscriptions,
     without_acting,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.landing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan import RecoveryPlan
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import (
     AUTO,
@@ -42,7 +40,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private
     end_interrupted,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest, RecoveryResult
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import NewDirectory, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.startable import (
     lacking,
     require,
@@ -95,15 +93,9 @@ class Builder:
         plan = self._plan
         end_interrupted(Instance(self._staged, plan.programs, plan.owner))
         plan.directories.clear()
-        self._source.lay_out(
-            plan.chosen.record,
-            self._staged,
-            {oid: plan.directories.staged(path) for oid, path in plan.directories.tablespaces.items()},
-            plan.owner,
-            plan.programs,
-            self._progress,
-            self._warnings,
-        )
+        inner = {oid: plan.directories.staged(path) for oid, path in plan.directories.tablespaces.items()}
+        made = NewDirectory(self._staged, inner, plan.owner, plan.programs)
+        self._source.lay_out(plan.chosen.record, made, self._progress, self._warnings)
         self._move_wal()
         instance = Instance(self._staged, plan.programs, plan.owner, self._configure())
         require_readable(instance)
@@ -139,41 +131,14 @@ class Builder:
             landing = server.follow(
                 action, plan.chosen.choice.backup.start_lsn, end, plan.chosen.archive.size, self._progress
             )
-            self._look(server, landing)
+            self._progress.step("looking at what was recovered")
+            look(server, landing, plan, self._staged, self._result)
             self._progress.step("stopping, to start it for all")
             server.stop()
         if action == "promote":
             # What steered the recovery has done its work, and would steer the next one.
             self._write({**self._measured, **request.settings})
         return landing
-
-    def _look(self, server: PrivateServer, landing: Landing) -> None:
-        """Look at the landing, while nobody else can. Raises ServerError: what is there is not what was asked for."""
-        plan, result, in_place = self._plan, self._result, self._plan.old is not None
-        self._progress.step("looking at what was recovered")
-        proof = result.proof
-        chosen = plan.chosen
-        proof.add(where_it_landed(landing.lsn, landing.commit_time, chosen.target, chosen.choice.runs, chosen.archive))
-        if landing.state == "shut down":
-            proof.unproven.append("It was shut down at the target, so nobody connected to its databases.")
-        else:
-            proof.add(server_is_whole(server.connect, server.database, self._staged, landing.state != "promoted"))
-        if landing.state == "promoted":
-            result.isolated += subscriptions(server.connect, server.database, in_place)
-        if landing.state != "shut down" and not in_place:
-            self._warnings += reachable(server.connect, server.database)
-        for slot in self._slots():
-            proof.lost.append(
-                f"The replication slot {slot!r} is not in it, as no backup has slots: what reads from it begins anew."
-            )
-        proof.require("What was recovered is not whole, and is not used.")
-
-    def _slots(self) -> list[str]:
-        """The slots of the server that is replaced."""
-        old = self._plan.old
-        with contextlib.suppress(OSError):
-            return sorted(os.listdir(os.path.join(old.directory, "pg_replslot"))) if old else []
-        return []
 
     def _refuse_reaching_out(self, instance: Instance) -> None:
         """Raises ServerError: WAL that came with the backup itself would make a tablespace elsewhere."""

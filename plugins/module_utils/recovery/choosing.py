@@ -147,7 +147,7 @@ class Chooser:
         return self._source.points(target.name, ids.pop() if len(ids) == 1 else None)
 
     def _landmark(self, target: Target, choice: Choice, ahead: Optional[Ahead], points: Sequence[RestorePoint]) -> Lsn:
-        """Where a restore point or transaction lies. Raises WalError: nowhere, in several places, or nobody can tell."""
+        """Where a restore point or transaction lies. Raises WalError: nowhere, in several positions, or nobody can tell."""
         what = f"{target.describe()[0].upper()}{target.describe()[1:]}"
         if ahead is None:
             if len(points) == 1:
@@ -163,9 +163,9 @@ class Chooser:
                 "under another name?"
             )
         if len(ahead.landmarks) > 1 and target.kind == NAME:
-            places = "; ".join(_place(mark, points) for mark in ahead.landmarks)
+            positions = "; ".join(_place(mark, points) for mark in ahead.landmarks)
             raise WalError(
-                f"There are {len(ahead.landmarks)} restore points {target.name!r}: at {places}. PostgreSQL would stop at the "
+                f"There are {len(ahead.landmarks)} restore points {target.name!r}: at {positions}. PostgreSQL would stop at the "
                 "oldest. Nothing was touched. Name the one that is meant by its position: recovery_target: {lsn: ...}."
             )
         return ahead.landmarks[0].lsn

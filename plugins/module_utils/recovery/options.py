@@ -28,13 +28,33 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
 
 
+def directory_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a ``DirectoryRequest``, by the options that every module has that fills a data directory."""
+    taken = (
+        "data_directory",
+        "backup_id",
+        "bin_dir",
+        "config_file",
+        "service",
+        "stop_server",
+        "force",
+        "accept_new_server",
+    )
+    return {
+        **{name: params[name] for name in taken},
+        "settings": {str(name): str(value) for name, value in params["settings"].items()},
+        "tablespaces": {str(name): str(value) for name, value in params["tablespace_locations"].items()},
+        "confirm": tuple(params["confirm"]),
+    }
+
+
 def request(params: Mapping[str, Any]) -> RecoveryRequest:
     """What is wanted. Raises BadOption."""
     if params["keep_archiving"] and not params["force"]:
         raise BadOption(
             "keep_archiving",
             True,
-            "would let two servers archive into one place",
+            "would let two servers archive into one archive",
             "It is for a restore in place (force).",
         )
     options = dict(params["recovery_target"] or {})
@@ -48,23 +68,13 @@ def request(params: Mapping[str, Any]) -> RecoveryRequest:
             "Name a target, or use promote.",
         )
     return RecoveryRequest(
-        data_directory=params["data_directory"],
+        **directory_options(params),
         target=target,
         action=action,
-        backup_id=params["backup_id"],
         owner=params["owner"],
         user=params["login_user"],
-        bin_dir=params["bin_dir"],
-        config_file=params["config_file"],
-        settings={str(name): str(value) for name, value in params["settings"].items()},
-        tablespaces={str(name): str(value) for name, value in params["tablespace_locations"].items()},
         start=params["start"],
-        service=params["service"],
-        stop_server=params["stop_server"],
         keep_archiving=params["keep_archiving"],
-        force=params["force"],
-        confirm=tuple(params["confirm"]),
-        accept_new_server=params["accept_new_server"],
     )
 
 

@@ -48,6 +48,7 @@ class RecoveryPlan:
     """What would be done, all of it proven as far as that can be without doing it.
 
     ``old``: the server that is in the directory now, None when there is none. ``steps`` are sentences for people; ``interrupted`` is what a killed run left.
+    ``service``: the systemd unit by which servers are stopped and started here; None: pg_ctl does it.
     """
 
     chosen: Chosen
@@ -56,6 +57,7 @@ class RecoveryPlan:
     owner: str
     programs: str
     interrupted: Optional[interrupted.Interrupted]
+    service: Optional[str]
     steps: list[str] = field(default_factory=list)
 
 
@@ -116,11 +118,10 @@ class Planner:
             return None
         directories = self._directories(record, chosen.ahead)
         old = self._old_server(record, programs, owner, directories)
-        if old is not None and self._request.service is None:
-            self._request.service = unit_of(old.pid())
+        service = self._request.service or (unit_of(old.pid()) if old is not None else None)
         self._check_space(record, directories)
         self._source.prove(record)
-        made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted())
+        made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted(), service)
         made.steps = self._steps(made)
         self._warnings += chosen.choice.notes
         return made
@@ -328,9 +329,7 @@ class Planner:
                 "and its like) are not loaded, and its log and pid files are its own, unless settings say otherwise"
             )
         if request.start and request.action != "shutdown":
-            steps.append(
-                f"start it by the service {request.service}" if request.service else f"start it, as {plan.owner}"
-            )
+            steps.append(f"start it by the service {plan.service}" if plan.service else f"start it, as {plan.owner}")
         if plan.old is not None:
             steps.append(
                 f"lose nothing of {self._directory}{directories.aside}, but what was committed after {plan.chosen.target.describe()} is there "

@@ -17,28 +17,34 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
 
 
-@dataclass
-class RecoveryRequest:
-    """What the user wants. ``settings`` are for the restored server (its port, when it stands beside the old one);
-    ``tablespaces`` maps names or locations of tablespaces to directories."""
+@dataclass(frozen=True)
+class DirectoryRequest:
+    """What is wanted of a server that is put into a data directory, a recovered one or a standby. ``settings`` are for that server (its
+    port, when it stands beside the old one); ``tablespaces`` maps names or locations of tablespaces to directories."""
 
     data_directory: str
-    target: Target
-    action: str
     backup_id: str
-    owner: Optional[str]
-    user: Optional[str]
     bin_dir: Optional[str]
     config_file: Optional[str]
     settings: Mapping[str, str]
     tablespaces: Mapping[str, str]
-    start: bool
     service: Optional[str]
     stop_server: bool
-    keep_archiving: bool
     force: bool
     confirm: tuple[str, ...]
     accept_new_server: bool
+
+
+@dataclass(frozen=True)
+class RecoveryRequest(DirectoryRequest):
+    """What the user wants of a recovery."""
+
+    target: Target
+    action: str
+    owner: Optional[str]
+    user: Optional[str]
+    start: bool
+    keep_archiving: bool
 
 
 @dataclass

@@ -85,7 +85,7 @@ class RecoverRun:
     def _act(self, plan: RecoveryPlan) -> None:
         request, result = self._request, self.result
         builder = Builder(self._source, request, plan, self._progress, result)
-        takeover = Takeover(plan.directories, plan.old, plan.owner, request.service, self._progress)
+        takeover = Takeover(plan.directories, plan.old, plan.owner, plan.service, self._progress)
         with takeover.making():
             instance = builder.lay_out()
             takeover.stop()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.points import RestorePoint, known
@@ -24,6 +25,17 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 
 DATA = ""  # beside the oids of tablespaces: the data directory itself
+
+
+@dataclass(frozen=True)
+class NewDirectory:
+    """A data directory that is to be made, and is not there yet, for its ``owner``. ``tablespaces`` maps the oid of each to the path that it
+    gets; ``programs`` is where PostgreSQL's are."""
+
+    directory: str
+    tablespaces: Mapping[str, str]
+    owner: str
+    programs: str
 
 
 class PhysicalSource(abc.ABC):
@@ -53,18 +65,8 @@ class PhysicalSource(abc.ABC):
         return {DATA: record.scope.get("size")}
 
     @abc.abstractmethod
-    def lay_out(
-        self,
-        record: Record,
-        directory: str,
-        tablespaces: Mapping[str, str],
-        owner: str,
-        programs: str,
-        progress: Progress,
-        warnings: list[str],
-    ) -> None:
-        """Make ``directory``, which is not there yet, the data directory of the copy; ``tablespaces`` maps each one's oid to its
-        place, and files are checked. Raises HoldfastError."""
+    def lay_out(self, record: Record, made: NewDirectory, progress: Progress, warnings: list[str]) -> None:
+        """Lay the copy out; files are checked. Raises HoldfastError."""
 
     def configuration(self, record: Record, directory: str, owner: str, programs: str) -> list[str]:
         """Unpack configuration files from outside the data directory, where the copy has them. Returns their paths."""
@@ -141,24 +143,15 @@ class ShelfSource(PhysicalSource):
                     f"The backup {needed.id} cannot be read: is the passphrase or key right? {exc}"
                 ) from exc
 
-    def lay_out(
-        self,
-        record: Record,
-        directory: str,
-        tablespaces: Mapping[str, str],
-        owner: str,
-        programs: str,
-        progress: Progress,
-        warnings: list[str],
-    ) -> None:
+    def lay_out(self, record: Record, made: NewDirectory, progress: Progress, warnings: list[str]) -> None:
         chain = self._chain(record)
         if not chain:
             raise CatalogError(f"The backup {record.id} needs {record.parent}, which is not there.")
-        layout = Layout(self._shelf, self._secrets, owner, programs)
+        layout = Layout(self._shelf, self._secrets, made.owner, made.programs)
         with Reading(self._shelf, [needed.id for needed in chain], "a recovery", warnings):
-            layout.lay_out(chain, directory, tablespaces, progress)
+            layout.lay_out(chain, made.directory, made.tablespaces, progress)
         progress.step("checking the files")
-        layout.check_files(directory)
+        layout.check_files(made.directory)
 
     def configuration(self, record: Record, directory: str, owner: str, programs: str) -> list[str]:
         return Layout(self._shelf, self._secrets, owner, programs).configuration(record, directory)
@@ -182,19 +175,10 @@ class EngineSource(PhysicalSource):
         if not self._engine.reads_back:
             self._engine.verify(record)
 
-    def lay_out(
-        self,
-        record: Record,
-        directory: str,
-        tablespaces: Mapping[str, str],
-        owner: str,
-        programs: str,
-        progress: Progress,
-        warnings: list[str],
-    ) -> None:
+    def lay_out(self, record: Record, made: NewDirectory, progress: Progress, warnings: list[str]) -> None:
         old = {str(row["oid"]): row["location"] for row in record.server.get("tablespaces") or ()}
         progress.step(f"restoring {record.id} by {self._engine.name}", record.scope.get("size"))
-        moved = {old[oid]: path for oid, path in tablespaces.items() if oid in old}
-        for path in (directory, *moved.values()):
-            make_directory(path, owner)
-        self._engine.restore(record, LocalDirectories(directory, moved), progress)
+        moved = {old[oid]: path for oid, path in made.tablespaces.items() if oid in old}
+        for path in (made.directory, *moved.values()):
+            make_directory(path, made.owner)
+        self._engine.restore(record, LocalDirectories(made.directory, moved), progress)

@@ -12,6 +12,19 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 
+#: the option, as argument specification, in the order in which it is documented
+SPEC: dict[str, Any] = {
+    "keep_last": {"type": "int"},
+    "keep_within": {"type": "str"},
+    "keep_daily": {"type": "int"},
+    "keep_weekly": {"type": "int"},
+    "keep_monthly": {"type": "int"},
+    "keep_yearly": {"type": "int"},
+    "min_keep": {"type": "int", "default": 1},
+    "pins": {"type": "list", "elements": "str", "default": []},
+    "count": {"type": "int"},
+    "max_age": {"type": "str"},
+}
 _KEEP_COUNTS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 #: rules that come with the floor
 CALENDAR = ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")

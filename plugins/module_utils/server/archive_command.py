@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import re
 
-_ENGINES = r"\b(pgbackrest\b.*\barchive-push|barman-cloud-wal-archive|barman-wal-archive|wal-g\b.*\bwal-push|wal-e\b.*\bwal-push)"
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES
+
 _NOTHING = r"^\s*(/bin/|/usr/bin/)?(true|:|exit\s+0|cd\s+\.|echo\b[^|>;&]*)\s*$"
 
 
 def engine_of(command: str) -> str:
-    """The engine that a command belongs to: pgbackrest, barman_cloud, wal_g, or nothing."""
-    found = re.search(_ENGINES, command)
-    if not found:
-        return ""
-    program = found.group(1)
-    return (
-        "pgbackrest"
-        if program.startswith("pgbackrest")
-        else "barman_cloud"
-        if program.startswith("barman")
-        else "wal_g"
-    )
+    """The engine that a command belongs to, by its row in engine_table.py; nothing where it is none's."""
+    for name, row in ENGINES.items():
+        if row.pushes and re.search(rf"\b({row.pushes})", command):
+            return name
+    return ""
 
 
 def keeps_nothing(command: str) -> bool:

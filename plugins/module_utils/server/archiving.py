@@ -32,7 +32,8 @@ def running_command(connection: Connection) -> Optional[str]:
 
 def archiver_state(connection: Connection) -> dict[str, Any]:
     """What the server says of its archiving: ``failing`` (since when, which segment), the last one archived and its age in
-    seconds, the segments and bytes that wait. Unknown is None."""
+    seconds, the segments and bytes that wait, the first of them, and for how many seconds the running server has archived none of
+    them (``waiting_age``). Unknown is None."""
     row = facts.rows(
         connection,
         "SELECT archived_count, last_archived_wal, last_archived_time, failed_count, last_failed_wal, last_failed_time,"
@@ -43,7 +44,9 @@ def archiver_state(connection: Connection) -> dict[str, Any]:
     doubts: list[str] = []
     ready = facts.attempt(
         connection,
-        "SELECT count(*) AS count, extract(epoch FROM clock_timestamp() - min(modification))::float AS oldest"
+        "SELECT count(*) AS count, extract(epoch FROM clock_timestamp() - min(modification))::float AS oldest,"
+        " min(regexp_replace(name, '[.]ready$', '')) AS first, extract(epoch FROM clock_timestamp() - greatest(min(modification),"
+        " pg_postmaster_start_time(), (SELECT last_archived_time FROM pg_stat_archiver)))::float AS waiting"
         " FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'",
         doubts,
         "Waiting segments",
@@ -61,7 +64,9 @@ def archiver_state(connection: Connection) -> dict[str, Any]:
         "last_archived_at": _iso(row["last_archived_time"]),
         "last_archived_age": row["age"],
         "ready": waiting,
+        "oldest_ready": ready[0]["first"] if ready else None,
         "oldest_ready_age": ready[0]["oldest"] if ready else None,
+        "waiting_age": ready[0]["waiting"] if ready else None,
         "lag_bytes": None if waiting is None else waiting * size,
     }
 

@@ -100,8 +100,8 @@ class Local:
 
     def _end_of_wal(self, timeline: int, start: Lsn) -> Optional[Lsn]:
         """Where the last whole record ends; None when there is no WAL from there on."""
-        place = os.path.join(self.directory, "pg_wal")
-        argv = [self.instance.program("pg_waldump"), "-p", place, "-t", str(timeline), "-s", str(start), "--stats"]
+        directory = os.path.join(self.directory, "pg_wal")
+        argv = [self.instance.program("pg_waldump"), "-p", directory, "-t", str(timeline), "-s", str(start), "--stats"]
         found = re.search(
             r"between ([0-9A-F]+/[0-9A-F]+) and ([0-9A-F]+/[0-9A-F]+)", run_as(self.instance.owner, argv).stdout
         )

@@ -24,21 +24,21 @@ class Maker:
     def copy(
         self, directory: str, tablespaces: Mapping[str, str], slot: Optional[str], max_rate: Optional[int]
     ) -> None:
-        """Copy the running server into ``directory``, which is made. ``tablespaces`` maps their places there to those here.
+        """Copy the running server into ``directory``, which is made. ``tablespaces`` maps their locations there to those here.
 
         Raises:
             ToolError: in pg_basebackup's words.
         """
         make_directory(directory, self._owner)
-        words = [f"--pgdata={directory}", f"--dbname={self._conninfo}", "--no-password", "--wal-method=stream"]
-        words += ["--checkpoint=fast", "--label=holdfast.postgres standby"]
-        words += [f"--slot={slot}"] if slot else []
-        words += [f"--max-rate={max_rate}"] if max_rate else []
+        arguments = [f"--pgdata={directory}", f"--dbname={self._conninfo}", "--no-password", "--wal-method=stream"]
+        arguments += ["--checkpoint=fast", "--label=holdfast.postgres standby"]
+        arguments += [f"--slot={slot}"] if slot else []
+        arguments += [f"--max-rate={max_rate}"] if max_rate else []
         for old, new in tablespaces.items():
             make_directory(new, self._owner)
-            pair = "=".join(place.replace("=", "\\=") for place in (old, new))
-            words.append(f"--tablespace-mapping={pair}")
-        self._run("pg_basebackup", words, "The primary could not be copied")
+            pair = "=".join(path.replace("=", "\\=") for path in (old, new))
+            arguments.append(f"--tablespace-mapping={pair}")
+        self._run("pg_basebackup", arguments, "The primary could not be copied")
 
     def rewind(self, instance: Instance, restore: bool) -> None:
         """Take back what the primary never had, and bring what it has. The server does not run; its configuration becomes the
@@ -48,17 +48,18 @@ class Maker:
         Raises:
             ToolError: in pg_rewind's words; the directory may be of no use any more.
         """
-        words = [f"--target-pgdata={instance.directory}", f"--source-server={self._conninfo}", "--no-sync"]
-        words += ["--restore-target-wal"] if restore else []
-        words += [f"--config-file={instance.configuration}"] if instance.configuration else []
-        self._run("pg_rewind", words, f"{instance.directory} could not be rewound")
+        arguments = [f"--target-pgdata={instance.directory}", f"--source-server={self._conninfo}", "--no-sync"]
+        arguments += ["--restore-target-wal"] if restore else []
+        arguments += [f"--config-file={instance.configuration}"] if instance.configuration else []
+        self._run("pg_rewind", arguments, f"{instance.directory} could not be rewound")
 
-    def _run(self, program: str, words: Sequence[str], failed: str) -> None:
+    def _run(self, program: str, arguments: Sequence[str], failed: str) -> None:
         path = os.path.join(self._programs, program)
         if not os.access(path, os.X_OK):
             raise ToolError(
                 f"There is no {program} in {self._programs}. Install the server's package, or name bin_dir."
             )
-        done = run_as(self._owner, [path, *words], self._env)
+        done = run_as(self._owner, [path, *arguments], self._env)
         if done.returncode:
-            raise ToolError(f"{failed}: {' / '.join(done.stdout.strip().splitlines()[-6:])}")
+            told = " / ".join(done.stdout.strip().splitlines()[-6:])
+            raise ToolError(f"{failed}: {told}", done.args, done.returncode, done.stdout)

@@ -139,10 +139,8 @@ def request(params: Mapping[str, Any], restore_command: Optional[str]) -> Standb
     }
     own = params["replication_user"] is not None
     return StandbyRequest(
-        data_directory=params["data_directory"],
+        **recovery_options.directory_options(params),
         owner=data_owner(params["data_directory"], params["owner"]),
-        bin_dir=params["bin_dir"],
-        config_file=params["config_file"],
         config_dir=params["config_dir"],
         name=slot or default_name(params["data_directory"]),
         slot=slot or None,
@@ -151,17 +149,9 @@ def request(params: Mapping[str, Any], restore_command: Optional[str]) -> Standb
         admin_password=params["primary_password"],
         restore_command=restore_command,
         server_name=params["server_name"],
-        settings={str(name): str(value) for name, value in params["settings"].items()},
         drop_slots=tuple(params["drop_slots"]),
-        tablespaces={str(name): str(value) for name, value in params["tablespace_locations"].items()},
         rewind=params["rewind"],
         max_rate=params["max_rate"],
-        backup_id=params["backup_id"],
-        service=params["service"],
-        stop_server=params["stop_server"],
-        force=params["force"],
-        confirm=tuple(params["confirm"]),
-        accept_new_server=params["accept_new_server"],
         timeout=params["timeout"],
     )
 
@@ -170,8 +160,8 @@ def upstream(params: Mapping[str, Any], space: str) -> Upstream:
     """The primary that the options name. Raises HoldfastError."""
 
     def address(user: Optional[str], password: Optional[str], name: str) -> Address:
-        place = os.path.join(space, name)
-        os.makedirs(place, mode=0o700, exist_ok=True)
+        folder = os.path.join(space, name)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
         return Address(
             {
                 **params,
@@ -183,7 +173,7 @@ def upstream(params: Mapping[str, Any], space: str) -> Upstream:
                 "login_password": password,
                 "login_db": params["primary_db"],
             },
-            place,
+            folder,
         )
 
     admin = address(params["primary_user"], params["primary_password"], "primary")
@@ -199,13 +189,13 @@ def connect(params: Mapping[str, Any], space: str) -> Connection:
     if params["data_directory"] and not params["login_host"] and not params["login_unix_socket"]:
         directory = params["data_directory"]
         found = Local(Instance(directory, "", "")).socket() if os.path.isdir(directory) else None
-    place, port = found or (params["login_unix_socket"], 5432)
+    host, port = found or (params["login_unix_socket"], 5432)
     options = {
         **params,
         "connect_params": {
             key: value for key, value in params["connect_params"].items() if key != "target_session_attrs"
         },
-        "login_unix_socket": place,
+        "login_unix_socket": host,
         "login_port": params["login_port"] or port,
     }
     return Address(options, space).connect()

@@ -9,21 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import DirectoryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide import FOLLOW
 
 
 @dataclass(frozen=True)
-class StandbyRequest:
-    """What the user wants. ``link``: the parts of primary_conninfo, without application_name and passfile; ``password`` is its
-    password, ``admin_password`` that of the role that copies and rewinds. ``slot`` None: no slot holds WAL back.
-    ``server_name``: whose archive
-    ``restore_command`` reads. ``settings`` are the standby's own. ``tablespaces`` maps names or locations of tablespaces to directories.
-    ``drop_slots``: slots of the standby's own server that are for nobody any more."""
+class StandbyRequest(DirectoryRequest):
+    """What the user wants of a standby. ``link``: the parts of primary_conninfo, without application_name and passfile; ``password`` is its
+    password, ``admin_password`` that of the role that copies and rewinds. ``slot`` None: no slot holds WAL back. ``server_name``: whose
+    archive ``restore_command`` reads. ``drop_slots``: slots of the standby's own server that are for nobody any more."""
 
-    data_directory: str
     owner: str
-    bin_dir: Optional[str]
-    config_file: Optional[str]
     config_dir: str
     name: str
     slot: Optional[str]
@@ -32,17 +28,9 @@ class StandbyRequest:
     admin_password: Optional[str]
     restore_command: Optional[str]
     server_name: str
-    settings: Mapping[str, str]
-    tablespaces: Mapping[str, str]
     drop_slots: tuple[str, ...]
     rewind: bool
     max_rate: Optional[int]
-    backup_id: str
-    service: Optional[str]
-    stop_server: bool
-    force: bool
-    confirm: tuple[str, ...]
-    accept_new_server: bool
     timeout: float
 
 

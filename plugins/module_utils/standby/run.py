@@ -15,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.files import mak
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, alone
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO, rewrite
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import NewDirectory, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover, start, stop
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
@@ -195,10 +195,8 @@ class StandbyRun:
         with takeover.making():
             inner = {oid: directories.staged(path) for oid, path in directories.tablespaces.items()}
             if plan.record is not None and self._source is not None:
-                programs = self._planner.programs
-                self._source.lay_out(
-                    plan.record, staged, inner, request.owner, programs, self._progress, self.result.warnings
-                )
+                made = NewDirectory(staged, inner, request.owner, self._planner.programs)
+                self._source.lay_out(plan.record, made, self._progress, self.result.warnings)
             else:
                 self._progress.step("copying the primary", self._upstream.size())
                 by_location = {plan.spaces[oid]["location"]: path for oid, path in inner.items()}

@@ -17,9 +17,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY, open_to_read
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_to_read
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import LISTED_WHOLE
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.status import alerts as rules, schedules, text
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered, ask_server, gather

@@ -13,13 +13,14 @@ import json
 import random
 import re
 import tracemalloc
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded, index
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.liveness import describe, holder, is_released
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import decode, encode
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, decode, encode
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.schema import FIELDS, OPTIONAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
@@ -71,6 +72,10 @@ def test_a_good_one_is_read_and_written_the_same() -> None:
 def test_the_schema_says_the_same_as_the_code() -> None:
     schema = json.loads((Path(__file__).parents[3] / "docs" / "manifest.schema.json").read_text())
     assert set(schema["properties"]) == {*FIELDS, "format", "size", "raw_size"}
+    assert {item.name for item in fields(Record)} == set(FIELDS)
+    assert {
+        item.name for item in fields(Record) if item.default is not MISSING or item.default_factory is not MISSING
+    } == OPTIONAL
     assert set(schema["required"]) == {*FIELDS, "format", "size"} - OPTIONAL
 
 

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.copy import copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.options import (
     BaseOptions,
     Said,
@@ -20,7 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_dire
     length,
     restore_command,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 
 GIVEN: dict[str, Any] = {
@@ -30,6 +32,7 @@ GIVEN: dict[str, Any] = {
     "max_rate": None,
     "compression_at": "client",
     "compression": "zstd",
+    "wal_timeout": "10min",
 }
 
 
@@ -159,3 +162,33 @@ def test_length_counts_what_is_put_in() -> None:
 def test_the_compressor(compression: Compression, program: str, suffix: str) -> None:
     command = FileWal("/archive", compression).archive_command()
     assert program in command and suffix in command
+
+
+def test_a_copy_that_never_ends_is_watched(tmp_path: Path) -> None:
+    """pg_basebackup says that it waits for the archive, and nothing more: what is looked at meanwhile ends it, and its pipes."""
+    program = tmp_path / "pg_basebackup"
+    program.write_text(
+        "#!/bin/sh\nprintf 'initiating base backup, waiting for checkpoint to complete\\nhalf a' >&2\nexec sleep 60\n"
+    )
+    program.chmod(0o755)
+    said: list[str] = []
+
+    def watch() -> None:
+        raise ServerError("The archive does not answer.")
+
+    def keep(name: str, path: str) -> None:
+        with open(path, "rb") as stream:
+            stream.read()
+
+    with pytest.raises(ServerError, match="does not answer"):
+        copy([str(program)], str(tmp_path / "base"), ["base.tar"], keep, said.append, watch)
+    assert said == ["initiating base backup, waiting for checkpoint to complete\n"]
+
+
+def test_the_last_line_need_not_end(tmp_path: Path) -> None:
+    program = tmp_path / "pg_basebackup"
+    program.write_text("#!/bin/sh\nprintf 'one\\ntwo' >&2\n")
+    program.chmod(0o755)
+    said: list[str] = []
+    copy([str(program)], str(tmp_path / "base"), [], lambda name, path: None, said.append)
+    assert said == ["one\n", "two\n"]

@@ -10,19 +10,14 @@ and recovered without; the second run of setup; a server that archives already; 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import schema as in_code
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines import which
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import ENGINES, PHYSICAL, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import PHYSICAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.archive_command import engine_of
 
 
 def store(**given: Any) -> dict[str, Any]:
@@ -94,23 +89,3 @@ def test_two_archives_are_a_question(tmp_path: Path) -> None:
 def test_the_receiver_is_the_stock_archive(tmp_path: Path) -> None:
     bucket = store(type="s3", bucket="b")
     assert physical_engine(params(bucket, streaming=True)) == "pg_basebackup"
-
-
-def test_one_table() -> None:
-    assert [name for name in ENGINES if not ENGINES[name].has_repository] == ["pg_dump", "pg_basebackup"]
-    assert all(ENGINES[name].beside for name in WITH_REPOSITORY) and set(WITH_REPOSITORY) < set(PHYSICAL)
-
-
-def test_whoever_names_the_engines_names_each_of_them() -> None:
-    """The kind: an engine is new, and one list does not have it, so that its backups are damaged manifests or its archive is nobody's."""
-    schema = json.loads((Path(__file__).resolve().parents[3] / "docs/manifest.schema.json").read_text())
-    assert list(ENGINES) == list(in_code.ENGINES) == schema["properties"]["engine"]["enum"]
-    archiving = [name for name in WITH_REPOSITORY if issubclass(ENGINES[name].made_by, Archiver)]
-    assert sorted(which._ARCHIVES) == sorted(["pg_basebackup", *archiving])
-    commands = {
-        "pgbackrest": "pgbackrest --stanza=main archive-push %p",
-        "barman_cloud": "barman-cloud-wal-archive s3://b main %p",
-        "wal_g": "wal-g wal-push %p",
-    }
-    assert sorted(commands) == sorted(archiving)
-    assert all(engine_of(command) == name for name, command in commands.items())

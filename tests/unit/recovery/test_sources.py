@@ -17,7 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ca
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import ShelfSource
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import NewDirectory, ShelfSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from lab.records import lay
 
@@ -37,6 +37,6 @@ def test_what_is_being_laid_out_is_not_deleted(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Layout, "lay_out", lay_out)
     monkeypatch.setattr(Layout, "check_files", lambda *given: None)
     warnings: list[str] = []
-    source.lay_out(record, str(tmp_path / "data"), {}, "root", "/nowhere", Progress(None), warnings)
+    source.lay_out(record, NewDirectory(str(tmp_path / "data"), {}, "root", "/nowhere"), Progress(None), warnings)
     assert "a recovery" in met[0] and not warnings
     assert readers(shelf) == {} and delete_one(shelf, "b1", False)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.holdfast.postgres.plugins.doc_fragments import repository as fragment
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import options as barman_cloud
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import stores as pgbackrest
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import options as wal_g
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption

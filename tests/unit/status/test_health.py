@@ -10,7 +10,7 @@ import datetime
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import LISTED_WHOLE
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import judge
 
 NOW = datetime.datetime(2026, 11, 25, 12, tzinfo=datetime.timezone.utc)

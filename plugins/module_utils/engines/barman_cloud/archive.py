@@ -13,19 +13,17 @@ when a codec is missing, so what it says counts besides.
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.options import (
     TOKEN,
     StoreArguments,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.program import Said
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.said import Said
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError, WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 
@@ -112,18 +110,14 @@ class BarmanWal(WalArchive):
                 yield name
 
     def fetch(self, name: str, path: str) -> bool:
-        entry = pwd.getpwnam(self._owner)
-        # It runs as the owner, who may not be allowed to write where the caller wants the file.
-        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
-            if entry.pw_uid != os.geteuid():
-                os.chown(scratch, entry.pw_uid, entry.pw_gid)
+        with files.temporary_directory(self._owner) as scratch:
             fetched = os.path.join(scratch, "fetched")
             try:
                 said = self._get(name, fetched)
             except ToolError as exc:
                 raise WalError(f"{name} could not be fetched from {self.description}. {exc}") from exc
             if said.code == 0:
-                shutil.copyfile(fetched, path)
+                files.take_out(fetched, path)
                 return True
         if f"file {name} for server" in said.messages:
             return False

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import with_dependants
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.another_server import (
+    refuse_another,
+    system_id_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import (
     archive,
@@ -23,13 +27,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_c
     program,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.archive import BarmanWal
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.program import Barman, Said
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.program import Barman
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
     RepositoryEngine,
     RepositoryEngineOptions,
     Verification,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.said import Said
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
@@ -42,8 +48,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azu
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 # A check is to say soon that nobody answers; boto3 would ask five times.
@@ -146,13 +150,8 @@ class BarmanCloud(RepositoryEngine, Archiver):
 
     def prepare(self, check: bool) -> list[Step]:
         self._repository.check(write=True)
-        there = self._system_id()
-        if None not in (there, self._host.system_id) and there != self._host.system_id:
-            raise CatalogError(
-                f"{self._options.server_name} in {self._repository.description} holds another server's: its system identifier "
-                f"is {there}, this server's is {self._host.system_id}. The WAL of two servers in one place is worth nothing. "
-                "Give this server a server_name of its own."
-            )
+        where = f"{self._options.server_name} in {self._repository.description}"
+        refuse_another(where, self._system_id(), self._host.system_id)
         return []
 
     def _system_id(self) -> Optional[str]:
@@ -160,16 +159,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
         found = [record.server["system_id"] for record in self.backups([]) if record.server["system_id"]]
         if found:
             return str(found[-1])
-        names = (name for name in self.wal.names() if classify(name, self._size).kind == SEGMENT)
-        first = next(names, None)
-        if first is None:
-            return None
-        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
-            path = os.path.join(scratch, "segment")
-            if not self.wal.fetch(first[:24], path):
-                return None
-            with open(path, "rb") as stream:
-                return header.system_id(stream.read(64))
+        return system_id_of(self.wal, self._size)
 
     def check(self) -> None:
         try:
@@ -203,9 +193,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
             problems.append(f"What the backups take in the store is not known. {exc}")
             return None
 
-    def _back_up(
-        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
-    ) -> Record:
+    def _back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress, archiving: Archiving) -> Record:
         if kind != "full":
             raise BadOption(
                 "kind", kind, "is nothing that barman-cloud does: it makes full backups",
@@ -217,7 +205,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
                 self._barman.demand("backup", word, "the repository")
         self._libraries(barman_options.method_of(self._options, "backup_compression"))
         progress.step("backing up by barman-cloud")
-        label = self._copy([*compression, "--jobs", str(self._options.jobs)], progress, waiting)
+        label = self._copy([*compression, "--jobs", str(self._options.jobs)], progress, archiving.watch)
         problems: list[str] = []
         record = next((record for record in self.backups(problems) if record.id == label), None)
         if record is None:
@@ -281,12 +269,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
         listed = self._list([])
         found = self._read(listed, [])
         leftovers = sorted(listing.leftovers(listed) & set(labels))
-        strange = sorted(set(labels) - {record.id for record in found} - set(leftovers))
-        if strange:
-            raise CatalogError(f"Barman has no backup {', '.join(strange)}. Nothing was deleted.")
-        going = set(labels)
-        while more := {record.id for record in found if record.parent in going} - going:
-            going |= more
+        going = with_dependants(found, [label for label in labels if label not in leftovers], "Barman")
         staying = [record for record in found if record.id not in going]
         gone: list[str] = []
         for label in leftovers:
@@ -336,11 +319,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
             raise ToolError(
                 f"barman-cloud could not restore {record.id} into {directory}. {exc} What is there cannot be started."
             ) from exc
-        for name in ("PG_VERSION", "backup_label", "global/pg_control"):
-            if not os.path.isfile(os.path.join(directory, name)):
-                raise ToolError(
-                    f"barman-cloud restored {record.id} into {directory} without {name}: it cannot be started."
-                )
+        destination.check("barman-cloud", record.id)
 
 
 class _Seen:

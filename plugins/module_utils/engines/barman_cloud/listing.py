@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, consistency_of_a_copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
@@ -175,12 +175,7 @@ def _record(label: str, entry: Mapping[str, Any], server_name: str, lies: Kept, 
             "size": None if size is None else int(size),
             "stored": lies.stored if known else None,
         },
-        consistency={
-            "within_database": "physical",
-            "across_databases": "same moment",
-            "reached_at": format_time(reached),
-            "self_contained": False,
-        },
+        consistency=consistency_of_a_copy(reached),
         databases=[],
         compression={"method": lies.method, "level": None},
         encryption={"method": "none", "recipients": []},

@@ -15,12 +15,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import IO, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import guard
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.listing import told
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.said import Said
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import waiting_for
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
@@ -32,15 +32,6 @@ _GET = (
 )
 _PAUSE = 0.5  # seconds between looks at a running program
 _GRACE = 5.0  # seconds to mark a backup as failed
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a run said: ``output`` is its standard output, ``messages`` its log."""
-
-    code: int
-    output: str
-    messages: str
 
 
 def find(program: Optional[str]) -> str:

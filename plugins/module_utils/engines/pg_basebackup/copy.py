@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import subprocess
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import guard
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 
 _BEGINS = "initiating base backup"
+_LOOK = 1.0  # seconds between looks at a copy that says nothing
 
 
 def copy(
@@ -32,9 +35,11 @@ def copy(
     names: Sequence[str],
     keep: Callable[[str, str], None],
     heard: Callable[[str], None] = lambda line: None,
+    watch: Callable[[], None] = lambda: None,
 ) -> None:
     """Run pg_basebackup into ``directory``, which must not be there yet. ``keep(name, path)`` stores one file; for ``names`` it
-    is called in threads, with pipes, for others (the manifest) at the end. ``heard`` gets each line that it says.
+    is called in threads, with pipes, for others (the manifest) at the end. ``heard`` gets each line that it says; ``watch`` is called each second,
+    and ends the copy by what it raises.
 
     Raises:
         ToolError: pg_basebackup failed; what ``keep`` raised, when that is why.
@@ -48,8 +53,6 @@ def copy(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env={**os.environ, "LC_ALL": "C"},
-            text=True,
-            errors="replace",
         )
     except OSError as exc:
         raise ToolError.not_started(argv, exc) from exc
@@ -66,7 +69,7 @@ def copy(
             raise
 
     try:
-        for line in process.stderr or ():
+        for line in _lines(process, watch):
             said.append(line)
             heard(line)
             if _BEGINS in line and not pipes:
@@ -94,6 +97,28 @@ def copy(
     for name in sorted(os.listdir(directory)):
         if name not in readers:
             keep(name, os.path.join(directory, name))
+
+
+def _lines(process: subprocess.Popen[bytes], watch: Callable[[], None]) -> Iterator[str]:
+    """What it says, line by line, until it has closed its standard error."""
+    stream = process.stderr
+    if stream is None:
+        return
+    rest, looked = b"", time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            ready = selector.select(_LOOK)
+            if time.monotonic() - looked >= _LOOK:
+                watch()
+                looked = time.monotonic()
+            if not ready:
+                continue
+            data = os.read(stream.fileno(), 65536)
+            *lines, rest = (rest + data).split(b"\n") if data else [rest, b""]
+            yield from (line.decode("utf-8", "replace") + "\n" for line in lines if line)
+            if not data:
+                return
 
 
 def _pipes(directory: str, names: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, consistency_of_a_copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import summaries
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.configuration import (
@@ -40,7 +40,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 
 if TYPE_CHECKING:
@@ -49,6 +48,11 @@ if TYPE_CHECKING:
 _TABLESPACES = (
     "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location FROM pg_tablespace"
     " WHERE pg_tablespace_location(oid) <> '' ORDER BY oid"
+)
+# Source: https://www.postgresql.org/docs/current/progress-reporting.html#BASEBACKUP-PROGRESS-REPORTING
+_WAITS_FOR_ARCHIVE = (
+    "SELECT pid FROM pg_stat_progress_basebackup JOIN pg_stat_activity USING (pid)"
+    " WHERE application_name = %s AND phase = 'waiting for wal archiving to finish'"
 )
 
 
@@ -189,7 +193,7 @@ class PgBasebackup(StreamEngine):
                 "not set up for this server. Set it up by the module wal_archive, or leave include_wal out."
             )
         try:
-            self._doubts += Archiving(self._connection, self._wal, self._slot).before(check=True)
+            self._doubts += self._archiving().before(check=True)
         except ServerError as exc:
             raise ServerError(f"include_wal: false needs a WAL archive. {exc} Or leave include_wal out.") from exc
 
@@ -214,7 +218,9 @@ class PgBasebackup(StreamEngine):
             role = "manifest" if name == MANIFEST else "base" if name.startswith(BASE) else "tablespace"
             folder.put(name, role, Command(["cat", path]), compress=compress or role == "manifest")
 
-        argv = [self._program, f"--dbname={self._address.conninfo(self._address.db)}", "--label=holdfast.postgres"]
+        name = f"holdfast {secrets.token_hex(8)}"
+        conninfo = self._address.conninfo(self._address.db, application=name)
+        argv = [self._program, f"--dbname={conninfo}", "--label=holdfast.postgres"]
         argv += self._options.arguments(method, level)
         if self._base is not None:
             manifest = os.path.join(self._staging, "parent_manifest")
@@ -228,6 +234,7 @@ class PgBasebackup(StreamEngine):
                     [name + suffix for name in names],
                     keep,
                     self._heard(folder.progress),
+                    self._watch(name),
                 )
             except ToolError as exc:
                 raise ToolError(f"The server could not be copied. {exc} No backup was made.") from exc
@@ -238,12 +245,7 @@ class PgBasebackup(StreamEngine):
         self._configuration(folder)
         beyond = facts.outside(self._connection, self._encrypted, self._doubts)
         folder.put("cluster.json", "cluster", json.dumps(beyond, indent=1, ensure_ascii=False, default=str).encode())
-        consistency = {
-            "within_database": "physical",
-            "across_databases": "same moment",
-            "reached_at": format_time(reached),
-            "self_contained": self._options.include_wal,
-        }
+        consistency = consistency_of_a_copy(reached, self._options.include_wal)
         databases = [
             {"name": row["name"], "owner": row["owner"], "encoding": row["encoding"], "size": row["size"]}
             for row in facts.databases(self._connection)
@@ -251,9 +253,7 @@ class PgBasebackup(StreamEngine):
         ]
         server = {"timeline": said.timeline} if said.timeline else {}
         if not self._options.include_wal:
-            Archiving(self._connection, self._wal, self._slot).arrived(
-                said.timeline, said.start_lsn, said.stop_lsn, folder.progress
-            )
+            self._archiving().arrived(said.timeline, said.start_lsn, said.stop_lsn, folder.progress)
         return Draft(said.start_lsn, said.stop_lsn, consistency, databases, self._doubts, server=server)
 
     def _heard(self, progress: Progress) -> Callable[[str], None]:
@@ -285,6 +285,25 @@ class PgBasebackup(StreamEngine):
                 progress.step("copying the server", size)
 
         return hear
+
+    def _watch(self, name: str) -> Callable[[], None]:
+        """Sees that the server does not wait for its own archive without an end, which it does after a copy without WAL."""
+        archiving = self._archiving()
+
+        def look() -> None:
+            waiting = facts.rows(self._connection, _WAITS_FOR_ARCHIVE, [name])
+            try:
+                if waiting:
+                    archiving.watch()
+            except ServerError:
+                # It would see much later that its client is gone.
+                facts.attempt(self._connection, f"SELECT pg_terminate_backend({waiting[0]['pid']:d})", [], "The copy")
+                raise
+
+        return (lambda: None) if self._options.include_wal else look
+
+    def _archiving(self) -> Archiving:
+        return Archiving(self._connection, self._wal, self._slot, self._options.wal_timeout)
 
     def _wal_kept(self) -> facts.Slot:
         """A temporary slot keeps the WAL of the copy until it is fetched at its end."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES
 
@@ -38,6 +39,7 @@ class BaseOptions:
     checkpoint: str
     max_rate: Optional[int]
     compression_at: str
+    wal_timeout: int  # seconds
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> BaseOptions:
@@ -45,7 +47,14 @@ class BaseOptions:
         kind = params["kind"] or "full"
         if kind not in ("full", "incremental"):
             raise BadOption("kind", kind, "is no kind of backup that pg_basebackup makes", "Use full or incremental.")
-        options = cls(kind, params["include_wal"], params["checkpoint"], params["max_rate"], params["compression_at"])
+        options = cls(
+            kind,
+            params["include_wal"],
+            params["checkpoint"],
+            params["max_rate"],
+            params["compression_at"],
+            parse_duration(params["wal_timeout"], "wal_timeout"),
+        )
         # The server takes 32 kB to 1 GB a second.
         if options.max_rate is not None and not 32 * 1024 <= options.max_rate <= 1024**3:
             raise BadOption(

@@ -72,7 +72,7 @@ def _explained(exc: ToolError, path: str) -> ToolError:
     if "No space left on device" not in message or "ERROR:" in message:
         return exc
     return ToolError(
-        f"{os.path.dirname(path)} is full: files of the directory format wait there for the repository. Name a larger place by TMPDIR "
+        f"{os.path.dirname(path)} is full: files of the directory format wait there for the repository. Name a larger directory by TMPDIR "
         f"(environment of the task), or use another format, which needs none. ({message})"
     )
 

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.reader import Reader
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
@@ -62,9 +63,7 @@ class Adopted(Reader):
     def prepare(self, check: bool) -> list[Step]:
         return []
 
-    def _back_up(
-        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
-    ) -> Record:
+    def _back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress, archiving: Archiving) -> Record:
         raise self._read_only("back_up")
 
     def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:

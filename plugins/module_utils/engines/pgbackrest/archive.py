@@ -10,14 +10,13 @@ import hashlib
 import heapq
 import json
 import os
-import pwd
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import Listing, archive_id
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain
@@ -119,11 +118,7 @@ class PgBackRestWal(WalArchive):
             raise WalError(f"{self.description} cannot be listed: {path} in repository {repository}. {exc}") from exc
 
     def fetch(self, name: str, path: str) -> bool:
-        entry = pwd.getpwnam(self._owner)
-        # pgBackRest runs as the owner, who may not be allowed to write where the caller wants the file.
-        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
-            if entry.pw_uid != os.geteuid():
-                os.chown(scratch, entry.pw_uid, entry.pw_gid)
+        with files.temporary_directory(self._owner) as scratch:
             fetched = os.path.join(scratch, "fetched")
             stored = self._find(name)
             if stored is None:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.another_server import refuse_another
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import expire
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
@@ -39,6 +38,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.reposito
     RepositoryEngineOptions,
     Verification,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
@@ -58,6 +58,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import for
 
 _DESCRIBE = {"file": lambda store: str(store["path"]), "s3": s3.describe, "azure": azure.describe, "gcs": gcs.describe}
 _ANOTHER_SERVER = 28  # stanza-create: the repository's system identifier is another one
+_LONGEST_WAIT = 86400  # seconds that archive-timeout can be
 _TRIES = 4  # of pgBackRest, each of io-timeout seconds
 
 
@@ -171,16 +172,12 @@ class PgBackRest(Reader):
 
     @contextlib.contextmanager
     def _rehearsal(self) -> Iterator[Program]:
-        """pgBackRest with the configuration as it should be, in a place of its own."""
-        entry = pwd.getpwnam(self._host.owner)
-        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
+        """pgBackRest with the configuration as it should be, in a temporary directory."""
+        with files.temporary_directory(self._host.owner) as scratch:
             texts = {"pgbackrest.conf": self._configuration.main, "conf.d/secrets.conf": self._configuration.secrets}
-            os.mkdir(os.path.join(scratch, "conf.d"), 0o700)
+            files.make_directory(os.path.join(scratch, "conf.d"), self._host.owner)
             for name, text in texts.items():
                 files.put(os.path.join(scratch, name), text, self._host.owner)
-            if entry.pw_uid != os.geteuid():
-                for path in (os.path.join(scratch, "conf.d"), scratch):
-                    os.chown(path, entry.pw_uid, entry.pw_gid)
             yield self._program_at((f"--config-path={scratch}",))
 
     def _look(self, program: Program) -> Listing:
@@ -211,8 +208,7 @@ class PgBackRest(Reader):
         self._refuse(states)
         mine = self._host.system_id or self._control()
         for state in states:
-            if state.system_id not in (None, mine):
-                raise CatalogError(self._anothers(self._descriptions[state.number - 1], str(state.system_id), mine))
+            self._refuse_another(self._descriptions[state.number - 1], state.system_id, mine)
         steps = self._make(self._repository_directories(), check)
         absent = self._absent()
         missing = [state for state in states if state.readable and not state.has_stanza and state.number not in absent]
@@ -226,7 +222,7 @@ class PgBackRest(Reader):
                 self._program.ask("stanza-create", patience=60)
             except Failed as exc:
                 if number(exc.said) == _ANOTHER_SERVER:
-                    raise CatalogError(self._anothers(self._stanza, "another one", mine)) from exc
+                    self._refuse_another("one of the repositories", "another one", mine)
                 raise ToolError(f"pgBackRest could not make its stanza. {exc}") from exc
         return steps + [
             Step(f"create pgBackRest's stanza {self._stanza} in {self._descriptions[state.number - 1]}")
@@ -237,12 +233,9 @@ class PgBackRest(Reader):
         instance = Instance(self._host.data_directory, self._host.bin_dir, self._host.owner)
         return instance.control()["Database system identifier"]
 
-    def _anothers(self, where: str, there: str, mine: str) -> str:
-        return (
-            f"The stanza {self._stanza} in {where} is another server's: its system identifier is {there}, this server's is "
-            f"{mine}. The WAL of two servers in one place is worth nothing. Give this server a server_name of its own; if it is "
-            f"the same one after pg_upgrade, run: {self._program.by_hand('stanza-upgrade')}"
-        )
+    def _refuse_another(self, where: str, there: Optional[str], mine: str) -> None:
+        way_out = f"if it is the same one after pg_upgrade, run: {self._program.by_hand('stanza-upgrade')}"
+        refuse_another(f"The stanza {self._stanza} in {where}", there, mine, way_out)
 
     # Backups
 
@@ -250,13 +243,12 @@ class PgBackRest(Reader):
         problems += self._absent().values()
         yield from super().backups(problems)
 
-    def _back_up(
-        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
-    ) -> Record:
+    def _back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress, archiving: Archiving) -> Record:
         # What this run asks for takes precedence over the configuration, which is that of archiving.
         arguments = [
             f"--type={TYPES[kind]}",
             *self._configuration.of_a_backup,
+            *self._patience_for_wal(archiving.timeout),
             *(f"--annotation={key}={value}" for key, value in annotations.items()),
         ]
         made: dict[str, list[str]] = {}
@@ -293,6 +285,12 @@ class PgBackRest(Reader):
         label = next(iter(made))
         records[label].warnings += made[label]
         return records[label]
+
+    def _patience_for_wal(self, timeout: float) -> list[str]:
+        """It waits by itself, and says which segment did not arrive. What the user told it by its own name takes precedence."""
+        if "archive-timeout" in self._options.extra:
+            return []
+        return [f"--archive-timeout={min(max(timeout, 1), _LONGEST_WAIT):g}"]
 
     def _back_up_to(self, arguments: Sequence[str], total: Optional[int], progress: Progress) -> tuple[str, list[str]]:
         """The label of a backup that was made, and what pgBackRest warned of."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import with_dependants
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
     expired,
     expired_wal,
-    with_dependants,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.options import NEVER
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Program
@@ -34,7 +34,7 @@ def delete(
         ToolError: pgBackRest would delete something else, or no full backup would be left.
         CatalogError: a label is not there.
     """
-    going = with_dependants(found, labels)
+    going = with_dependants(found, labels, "pgBackRest")
     repositories = sorted({number for record in found for number in record.scope["repositories"]})
     here = {
         repository: [record for record in found if repository in record.scope["repositories"]]
@@ -65,7 +65,7 @@ def delete(
 def _rehearse(program: Program, repository: int, records: Sequence[Record], going: Sequence[str]) -> None:
     for label in _roots(records, going):
         said = program.ask("expire", f"--repo={repository}", f"--set={label}", "--dry-run", detail="info", patience=60)
-        expected = set(with_dependants(records, [label]))
+        expected = set(with_dependants(records, [label], "pgBackRest"))
         if expired(said) != expected:
             raise ToolError(
                 f"pgBackRest would not delete {', '.join(sorted(expected))}, but {', '.join(sorted(expired(said))) or 'nothing'}. "

@@ -12,16 +12,16 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, consistency_of_a_copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 
 KINDS = {"full": "full", "diff": "differential", "incr": "incremental"}
 TYPES = {kind: word for word, kind in KINDS.items()}
-#: annotations of ours, which carry what pgBackRest has no place for
+#: annotations of ours, which carry what pgBackRest has no field for
 VERIFIED, DRILLED, PINNED = "holdfast.verified_at", "holdfast.drilled_at", "holdfast.pinned"
 _UNREADABLE = 99
 _NO_STANZA = (1, 3)  # no path of it, no data in it
@@ -148,11 +148,8 @@ def _record(
             "repositories": [number],
         },
         consistency={
-            "within_database": "physical",
-            "across_databases": "same moment",
             # Whole seconds, so that the copy may have ended a little later.
-            "reached_at": format_time(ended + datetime.timedelta(seconds=1)),
-            "self_contained": False,
+            **consistency_of_a_copy(ended + datetime.timedelta(seconds=1)),
             "first_segment": first,
             "last_segment": archive.get("stop"),
         },
@@ -170,18 +167,6 @@ def _record(
         if entry.get("error")
         else [],
     )
-
-
-def with_dependants(found: Iterable[Record], labels: Sequence[str]) -> list[str]:
-    """The labels and all that need one of them, oldest first. Raises CatalogError: one is not there."""
-    listed = list(found)
-    strange = sorted(set(labels) - {record.id for record in listed})
-    if strange:
-        raise CatalogError(f"pgBackRest has no backup {', '.join(strange)}. Nothing was deleted.")
-    going = set(labels)
-    while more := {record.id for record in listed if record.parent in going} - going:
-        going |= more
-    return [record.id for record in listed if record.id in going]
 
 
 def expired(said: str) -> set[str]:

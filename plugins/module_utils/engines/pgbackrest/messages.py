@@ -37,7 +37,7 @@ _ADVICE = (
     ),
     (r"\[050\]", "Another pgBackRest works on the same stanza: wait for it to end."),
     (r"\[068\]|\[087\]", "Set archiving up first (holdfast.postgres.wal_archive), and restart the server where that is due."),
-    (r"\[082\]", "The server does not archive: its log has the words of archive_command."),
+    (r"\[082\]", "The server archived too late, or not at all: its log has the words of archive_command, unless that hangs; wal_timeout waits longer."),
     (
         "unable to find primary cluster",
         "Does the server run, and is it the primary? For a standby give pg2-host and pg2-path in engine_options, and "

@@ -196,11 +196,7 @@ class Reader(RepositoryEngine, Archiver):
         # Before 2.47 it was written even so.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, "recovery.signal"))
-        for name in ("PG_VERSION", "backup_label", "global/pg_control"):
-            if not os.path.isfile(os.path.join(directory, name)):
-                raise ToolError(
-                    f"pgBackRest restored {record.id} into {directory} without {name}: it cannot be started."
-                )
+        destination.check("pgBackRest", record.id)
 
 
 def tell(line: str, total: Optional[int], progress: Progress) -> None:

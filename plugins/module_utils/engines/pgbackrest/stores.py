@@ -186,7 +186,7 @@ _KINDS = {"file": _file, "s3": _s3, "azure": _azure, "gcs": _gcs}
 
 
 def _endpoint(store: Mapping[str, Any], name: str, default: str, version: Version, path: str = "") -> Settings:
-    """The settings of the place, and of how its certificate is checked. ``path`` is one that the address may have."""
+    """The settings of the address, and of how its certificate is checked. ``path`` is one that the address may have."""
     url = store.get("endpoint_url")
     checks = bool(store.get("validate_certs", True))
     extra: Settings = [] if checks else [("storage-verify-tls", "n")]

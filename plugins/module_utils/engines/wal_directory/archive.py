@@ -22,10 +22,10 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.another_server import refuse_another
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
-    CatalogError,
     RepositoryError,
     ToolError,
 )
@@ -217,14 +217,10 @@ class FileArchiver(Archiver):
             there = None
         if there == mine:
             return []
-        same = there is not None and there.get("system_id") == mine["system_id"]
-        if there is not None and not same and not self._accept:
-            raise CatalogError(
-                f"{self._directory} is the WAL archive of another server: its system identifier is {there.get('system_id')}, "
-                f"this server's is {self._host.system_id}. The WAL of two servers in one place is worth nothing. Give this "
-                "server a server_name of its own; if it replaces the other one, set accept_new_server: true for one run, "
-                "after the old archive was moved away."
-            )
+        same = isinstance(there, dict) and there.get("system_id") == mine["system_id"]
+        if isinstance(there, dict) and not same and not self._accept:
+            way_out = "if it replaces the other one, set accept_new_server: true for one run, after the old archive was moved away"
+            refuse_another(self._directory, str(there.get("system_id")), self._host.system_id or "not known", way_out)
         if not check:
             files.put(path, json.dumps(mine), self._host.owner)
         return [Step(f"mark {self._directory} as the archive of the server {self._host.system_id}")]

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import WAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.program import Program
@@ -25,7 +23,7 @@ MISSING = 74  # what wal-fetch exits with when there is no such file, and nothin
 def archive_command(program: str, configuration: str, directory: Optional[str]) -> str:
     """``directory``: where the files land, in a store that is a directory; None in an object store. WAL-G writes there under the
     final name and does not flush, so ``sync`` does, the file and its name, before PostgreSQL hears that it is kept."""
-    command = f'{_words(program, configuration)} wal-push "%p"'
+    command = f'{_beginning(program, configuration)} wal-push "%p"'
     return command if directory is None else f"{command} && sync {_quote(directory)}/%f* {_quote(directory)}"
 
 
@@ -33,10 +31,10 @@ def restore_command(program: str, configuration: str) -> str:
     """A file that is not there ends the recovery or makes it wait (74 is passed on). Anything else, such as a store out of
     reach, exits with 255: WAL-G's own 1 would be taken for the end of the archive, and a server be opened that lacks the
     rest. With 255 PostgreSQL stops, and can be started again when the store is back."""
-    return f'{_words(program, configuration)} wal-fetch "%f" "%p"; c=$?; [ $c -eq 0 ] || [ $c -eq {MISSING} ] || c=255; exit $c'
+    return f'{_beginning(program, configuration)} wal-fetch "%f" "%p"; c=$?; [ $c -eq 0 ] || [ $c -eq {MISSING} ] || c=255; exit $c'
 
 
-def _words(program: str, configuration: str) -> str:
+def _beginning(program: str, configuration: str) -> str:
     return f"{_quote(program)} --config {_quote(configuration)}"
 
 
@@ -78,11 +76,7 @@ class WalGArchive(WalArchive):
                 yield name
 
     def fetch(self, name: str, path: str) -> bool:
-        entry = pwd.getpwnam(self._owner)
-        # WAL-G runs as the owner, who may not be allowed to write where the caller wants the file.
-        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
-            if entry.pw_uid != os.geteuid():
-                os.chown(scratch, entry.pw_uid, entry.pw_gid)
+        with files.temporary_directory(self._owner) as scratch:
             fetched = os.path.join(scratch, "fetched")
             try:
                 # One at a time: else it leaves a process behind that fetches the next ones too.
@@ -94,5 +88,5 @@ class WalGArchive(WalArchive):
                 ) from exc
             if said.code == MISSING:
                 return False
-            shutil.copyfile(fetched, path)
+            files.take_out(fetched, path)
             return True

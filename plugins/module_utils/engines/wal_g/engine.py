@@ -14,7 +14,12 @@ from functools import cached_property
 from typing import Any, Optional, TypeVar
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import with_dependants
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.another_server import (
+    refuse_another,
+    system_id_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import Destination
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
@@ -22,6 +27,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.reposito
     RepositoryEngineOptions,
     Verification,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.said import Said
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import listing, program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.archive import WalGArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import (
@@ -44,8 +51,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azu
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal import header
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 _SAME = 0.5  # how much of what WAL-G counted must be there, which counts again what it sends again
@@ -113,13 +118,8 @@ class WalG(RepositoryEngine, Archiver):
             if not check:
                 self._make_directory(self._directory)
             return [Step(f"create the directory {self._directory}")]
-        there = self._system_id()
-        if there not in (None, self._host.system_id):
-            raise CatalogError(
-                f"{self._folder} in {self._repository.description} holds another server's: its system identifier is {there}, "
-                f"this server's is {self._host.system_id}. The WAL of two servers in one place is worth nothing. Give this "
-                "server a server_name of its own."
-            )
+        where = f"{self._folder} in {self._repository.description}"
+        refuse_another(where, self._system_id(), self._host.system_id)
         return []
 
     def _make_directory(self, path: str) -> None:
@@ -135,16 +135,7 @@ class WalG(RepositoryEngine, Archiver):
         # Before it is configured WAL-G can fetch nothing.
         if not os.path.exists(self._configuration):
             return None
-        names = (name for name in self.wal.names() if classify(name, self._size).kind == SEGMENT)
-        first = next(names, None)
-        if first is None:
-            return None
-        with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
-            path = os.path.join(scratch, "segment")
-            if not self.wal.fetch(first[:24], path):
-                return None
-            with open(path, "rb") as stream:
-                return header.system_id(stream.read(64))
+        return system_id_of(self.wal, self._size)
 
     def check(self) -> None:
         try:
@@ -161,9 +152,7 @@ class WalG(RepositoryEngine, Archiver):
         said = self._program.run("backup-list", "--detail", "--json")
         yield from listing.records(said.output, self._options.server_name, problems)
 
-    def _back_up(
-        self, kind: str, annotations: Mapping[str, str], progress: Progress, waiting: Callable[[], None]
-    ) -> Record:
+    def _back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress, archiving: Archiving) -> Record:
         before = {record.id for record in self.backups([])}
         arguments = ["backup-push", *(["--full"] if kind == "full" else []), self._host.data_directory]
         environment = {"WALG_SENTINEL_USER_DATA": listing.notes(kind, annotations)}
@@ -171,7 +160,9 @@ class WalG(RepositoryEngine, Archiver):
             environment["WALG_DELTA_ORIGIN"] = _ORIGIN[kind]
         progress.step(f"backing up by WAL-G ({kind})")
         try:
-            self._program.follow(progress, *arguments, environment=environment, on_log=_waiting_for_wal(waiting))
+            self._program.follow(
+                progress, *arguments, environment=environment, on_log=_waiting_for_wal(archiving.watch)
+            )
         except (ToolError, ServerError) as exc:
             raise ToolError(f"WAL-G made no backup. {exc}") from exc
         self._flush()
@@ -241,13 +232,13 @@ class WalG(RepositoryEngine, Archiver):
         """What a killed run left, where it is named: its objects, and no WAL."""
         leftovers = sorted(set(self.leftovers()) & set(labels))
         found = list(self.backups([]))
-        going = listing.with_dependants(found, [label for label in labels if label not in leftovers])
+        going = with_dependants(found, [label for label in labels if label not in leftovers], "WAL-G")
         parents = {record.id: record.parent for record in found}
         roots = [label for label in going if parents[label] not in going]
         for label in roots:
             # By name WAL-G has removed newer backups after an upgrade (its issue 636): so first see what it would do.
             said = self._program.run("delete", "target", label, "--use-sentinel-time")
-            expected = listing.with_dependants(found, [label])
+            expected = with_dependants(found, [label], "WAL-G")
             would = self._understood(listing.doomed_backups, said, "Nothing was deleted.", f"delete target {label}")
             if would != set(expected):
                 raise ToolError(
@@ -279,7 +270,7 @@ class WalG(RepositoryEngine, Archiver):
             if listing.is_label(label) and self._repository.stat(f"{folder}/{label}_backup_stop_sentinel.json") is None
         ]
 
-    def _understood(self, read: Callable[[str], _Found], said: program.Said, done: str, command: str) -> _Found:
+    def _understood(self, read: Callable[[str], _Found], said: Said, done: str, command: str) -> _Found:
         try:
             return read(said.output + said.messages)
         except CatalogError as exc:
@@ -335,9 +326,7 @@ class WalG(RepositoryEngine, Archiver):
                 raise ToolError(
                     f"WAL-G could not restore {record.id} into {directory}. {exc} What is there cannot be started."
                 ) from exc
-        for name in ("PG_VERSION", "backup_label", "global/pg_control"):
-            if not os.path.isfile(os.path.join(directory, name)):
-                raise ToolError(f"WAL-G restored {record.id} into {directory} without {name}: it cannot be started.")
+        destination.check("WAL-G", record.id)
 
     def _read(self, name: str) -> Optional[dict[str, Any]]:
         """A JSON object of WAL-G's that is neither compressed nor encrypted; None when it is not there."""

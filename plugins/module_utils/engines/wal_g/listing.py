@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, consistency_of_a_copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
@@ -95,12 +95,7 @@ def _record(label: str, entry: Mapping[str, Any], server_name: str, by_segment: 
             "size": None if needs else entry.get("uncompressed_size"),
             "stored": entry.get("compressed_size"),
         },
-        consistency={
-            "within_database": "physical",
-            "across_databases": "same moment",
-            "reached_at": format_time(reached),
-            "self_contained": False,
-        },
+        consistency=consistency_of_a_copy(reached),
         databases=[],
         compression={"method": None, "level": None},
         encryption={"method": None, "recipients": []},
@@ -126,18 +121,6 @@ def notes(kind: str, annotations: Mapping[str, str]) -> str:
 def _notes(user_data: Any) -> Mapping[str, Any]:
     ours = user_data.get("holdfast") if isinstance(user_data, dict) else None
     return ours if isinstance(ours, dict) else {}
-
-
-def with_dependants(found: Iterable[Record], labels: Sequence[str]) -> list[str]:
-    """The labels and all that need one of them, oldest first. Raises CatalogError: one is not there."""
-    listed = list(found)
-    strange = sorted(set(labels) - {record.id for record in listed})
-    if strange:
-        raise CatalogError(f"WAL-G has no backup {', '.join(strange)}. Nothing was deleted.")
-    going = set(labels)
-    while more := {record.id for record in listed if record.parent in going} - going:
-        going |= more
-    return [record.id for record in listed if record.id in going]
 
 
 def doomed(said: str) -> list[str]:

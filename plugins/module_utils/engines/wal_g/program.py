@@ -12,9 +12,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.said import Said
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -22,15 +22,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
 
 OLDEST = 2  # WALG_PREVENT_WAL_OVERWRITE, delete garbage and detailed listings are all there
 _GET = f"Install wal-g {OLDEST}.0 or newer (https://github.com/wal-g/wal-g/releases), or name where it is by program."
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a run of it said: ``output`` is its standard output, ``messages`` its log."""
-
-    code: int
-    output: str
-    messages: str
 
 
 def find(program: Optional[str]) -> str:

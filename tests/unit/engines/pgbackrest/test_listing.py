@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import with_dependants
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import Listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain, number
@@ -124,10 +125,10 @@ def test_a_backup_that_cannot_be_read() -> None:
 
 def test_what_needs_another_goes_with_it() -> None:
     records = Listing(text("info.json"), "main").records("main")
-    assert listing.with_dependants(records, [FULL]) == [FULL, INCREMENTAL]
-    assert listing.with_dependants(records, [INCREMENTAL]) == [INCREMENTAL]
+    assert with_dependants(records, [FULL], "pgBackRest") == [FULL, INCREMENTAL]
+    assert with_dependants(records, [INCREMENTAL], "pgBackRest") == [INCREMENTAL]
     with pytest.raises(CatalogError, match="20200101-000000F"):
-        listing.with_dependants(records, ["20200101-000000F"])
+        with_dependants(records, ["20200101-000000F"], "pgBackRest")
 
 
 def test_dry_runs() -> None:

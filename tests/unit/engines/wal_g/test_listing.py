@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import with_dependants
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
@@ -145,11 +146,11 @@ def test_an_unknown_system_identifier_is_none() -> None:
 
 def test_what_goes_with_a_backup() -> None:
     found = read(entry(FULL, 1), entry(FIRST, 2), entry(SECOND, 3), entry(OTHER, 4))
-    assert listing.with_dependants(found, [FULL]) == [FULL, FIRST, SECOND]
-    assert listing.with_dependants(found, [OTHER, FIRST]) == [FIRST, SECOND, OTHER]
-    assert listing.with_dependants(found, []) == []
+    assert with_dependants(found, [FULL], "WAL-G") == [FULL, FIRST, SECOND]
+    assert with_dependants(found, [OTHER, FIRST], "WAL-G") == [FIRST, SECOND, OTHER]
+    assert with_dependants(found, [], "WAL-G") == []
     with pytest.raises(CatalogError, match="has no backup base_x"):
-        listing.with_dependants(found, [FULL, "base_x"])
+        with_dependants(found, [FULL, "base_x"], "WAL-G")
 
 
 DRY_RUN = f"""\

@@ -31,7 +31,7 @@ Look = Callable[[Record], Optional[str]]
 OLD = 24 * 3600
 
 
-def standing(
+def what_makes_it_needless(
     known: Sequence[Record],
     request: BackupRequest,
     present: Present,
