@@ -103,7 +103,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.passphrase_file import (
