@@ -50,6 +50,7 @@ options:
       - The engine of the backups. One that encrypts its own repository (V(pgbackrest), V(wal_g)) cannot change its passphrase there, and is
         refused with O(state=rotated).
     type: str
+    choices: [pg_dump, pg_basebackup, pgbackrest, barman_cloud, wal_g]
 seealso:
   - module: holdfast.postgres.pg_backup
 """
@@ -103,7 +104,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.passphrase_file import (
@@ -150,7 +151,7 @@ def main() -> None:
             "owner": {"type": "str"},
             "least_age": {"type": "str", "default": "1d"},
             "copied": {"type": "bool", "default": False},
-            "engine": {"type": "str"},
+            "engine": {"type": "str", "choices": list(ENGINES)},
         },
         supports_check_mode=True,
     )

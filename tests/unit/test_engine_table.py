@@ -35,6 +35,7 @@ TOP = Path(__file__).resolve().parents[2]
 TAKEN = {
     "pg_backup": list(ENGINES),
     "backup_prune": list(ENGINES),
+    "backup_passphrase": list(ENGINES),
     "backup_facts": WITH_REPOSITORY,
     "backup_status": WITH_REPOSITORY,
     "wal_archive": ARCHIVING,
