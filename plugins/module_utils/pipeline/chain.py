@@ -230,8 +230,9 @@ class Chain:
         """Bytes that the first program has handed to the second so far; None where there is no second."""
         return None if self._counter is None else self._counter.count
 
-    def finish(self) -> Optional[int]:
-        """Wait for all, and read every exit code. Returns what ``made`` said at the very end.
+    def finish(self, to_the_end: bool = False) -> Optional[int]:
+        """Wait for all, and read every exit code. Returns what ``made`` said at the very end. ``to_the_end``: each program must have
+        read all that the one before wrote.
 
         Raises:
             ToolError: a program failed. Where one failing made another fail by a broken pipe, the cause is named.
@@ -241,9 +242,10 @@ class Chain:
             code = process.wait()
             if code not in self.commands[number].ok:
                 failed.append((number, code))
-            elif failed and failed[-1] == (number - 1, -signal.SIGPIPE):
-                # It ended well before its input did, as pg_restore does at a tar archive's padding: no harm.
-                failed.clear()
+            elif not to_the_end and failed and failed[-1] == (number - 1, -signal.SIGPIPE):
+                # It ended well before its input did, as pg_restore does at a tar archive's padding: no harm. What failed by itself did.
+                while failed and failed[-1][1] == -signal.SIGPIPE:
+                    failed.pop()
         if failed:
             # A program whose reader died ends by a broken pipe: so the cause is the last that failed otherwise.
             number, code = next((item for item in reversed(failed) if item[1] != -signal.SIGPIPE), failed[-1])
@@ -283,7 +285,7 @@ def store(
                 if time.monotonic() - told > 0.5:
                     on_bytes(chain.made(), size)
                     told = time.monotonic()
-            made = chain.finish()
+            made = chain.finish(to_the_end=True)
             said = chain.messages(0)
             on_bytes(made, size)
     except BaseException:
