@@ -206,6 +206,11 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     problems += found.unread
     problems += (found.archiver or {}).get("problems", [])
     problems += [f"The backup {name} is damaged: {wrong}." for name, wrong in health.damaged.items()]
+    problems += [
+        f"The backup {name} is whole elsewhere, and in {tier} it is not: {wrong}."
+        for (name, tier), wrong in found.hurt.items()
+        if name not in health.damaged
+    ]
     if health.unverified:
         more = f" and {len(health.unverified) - 1} older ones" if len(health.unverified) > 1 else ""
         problems.append(

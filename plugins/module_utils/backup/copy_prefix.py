@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads as pool_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier import (
@@ -19,6 +19,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Re
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo, Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.identity import same_content
 from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
+
+# Of objects that are there already, so many are compared, of at most so many bytes each.
+_SOME, _SMALL = 8, 64 * 1024 * 1024
 
 
 class PrefixRun:
@@ -44,6 +47,8 @@ class PrefixRun:
             )
             return moved
         steps = plan_prefix(wanted, self._source, self._target, self._delete)
+        if not self._delete:  # else each of them is compared, before any is deleted
+            self._compare_some(sorted(set(wanted) - {step.source for step in steps}), wanted)
         moved.add(steps)
         moved.names = [step.source for step in steps]
         where = f"from {self._source.description} to {self._target.description}"
@@ -68,6 +73,20 @@ class PrefixRun:
             # What the store copied by itself nobody here has read.
             self._forget(wanted, set() if moved.by_store else {step.source for step in steps})
         return moved
+
+    def _compare_some(self, keys: Sequence[str], wanted: Mapping[str, ObjectInfo]) -> None:
+        """Segments of WAL of all servers have the same names and sizes: some of what is taken for copied already are read from both.
+
+        Raises:
+            RepositoryError: one has another content.
+        """
+        small = [key for key in keys if wanted[key].size <= _SMALL]
+        for key in small[:: max(1, len(small) // _SOME)]:
+            if not same_content(self._source, key, self._target, key):
+                raise RepositoryError(
+                    f"{key} has another content in {self._target.description} than in {self._source.description}, though not another "
+                    "size: nothing was copied. Is that another server's? Name an empty prefix, or find out which is the right one."
+                )
 
     def _forget(self, wanted: Mapping[str, ObjectInfo], copied: Set[str]) -> None:
         """Delete what was copied, and nothing that came meanwhile. What an earlier run copied, or somebody else, is compared first."""

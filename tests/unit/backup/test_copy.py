@@ -19,7 +19,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading, readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, LockHeld, Stopped
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    CatalogError,
+    LockHeld,
+    RepositoryError,
+    Stopped,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from lab.records import lay
 
@@ -206,3 +211,13 @@ def test_a_move_keeps_the_whole_chain_of_what_is_read(shelves: Shelves) -> None:
         moved = copy(shelves, delete=True)
     assert "b4 stays in the source" in " ".join(moved.warnings)
     assert [shelves[0].read(name) is not None for name in ("b1", "b2", "b3", "b4")] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_equal_names_and_sizes_are_not_taken_for_copied(shelves: Shelves, check: bool) -> None:
+    source, target = (shelf.repository for shelf in shelves)
+    PrefixRun(source, target, 1, MEMORY, False).run(False)
+    assert not PrefixRun(source, target, 1, MEMORY, False).run(check).plan
+    target.write("main/b2/databases/shop.dump", b"wors")
+    with pytest.raises(RepositoryError, match="another content"):
+        PrefixRun(source, target, 1, MEMORY, False).run(check)
