@@ -30,12 +30,14 @@ __all__ = [
     "FALSIFY",
     "FALSIFY_UP",
     "HOLD",
+    "LOST",
     "RESET",
     "SWALLOW",
     "Answer",
     "ConnectProxy",
     "Edit",
     "Fault",
+    "Headers",
     "HttpProxy",
     "Request",
     "OtherTime",
@@ -97,6 +99,14 @@ class Edit(Fault):
 
 
 @dataclass(frozen=True)
+class Headers(Fault):
+    """Headers of the store's answer become others, or are added."""
+
+    name: str = field(default="headers", init=False)
+    change: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class OtherTime(Fault):
     """The store's clock is so many seconds ahead of ours."""
 
@@ -114,6 +124,8 @@ CORRUPT = Fault("corrupt")
 FALSIFY_UP = Fault("falsify up")
 #: One byte of the answer's body becomes another on its way down.
 FALSIFY = Fault("falsify")
+#: It is done, and nobody hears of it: the connection is reset instead of the answer.
+LOST = Fault("lost")
 #: It waits until `HttpProxy.release`, and goes on.
 HOLD = Fault("hold")
 
@@ -286,12 +298,20 @@ class _Handler(BaseHTTPRequestHandler):
             return
         finally:
             store.close()
+        if fault is LOST:
+            self._reset()
+            return
         if fault is FALSIFY:
             data = _flip(data)
         elif isinstance(fault, Edit):
             data = fault.change(data)
         self.send_response_only(answer.status, answer.reason)
+        other = {name.lower(): value for name, value in fault.change.items()} if isinstance(fault, Headers) else {}
+        for name, value in other.items():
+            self.send_header(name, value)
         for name, value in answer.getheaders():
+            if name.lower() in other:
+                continue
             if name.lower() == "date" and isinstance(fault, OtherTime):
                 value = formatdate(time.time() + fault.seconds, usegmt=True)
             if name.lower() not in HOP | {"content-length"}:

@@ -155,7 +155,7 @@ class CopyRun:
         said = [f"Copied to {where}, and verified: {', '.join(done)}."] if done else []
         if len(done) < len(names):
             said.append(
-                f"Of {names[len(done)]} there may be a part in {where}, without a manifest: the next copy goes on from there."
+                f"Of {names[len(done)]} there may be a part in {where}: without a manifest it is no backup, and the next copy goes on from there."
             )
         return " ".join([*said, "In the source all is as it was."])
 
@@ -221,7 +221,8 @@ class CopyRun:
         where = f"{self._source.name} in {self._source.repository.description}"
         if not found:
             raise CatalogError(
-                f"There is no backup of {self._source.name!r} in {self._source.repository.description}: check its name. "
+                f"There is no backup of {self._source.name!r} in {self._source.repository.description}. "
+                f"{self._source.say_if_unknown() or 'Check its name.'} "
                 "(What an engine with a repository of its own keeps there is copied by what: prefix.)"
             )
         known = by_id(found)

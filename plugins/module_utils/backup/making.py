@@ -167,6 +167,7 @@ class FolderMaker(Maker[FolderTier]):
                     tier.shelf.write(record)
                     tier.record = record
 
+                beat()  # what another run took for left over is no backup
                 each(tiers, finish)
             except BaseException:
                 forgotten = [tier.forget(backup_id) for tier in tiers]  # each of them, whatever one says

@@ -38,6 +38,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import for
 REFUSALS = 4
 
 
+def _now() -> float:
+    """Seconds that go on while this host sleeps, as those of ``time.monotonic`` do not."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Lock:
     """The lock object of a server in a repository. Use as a context manager; while it is held, a thread tells the store that we
     live. What is to be said goes to ``warnings``."""
@@ -47,7 +52,7 @@ class Lock:
         self._content: Optional[bytes] = None
         self._holder, self._here = myself(purpose), Here.look()
         self._lost: Optional[HoldfastError] = None
-        self._last = 0.0  # when the store last heard of us, by our own monotonic clock
+        self._last = 0.0  # when the store last heard of us
         self._released = threading.Event()
         self._changing = threading.Lock()
 
@@ -89,43 +94,49 @@ class Lock:
             time.sleep(1)
 
     def beat(self) -> None:
-        """Raise LockHeld when someone took the lock from us, or may have: a process that was stopped, or a store that does not answer,
-        says nothing of it."""
+        """Raise LockHeld when someone took the lock from us, or may have. After a silence that others may have taken for our end (this host
+        slept, or the process was stopped) the store is asked first, and one that does not answer says nothing of it."""
+        if self._lost is None and self._content is not None and _now() - self._last > 2 * liveness.HEARTBEAT:
+            self._renew()
         if self._lost is not None:
             raise self._lost
-        if self._content is not None and time.monotonic() - self._last > PATIENCE:
+        if self._content is not None and _now() - self._last > PATIENCE:
             raise LockHeld(
                 f"The lock {self._key} in {self._repository.description} could not be renewed for {PATIENCE} seconds, so that another run may "
                 "have it. Was this process stopped, or does the store not answer?"
             )
 
     def _begin(self, content: bytes) -> None:
-        self._content, self._last = content, time.monotonic()
+        self._content, self._last = content, _now()
         threading.Thread(target=self._live, daemon=True).start()
 
     def _live(self) -> None:
         """Say that we live, until the lock is given back."""
-        while not self._released.wait(liveness.HEARTBEAT):
-            with self._changing:
-                if self._content is None:
-                    return
-                try:
-                    new, asked = self._encode(), time.monotonic()
-                    if self._repository.swap(self._key, self._content, new):
-                        self._content, self._last = new, asked
-                        continue
-                    self._lost = LockHeld(
-                        f"The lock {self._key} in {self._repository.description} was taken from this run."
-                    )
-                except HoldfastError as exc:
-                    if time.monotonic() - self._last < PATIENCE:
-                        continue  # the store may be back in time
-                    self._lost = LockHeld(
-                        f"The lock {self._key} in {self._repository.description} could not be kept for {PATIENCE} seconds, so that another "
-                        f"run may have it: {exc}"
-                    )
-                self._content = None
-                return
+        while not self._released.wait(liveness.HEARTBEAT) and self._renew():
+            pass
+
+    def _renew(self) -> bool:
+        """Say it once. Returns whether the lock is ours still, as far as one knows."""
+        with self._changing:
+            if self._content is None:
+                return False
+            try:
+                new, asked = self._encode(), _now()
+                if self._repository.swap(self._key, self._content, new):
+                    self._content, self._last = new, asked
+                    return True
+                self._lost = LockHeld(
+                    f"The lock {self._key} in {self._repository.description} was taken from this run."
+                )
+            except HoldfastError as exc:
+                if _now() - self._last < PATIENCE:
+                    return True  # the store may be back in time
+                self._lost = LockHeld(
+                    f"The lock {self._key} in {self._repository.description} could not be kept for {PATIENCE} seconds, so that another "
+                    f"run may have it: {exc}"
+                )
+            self._content = None
+            return False
 
     def release(self) -> None:
         """Give the lock back, if it still is ours. What was done under it stands, so that this fails is but a warning."""

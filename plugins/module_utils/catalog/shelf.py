@@ -24,6 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectLocked,
     ObjectMissing,
+    RepositoryError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 
@@ -43,6 +44,13 @@ def check_name(option: str, name: str) -> str:
         raise BadOption(
             option, name, "cannot name a folder", "Use letters, digits, '.', '_' and '-', a letter or digit first."
         )
+    if option == "backup_id" and name == "latest":
+        raise BadOption(
+            option,
+            name,
+            "means the newest backup wherever one is chosen, and is no id",
+            "Name it otherwise, or by its own id.",
+        )
     return name
 
 
@@ -52,6 +60,13 @@ class Shelf:
     def __init__(self, repository: Repository, name: str) -> None:
         self.repository = repository
         self.name = check_name("server_name", name)
+
+    def say_if_unknown(self) -> str:
+        """Which servers have something here, where this one has nothing and its name may be a slip; else empty. Raises RepositoryError."""
+        others = sorted(name for name in self.repository.folders("") if NAME.fullmatch(name))
+        if not others or self.name in others:
+            return ""
+        return f"There is nothing of a server {self.name!r} in {self.repository.description}: is server_name right? There is {', '.join(others)}."
 
     def key(self, backup_id: str, name: str) -> str:
         """Where an object of a backup lies."""
@@ -156,6 +171,11 @@ class Shelf:
         if until:
             raise ObjectLocked(f"{self.repository.description} has locked {backup_id} until {until}.")
         self.repository.delete(self.key(backup_id, MANIFEST))
+        if self.repository.stat(self.key(backup_id, MANIFEST)) is not None:
+            raise RepositoryError(
+                f"{self.repository.description} said that the manifest of {backup_id} is deleted, and has it still: the backup is there as it "
+                "was. Look at the store's health, and at what stands between it and this host."
+            )
         self.repository.delete_folder(f"{self.name}/{backup_id}")
 
     def verify(self, record: Record, on_bytes: Callable[[int], None] = lambda read: None) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -68,6 +69,13 @@ def check_store(options: Mapping[str, Any], option: str = "repository") -> Mappi
                 f"{option}.{name}", shown(options, name), f"does not go with type {kind}", f"It is of type {kinds}."
             )
     if kind == "file":
+        if not os.path.isabs(os.path.expanduser(options["path"])):
+            raise BadOption(
+                f"{option}.path",
+                options["path"],
+                "is relative to wherever the module happens to run",
+                "Write it from / on.",
+            )
         return options
     if options["part_size"] < 5 * MIB:
         raise BadOption(

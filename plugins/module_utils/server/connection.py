@@ -82,6 +82,11 @@ _TIMEOUTS = {
 }
 
 
+def _without_brackets(hosts: str) -> str:
+    """Hosts as libpq takes them: an IPv6 address has no brackets there, which people bring along from URLs."""
+    return ",".join(re.sub(r"^\[([0-9a-fA-F]*:[0-9a-fA-F:.]*(%\w+)?)\]$", r"\1", host) for host in hosts.split(","))
+
+
 class Address:
     """Where a server is and who we are there: the options as ``community.postgresql`` names them.
 
@@ -101,7 +106,7 @@ class Address:
                 "Put it into a service file of mode 0600 (PGSERVICEFILE) and give connect_params: {service: …}, or use a key without one.",
             )
         password = params.get("login_password") or in_extra
-        self.host: str = params.get("login_unix_socket") or params.get("login_host") or ""
+        self.host: str = params.get("login_unix_socket") or _without_brackets(params.get("login_host") or "")
         self.port: Optional[int] = params.get("login_port")
         self.user: Optional[str] = params.get("login_user")
         self.db: str = params["login_db"]

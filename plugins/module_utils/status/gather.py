@@ -131,6 +131,8 @@ def _look(tier: TierStatus, shelf: Shelf, found: Gathered) -> None:
         known = found.records.setdefault(record.id, record)
         known.verified_at = known.verified_at or record.verified_at
         found.where.setdefault(record.id, []).append(tier.name)
+    if not tier.count and (unknown := shelf.say_if_unknown()):
+        tier.problems = [*tier.problems, unknown]
     tier.lock = lock.state(shelf.repository, f"{shelf.name}/lock.json")
 
 

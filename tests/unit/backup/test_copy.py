@@ -8,6 +8,7 @@ artifact; a stopped copy, deletion or move said nothing of what stays; a prune o
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,8 @@ def test_a_prefix_says_how_far_it_came(shelves: Shelves, monkeypatch: pytest.Mon
     with pytest.raises(Stopped) as stopped:
         PrefixRun(source, target, 1, MEMORY, delete).run(False)
     (said,) = stopped.value.left
-    assert ("next run deletes the rest" if delete else "1 of 6 objects were copied") in said
+    # (The next object may be under way already.)
+    assert "next run deletes the rest" in said if delete else re.match("[12] of 6 objects were copied", said)
     monkeypatch.undo()
     assert not PrefixRun(source, target, 1, MEMORY, delete).run(False).warnings
     assert len(list(target.list(""))) == 6

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import liveness
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import liveness, lock as lock_module
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.liveness import Here, is_dead, myself, started
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock, state
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import LockHeld, RepositoryError
@@ -153,6 +153,28 @@ def test_a_store_that_refuses_each_write_is_told_of(tmp_path: Path, wait: int, m
     assert wait <= time.monotonic() - began < wait + 5
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_run_that_slept_asks_before_it_goes_on(
+    repository: FileRepository, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """A laptop that was closed, a virtual machine that was paused, a process that was stopped: others took it for dead, as they should,
+    removed what it had written, and it went on to write its manifest, as its own next heartbeat was a minute away."""
+    with Lock(repository, KEY, "a backup", []) as lock:
+        lock.acquire(0)
+        lock.beat()
+        if taken:
+            lay(repository, host="another")
+        awake = lock_module._now()
+        monkeypatch.setattr(lock_module, "_now", lambda: awake + 1000)
+        if taken:
+            with pytest.raises(LockHeld, match="taken from this run"):
+                lock.beat()
+            return
+        before = repository.read(KEY)
+        lock.beat()
+        assert repository.read(KEY) != before
+
+
 def test_waiting_ends(repository: FileRepository) -> None:
     lay(repository)
     began = time.monotonic()
@@ -219,8 +241,11 @@ def test_a_lock_that_may_be_anothers_is_no_lock(repository: FileRepository, monk
     with Lock(repository, KEY, "a backup", []) as lock:
         lock.acquire(0)
         lock.beat()
-        later = time.monotonic() + liveness.PATIENCE + 1  # this process was stopped, or the store holds the heartbeat
-        monkeypatch.setattr(time, "monotonic", lambda: later)
+        later = (
+            lock_module._now() + liveness.PATIENCE + 1
+        )  # this process was stopped, and the store holds the heartbeat
+        monkeypatch.setattr(lock_module, "_now", lambda: later)
+        monkeypatch.setattr(lock, "_renew", lambda: True)
         with pytest.raises(LockHeld, match="could not be renewed"):
             lock.beat()
         monkeypatch.undo()

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NoReturn, Optional
 
@@ -20,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ObjectUnreadable,
     RepositoryError,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.progress import waiting_for
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import (
     Finding,
     ObjectInfo,
@@ -33,6 +35,21 @@ _WAY_OUT = (
     "change its owner or its mode."
 )
 UNFINISHED = ".unfinished-"
+#: seconds that another process may hold the guard of a folder
+GUARDED = 60.0
+
+_NO_LOCKS = (
+    " Its file system has no locks (flock), without which two runs at once cannot be kept apart: mount it with them (NFS 4, or a lock "
+    "service for NFS 3), or use another one."
+)
+_ADVICE = {
+    errno.ENOLCK: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
+    errno.ENOSYS: _NO_LOCKS,
+    errno.ESTALE: " The server of this network file system no longer knows it: mount it anew, then run this again.",
+    errno.EIO: " The disk, or what is between, does not read or write as it should: look at the kernel's log. What is there is not touched.",
+    errno.EROFS: " It was remounted read-only, which the kernel does after errors: look at its log.",
+}
 
 BLOCK = 1024 * 1024  # bytes
 FLUSH = 64 * 1024 * 1024  # bytes that are written before the disk is asked to begin
@@ -120,7 +137,11 @@ class FileRepository(Repository):
             raise RepositoryError(f"{self.description} cannot be read by {self._user()}. {_WAY_OUT}")
         if not write:
             return
-        if os.statvfs(self.root).f_flag & os.ST_RDONLY:
+        try:
+            read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
+        except OSError as exc:
+            self.fail("look at", exc)
+        if read_only:
             raise RepositoryError(f"{self.description} is mounted read-only. Mount it read-write.")
         if not os.access(self.root, os.W_OK):
             raise RepositoryError(f"{self.description} cannot be written by {self._user()}. {_WAY_OUT}")
@@ -156,15 +177,37 @@ class FileRepository(Repository):
                 yield data
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        base = self._path(prefix)
-        for directory, _folders, names in os.walk(base):
+        for directory, names in self._walk(self._path(prefix)):
             for name in names:
                 if name.startswith(UNFINISHED):
                     continue
                 path = os.path.join(directory, name)
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     status = os.stat(path)
-                    yield ObjectInfo(os.path.relpath(path, self.root), status.st_size, status.st_mtime)
+                except FileNotFoundError:
+                    continue
+                except OSError as exc:
+                    self.fail("list", exc)
+                yield ObjectInfo(os.path.relpath(path, self.root), status.st_size, status.st_mtime)
+
+    def _walk(self, base: str) -> Iterator[tuple[str, Sequence[str]]]:
+        """Every folder from ``base`` on, each once, with the names of its files. A folder may be a link to another disk. One that cannot be
+        read is an error: what is in it must not be taken for gone. Raises RepositoryError."""
+
+        def refuse(exc: OSError) -> None:
+            if not isinstance(exc, (FileNotFoundError, NotADirectoryError)):
+                self.fail("list", exc)
+
+        seen: set[str] = set()
+        for directory, folders, names in os.walk(base, onerror=refuse, followlinks=True):
+            yield directory, names
+            for name in list(folders):
+                path = os.path.join(directory, name)
+                if os.path.islink(path):
+                    real, target = os.path.realpath(directory), os.path.realpath(path)
+                    if target in seen or f"{real}/".startswith(f"{target}/"):
+                        folders.remove(name)  # a circle
+                    seen.add(target)
 
     def folders(self, prefix: str) -> Iterator[str]:
         try:
@@ -212,7 +255,7 @@ class FileRepository(Repository):
         return self._path(folder)
 
     def forget_unfinished(self, prefix: str) -> None:
-        for directory, _folders, names in os.walk(self._path(prefix)):
+        for directory, names in self._walk(self._path(prefix)):
             for name in names:
                 if name.startswith(UNFINISHED):
                     self.delete(os.path.relpath(os.path.join(directory, name), self.root))
@@ -225,7 +268,8 @@ class FileRepository(Repository):
             with os.fdopen(files.open_lock(f"{os.path.dirname(path)}/.guard"), "rb") as guard:
                 with files.opened(os.path.dirname(path)) as directory:
                     self.adopt(directory, ".guard")
-                fcntl.flock(guard, fcntl.LOCK_EX)
+                with waiting_for(f"{os.path.dirname(path)}/.guard, which another process has locked"):
+                    self._take(guard)
                 try:
                     current: Optional[bytes] = self.read(key)
                 except ObjectMissing:
@@ -240,8 +284,26 @@ class FileRepository(Repository):
         except OSError as exc:
             self.fail(f"change {key} in", exc)
 
+    def _take(self, guard: BinaryIO) -> None:
+        """Lock the guard, which nobody holds for longer than it takes to write a small file. Raises RepositoryError, OSError."""
+        end = time.monotonic() + GUARDED
+        while True:
+            try:
+                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise RepositoryError(
+                        f"Another process has locked {guard.name} for {round(GUARDED)} seconds, which takes a moment where it works: is it "
+                        "stopped, or does it hang in the file system? (fuser, lslocks) Nothing was changed."
+                    ) from None
+                time.sleep(0.02)
+
     def free_bytes(self) -> Optional[int]:
-        status = os.statvfs(self.root)
+        try:
+            status = os.statvfs(self.root)
+        except OSError as exc:
+            self.fail("ask for the free space of", exc)
         return status.f_bavail * status.f_frsize
 
     def inspect(self, retention: int) -> Sequence[Finding]:
@@ -302,8 +364,9 @@ class FileRepository(Repository):
             raise RepositoryError(
                 f"{self.description} has disappeared: cannot {doing} it ({exc.strerror}). Is its disk still mounted?"
             ) from exc
+        advice = _ADVICE.get(exc.errno or 0, "")
         raise RepositoryError(
-            f"Cannot {doing} {self.description}: {exc.strerror} ({exc.filename or self.root})."
+            f"Cannot {doing} {self.description}: {exc.strerror} ({exc.filename or self.root}).{advice}"
         ) from exc
 
     def _path(self, key: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
@@ -28,6 +29,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs
     is_silence,
     transient,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.lifecycle import judge
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.network import transport
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import (
     Store,
@@ -41,6 +43,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import for
 _STEP = 256 * 1024  # a chunk of a resumable upload has a multiple of this many bytes
 _CONNECT = 10  # seconds
 _PATIENCE = 15.0  # seconds in which the library tries again by itself; its own are 120, and there is ``attempt``
+
+
+#: seconds after which a copy that the service makes by itself, a piece at each request, is given up
+COPY_LIMIT = 3600.0
 
 
 class Gcs(Store):
@@ -162,10 +168,12 @@ class Gcs(Store):
         if not isinstance(source, Gcs) or source._options.get("endpoint_url") != self._options.get("endpoint_url"):
             return False
         token, target = None, self._blob(key, True)
-        while True:
+        end = time.monotonic() + COPY_LIMIT
+        while time.monotonic() < end:
             token, _done, _total = target.rewrite(source.bucket.blob(source_key), token=token, **self._calmly)
             if token is None:
                 return True
+        return False  # it is copied through here
 
     def locked_until(self, key: str) -> Optional[str]:
         blob = self.bucket.get_blob(key, **self._calmly)
@@ -194,7 +202,7 @@ class Gcs(Store):
         found.append(Finding("fine", message) if versioned else Finding("warning", bare))
         prefix = f"{self._options['prefix'].strip('/')}/".lstrip("/")
         for rule in self.bucket.lifecycle_rules:
-            found += _judge(dict(rule), prefix, retention)
+            found += judge(dict(rule), prefix, retention)
         kept = self.bucket.retention_period
         if kept and retention and kept > retention:
             found.append(
@@ -226,28 +234,6 @@ def _retry() -> Any:
 
     again = DEFAULT_RETRY._predicate
     return DEFAULT_RETRY.with_predicate(lambda exc: again(exc) and not is_silence(exc))
-
-
-def _judge(rule: Mapping[str, Any], prefix: str, retention: int) -> list[Finding]:
-    """What a lifecycle rule does to backups. Source: https://cloud.google.com/storage/docs/lifecycle"""
-    where = rule.get("condition", {})
-    wanted, days = where.get("matchesPrefix") or [""], where.get("age")
-    if (
-        rule.get("action", {}).get("type") != "Delete"
-        or where.get("isLive") is False
-        or "daysSinceNoncurrentTime" in where
-    ):
-        return []
-    if not any(prefix.startswith(theirs) or theirs.startswith(prefix) for theirs in wanted):
-        return []
-    if days is None or retention > days * 86400:
-        when = f"after {days} days, retention wants longer" if days is not None else "by other rules than age"
-        return [Finding("error", f"a lifecycle rule of the bucket deletes objects {when}")]
-    return (
-        []
-        if retention
-        else [Finding("warning", f"a lifecycle rule deletes objects after {days} days, whatever retention says")]
-    )
 
 
 class _Resumable(Upload):
