@@ -103,6 +103,7 @@ test-extended: setup
 	@tests/tools/install_stores.sh
 	@tests/tools/install_barman.sh
 	@tests/tools/install_patroni.sh
+	@tests/tools/install_old_boto3.sh
 	@tests/tools/install_pgbackrest.sh
 	$(PY) -m pytest -q -rs -m extended tests/integration
 

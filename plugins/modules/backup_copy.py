@@ -131,6 +131,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import engines_keeping
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
@@ -159,6 +161,11 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         shelves = Shelf(source, server), Shelf(target, other)
         how = params["threads"], params["memory_limit"], params["delete_source"], params["lock_wait"]
         run = CopyRun(*shelves, params["backup_ids"], *how)
+        if others := [name for name in engines_keeping(source, server) if name in WITH_REPOSITORY]:
+            warnings.append(
+                f"{source.description} has backups of {server} by {' and '.join(others)}, too, which are not among those that are copied: "
+                "they are copied with all else there by what: prefix."
+            )
     moved: Moved = run.run(module.check_mode)
     warnings.extend(moved.warnings)
     result: dict[str, Any] = {

@@ -37,7 +37,8 @@ options:
     description:
       - The engine that the server's backups are made by. Those of V(pg_dump) and V(pg_basebackup) lie in our folders, and both are pruned
         by this module, whichever is named.
-      - One with a repository of its own (V(pgbackrest), V(barman_cloud), V(wal_g)) is refused, as nothing of it would be seen here. Its
+      - One with a repository of its own (V(pgbackrest), V(barman_cloud), V(wal_g)) is refused, as nothing of it would be seen here; so is a
+        repository that has nothing but such backups, whether it is named or not, and beside others they are told of. Its
         retention is carried out by M(holdfast.postgres.pg_backup) with O(retention), after a backup that was made and looked at.
     type: str
     choices: [pg_dump, pg_basebackup, pgbackrest, barman_cloud, wal_g]
@@ -112,6 +113,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index im
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import engines_keeping
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
@@ -120,6 +122,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Decision
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
+
+_WAY_OUT = (
+    "The retention of an engine with a repository of its own is carried out by pg_backup (playbook backup) with that engine and the same "
+    "retention, after each backup; check mode shows what would go."
+)
 
 
 @dataclass
@@ -131,6 +138,25 @@ class Pruned:
     decisions: list[Decision]
 
 
+def say_whose(shelf: Shelf, ours: bool, warnings: list[str]) -> None:
+    """Tell of backups that an engine keeps beside ours, in a form that is not pruned here.
+
+    Raises:
+        BadOption: there are no others, so that "nothing to delete" would be no answer.
+    """
+    others = [name for name in engines_keeping(shelf.repository, shelf.name) if name in WITH_REPOSITORY]
+    if not others:
+        return
+    names = " and ".join(others)
+    if not ours:
+        raise BadOption(
+            "engine", None, f"is not said, and what is in {shelf.repository.description} is kept by {names}", _WAY_OUT
+        )
+    warnings.append(
+        f"{shelf.repository.description} has backups of {shelf.name} by {names}, too, which this does not prune. {_WAY_OUT}"
+    )
+
+
 def prune_one(shelf: Shelf, policy: Policy, module: AnsibleModule, warnings: list[str]) -> Pruned:
     """Decide for one repository, and unless in check mode delete."""
     shelf.repository.check(write=not module.check_mode)
@@ -138,6 +164,9 @@ def prune_one(shelf: Shelf, policy: Policy, module: AnsibleModule, warnings: lis
         if not module.check_mode:
             lock.acquire(module.params["lock_wait"])
         listing = look(shelf)
+        say_whose(shelf, bool(listing.records), warnings)
+        if not listing.records and (unknown := shelf.say_if_unknown()):
+            warnings.append(unknown)
         decisions = plan_prune(listing, policy, warnings)
         leftovers: Sequence[str] = listing.leftovers
         gone = [asdict(decision) for decision in decisions if not decision.keep]
@@ -155,10 +184,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     params = module.params
     if params["engine"] in WITH_REPOSITORY:
         raise BadOption(
-            "engine", params["engine"], "keeps a repository of its own, in which this module sees nothing",
-            "Its retention is carried out by pg_backup (playbook backup) with the same retention, after each backup; check mode shows "
-            "what would go.",
-        )  # fmt: skip
+            "engine", params["engine"], "keeps a repository of its own, in which this module sees nothing", _WAY_OUT
+        )
     done: list[Pruned] = []
     errors: list[str] = []
     named = named_repositories(params)

@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,12 @@ class Bucket(Store):
         self.options = {"type": "s3", "bucket": self._bucket, "endpoint_url": url, **keys}
 
     def objects(self) -> dict[str, bytes]:
+        while True:
+            # What was held for one that is gone goes on when nobody holds it any more, and may delete what was just listed.
+            with suppress(self._client.exceptions.NoSuchKey):
+                return self._look()
+
+    def _look(self) -> dict[str, bytes]:
         listed = self._client.list_objects_v2(Bucket=self._bucket).get("Contents", [])
         return {
             entry["Key"]: self._client.get_object(Bucket=self._bucket, Key=entry["Key"])["Body"].read()
@@ -310,6 +317,11 @@ def _judge(
             raise Broken(f"{case}: an error without words: {words} {done.stderr[-800:]}")
         if others and not any(name in words for name in others):
             raise Broken(f"{case}: {', '.join(others)} stay, and that is not said: {words}")
+        if words.startswith("The run was stopped by"):
+            # What came and what went is named, each by its id; a deletion may have gone further than its manifest.
+            silent = [name for name in sorted((began ^ now) | (there if target else set())) if name not in words]
+            if silent:
+                raise Broken(f"{case}: {', '.join(silent)} came or went, and that is not said: {words}")
         case.outcome = case.outcome or ("stopped" if words.startswith("The run was stopped by") else "clear error")
         case.said.append(words[:160])
         return

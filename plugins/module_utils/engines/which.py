@@ -48,7 +48,7 @@ def keeping_engine(params: Mapping[str, Any], command: Optional[str] = None) -> 
         return "pg_basebackup"  # pg_receivewal's is the same archive
     server = check_name("server_name", params["server_name"])
     opened = list(_opened(params))
-    found = sorted({name for repository in opened for name in _keeping(repository, server)})
+    found = sorted({name for repository in opened for name in engines_keeping(repository, server)})
     archiving = engine_of(command or "")
     if archiving in found or (archiving in ENGINES and len(opened) < len(named_repositories(params))):
         return archiving
@@ -71,7 +71,7 @@ def _opened(params: Mapping[str, Any]) -> Iterator[Repository]:
             yield repository
 
 
-def _keeping(repository: Repository, server: str) -> Iterator[str]:
+def engines_keeping(repository: Repository, server: str) -> Iterator[str]:
     """The engines that keep an archive of the server there."""
     for name in ARCHIVING:
         if any(_holds(repository, folder.format(server=server)) for folder in ENGINES[name].archive):

@@ -66,7 +66,9 @@ class StoreClient:
 
     def _explained(self, doing: str, exc: Exception) -> HoldfastError:
         if isinstance(exc, _UNFORESEEN) or type(exc).__name__ in _UNREADABLE:
-            said = str(exc) if isinstance(exc, Strange) else f"its answer cannot be read ({type(exc).__name__}: {exc})"
+            words = " ".join(str(exc).split())
+            words = f"{words[:200]}…" if len(words) > 200 else words  # some quote all that came
+            said = words if isinstance(exc, Strange) else f"its answer cannot be read ({type(exc).__name__}: {words})"
             return RepositoryError(
                 f"Cannot {doing} {self.description}: {said}. Something else than the store answers, or stands between: check "
                 "the address (endpoint_url), and proxies, gateways and sign-in pages on the way there."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import urllib.parse
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
@@ -34,6 +35,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.sto
     MIB,
     ShortRead,
     Store,
+    Strange,
     Transfer,
 )
 
@@ -132,6 +134,10 @@ class ObjectRepository(StoreClient, Repository):
                     return
                 if info.key.startswith(base):
                     yield info
+                elif urllib.parse.unquote_plus(info.key).startswith(base):
+                    raise Strange(
+                        f"it lists {info.key!r}, which is a key as it is written in addresses, and was not asked to write it so"
+                    )
         except HoldfastError:
             raise
         except Exception as exc:

@@ -30,6 +30,7 @@ _ADVICE = {
     "InvalidAuthenticationInfo": "Check repository.account_key or sas_token.",
     "AccountIsDisabled": "The storage account is disabled.",
     "BlobArchived": "The blob lies in the archive tier: rehydrate it first, then run this again.",
+    "LeaseIdMissing": "Somebody holds a lease on it, which forbids changes: break it (az storage blob lease break), then run this again.",
     "ServerBusy": "The store asks to go slower, again and again: lower repository.concurrency, or set repository.bandwidth_limit.",
 }
 _LOCKED = ("BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold", "SnapshotsPresent", "LeaseIdMissing")
@@ -62,7 +63,7 @@ def explain(doing: str, exc: Exception, options: Mapping[str, Any]) -> HoldfastE
     message = str(exc)
     advice = _ADVICE.get(code, "")
     if doing.startswith("delete") and kept(exc):
-        return ObjectLocked(f"Cannot {doing}: {said(exc)}.")
+        return ObjectLocked(f"Cannot {doing}: {said(exc)}. {advice}".rstrip())
     if "failed to authenticate" in message:  # whatever the code: it is not the same everywhere
         advice = _ADVICE["AuthenticationFailed"]
     elif "CERTIFICATE_VERIFY_FAILED" in message:

@@ -96,8 +96,12 @@ class Azure(Store):
                 **({"overwrite": False} if tag is None else condition),
             )
         except HttpResponseError as exc:
-            # (409 is said of what an immutability policy protects, too.)
-            if exc.status_code in (412, 404) or code_of(exc) == "BlobAlreadyExists":
+            # (409 is said of what an immutability policy protects, too, and 412 of what somebody has a lease on.)
+            if (
+                exc.status_code in (412, 404)
+                and not code_of(exc).startswith("LeaseId")
+                or code_of(exc) == "BlobAlreadyExists"
+            ):
                 return False
             raise
         return True
@@ -109,7 +113,7 @@ class Azure(Store):
         try:
             self.client.delete_blob(key, etag=tag, match_condition=MatchConditions.IfNotModified)
         except HttpResponseError as exc:
-            if exc.status_code in (412, 404):
+            if exc.status_code in (412, 404) and not code_of(exc).startswith("LeaseId"):
                 return False
             raise
         return True

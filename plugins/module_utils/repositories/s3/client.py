@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import threading
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
@@ -22,8 +24,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.
 
 def describe(options: Mapping[str, Any]) -> str:
     """What messages call the store."""
-    endpoint = options.get("endpoint_url")
+    endpoint = options.get("endpoint_url") or _ambient()
     return f"s3://{options['bucket']}" + (f" at {endpoint}" if endpoint else "")
+
+
+def _ambient() -> Optional[str]:
+    """The address that the environment gives to boto3, which users should see where they did not write it. From 1.28 on."""
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
@@ -54,6 +63,7 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
         for name in ("request_checksum_calculation", "response_checksum_validation"):
             wanted.pop(name, None)
         config = Config(**wanted)
+    _check_endpoint(options)
     keys = {
         "aws_access_key_id": options.get("access_key"),
         "aws_secret_access_key": options.get("secret_key"),
@@ -80,6 +90,30 @@ def make_client(options: Mapping[str, Any], concurrency: int) -> Any:
         return client
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, ValueError, OSError) as exc:
         raise explain("use", exc, options, f"s3://{options['bucket']}") from exc
+
+
+def _check_endpoint(options: Mapping[str, Any]) -> None:
+    """Raise BadOption: it is no address of a store, or has the bucket in it, which would then be asked for twice."""
+    endpoint = options.get("endpoint_url")
+    if not endpoint:
+        return
+    found = urllib.parse.urlsplit(endpoint)
+    if found.scheme not in ("http", "https") or not found.hostname:
+        raise BadOption(
+            "repository.endpoint_url",
+            endpoint,
+            "is no address",
+            "Begin it with https:// (or http://), then the host's name.",
+        )
+    bucket = str(options["bucket"])
+    # (A host may well have the bucket's name: only what is surely Amazon's way of writing both is a slip.)
+    if found.hostname.startswith((f"{bucket}.s3.", f"{bucket}.s3-")) or found.path.strip("/") == bucket:
+        raise BadOption(
+            "repository.endpoint_url",
+            endpoint,
+            f"has the bucket {bucket} in it",
+            "Leave it out there: bucket says it already.",
+        )
 
 
 class Condition:

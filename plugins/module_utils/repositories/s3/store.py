@@ -41,14 +41,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.sto
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
-_NO_DELETE_OBJECTS = (
-    "AccessDenied",
-    "NotImplemented",
-    "MethodNotAllowed",
-    "NotSupported",
-    "InvalidRequest",
-    "MalformedXML",
-)
+#: what one object cannot be deleted for either
+_NOTHING_GOES = ("NoSuchBucket", "ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed")
 
 
 class S3(Store):
@@ -141,17 +135,24 @@ class S3(Store):
             return b""
         condition = {"IfMatch": tag} if tag else {}
         try:
-            answer = self.client.get_object(
-                Bucket=self._bucket, Key=key, Range=f"bytes={start}-{start + size - 1}", **condition, **self._customer
-            )
-            data: bytes = answer["Body"].read()
-            return data
+            return self._get(key, start, size, **condition)[0]
         except Exception as exc:
             if code_of(exc) == "NoSuchKey":
                 raise ObjectMissing(f"{key} is not in {self.description}.") from exc
-            if code_of(exc) in ("PreconditionFailed", "412"):
-                raise RepositoryError(f"{key} in {self.description} was replaced while it was being read.") from exc
-            raise
+            if code_of(exc) not in ("PreconditionFailed", "412"):
+                raise
+        # What stands between (compression of a proxy, a cache) may call the same content by another ETag than the store does.
+        data, now = self._get(key, start, size)
+        if now != tag:
+            raise RepositoryError(f"{key} in {self.description} was replaced while it was being read.")
+        return data
+
+    def _get(self, key: str, start: int, size: int, **condition: Any) -> tuple[bytes, Optional[str]]:
+        """Some bytes, and the ETag of what they are of."""
+        answer = self.client.get_object(
+            Bucket=self._bucket, Key=key, Range=f"bytes={start}-{start + size - 1}", **condition, **self._customer
+        )
+        return answer["Body"].read(), answer.get("ETag")
 
     def head(self, key: str) -> Optional[ObjectInfo]:
         found = self._head(key)
@@ -223,8 +224,9 @@ class S3(Store):
             answer = self.client.delete_objects(Bucket=self._bucket, Delete=wanted)
             left = [str(error.get("Key")) for error in answer.get("Errors", ()) if error.get("Code") != "NoSuchKey"]
         except Exception as exc:
-            # Ceph asks who deletes many at once for a right on the whole bucket, and some stores cannot do it at all.
-            if code_of(exc) not in _NO_DELETE_OBJECTS and status_of(exc) not in (405, 501):
+            # Ceph asks who deletes many at once for a right on the whole bucket, some stores want an MD5 that boto3 no longer sends,
+            # and some cannot do it at all. What is really wrong each deletion says for itself.
+            if code_of(exc) in _NOTHING_GOES or status_of(exc) not in (400, 403, 405, 501):
                 raise
             left = list(keys)
         self._delete_each(left)
@@ -291,6 +293,7 @@ class _Multipart(Upload):
         self._store, self._customer, self._retention = store, customer, retention
         self._where = {"Bucket": bucket, "Key": key, "UploadId": upload}
         self._parts: dict[int, dict[str, Any]] = {}
+        self._sizes: dict[int, int] = {}
 
     def part(self, number: int, data: bytes) -> None:
         digest = self._store.digest(data)
@@ -300,13 +303,24 @@ class _Multipart(Upload):
         # The checksums that boto3 sent belong into the list of parts: the store compares them once more.
         sums = {name: value for name, value in sent.items() if name.startswith("Checksum") and name != "ChecksumType"}
         self._parts[number + 1] = {"PartNumber": number + 1, "ETag": sent["ETag"], **sums}
+        self._sizes[number + 1] = len(data)
 
     def complete(self) -> None:
         parts = [self._parts[number] for number in sorted(self._parts)]
         # SSE-C wants its key here too, where there are checksums.
         extra = self._customer if any(len(part) > 2 for part in parts) else {}
-        self._store.client.complete_multipart_upload(**self._where, MultipartUpload={"Parts": parts}, **extra)
+        try:
+            self._store.client.complete_multipart_upload(**self._where, MultipartUpload={"Parts": parts}, **extra)
+        except Exception as exc:
+            if code_of(exc) != "NoSuchUpload" or not self._is_complete():
+                raise
         self._store.lock(self._where["Key"], self._retention)
+
+    def _is_complete(self) -> bool:
+        """Whether the object is there: where the answer was lost the first time, the second attempt is told that there is no such upload.
+        (What is there may be a former object of that size; who wrote this one reads it back.)"""
+        found = self._store.head(self._where["Key"])
+        return found is not None and found.size == sum(self._sizes.values())
 
     def abort(self) -> None:
         self._store.client.abort_multipart_upload(**self._where)
