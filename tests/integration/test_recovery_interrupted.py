@@ -140,7 +140,9 @@ def test_somebody_else_starts_a_server_meanwhile(server_factory: Callable[..., S
         assert not done.failed, done.msg
         assert server.query("SELECT count(*) FROM t") == [(1,)]
     else:
-        assert done.failed and "Somebody has started the old server" in done.msg, done.msg
+        # Started in the very moment of the stop it looks to pg_ctl as if it had never stopped.
+        said = ("Somebody has started the old server", "did not stop")
+        assert done.failed and any(words in done.msg for words in said), done.msg
         assert server.query("SELECT count(*) FROM t") == [(3,)]
         assert not list(server.directory.glob("data.*"))
     ok(archived.in_place(target))
