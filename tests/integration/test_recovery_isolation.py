@@ -253,7 +253,7 @@ def test_nothing_of_the_live_server_is_touched(server_factory: Callable[..., Ser
         stream.write(
             f"unix_socket_directories = '{sockets}'\nlog_directory = '{logs}'\nlogging_collector = on\n"
             f"external_pid_file = '{logs}/pid'\nhba_file = '{server.data}/pg_hba.conf'\ndata_directory = '{server.data}'\n"
-            f"stats_temp_directory = '{logs}'\nshared_preload_libraries = 'pg_cron'\nprimary_conninfo = 'port={publisher.port}'\n"
+            f"shared_preload_libraries = 'pg_cron'\nprimary_conninfo = 'port={publisher.port}'\n"
             "listen_addresses = '*'\ncluster_name = 'main'\n"
         )
     server.restart()
