@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Optional, Protocol
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity import Identity
@@ -211,8 +211,3 @@ class FolderTier(Branch, Tier):
 
     def _warn(self, messages: Sequence[str]) -> None:
         self.warnings += [message for message in dict.fromkeys(messages) if message not in self.warnings]
-
-
-def as_results(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Decisions for a module's result."""
-    return [asdict(decision) for decision in decisions]
