@@ -215,7 +215,7 @@ def whole(bucket: Bucket, *backups: str) -> None:
     assert (found["leftovers"], found["lock"], found["problems"]) == ([], None, [])
     assert bucket.unfinished() == []
     folders = {key.removeprefix(f"{PREFIX}/main/").split("/")[0] for key in bucket.all_keys(f"{PREFIX}/main/")}
-    assert folders - {"_index.jsonl.gz", "_restores", "lock.json"} == set(backups)
+    assert folders - {"_identity.json", "_index.jsonl.gz", "_readers", "_restores", "lock.json"} == set(backups)
 
 
 def silent(done: ModuleResult, *words: str) -> None:
