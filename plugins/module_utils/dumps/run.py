@@ -33,6 +33,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.source imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     HoldfastError,
+    ObjectMissing,
     ServerError,
     ToolError,
 )
@@ -126,7 +127,7 @@ class RestoreRun:
             return self._cluster(wanted[0][0], check)
         try:
             steps = self._planner.steps(wanted)
-        except ToolError:
+        except (ToolError, ObjectMissing):
             self._verify()  # a damaged artifact is told by its name
             raise
         self._left_out()
