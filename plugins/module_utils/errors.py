@@ -137,6 +137,10 @@ class CatalogError(HoldfastError):
     """A manifest is missing, damaged, too new, or not what it says."""
 
 
+class DamagedManifest(CatalogError):
+    """A manifest is there, and is no manifest any more."""
+
+
 class LockHeld(HoldfastError):
     """Another run works on the same server's backups."""
 

@@ -333,7 +333,7 @@ elapsed:
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Union
 
@@ -385,7 +385,7 @@ def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         with folder.lock("a deletion") as lock:
             if not check:
                 lock.acquire(params["lock_wait"])
-            gone = [backup_id] if delete_one(folder.shelf, backup_id, check) else []
+            gone = [backup_id] if delete_one(folder.shelf, backup_id, check, warnings) else []
     return {
         "changed": bool(gone),
         "plan": [f"delete {name}" for name in gone],
@@ -393,13 +393,14 @@ def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     }
 
 
-def request_of(params: dict[str, Any], engine: str, scope: dict[str, Any], enough: Sequence[str]) -> BackupRequest:
+def request_of(
+    params: dict[str, Any], engine: str, scope: dict[str, Any], enough: Sequence[str], encryption: Mapping[str, Any]
+) -> BackupRequest:
     """What is asked of the run, by whatever engine."""
-    encryption = params["encryption"] or {}
     return BackupRequest(
         engine=engine,
         scope=scope,
-        encryption={"method": encryption.get("method") or "none"},
+        encryption=encryption,
         enough=enough,
         created_by=CREATED_BY,
         id=check_name("backup_id", params["backup_id"]) if params["backup_id"] else None,
@@ -419,7 +420,8 @@ def run_of_engine(params: dict[str, Any], work: Workplace) -> BackupRun[EngineTi
                             "Pin one by its own label: retention.pins.")  # fmt: skip
     check_options(params["engine"], params)
     kind = params["kind"] or "full"
-    request = request_of(params, params["engine"], {"cluster": True}, ENOUGH[kind])
+    method = (params["encryption"] or {}).get("method") or "none"
+    request = request_of(params, params["engine"], {"cluster": True}, ENOUGH[kind], {"method": method})
     connection = work.connect()
     tier = engine_tier(params, connection, work.result.warnings)
     archiving = tier.engine.archiving(connection, parse_duration(params["wal_timeout"], "wal_timeout"))
@@ -435,7 +437,8 @@ def run_of_folders(params: dict[str, Any], work: Workplace) -> BackupRun[FolderT
     encryption = Encryption(params["encryption"], work.space)
     work.stack.callback(encryption.close)
     engine = choose(params, work.space, encryption)
-    request = request_of(params, engine.name, engine.scope, engine.enough)
+    encryption.check(encrypting=True)
+    request = request_of(params, engine.name, engine.scope, engine.enough, encryption.describe())
     maker = FolderMaker(
         engine.make,
         lambda: present(work.connect()),

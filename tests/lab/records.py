@@ -27,6 +27,7 @@ def lay(
     verified: bool = True,
     system: Optional[str] = "7",
     encryption: str = "none",
+    fingerprints: tuple[str, ...] = (),
     databases: tuple[str, ...] = ("shop",),
     **scope: Any,
 ) -> Record:
@@ -39,7 +40,7 @@ def lay(
                 "in_recovery": False},
         start_lsn=lsn, stop_lsn=lsn, scope={"databases": None, "tables": [], **scope}, consistency={},
         databases=[{"name": database} for database in databases], compression={"method": "none", "level": None},
-        encryption={"method": encryption, "recipients": []}, artifacts=artifacts, created_by="a test", parent=parent,
+        encryption={"method": encryption, "recipients": [], "fingerprints": list(fingerprints)}, artifacts=artifacts, created_by="a test", parent=parent,
         verified_at=format_time(at) if verified else None,
     )  # fmt: skip
     for key in keys:

@@ -17,13 +17,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier im
     refuse_one_place,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, chain
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, chain, may_be_needed
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, latest_whole
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading, readers
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import ANY, Reading, readers
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, has_same_content
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
@@ -31,7 +31,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import for
 
 
 def missing_steps(record: Record, source: Shelf, target: Shelf) -> list[Step]:
-    """What of a backup is not in the target yet: an object of the same size is taken for copied, and verified later."""
+    """What of a backup is not in the target yet, the instructions last: an object of the same size is taken for copied, and verified later."""
     names = [(artifact.key, artifact.size) for artifact in record.artifacts]
     info = source.repository.stat(source.key(record.id, INSTRUCTIONS))
     names += [(INSTRUCTIONS, info.size)] if info else []
@@ -51,7 +51,7 @@ def same(there: Optional[Record], record: Record, target: Shelf) -> bool:
     """
     if there is None:
         return False
-    if [(item.key, item.sha256) for item in there.artifacts] != [(item.key, item.sha256) for item in record.artifacts]:
+    if not has_same_content(there, record):
         raise CatalogError(
             f"{target.repository.description} has another backup {record.id} of {target.name!r}, with other content. Nothing "
             "was copied over it: copy it under another target_server_name."
@@ -67,16 +67,20 @@ def copy_backup(
     memory: int = MEMORY,
     on_bytes: OnBytes = lambda done: None,
 ) -> tuple[Record, int]:
-    """Copy one backup, verify it in the target by its manifest's sums, and write the manifest last. Returns its record there,
-    and how many objects the store copied by itself.
+    """Copy one backup, verify it in the target by its manifest's sums, and write instructions and manifest last. Returns its record
+    there, and how many objects the store copied by itself.
 
     Raises:
         CatalogError: what was copied differs from the manifest.
     """
     copier = Copier(source.repository, target.repository, on_bytes, memory, read_back=False)
-    by_store = copier.run(missing_steps(record, source, target), threads)
+    steps = missing_steps(record, source, target)
+    last = [step for step in steps if step.target == target.key(record.id, INSTRUCTIONS)]
+    by_store = copier.run([step for step in steps if step not in last], threads)
     copied = Record(**{**vars(record), "server": {**record.server, "name": target.name}})
     target.verify(copied, on_bytes)
+    # What has instructions is taken for a backup that was complete.
+    by_store += copier.run(last, 1)
     copied.verified_at = format_time(utcnow())
     target.write(copied)
     return copied, by_store
@@ -164,6 +168,9 @@ class CopyRun:
         ids = {record.id for record in doomed}
         listed = by_id(self._source.records([]))
         read = readers(self._source)
+        if doomed and ANY in read:
+            warnings.append(f"Nothing is deleted in the source: it is being read by {read[ANY]}.")
+            return []
         busy: set[str] = set()
         for name in ids & set(read):
             record = listed.get(name)
@@ -195,7 +202,7 @@ class CopyRun:
         said += [f"Deleted in the source: {', '.join(gone)}."] if gone else []
         if now and now[0] not in gone:
             said.append(
-                f"{now[0]} was being deleted there: if its manifest is gone, the next run there removes the rest."
+                f"{now[0]} was being deleted there: if its manifest is gone, the next run there removes the rest, or names it."
             )
         return " ".join(said)
 
@@ -246,7 +253,14 @@ class CopyRun:
     def _doomed(self, wanted: Sequence[Record], warnings: list[str]) -> list[Record]:
         """What goes from the source, children first: nothing that is pinned, or that one which stays is based on."""
         going = {record.id for record in wanted if not record.pinned}
-        listed = list(self._source.records([]))
+        unread: list[str] = []
+        listed = list(self._source.records([], unread=unread))
+        if needed := sorted(record.id for record in wanted if record.id in going and may_be_needed(record, unread)):
+            warnings.append(
+                f"{', '.join(needed)} stays in {self._source.repository.description}: {', '.join(unread)} there may be based on it, and has no "
+                "manifest that can be read."
+            )
+            going -= set(needed)
         while stay := {str(item.parent) for item in listed if item.id not in going and item.parent in going}:
             warnings.extend(
                 f"{name} stays in {self._source.repository.description}: others there are based on it." for name in stay

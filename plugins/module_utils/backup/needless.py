@@ -22,7 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshnes
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import describe, key
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import describe, key, not_encrypted_for
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 
 #: what is wrong with a backup, looked at where it lies; None: nothing
@@ -39,8 +39,8 @@ def what_makes_it_needless(
     look: Look,
     warnings: list[str],
 ) -> Optional[Record]:
-    """The backup that makes another one needless: of the wished id; or fresh enough, of the same scope and server, verified, and
-    there with all that it is based on. None: there is none, and ``warnings`` says where one only looks so.
+    """The backup that makes another one needless: of the wished id; or fresh enough, of the same scope and server, verified, encrypted
+    for all who are to read it, and there with all that it is based on. None: there is none, and ``warnings`` says where one only looks so.
 
     Raises:
         CatalogError: the wished id is another backup's.
@@ -59,7 +59,7 @@ def what_makes_it_needless(
         if future:
             warnings.append(future)
         elif is_recent(record, request.max_age, now):
-            doubt = is_past_of(record, present) or _doubt(record, records, look)
+            doubt = is_past_of(record, present) or _doubt(record, records, request, look)
             if doubt is None:
                 return record
             warnings.append(f"The backup {record.id} is fresh, and another one is needed all the same: {doubt}.")
@@ -86,7 +86,7 @@ def _of_the_id(
             f"it has {describe(record)} (encryption: {record.encryption.get('method')}), which is not what is asked for"
         )
     else:
-        wrong = _doubt(record, records, look)
+        wrong = _doubt(record, records, request, look)
     if wrong:
         raise CatalogError(
             f"There is a backup {record.id!r} already, {old}: {wrong}. No backup was made. Give this one another backup_id, or delete that "
@@ -97,7 +97,7 @@ def _of_the_id(
     return record
 
 
-def _doubt(record: Record, records: Mapping[str, Record], look: Look) -> Optional[str]:
+def _doubt(record: Record, records: Mapping[str, Record], request: BackupRequest, look: Look) -> Optional[str]:
     try:
         links = chain(record, records)
     except CatalogError as exc:
@@ -106,6 +106,9 @@ def _doubt(record: Record, records: Mapping[str, Record], look: Look) -> Optiona
         which = "it" if link is record else f"{link.id}, which it is based on,"
         if link.verified_at is None:
             return f"{which} was never verified"
+        strangers = not_encrypted_for(link, request.encryption)
+        if strangers:
+            return f"{which} is not encrypted for {', '.join(strangers)}"
         wrong = look(link)
         if wrong:
             return f"{which} is damaged ({wrong})"

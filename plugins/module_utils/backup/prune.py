@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import may_be_needed
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import readers
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import ANY, readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import key
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
+    DamagedManifest,
     ObjectLocked,
     RepositoryError,
 )
@@ -62,7 +64,7 @@ def plan_prune(
 ) -> list[Decision]:
     """What retention would do; ``own`` is the backup that this run makes, or made just now: then only those of its scope are
     looked at, since what holds for them need not hold for others. Damaged manifests only warn: what can't be read is
-    never deleted.
+    never deleted, nor is what it may be based on.
 
     Before anything goes, all that stays is looked at: what lacks an artifact displaces nothing. Raises RepositoryError.
     """
@@ -92,7 +94,23 @@ def plan_prune(
         f"The backup {name} in {listing.shelf.repository.description} is damaged: {wrong}. It displaces no other one."
         for name, wrong in presence.look([]).items()
     )
-    return decisions
+    return _keep_what_may_be_needed(decisions, records, listing.lost + listing.unread, warnings)
+
+
+def _keep_what_may_be_needed(
+    decisions: Sequence[Decision], records: Mapping[str, Record], unread: Sequence[str], warnings: list[str]
+) -> list[Decision]:
+    """What a backup is based on stands in its manifest. While one cannot be read, no copy of a server goes."""
+    needed = {item.id for item in decisions if not item.keep and may_be_needed(records[item.id], unread)}
+    if needed:
+        warnings.append(
+            f"{', '.join(sorted(needed))} would go by the retention, and stays: {', '.join(sorted(unread))} may be based on it, which nobody "
+            "can tell without a manifest that can be read. Bring that back, or delete what it was (pg_backup with its backup_id and state: absent)."
+        )
+    return [
+        replace(item, keep=True, reasons=("a manifest that cannot be read may need it",)) if item.id in needed else item
+        for item in decisions
+    ]
 
 
 def prune(
@@ -108,11 +126,11 @@ def prune(
     doomed = [decision for decision in decisions if not decision.keep]
     read = readers(shelf) if doomed else {}
     # What one that is read is based on is read too.
-    needed = {link.id for name in read for link in _links(shelf, name)}
-    busy = [decision.id for decision in doomed if decision.id in needed]
+    needed = {link.id for name in read if name != ANY for link in _links(shelf, name)}
+    busy = [decision.id for decision in doomed if ANY in read or decision.id in needed]
     warnings.extend(
         f"The backup {name} is to be deleted by the retention, and stays: it, or one that is based on it, is being read by "
-        f"{read.get(name) or next(iter(read.values()))}."
+        f"{read.get(name) or read.get(ANY) or next(iter(read.values()))}."
         for name in busy
     )
     doomed = [decision for decision in doomed if decision.id not in busy]
@@ -144,7 +162,10 @@ def _links(shelf: Shelf, backup_id: str) -> list[Record]:
     links: list[Record] = []
     name: Optional[str] = backup_id
     while name is not None and name not in [link.id for link in links]:
-        record = shelf.read(name)
+        try:
+            record = shelf.read(name)
+        except CatalogError:  # what it is based on is not known, and no copy of a server goes then
+            break
         if record is None:
             break
         links.append(record)
@@ -160,7 +181,7 @@ def _so_far(doomed: Sequence[str], done: int) -> str:
         f"Retention has deleted {', '.join(doomed[:done])}." if done else "Retention has deleted nothing for certain."
     )
     now = (
-        f" {doomed[done]} was being deleted: if its manifest is gone, the next run removes the rest."
+        f" {doomed[done]} was being deleted: if its manifest is gone, the next run removes the rest, or names it."
         if done < len(doomed)
         else ""
     )
@@ -173,7 +194,9 @@ def clean(shelf: Shelf, leftovers: Sequence[str], warnings: list[str]) -> list[s
     gone = []
     with remains("", changed=False) as left:
         for leftover in leftovers:
-            left.now(f"What the interrupted run {leftover} left was being removed: the next run removes the rest.")
+            left.now(
+                f"What the interrupted run {leftover} left was being removed: the next run removes the rest, or names it."
+            )
             try:
                 shelf.remove(leftover)
             except RepositoryError as exc:
@@ -185,33 +208,52 @@ def clean(shelf: Shelf, leftovers: Sequence[str], warnings: list[str]) -> list[s
 
 def _remove(shelf: Shelf, backup_id: str) -> None:
     """``shelf.remove``, and what a stop in it leaves."""
-    with remains(f"{backup_id} was being deleted: if its manifest is gone, the next run removes the rest."):
+    with remains(
+        f"{backup_id} was being deleted: if its manifest is gone, the next run removes the rest, or names it."
+    ):
         shelf.remove(backup_id)
 
 
-def delete_one(shelf: Shelf, backup_id: str, check: bool) -> bool:
-    """Delete one backup, or what an interrupted run left of one. Returns whether there was one.
+def delete_one(shelf: Shelf, backup_id: str, check: bool, warnings: list[str]) -> bool:
+    """Delete one backup, or what an interrupted run left of one. Returns whether there was one. One whose manifest is damaged goes too, as
+    it was named, and ``warnings`` says what nobody could look at.
 
     Raises:
-        CatalogError: it is pinned, or another backup needs it.
+        CatalogError: it is pinned, or another backup needs it, or may; or its manifest is newer, or another server's.
     """
-    record = shelf.read(backup_id)
-    if record is None:
+    damaged: Optional[DamagedManifest] = None
+    record: Optional[Record] = None
+    try:
+        record = shelf.read(backup_id)
+    except DamagedManifest as exc:
+        damaged = exc
+    if record is None and damaged is None:
         if not shelf.has_folder(backup_id):
             return False
         if not check:
             _remove(shelf, backup_id)
         return True
-    if record.pinned:
+    if record is not None and record.pinned:
         raise CatalogError(
             f"The backup {backup_id} is pinned. Unpin it first (pg_backup with its id and pinned: false)."
         )
-    reader = readers(shelf).get(backup_id)
+    read = readers(shelf)
+    reader = read.get(backup_id) or read.get(ANY)
     if reader:
         raise CatalogError(f"The backup {backup_id} is being read by {reader}. Nothing was deleted: wait for its end.")
-    children = [other.id for other in shelf.records([]) if other.parent == backup_id]
+    unread: list[str] = []
+    children = [other.id for other in shelf.records([], unread=unread) if other.parent == backup_id]
     if children:
         raise CatalogError(f"The backup {backup_id} is needed by {', '.join(children)}. Delete those first.")
+    if record is not None and may_be_needed(record, unread):
+        raise CatalogError(
+            f"The backup {backup_id} may be needed by {', '.join(unread)}, whose manifest cannot be read: what that is based on is not known. "
+            "Nothing was deleted: bring that manifest back, or delete that one first."
+        )
+    if damaged is not None:
+        warnings.append(
+            f"{backup_id} is deleted as it is named, though nobody can tell whether it was pinned, or what it had: {damaged}"
+        )
     if not check:
         _remove(shelf, backup_id)
     return True

@@ -159,6 +159,11 @@ class FolderTier(Branch, Tier):
         self.listing = look(self.shelf)
         self.known, self.leftovers = self.listing.records, self.listing.leftovers
         self._warn(self.listing.problems)
+        if request.id in self.listing.lost + self.listing.unread:
+            raise CatalogError(
+                f"There is a backup {request.id} in {self.description} already, whose manifest is gone or cannot be read. No backup was made "
+                "over it: give this one another backup_id, bring that manifest back, or delete that one first (state: absent)."
+            )
         said: list[str] = []
         if self._identity is not None:
             moved = self._identity.check(self.known, self._accept)

@@ -67,6 +67,11 @@ def with_dependants(records: Iterable[Record], labels: Collection[str], keeper: 
     return [record.id for record in listed if record.id in going]
 
 
+def may_be_needed(record: Record, unread: Collection[str]) -> bool:
+    """Whether one of the backups whose manifests cannot be read may be based on this one: dumps are not based on each other."""
+    return record.kind != "logical" and any(name != record.id for name in unread)
+
+
 def _needing(going: set[str], records: Sequence[Record]) -> set[str]:
     while more := {record.id for record in records if record.parent in going} - going:
         going = going | more

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, indexed
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, Shelf
 
 #: more folders without a manifest than interrupted runs leave, as each run cleans up after the one before
 MOST = 10
@@ -18,15 +18,20 @@ MOST = 10
 
 @dataclass(frozen=True)
 class Leftovers:
-    """``ids`` may go; ``problems`` says, in sentences, of others why they stay."""
+    """``ids`` may go; ``problems`` says, in sentences, of others why they stay. ``lost`` are those that were backups
+    once, ``hidden`` those that are."""
 
     ids: Sequence[str]
     problems: Sequence[str]
+    lost: Sequence[str] = ()
+    hidden: Sequence[str] = ()
 
 
 def sort_out(shelf: Shelf, folders: Collection[str]) -> Leftovers:
-    """Look at each folder that a listing shows without a manifest. Raises RepositoryError."""
+    """Look at each folder that a listing shows without a manifest. What has instructions was complete once: they are written when all
+    else is verified, and go right after the manifest. Raises RepositoryError."""
     ids: list[str] = []
+    lost: list[str] = []
     problems: list[str] = []
     where = shelf.repository.description
     hidden = [name for name in folders if shelf.repository.stat(shelf.key(name, MANIFEST)) is not None]
@@ -38,13 +43,15 @@ def sort_out(shelf: Shelf, folders: Collection[str]) -> Leftovers:
                 f"The listing of {where} does not show the manifest of {', '.join(sorted(hidden))}, which is there: it is not "
                 "complete. Nothing is taken for what an interrupted run left; look at the store, or at what stands before it."
             ],
+            hidden=hidden,
         )
     once = indexed(shelf.repository, shelf.name) if folders and shelf.repository.remote else set()
     for name in folders:
-        if name in once:
+        if name in once or shelf.repository.stat(shelf.key(name, INSTRUCTIONS)) is not None:
+            lost.append(name)
             problems.append(
-                f"The backup {name} in {where} was complete once, and its manifest is gone. What is left of it stays: bring the "
-                "manifest back (a version that the store keeps), or delete it (pg_backup with its backup_id and state: absent)."
+                f"The backup {name} in {where} was complete once, and its manifest is gone (or its run was killed just before it wrote that). What is left "
+                "of it stays: bring the manifest back (a version that the store keeps), or delete it (pg_backup with its backup_id and state: absent)."
             )
         else:
             ids.append(name)
@@ -55,4 +62,4 @@ def sort_out(shelf: Shelf, folders: Collection[str]) -> Leftovers:
             "(pg_backup with its backup_id and state: absent)."
         )
         ids = []
-    return Leftovers(ids, problems)
+    return Leftovers(ids, problems, lost)

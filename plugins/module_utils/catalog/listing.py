@@ -15,21 +15,26 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 @dataclass
 class Listing:
     """What a look found: the backups, oldest id first; manifests that cannot be used, in complete sentences; folders that
-    interrupted runs left, and may go."""
+    interrupted runs left, and may go; folders of backups whose manifest is lost (``lost``), or
+    cannot be used (``unread``): what those are based on is not known."""
 
     shelf: Shelf
     records: list[Record] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 def look(shelf: Shelf) -> Listing:
     """Raises RepositoryError: the store cannot be read."""
     listing = Listing(shelf)
     folders: list[str] = []
-    listing.records = list(shelf.records(listing.problems, folders))
+    listing.records = list(shelf.records(listing.problems, folders, listing.unread))
     if folders:
         found = sort_out(shelf, folders)
         listing.leftovers += found.ids
+        listing.lost += found.lost
+        listing.unread += found.hidden
         listing.problems += found.problems
     return listing

@@ -25,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ca
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 FOLDER = "_readers"  # no backup's id: that begins with a letter or digit
+ANY = "*"  # no backup's id either: somebody reads, and what is not known
 
 
 class Reading:
@@ -82,17 +83,22 @@ class Reading:
 
 
 def readers(shelf: Shelf) -> dict[str, str]:
-    """The backups that somebody living reads, each with who that is. Notes of the dead are removed. Raises RepositoryError."""
+    """The backups that somebody living reads, each with who that is; ``ANY`` where a note does not tell what. Notes of the dead are
+    removed. Raises RepositoryError."""
     found: dict[str, str] = {}
     here = Here.look()
     for info in list(shelf.repository.list(f"{shelf.name}/{FOLDER}")):
-        data: Optional[bytes] = read(shelf.repository, info.key)
-        ids = holder(data).get("ids") if data is not None else None
-        if data is None or not isinstance(ids, list):
+        # Beside a note may lie what its age is measured by.
+        data: Optional[bytes] = read(shelf.repository, info.key) if info.key.endswith(".json") else None
+        if data is None:
             continue
         if Watch(shelf.repository, info.key, here).is_dead(data):
             with contextlib.suppress(HoldfastError):
                 shelf.repository.delete(info.key)
             continue
-        found.update((str(name), describe(data)) for name in ids)
+        ids = holder(data).get("ids")
+        if isinstance(ids, list):
+            found.update((str(name), describe(data)) for name in ids)
+        else:
+            found[ANY] = f"somebody whose note ({info.key}) cannot be read"
     return found

@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.bounded import loads
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.schema import check
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, DamagedManifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 
 FORMAT = 1
@@ -95,6 +95,13 @@ class Record:
         return {"format": FORMAT, **vars(self), "artifacts": artifacts, "size": self.size, "raw_size": self.raw_size}
 
 
+def has_same_content(one: Record, other: Record) -> bool:
+    """Whether two of one id are the same backup: by their artifacts' sums. Repositories can have different ones of an id."""
+    return sorted((item.key, item.sha256) for item in one.artifacts) == sorted(
+        (item.key, item.sha256) for item in other.artifacts
+    )
+
+
 _LEVELS = 12  # of brackets; ours have four
 _RECORD = frozenset(item.name for item in fields(Record))
 _ARTIFACT = tuple(item.name for item in fields(Artifact))
@@ -109,7 +116,8 @@ def decode(data: bytes, where: str) -> Record:
     """A record out of a manifest; ``where`` names it in messages.
 
     Raises:
-        CatalogError: it is damaged, or of a newer format.
+        DamagedManifest: it is damaged.
+        CatalogError: it is of a newer format.
     """
     try:
         content = loads(data, _LEVELS)
@@ -126,7 +134,7 @@ def decode(data: bytes, where: str) -> Record:
         values["artifacts"] = [Artifact(**{name: entry[name] for name in _ARTIFACT}) for entry in content["artifacts"]]
         return Record(**values)
     except (ValueError, KeyError, TypeError) as exc:
-        raise CatalogError(
+        raise DamagedManifest(
             f"The manifest {where} is damaged ({exc.__class__.__name__}: {exc}). Its backup is not trusted; the artifacts "
             "may still be good: see the RESTORE.txt beside it, or use another backup."
         ) from exc

@@ -37,6 +37,12 @@ def key_of(engine: str, encryption: Mapping[str, Any], scope: Mapping[str, Any])
     return json.dumps([engine, encryption.get("method"), ordered(scope)], sort_keys=True)
 
 
+def not_encrypted_for(record: Record, encryption: Mapping[str, Any]) -> list[str]:
+    """The keys that an encryption, as records describe it, names and that cannot open a backup: fingerprints. Whoever has one of them alone
+    can do nothing with it, however fresh it is."""
+    return sorted(set(encryption.get("fingerprints") or ()) - set(record.encryption.get("fingerprints") or ()))
+
+
 def key(record: Record) -> str:
     """``key_of`` a record."""
     return key_of(record.engine, record.encryption, record.scope)

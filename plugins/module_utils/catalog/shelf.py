@@ -21,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record i
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     CatalogError,
+    DamagedManifest,
     HoldfastError,
     ObjectLocked,
     ObjectMissing,
@@ -84,12 +85,15 @@ class Shelf:
         """A backup's record; None when there is no manifest: it was interrupted, or never was.
 
         Raises:
-            CatalogError: the manifest is damaged, newer, or of another server.
+            DamagedManifest: it is none.
+            CatalogError: it is newer, or of another server.
         """
         try:
             data = bounded.read(self.repository, self.key(backup_id, MANIFEST), bounded.LARGEST_MANIFEST)
         except ObjectMissing:
             return None
+        except CatalogError as exc:  # of no manifest's size
+            raise DamagedManifest(str(exc)) from exc
         return self.decode(backup_id, data)
 
     def decode(self, backup_id: str, data: bytes) -> Record:
@@ -103,9 +107,12 @@ class Shelf:
             )
         return record
 
-    def records(self, problems: list[str], leftovers: Optional[list[str]] = None) -> Iterator[Record]:
-        """Every backup, oldest id first. Manifests that can't be used go to ``problems``, what was interrupted to
-        ``leftovers``."""
+    def records(
+        self, problems: list[str], leftovers: Optional[list[str]] = None, unread: Optional[list[str]] = None
+    ) -> Iterator[Record]:
+        """Every backup, oldest id first. Manifests that can't be used go to ``problems``, and the ids of their backups to ``unread``; what
+        was interrupted goes to ``leftovers``."""
+        unread = [] if unread is None else unread
         found = read_all(self.repository, self.name, NAME) if self.repository.remote else self._read_each()
         for backup_id, data in found:
             if data is None:
@@ -114,11 +121,13 @@ class Shelf:
                 continue
             if not isinstance(data, bytes):
                 problems.append(str(data))
+                unread.append(backup_id)
                 continue
             try:
                 yield self.decode(backup_id, data)
             except CatalogError as exc:
                 problems.append(str(exc))
+                unread.append(backup_id)
 
     def has_folder(self, backup_id: str) -> bool:
         """Whether there is anything of a backup that has no manifest, and nothing that is not ours."""
@@ -162,7 +171,8 @@ class Shelf:
             )
 
     def remove(self, backup_id: str) -> None:
-        """Delete a backup, its manifest first: from then on it does not exist, however far the rest gets.
+        """Delete a backup, its manifest first: from then on it does not exist, however far the rest gets. Its instructions come next,
+        as what has them without a manifest is taken for a backup that lost it.
 
         Raises:
             ObjectLocked: the store forbids it; then the backup is as it was.
@@ -176,6 +186,7 @@ class Shelf:
                 f"{self.repository.description} said that the manifest of {backup_id} is deleted, and has it still: the backup is there as it "
                 "was. Look at the store's health, and at what stands between it and this host."
             )
+        self.repository.delete(self.key(backup_id, INSTRUCTIONS))
         self.repository.delete_folder(f"{self.name}/{backup_id}")
 
     def verify(self, record: Record, on_bytes: Callable[[int], None] = lambda read: None) -> None:

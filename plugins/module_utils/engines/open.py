@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import not_encrypted_for
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ARCHIVING, KINDS, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
@@ -118,7 +119,7 @@ def choose(params: Mapping[str, Any], space: str, encryption: Encryption) -> Cho
         options = BaseOptions.from_params(params)
 
         def copy(listings: Sequence[Listing]) -> StreamEngine:
-            parent = _parent(listings) if options.kind == "incremental" else None
+            parent = _parent(listings, encryption.describe()) if options.kind == "incremental" else None
 
             def read_manifest(record: Record, path: str) -> None:
                 _read_manifest(listings[0].shelf, record, encryption, path)
@@ -162,9 +163,9 @@ def check_options(name: str, params: Mapping[str, Any]) -> None:
                 )
 
 
-def _parent(listings: Sequence[Listing]) -> Optional[Record]:
+def _parent(listings: Sequence[Listing], encryption: Mapping[str, Any]) -> Optional[Record]:
     """The newest verified backup that an incremental one can be made upon: it, and all that it needs, is in every tier, whole as far
-    as presence and size tell. Raises RepositoryError."""
+    as presence and size tell, and encrypted for all who are to read this one. Raises RepositoryError."""
     usable = [
         {record.id: record for record in listing.records if record.engine == "pg_basebackup" and record.verified_at}
         for listing in listings
@@ -175,7 +176,8 @@ def _parent(listings: Sequence[Listing]) -> Optional[Record]:
     looks = [Presence(listing.shelf) for listing in listings]
     for record in reversed(in_order(common.values())):
         if is_whole(record, common) and not any(
-            look.is_damaged(link) for look in looks for link in chain(record, common)
+            not_encrypted_for(link, encryption) or any(look.is_damaged(link) for look in looks)
+            for link in chain(record, common)
         ):
             return record
     return None

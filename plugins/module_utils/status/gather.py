@@ -15,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, has_same_content
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
@@ -129,6 +129,13 @@ def _look(tier: TierStatus, shelf: Shelf, found: Gathered) -> None:
         if record.verified_at:
             tier.last_success = max(tier.last_success or "", record.stopped_at)
         known = found.records.setdefault(record.id, record)
+        if not has_same_content(known, record):
+            tier.problems = [
+                *tier.problems,
+                f"{tier.repository} has another backup {record.id} of {shelf.name!r} than {', '.join(found.where[record.id])}, with other "
+                "content. Only that one counts here: look at this repository by itself, and give one of the two another id.",
+            ]
+            continue
         known.verified_at = known.verified_at or record.verified_at
         found.where.setdefault(record.id, []).append(tier.name)
     if not tier.count and (unknown := shelf.say_if_unknown()):

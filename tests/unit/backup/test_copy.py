@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, delete_one
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading, readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
@@ -139,7 +140,7 @@ def test_a_source_that_is_empty_is_taken_for_moved_and_said(shelves: Shelves) ->
 
 def test_a_deletion_says_what_may_be_half_gone(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_at(monkeypatch, FileRepository, "delete_folder", lambda folder: True)
-    for work in (lambda: delete_one(shelves[0], "b2", False), lambda: clean(shelves[0], ["b3"], [])):
+    for work in (lambda: delete_one(shelves[0], "b2", False, []), lambda: clean(shelves[0], ["b3"], [])):
         with pytest.raises(Stopped) as stopped:
             work()
         assert "the next run removes the rest" in stopped.value.left[0]
@@ -158,7 +159,7 @@ def test_what_is_being_copied_is_known_to_who_would_delete_it(
         seen.append(set(readers(shelves[0])))
         if record.id == "b1":
             with pytest.raises(CatalogError, match="being read"):
-                delete_one(shelves[0], "b3", False)
+                delete_one(shelves[0], "b3", False, [])
         true(self, record, *more)
 
     monkeypatch.setattr(Shelf, "verify", look)
@@ -223,3 +224,36 @@ def test_equal_names_and_sizes_are_not_taken_for_copied(shelves: Shelves, check:
     target.write("main/b2/databases/shop.dump", b"wors")
     with pytest.raises(RepositoryError, match="another content"):
         PrefixRun(source, target, 1, MEMORY, False).run(check)
+
+
+def test_instructions_are_copied_when_all_else_is_verified(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has instructions without a manifest is taken for a backup that lost it: a copy that ends before is none."""
+    source, target = shelves
+    source.repository.write(source.key("b2", "RESTORE.txt"), b"how")
+    stop_at(monkeypatch, Shelf, "verify", lambda record: record.id == "b2")
+    with pytest.raises(Stopped):
+        copy(shelves)
+    assert look(target).leftovers == ["b2"]
+    monkeypatch.undo()
+    copy(shelves)
+    assert path(target, "b2", "RESTORE.txt").read_bytes() == b"how"
+    assert not look(target).leftovers
+
+
+def test_a_source_keeps_what_an_unreadable_manifest_may_need(shelves: Shelves) -> None:
+    source = shelves[0]
+    lay(source, "full", NOW - datetime.timedelta(days=20), lsn="0/1", kind="full")
+    lay(source, "child", NOW - datetime.timedelta(days=19), lsn="0/2", kind="incremental", parent="full")
+    path(source, "child", "manifest.json").write_bytes(b"{")
+    moved = copy(shelves, delete=True)
+    assert path(source, "full", "manifest.json").exists()
+    assert not path(source, "b1").exists()
+    assert any("child there may be based on it" in warning for warning in moved.warnings)
+
+
+def test_a_source_that_somebody_unknown_reads_stays(shelves: Shelves) -> None:
+    source = shelves[0]
+    source.repository.write("main/_readers/0.json", b"{")
+    moved = copy(shelves, delete=True)
+    assert path(source, "b1", "manifest.json").exists()
+    assert any("_readers/0.json" in warning for warning in moved.warnings)

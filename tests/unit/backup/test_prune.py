@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import delete_one, plan_prune, prune
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing, look
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import LockHeld
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, LockHeld
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import ObjectInfo
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
@@ -168,17 +169,17 @@ def test_what_interrupted_runs_leave_goes_and_what_is_too_much_stays(shelf: Shel
     assert found.leftovers == []
     assert "12 folders" in found.problems[0]
     # By its name each may be deleted.
-    assert delete_one(shelf, "left3", True)
+    assert delete_one(shelf, "left3", True, [])
     assert path(shelf, "left3").exists()
-    assert delete_one(shelf, "left3", False)
+    assert delete_one(shelf, "left3", False, [])
     assert not path(shelf, "left3").exists()
-    assert not delete_one(shelf, "left3", False)
+    assert not delete_one(shelf, "left3", False, [])
 
 
 def test_what_is_not_ours_is_nobodys_leftover(shelf: Shelf) -> None:
     shelf.repository.write("main/base/20260101T000000/data.tar", b"Barman's")
     assert look(shelf).leftovers == []
-    assert not delete_one(shelf, "base", False)
+    assert not delete_one(shelf, "base", False, [])
     assert path(shelf, "base").exists()
 
 
@@ -222,3 +223,98 @@ def test_a_lock_that_was_lost_ends_the_deleting(shelf: Shelf) -> None:
         prune(shelf, plan_prune(look(shelf), Policy.from_option({"keep_last": 1}), []), [], beat)
     assert shelf.read("b2") is None
     assert shelf.read("b1") is not None
+
+
+def lose_manifest(shelf: Shelf, name: str) -> None:
+    shelf.repository.write(shelf.key(name, "RESTORE.txt"), b"how")
+    path(shelf, name, "manifest.json").unlink()
+
+
+def test_a_backup_whose_manifest_alone_is_lost_is_no_leftover(shelf: Shelf) -> None:
+    """Kind: an absence is believed. Members: in a directory, with a leftover beside it, one that retention's parents hang on; by its name it
+    goes. Found: it was removed as what an interrupted run left, with its rows."""
+    three(shelf)
+    leave(shelf, "left")
+    lose_manifest(shelf, "b2")
+    found = look(shelf)
+    assert (found.leftovers, found.lost) == (["left"], ["b2"])
+    assert "b2" in found.problems[0]
+    assert "complete once" in found.problems[0]
+    assert delete_one(shelf, "b2", False, [])
+    assert not path(shelf, "b2").exists()
+
+
+def test_a_deletion_that_ends_after_manifest_and_instructions_leaves_a_leftover(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three(shelf)
+    shelf.repository.write(shelf.key("b2", "RESTORE.txt"), b"how")
+    monkeypatch.setattr(FileRepository, "delete_folder", lambda *given: None)
+    shelf.remove("b2")
+    assert look(shelf).leftovers == ["b2"]
+
+
+@pytest.mark.parametrize("harm", ["damaged", "newer", "large", "lost"])
+def test_what_an_unreadable_manifest_may_be_based_on_stays(shelf: Shelf, harm: str) -> None:
+    """Kind: what cannot be read is taken for what is not there. Members: a child whose manifest is damaged, newer, of no manifest's size, gone;
+    deleted by retention and by name. Found: its parent went."""
+    lay(shelf, "full1", ago(days=9), lsn="0/10", kind="full", engine="pg_basebackup")
+    lay(shelf, "child", ago(days=8), lsn="0/20", kind="incremental", engine="pg_basebackup", parent="full1")
+    lay(shelf, "full2", ago(days=5), lsn="0/30", kind="full", engine="pg_basebackup")
+    three(shelf)
+    manifest = path(shelf, "child", "manifest.json")
+    if harm == "lost":
+        lose_manifest(shelf, "child")
+    else:
+        newer = manifest.read_text().replace('"format": 1', '"format": 99')
+        manifest.write_text({"damaged": "{", "newer": newer, "large": " " * 20_000_000}[harm])
+    kept, warned = decided(shelf, keep_last=1)
+    assert kept == {"full1", "full2", "b3"}  # dumps are based on nothing
+    assert "full1 would go by the retention, and stays: child may be based on it" in warned
+    if harm != "lost":
+        with pytest.raises(CatalogError, match="may be needed by child"):
+            delete_one(shelf, "full1", False, [])
+    assert path(shelf, "full1", "manifest.json").exists()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b" " * 20_000_000], ids=["cut", "other", "large"])
+def test_what_has_a_damaged_manifest_goes_by_its_name(shelf: Shelf, content: bytes) -> None:
+    """Found: "is damaged" was all that a deletion said, and nothing removed it."""
+    three(shelf)
+    path(shelf, "b2", "manifest.json").write_bytes(content)
+    warnings: list[str] = []
+    assert delete_one(shelf, "b2", True, warnings)
+    assert path(shelf, "b2").exists()
+    assert delete_one(shelf, "b2", False, warnings)
+    assert "whether it was pinned" in warnings[0]
+    assert not path(shelf, "b2").exists()
+
+
+def test_what_has_a_newer_manifest_does_not_go_by_its_name(shelf: Shelf) -> None:
+    three(shelf)
+    manifest = path(shelf, "b2", "manifest.json")
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(CatalogError, match="Update the collection"):
+        delete_one(shelf, "b2", False, [])
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"ids": "b1"}', b"\xff\xfe"], ids=repr)
+def test_a_note_that_cannot_be_read_is_a_reader(shelf: Shelf, note: bytes) -> None:
+    """Kind: what cannot be parsed is taken for nothing. Found: who wrote the note counted as no reader, and its backup could go. An old note is
+    nobody's, as others are."""
+    three(shelf)
+    shelf.repository.write("main/_readers/0.json", note)
+    warnings: list[str] = []
+    assert prune(shelf, plan_prune(look(shelf), Policy.from_option({"keep_last": 1}), []), warnings, held) == []
+    assert "_readers/0.json" in warnings[0]
+    with pytest.raises(CatalogError, match="Nothing was deleted"):
+        delete_one(shelf, "b1", False, [])
+    old = NOW.timestamp() - 3600
+    os.utime(path(shelf, "_readers", "0.json"), (old, old))
+    assert delete_one(shelf, "b1", False, [])
+    assert not path(shelf, "_readers", "0.json").exists()
+
+
+def test_what_a_notes_age_is_measured_by_is_no_reader(shelf: Shelf) -> None:
+    shelf.repository.write("main/_readers/0.json.clock", b"what time is it?")
+    assert readers(shelf) == {}

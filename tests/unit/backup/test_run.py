@@ -68,7 +68,8 @@ def tiers(path: Path, names: str = "ab", **policy: Any) -> list[FolderTier]:
 
 def run(places: list[FolderTier], maker: Stub, **wish: Any) -> BackupResult:
     scope = {"databases": None, "tables": []}
-    request = BackupRequest("pg_dump", scope, {"method": "none"}, ("logical",), "a test", **wish)
+    encryption = wish.pop("encryption", {"method": "none"})
+    request = BackupRequest("pg_dump", scope, encryption, ("logical",), "a test", **wish)
     return BackupRun(places, maker, request, Progress(None), BackupResult()).run(False)
 
 
@@ -111,3 +112,51 @@ def test_without_the_lock_nothing_is_deleted(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(HoldfastError, match="was taken from this run"):
         run(places, Stub())
     assert all(tier.shelf.read("old") is not None for tier in places)
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "made"),
+    [
+        (("A",), ("A",), 0),
+        (("A", "B"), ("B", "A"), 0),
+        (("A", "B"), ("A",), 0),
+        (("A",), ("B",), 1),
+        (("A",), ("A", "B"), 1),
+        ((), ("A",), 1),
+    ],
+)
+def test_a_fresh_backup_that_only_former_keys_open_is_not_enough(
+    tmp_path: Path, had: tuple[str, ...], wanted: tuple[str, ...], made: int
+) -> None:
+    """Kind: fresh that is not restorable. Found: after a change of keys, what only the former one opens counted as fresh. Retention sees one
+    scope as ever."""
+    (place,) = tiers(tmp_path, "a", keep_last=1)
+    lay(place.shelf, "old", NOW, encryption="pgp", fingerprints=had)
+    maker, encryption = Stub(), {"method": "pgp", "fingerprints": list(wanted)}
+    run([place], maker, max_age=3600, encryption=encryption)
+    assert maker.made == made
+    assert any("not encrypted for" in warning for warning in place.warnings) == bool(made)
+    if made:
+        with pytest.raises(CatalogError, match="not encrypted for"):
+            run(tiers(tmp_path, "a"), maker, id="old", encryption=encryption)
+
+
+@pytest.mark.parametrize("harm", ["lost", "damaged", "hidden"])
+def test_no_backup_is_made_over_one_whose_manifest_cannot_be_read(
+    tmp_path: Path, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: with its backup_id asked for, its artifacts were written over, and removed where that failed."""
+    (place,) = tiers(tmp_path, "a")
+    lay(place.shelf, "mine", NOW)
+    place.shelf.repository.write("main/mine/RESTORE.txt", b"how")
+    manifest = tmp_path / "a" / "main" / "mine" / "manifest.json"
+    if harm == "lost":
+        manifest.unlink()
+    elif harm == "damaged":
+        manifest.write_bytes(b"{")
+    else:
+        monkeypatch.setattr(Shelf, "_read_each", lambda self: iter([("mine", None)]))
+    maker = Stub()
+    with pytest.raises(CatalogError, match="No backup was made over it"):
+        run([place], maker, id="mine")
+    assert maker.made == 0

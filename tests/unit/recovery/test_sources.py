@@ -31,7 +31,7 @@ def test_what_is_being_laid_out_is_not_deleted(tmp_path: Path, monkeypatch: pyte
 
     def lay_out(*given: Any) -> None:
         with pytest.raises(CatalogError) as refused:
-            delete_one(shelf, "b1", False)
+            delete_one(shelf, "b1", False, [])
         met.append(str(refused.value))
 
     monkeypatch.setattr(Layout, "lay_out", lay_out)
@@ -39,4 +39,4 @@ def test_what_is_being_laid_out_is_not_deleted(tmp_path: Path, monkeypatch: pyte
     warnings: list[str] = []
     source.lay_out(record, NewDirectory(str(tmp_path / "data"), {}, "root", "/nowhere"), Progress(None), warnings)
     assert "a recovery" in met[0] and not warnings
-    assert readers(shelf) == {} and delete_one(shelf, "b1", False)
+    assert readers(shelf) == {} and delete_one(shelf, "b1", False, [])
