@@ -168,12 +168,12 @@ class World:
         target = self.server if what == "recover" else self.other
         staged = Path(f"{target.data}.holdfast-restore")
         return [
-            lambda: staged.exists(),
+            staged.exists,
             lambda: Path(f"{target.data}.holdfast-restore.journal").exists(),
-            lambda: (staged / "postmaster.pid").exists(),
+            (staged / "postmaster.pid").exists,
             lambda: bool(list(target.data.parent.glob(f"{target.data.name}.before-*"))),
             lambda: not target.data.exists(),
-            lambda: (target.data / "holdfast.restore.json").exists(),
+            (target.data / "holdfast.restore.json").exists,
         ]
 
     def rows(self, server: Server) -> int | None:

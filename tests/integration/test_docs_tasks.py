@@ -68,6 +68,7 @@ class Reader:
                     env=self.environment,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
+                    check=False,
                 )
                 assert run.returncode == 0, f"{block}:\n{run.stdout.decode()}"
                 said.append(run.stdout.decode())

@@ -120,7 +120,7 @@ def live(lives: list[Life]) -> None:
         assert life.cluster.query("SELECT max(n) FROM t") == [(101,)]
         life.play("setup", **setup, archive_restart_command=life.cluster.restart_command())
         life.cluster.query("CHECKPOINT")
-    ports = [free_port() for _ in lives]
+    ports = [free_port() for _life in lives]
     for life, port in zip(lives, ports):
         life.play("standby", **standby_of(life, life.cluster.data + "-standby", port))
         assert life.cluster.query("SELECT count(*), max(n) FROM t", port) == [(101, 101)]
@@ -172,7 +172,7 @@ def test_two_clusters_of_one_host(one_host: list[Life]) -> None:
 def two_hosts() -> Iterator[list[Life]]:
     """Each has the same short name, the same paths, and an inventory's name of its own."""
     with ExitStack() as stack:
-        hosts = tuple(stack.enter_context(Host("db1")) for _ in range(2))
+        hosts = tuple(stack.enter_context(Host("db1")) for _number in range(2))
         root, repository = shared_repository(stack)
         names = ("db1.eu.example", "db1.us.example")
         clusters = [Cluster(host, "/srv/pg/data", 15) for host in hosts]

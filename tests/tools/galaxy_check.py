@@ -39,6 +39,7 @@ def run(what: str, argv: list[str], where: Path, bad: str = "", **environment: s
         env={**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        check=False,
     )
     lines = done.stdout.decode(errors="replace").splitlines()
     found = [line for line in lines if bad and re.search(bad, line)]

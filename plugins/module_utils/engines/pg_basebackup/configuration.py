@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 #: what pg_basebackup says of a link in the data directory, in whatever language: PostgreSQL quotes differently in each
-LEFT_OUT = re.compile(r"""["'«»„“‚`](?:\./)([^"'«»“”‘’]+)["'«»“”‘’]""")
+LEFT_OUT = re.compile(
+    r"""["'\u00ab\u00bb\u201e\u201c\u201a`](?:\./)([^"'\u00ab\u00bb\u201c\u201d\u2018\u2019]+)["'\u00ab\u00bb\u201c\u201d\u2018\u2019]"""
+)
 _WHERE = (
     "SELECT current_setting('config_file') AS main, current_setting('hba_file') AS hba, current_setting('ident_file') AS ident,"
     " current_setting('data_directory') AS data"
