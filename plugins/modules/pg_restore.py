@@ -193,6 +193,8 @@ options:
       - Statements may fail whose message contains one of these texts; in scripts, and for roles and tablespaces, the message begins with its
         SQLSTATE, such as C(42704), which is the same in each language. They are listed in RV(restored).
       - A COPY that fails ends the restore of a script all the same, as its rows would be taken for statements.
+      - A table that is missing, or has another number of rows than was recorded, is an error all the same, unless a failure that was let pass
+        speaks of it.
     type: list
     elements: str
     default: []

@@ -47,11 +47,12 @@ ORDER BY 1
 
 @dataclass
 class Rows:
-    """How the tables compare with a record. ``same`` and ``differ`` are of those that could be compared; ``not_compared`` has a reason
-    for each (or one for all)."""
+    """How the tables compare with a record. ``same`` and ``differ`` are of those that could be compared, ``differing`` the names (schema,
+    table) of the latter; ``not_compared`` has a reason for each (or one for all)."""
 
     same: int = 0
     differ: list[str] = field(default_factory=list)
+    differing: list[tuple[str, str]] = field(default_factory=list)
     not_compared: list[str] = field(default_factory=list)
 
     def prove(self, proof: Proof, database: str) -> None:
@@ -81,12 +82,14 @@ def compare_rows(
             result.not_compared.append(f"{name} was not compared: the backup recorded no number of rows for it.")
         elif (schema, table) not in found:
             result.differ.append(f"{name} is missing")
+            result.differing.append((schema, table))
         elif wanted is None:
             result.not_compared.append(f"{name} was not compared: its rows could not be counted when it was backed up.")
         elif found[schema, table] is None:
             result.not_compared.append(f"{name} was not compared: the role may not read all of its rows.")
         elif found[schema, table] != wanted:
             result.differ.append(f"{name} has {found[schema, table]} rows instead of {wanted}")
+            result.differing.append((schema, table))
         else:
             result.same += 1
     if not (recorded if only is None else only):

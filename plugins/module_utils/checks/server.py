@@ -18,7 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Run
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import IMMEDIATE, LATEST, LSN, TIME, Target
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import LATEST, LSN, TIME, Target
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -129,6 +129,10 @@ def where_it_landed(
     restore_command that fails looks to PostgreSQL like the end of the archive: it stops there, and says that all is well. Pure."""
     proof = Proof()
     reached = Lsn.parse(lsn, "lsn") if lsn else None
+    if target.kind == TIME and commit_time is None:
+        proof.unproven.append(
+            f"That it stopped at {target.describe()} was not compared with anything: the server knows of no transaction that it replayed."
+        )
     if target.kind == TIME and target.time is not None and commit_time:
         last = parse_time(commit_time, "commit_time")
         if last > target.time:
@@ -143,6 +147,8 @@ def where_it_landed(
             proof.missing.append(f"It replayed up to {reached}, and the target is {target.lsn}.")
         else:
             proof.proven.append(f"It replayed up to {reached}, past the target {target.lsn}.")
+    if target.kind == LATEST and not runs:
+        proof.unproven.append("How far it should have come is not known: no archived WAL was found to compare with.")
     if target.kind == LATEST and runs:
         last_run = runs[-1]
         end = archive.size.start(Segment(last_run.timeline, last_run.last))
@@ -159,8 +165,10 @@ def where_it_landed(
             )
         else:
             proof.proven.append(f"It replayed up to {reached}, the end of what is archived ({name}).")
-    if target.kind not in (TIME, LSN, LATEST, IMMEDIATE):
-        proof.proven.append(f"It stopped at {target.describe()}, by the server's own word.")
+    if target.kind not in (TIME, LSN, LATEST):
+        proof.unproven.append(
+            f"That it stopped at {target.describe()} is the server's own word: it fails where it does not get there, and nothing else was looked at."
+        )
     if reached is None and target.kind != LATEST:
         proof.unproven.append("Where it stopped is known by the server's log alone.")
     return proof

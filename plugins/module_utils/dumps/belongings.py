@@ -64,6 +64,8 @@ class Belongings:
     publications: list[str] = field(default_factory=list)
     extension_owners: dict[str, str] = field(default_factory=dict)
     statements: bool = False
+    #: why nobody could look into it: publications and owners of extensions are not known then
+    unseen: Optional[str] = None
 
     def plan(self) -> list[str]:
         """What becomes of it, as lines of the plan."""
@@ -100,6 +102,15 @@ class Belongings:
                 "(holdfast_restore_break_replication), or restore under another name by target_db.",
             )  # fmt: skip
 
+    def unproven(self) -> list[str]:
+        """What nobody can say of the restored database, as the old one could not be looked into."""
+        if self.unseen is None:
+            return []
+        return [
+            f"Whether {self.database!r} had publications, and extensions of other owners, that it now lacks is not known: the old one could not "
+            f"be looked into ({self.unseen})."
+        ]
+
     def lost(self, server: TargetServer) -> list[str]:
         """What the restored database, now under its name, does not have any more."""
         plan = []
@@ -135,13 +146,15 @@ def survey(server: TargetServer, name: str) -> Belongings:
     found.labels = rows(connection, _LABELS, [name])
     loaded = value(connection, "SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries'")
     found.statements = "pg_stat_statements" in str(loaded)
-    if server.is_open(name):
-        with (
-            contextlib.suppress(ServerError, psycopg2.Error),
-            contextlib.closing(server.address.connect(name)) as inside,
-        ):
+    if not server.is_open(name):
+        found.unseen = "it takes no connections"
+        return found
+    try:
+        with contextlib.closing(server.address.connect(name)) as inside:
             found.publications = [row["name"] for row in rows(inside, "SELECT pubname AS name FROM pg_publication")]
             found.extension_owners = {row["name"]: row["owner"] for row in rows(inside, _OWNERS)}
+    except (ServerError, psycopg2.Error) as exc:
+        found.unseen = " ".join(str(exc).split()).rstrip(". ")
     return found
 
 

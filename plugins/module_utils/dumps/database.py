@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.liveness import Here, by_process, myself
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import databases, rows, value
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 # A database that is being made carries this comment (a setting of ours would need a superuser from PostgreSQL 15 on), and its maker
-# holds an advisory lock on its oid: with the one and without the other it is what a restore that was killed left. The oid stands in the
-# comment, so that a copy of it on another database says nothing.
+# holds an advisory lock on its oid: with the one and without the other it is what a restore that was killed left, unless its maker's process
+# lives, or, where that is not known, somebody is in it. The oid stands in the comment, so that a copy of it on another database says nothing.
 _MARK = "holdfast.postgres restores this database; until it is done, it is not complete"
 _LOCK = 0x686F6C64
 _LEFT = """
@@ -33,6 +35,7 @@ AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.class
 ORDER BY 1
 """
 _BACK = 15  # seconds in which a server comes back whose process crashed
+_BY = "; made by "
 _AWAY = "; its predecessor is now called "
 
 _OBJECTS = """
@@ -117,13 +120,24 @@ class TargetServer:
         text = "SELECT datallowconn AND datconnlimit <> -2 FROM pg_database WHERE datname = %s"
         return bool(value(self.connection, text, [name]))
 
-    def leftovers(self) -> list[tuple[str, Optional[str]]]:
+    def leftovers(self, warnings: list[str]) -> list[tuple[str, Optional[str]]]:
         """Databases that a restore which was killed was making; and where such a one had its predecessor's name, the predecessor's
-        present one."""
-        return [
-            (row["name"], row["comment"].partition(_AWAY)[2] or None)
-            for row in rows(self.connection, _LEFT, [_MARK, _LOCK])
-        ]
+        present one. One whose maker lives, or may, goes to the ``warnings``: it may have lost the session that held its lock, while its
+        programs still load."""
+        found = []
+        for row in rows(self.connection, _LEFT, [_MARK, _LOCK]):
+            mark, _away, predecessor = row["comment"].partition(_AWAY)
+            gone = by_process(mark.partition(_BY)[2].encode(), Here.look())
+            sessions = [] if gone else self.sessions(row["name"])
+            if gone or (gone is None and not sessions):
+                found.append((row["name"], predecessor or None))
+                continue
+            why = "; ".join(sessions[:5]) or "its process is there"
+            warnings.append(
+                f"The database {row['name']!r} is not complete, and nobody holds its lock, but the restore that makes it may be at work ({why}): "
+                "it stays. Where none is, end these sessions; the next restore removes it."
+            )
+        return found
 
     def mark(self, name: str, predecessor: Optional[str] = None) -> None:
         """Say of a database that it is being made by us."""
@@ -131,7 +145,8 @@ class TargetServer:
 
         oid = self.oid(name)
         rows(self.connection, "SELECT pg_advisory_lock(%s, %s::bit(32)::int)::text", [_LOCK, oid])
-        comment = f"{_MARK} ({oid})" + (f"{_AWAY}{predecessor}" if predecessor else "")
+        who = json.dumps({name: myself("")[name] for name in ("boot_id", "pid_namespace", "pid", "process_started")})
+        comment = f"{_MARK} ({oid}){_BY}{who}" + (f"{_AWAY}{predecessor}" if predecessor else "")
         statement = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
         self.run(statement, f"mark {name!r} as being restored")
 

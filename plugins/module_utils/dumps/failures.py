@@ -12,6 +12,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import To
 
 # pg_restore's own words, which LC_ALL=C keeps English; what the server says stands behind them, in its language.
 _ERROR = re.compile(r"^pg_restore: error: *(.*)$", re.MULTILINE)
+# What it was about then: "from TOC entry 215; 1259 16386 TABLE orders postgres"
+_ENTRY = re.compile(r"^pg_restore: from TOC entry (.*)$", re.MULTILINE)
 
 
 class Failures:
@@ -21,10 +23,21 @@ class Failures:
         self._allow_errors = allow_errors
         #: errors that the user allowed
         self.allowed: list[str] = []
+        self._entries: list[str] = []
+
+    def forget(self) -> None:
+        """What was heard so far."""
+        self.allowed, self._entries = [], []
+
+    def explain(self, table: str) -> bool:
+        """Whether something that was allowed to fail names a table: then it may lack rows, or be missing."""
+        name = re.compile(rf"(?<![\w$]){re.escape(table)}(?![\w$])")
+        return any(name.search(text) for text in (*self.allowed, *self._entries))
 
     def heed(self, messages: str) -> None:
         """What pg_restore said. Raises what ``judge`` does."""
         self.judge(_ERROR.findall(messages))
+        self._entries += _ENTRY.findall(messages)
 
     def judge(self, errors: list[str]) -> None:
         """Raises ToolError for those that the user did not allow."""

@@ -88,6 +88,13 @@ class Loader:
             command = self._tolerant([*argv, path])
             self._with.failures.heed(pump([command], subprocess.DEVNULL, subprocess.DEVNULL, self._with.on_bytes))
 
+    def explains(self, dump: Dump, name: tuple[str, str]) -> bool:
+        """Whether a failure that the user allowed speaks of a table (schema, name), or of one of its partitions."""
+        if not self._with.failures.allowed:
+            return False
+        partitions = [part for part, head in self._with.archive.heads(dump).items() if head == name]
+        return any(self._with.failures.explain(table) for _schema, table in (name, *partitions))
+
     def chosen(self, dump: Dump) -> Optional[list[tuple[str, str]]]:
         """The tables (schema, name) that are to be there; None: the options choose no tables or schemas."""
         selection = self._with.chosen.get(id(dump))

@@ -41,7 +41,8 @@ class LoadContext:
 
     def forget(self) -> None:
         """Before the next database: what was heard of the last one."""
-        self.failures.allowed, self.notes = [], []
+        self.failures.forget()
+        self.notes = []
 
     def run_text(self, text: str, database: str, stop: bool) -> list[str]:
         return list(map(str, self.player.play_text(text, database, stop)))

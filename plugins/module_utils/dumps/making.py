@@ -136,6 +136,7 @@ class Maker:
         if step.mode == INVALID:
             return None
         landing.proof.lost += belongings.hand_over_replication(self._target, step.belongings, old)
+        landing.proof.unproven += step.belongings.unproven()
         if self._target.is_open(step.name):
             landing.proof.lost += step.belongings.lost(self._target)
         if step.empty and not self._still_empty(old):

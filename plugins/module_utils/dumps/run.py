@@ -144,7 +144,7 @@ class RestoreRun:
             if self._options.globals is None
             else self._options.globals
         )
-        leftovers = self._target.leftovers()
+        leftovers = self._target.leftovers(self.outcome.warnings)
         self.outcome.plan = [
             f"drop {name!r}, which an interrupted restore left"
             + (f", and give its name back to {predecessor!r}" if predecessor else "")
@@ -268,5 +268,10 @@ class RestoreRun:
                 self.outcome.proof.add(landing.proof)
                 self.outcome.warnings += landing.warnings
                 self.outcome.restored.append({"database": row["name"], **landing.report})
-        self.outcome.restored[0]["seconds"] = round(time.monotonic() - began, 3)
+        if self.outcome.restored:
+            self.outcome.restored[0]["seconds"] = round(time.monotonic() - began, 3)
+        else:
+            self.outcome.proof.unproven.append(
+                "The server has no database but templates after the script: none was looked into."
+            )
         return self.outcome

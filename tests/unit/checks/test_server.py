@@ -32,7 +32,6 @@ ARCHIVE = Archive(Coverage(RUNS), Timelines({}), commits=(NEWEST,))
         ({"lsn": "0/3000028", "inclusive": False}, "0/3000000", None, None, "not what begins at"),
         ({"time": "2026-11-25T10:00:00Z"}, "0/3000060", "2026-11-25T09:59:59Z", None, "not after"),
         ({"time": "2026-11-25T10:00:00Z"}, "0/3000060", "2026-11-25T10:00:01Z", "after the target", None),
-        ({"name": "mine"}, "0/3000060", None, None, "restore point 'mine'"),
     ],
 )
 def test_where_it_landed(
@@ -41,6 +40,25 @@ def test_where_it_landed(
     proof = where_it_landed(lsn, commit, Target.from_option(target), RUNS, ARCHIVE)
     assert (missing is None and not proof.missing) or missing in " ".join(proof.missing)  # type: ignore[operator]
     assert (proven is None and not proof.proven) or proven in " ".join(proof.proven)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("target", "runs", "told"),
+    [
+        ({"name": "mine"}, RUNS, "restore point 'mine' is the server's own word"),
+        ({"xid": 700}, RUNS, "transaction 700 is the server's own word"),
+        ({"immediate": True}, RUNS, "a backup's own end is the server's own word"),
+        ({"time": "2026-11-25T10:00:00Z"}, RUNS, "no transaction that it replayed"),
+        ({}, (), "no archived WAL was found"),
+    ],
+)
+def test_what_nobody_compared_is_not_proven(target: dict[str, object], runs: tuple[Run, ...], told: str) -> None:
+    """Kind: an ok that nobody earned. Found: "by the server's own word" stood in what was proven, and of a time without a commit, or an archive
+    without WAL, nothing was said."""
+    proof = where_it_landed("0/5000150", None, Target.from_option(target), runs, ARCHIVE)
+    assert told in " ".join(proof.unproven)
+    assert not proof.proven
+    assert not proof.missing
 
 
 def test_files_of_relations(tmp_path: Path) -> None:

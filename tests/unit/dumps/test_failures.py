@@ -48,3 +48,27 @@ def test_what_is_allowed_is_noted_and_the_rest_ends_it() -> None:
     assert failures.allowed == ["42704: x"]
     with pytest.raises(ToolError, match="1 statements failed: 42P01: y"):
         failures.judge(["42704: x", "42P01: y"])
+
+
+@pytest.mark.parametrize(
+    ("heard", "explained"),
+    [
+        ("", False),
+        ('pg_restore: error: COPY failed for table "orders": ERROR:  x', True),
+        ('pg_restore: error: could not execute query: ERROR:  relation "public.orders" does not exist', True),
+        (
+            "pg_restore: from TOC entry 215; 1259 16386 TABLE orders jo\npg_restore: error: could not execute query: x",
+            True,
+        ),
+        ('pg_restore: error: COPY failed for table "orders_2020": ERROR:  x', False),
+        ('pg_restore: error: COPY failed for table "old_orders": ERROR:  x', False),
+        ("pg_restore: from TOC entry 7; 1247 16386 TYPE mood jo\npg_restore: error: could not execute query: x", False),
+    ],
+)
+def test_a_failure_explains_the_tables_that_it_speaks_of(heard: str, explained: bool) -> None:
+    """Found: with any allow_errors, tables that were missing, and that no failure spoke of, were but a warning."""
+    failures = Failures(["x", "does not exist"])
+    failures.heed(heard)
+    assert failures.explain("orders") is explained
+    failures.forget()
+    assert not failures.explain("orders")
