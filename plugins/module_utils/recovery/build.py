@@ -310,7 +310,7 @@ class Builder:
     def _write(self, wanted: Mapping[str, Optional[str]]) -> None:
         path = os.path.join(self._staged, AUTO)
         text = ""
-        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as stream:
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as stream:
             text = stream.read()
         put(path, rewrite(text, wanted), self._plan.owner)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import pwd
@@ -25,6 +26,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.interrupt
 )
 
 WAL = "pg_wal"
+PART = ".part"  # behind the name of what is being made: a backup of a chain
 MARKER = "holdfast.restore.json"  # in a data directory: what was restored there
 
 
@@ -114,12 +116,16 @@ class Directories:
 
     def leftovers(self) -> list[str]:
         """What an interrupted restore left."""
-        return [self.staged(path) for path in self.all if os.path.lexists(self.staged(path))]
+        return [*(self.staged(path) for path in self.all if os.path.lexists(self.staged(path))), *self._parts()]
+
+    def _parts(self) -> list[str]:
+        """What was unpacked of a chain of backups, and of each one's tablespaces, before it was put together."""
+        return sorted(glob.glob(f"{glob.escape(self.staged(self.data))}{PART}*"))
 
     def clear(self) -> None:
         """Remove what was being made."""
-        for path in self.all:
-            shutil.rmtree(self.staged(path), ignore_errors=True)
+        for path in [*(self.staged(path) for path in self.all), *self._parts()]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def check(self) -> None:
         """Raises BadOption: nothing can take a directory's place, as a file system is mounted there."""
@@ -179,8 +185,13 @@ class Directories:
                 before = Directories(
                     self.data, apart, found["aside"], apart.pop(WAL, None), found["texts"], found["late"]
                 )
-                before.moved = [(old, new) for old, new in found["moves"] if os.path.lexists(new) and not _full(old)]
                 before.made = list(found["made"])
+                # What replaying wrote where it made a tablespace goes: the old one's place is not taken by it.
+                before.moved = [
+                    (old, new)
+                    for old, new in found["moves"]
+                    if os.path.lexists(new) and (old in before.made or not _full(old))
+                ]
                 before.undo(owner)
                 put(self._journal_path, json.dumps({**found, "moves": [], "made": []}))
 

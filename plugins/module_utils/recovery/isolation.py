@@ -15,6 +15,7 @@ https://www.postgresql.org/docs/current/runtime-config-replication.html
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
@@ -59,11 +60,14 @@ ACTING = frozenset(
         "pg_net",
         "pg_partman_bgw",
         "pg_squeeze",
+        "pg_statsinfo",
         "pg_task",
         "pgactive",
         "pgautofailover",
         "pglogical",
         "repmgr",
+        "spock",
+        "vectorize",
     ]
 )
 
@@ -127,9 +131,9 @@ def measures(major: int, in_place: bool, keep_archiving: bool, action: str, foun
     switch("listen_addresses", "localhost", "clients of the server that it comes from might find it")
     if found.get("external_pid_file"):
         switch("external_pid_file", "", "it would overwrite the file of the server that it comes from")
-    if found.get("log_directory", "log").startswith("/"):
+    if _outside(found.get("log_directory", "log")):
         switch("log_directory", "log", "it would write into the log files of the server that it comes from")
-    if found.get("stats_temp_directory", "pg_stat_tmp").startswith("/"):
+    if _outside(found.get("stats_temp_directory", "pg_stat_tmp")):
         switch(
             "stats_temp_directory", "pg_stat_tmp", "it would overwrite the statistics of the server that it comes from"
         )
@@ -146,6 +150,11 @@ def measures(major: int, in_place: bool, keep_archiving: bool, action: str, foun
             "max_logical_replication_workers", "0", "its subscriptions would fetch what is meant for the live server"
         )
     return taken
+
+
+def _outside(path: str) -> bool:
+    """Whether a path of the configuration leads out of the data directory; two that lie side by side have one parent."""
+    return os.path.isabs(path) or os.path.normpath(path).split(os.sep)[0] == os.pardir
 
 
 def _literal(name: str, value: str) -> str:

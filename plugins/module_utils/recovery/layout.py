@@ -22,6 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.files import mak
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import filters
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import PART
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
 
@@ -49,7 +50,7 @@ class Layout:
         if len(chain) == 1:
             self._unpack(chain[0], directory, tablespaces, progress)
             return
-        parts = [f"{directory}.part{number}" for number in range(len(chain))]
+        parts = [f"{directory}{PART}{number}" for number in range(len(chain))]
         try:
             for record, part in zip(chain, parts):
                 inner = {oid: f"{part}.{oid}" for oid in _oids(record)}

@@ -129,23 +129,36 @@ def stands_alone(
 
 
 def _written(marker: Mapping[str, Any], instance: Instance) -> Optional[str]:
+    control = instance.control()
+    timeline = int(control["Latest checkpoint's TimeLineID"])
+    if timeline != int(marker["position_timeline"]):
+        return f"it is on timeline {timeline} now, so something may have been written to it since"
     argv = [instance.program("pg_waldump"), "--path", f"{instance.directory}/pg_wal"]
-    argv += ["--timeline", str(marker["position_timeline"]), "--start", str(marker["position"])]
-    found = written(run_as(instance.owner, argv).stdout.splitlines(), str(marker["position"]))
+    argv += ["--timeline", str(timeline), "--start", str(marker["position"])]
+    lines = run_as(instance.owner, argv).stdout.splitlines()
+    found = written(lines, str(marker["position"]), control["Latest checkpoint location"])
     return None if found is None else f"{found}, so something may have been written to it since"
 
 
-def written(lines: Iterable[str], position: str) -> Optional[str]:
-    """What pg_waldump shows that somebody wrote, from the checkpoint at a position on; None: nothing. Pure."""
-    at_all = False
+def written(lines: Iterable[str], position: str, checkpoint: str) -> Optional[str]:
+    """What pg_waldump shows that somebody wrote, from the checkpoint at a position on; None: nothing. ``checkpoint``: the server's last one,
+    up to which at least it has to have read. Pure."""
+    at_all, reached = False, False
     for line in lines:
         found = _RECORD.match(line)
         if not found:
             continue
-        high, low = (int(part, 16) for part in found[2].split("/"))
-        if not at_all and [high, low] != [int(part, 16) for part in position.split("/")]:
+        at = _number(found[2])
+        if not at_all and at != _number(position):
             return "the end of the recovery is not in its WAL any more"
-        at_all = True
+        at_all, reached = True, at >= _number(checkpoint)
         if found[3] not in _QUIET.get(found[1], ()):
             return f"its WAL has a record {found[1]} {found[3]} at {found[2]}"
-    return None if at_all else "the end of the recovery is not in its WAL any more"
+    if not at_all:
+        return "the end of the recovery is not in its WAL any more"
+    return None if reached else f"its WAL cannot be read up to its last checkpoint, at {checkpoint}"
+
+
+def _number(lsn: str) -> tuple[int, int]:
+    high, low = lsn.split("/")
+    return int(high, 16), int(low, 16)

@@ -26,6 +26,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directo
     is_empty,
     read_marker,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import (
+    check_tablespaces,
+    running_servers,
+    tablespaces,
+    user_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import Ahead
@@ -34,7 +40,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
     Instance,
     configuration_of,
-    unit_of,
+    own_unit,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_restore
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
@@ -118,7 +124,7 @@ class Planner:
             return None
         directories = self._directories(record, chosen.ahead)
         old = self._old_server(record, programs, owner, directories)
-        service = self._request.service or (unit_of(old.pid()) if old is not None else None)
+        service = own_unit(old.pid() if old is not None else None, self._request.service)
         self._check_space(record, directories)
         self._source.prove(record)
         made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted(), service)
@@ -183,8 +189,11 @@ class Planner:
             raise BadOption(
                 "tablespace_locations", sorted(unknown), f"is no tablespace of {record.id}", f"It has: {sorted(names)}."
             )
+        # Those of the server that is replaced stay where they are: where the backup has them, another one's may be.
+        own = tablespaces(self._directory)
         chosen = {
-            oid: wanted.get(row["name"], wanted.get(row["location"], row["location"])) for oid, row in known.items()
+            oid: wanted.get(row["name"], wanted.get(row["location"], own.get(oid, row["location"])))
+            for oid, row in known.items()
         }
         texts = {oid: path for oid, path in chosen.items() if os.path.realpath(path) != path}
         wal = os.path.join(self._directory, WAL)
@@ -205,10 +214,9 @@ class Planner:
             if is_empty(path):
                 continue
             link = os.path.join(self._directory, "pg_tblspc", oid)
-            mine = {
-                os.path.realpath(os.path.join(self._directory, "pg_tblspc", oid)) for oid in _spaces(self._directory)
-            }
-            if old is None or (path not in mine and os.path.realpath(link) != path):
+            mine = {os.path.realpath(found) for found in tablespaces(self._directory).values()}
+            anothers = old is None or (path not in mine and os.path.realpath(link) != path)
+            if anothers or user_of(path, running_servers(), self._directory):
                 raise BadOption(
                     "data_directory", self._request.data_directory,
                     f"cannot be recovered to there on this host: a tablespace was made after the backup (CREATE TABLESPACE, oid {oid}), "
@@ -225,6 +233,7 @@ class Planner:
                 raise BadOption(
                     "tablespace_locations", full, "has files in it", "Name empty directories for these tablespaces."
                 )
+            check_tablespaces(directories, replaces=False)
             self._check_late(directories, None)
             return None
         refuse_restore(self._directory)
@@ -252,6 +261,7 @@ class Planner:
                 f"{self._directory} is of PostgreSQL {major}, the backup {record.id} of {record.server['version']}. Restore into "
                 "an empty directory."
             )
+        check_tablespaces(directories, replaces=True)
         self._check_late(directories, instance)
         mine = record.server.get("system_id")
         if mine and not self._request.accept_new_server:
@@ -354,11 +364,3 @@ def _written_until(old: Instance) -> str:
 
 def _as_yaml(value: Any) -> str:
     return f"[{', '.join(value)}]" if isinstance(value, list) else str(value).lower()
-
-
-def _spaces(directory: str) -> list[str]:
-    """The oids of a data directory's tablespaces."""
-    try:
-        return sorted(os.listdir(os.path.join(directory, "pg_tblspc")))
-    except OSError:
-        return []

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Optional
+from typing import IO, TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -75,9 +75,11 @@ class PrivateServer:
         hba = os.path.join(self._directory, "hba")
         with open(hba, "w", encoding="utf-8") as stream:
             stream.write("local all all trust\n")
-        for path in (self._directory, hba):
-            os.chown(path, owner.pw_uid, owner.pw_gid)
         self.log = os.path.join(self._directory, "log")
+        # Made while the directory is ours alone: later its owner could have put a link there.
+        self._output: IO[bytes] = open(self.log, "xb")
+        for path in (hba, self._directory):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
         self._heard = ServerLog(self.log, 0)
         self._hba = hba
         self._process: Optional[subprocess.Popen[bytes]] = None
@@ -87,6 +89,7 @@ class PrivateServer:
 
     def __exit__(self, *exc: object) -> None:
         self.stop("immediate")
+        self._output.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     @property
@@ -109,17 +112,16 @@ class PrivateServer:
             argv += ["-c", f"config_file={self._instance.configuration}"]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
-        with open(self.log, "wb") as log:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd="/",
-                env={**os.environ, "LC_ALL": "C", "HOME": pwd.getpwnam(self._instance.owner).pw_dir},
-                start_new_session=True,
-                **as_user(self._instance.owner),
-            )
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env={**os.environ, "LC_ALL": "C", "HOME": pwd.getpwnam(self._instance.owner).pw_dir},
+            start_new_session=True,
+            **as_user(self._instance.owner),
+        )
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it, if it runs. A fast stop takes as long as a checkpoint does."""

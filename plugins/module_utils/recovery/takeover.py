@@ -37,7 +37,8 @@ class Takeover:
         self._directories, self._old, self._owner, self._unit = directories, old, owner, unit
         self._progress, self._timeout = progress, timeout
         #: a killed run stopped it: it is down, and should not be
-        self._stopped = directories.interrupted() is not None and old is not None
+        found = directories.interrupted()
+        self._stopped = found is not None and found.ran and old is not None
 
     @contextlib.contextmanager
     def making(self) -> Iterator[None]:
@@ -106,7 +107,8 @@ class Takeover:
             self._directories.end()
         except HoldfastError as exc:
             with contextlib.suppress(HoldfastError):
-                stop(instance, self._unit)
+                if instance.pid() is not None:  # else the unit may be another one's
+                    stop(instance, self._unit)
             self._directories.undo(self._owner)
             told = self._start_again()
             beside = self._directories.staged(self._directories.data)
@@ -139,9 +141,14 @@ def stop(instance: Instance, unit: Optional[str]) -> None:
 
 
 def start(instance: Instance, unit: Optional[str], timeout: int = 60) -> None:
-    """Start a server by its service, or by pg_ctl. Raises ServerError."""
+    """Start a server by its service, or by pg_ctl. Raises ServerError: it does not start, or the service starts another one."""
     if unit:
         service("start", unit)
+        if Waiter(timeout).until({"runs": lambda: True if instance.pid() is not None else None}) is None:
+            raise ServerError(
+                f"systemctl start {unit} succeeded, and no server runs in {instance.directory} after {timeout} seconds: that is another one's "
+                f"unit, or the server ended at once (journalctl -u {unit} says why). Name the server's own by service."
+            )
     else:
         instance.start(os.path.join(instance.directory, START_LOG), timeout=timeout)
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import guard
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
 
 
@@ -191,6 +191,30 @@ def unit_of(pid: Optional[int]) -> Optional[str]:
         if done.returncode == 0 and done.stdout.strip() == str(pid):
             return str(name).removesuffix(".service")
     return None
+
+
+def own_unit(pid: Optional[int], named: Optional[str]) -> Optional[str]:
+    """The unit of systemd by which a running server is stopped and started: the one that is ``named``, else the one that it runs by. A name
+    that stands for all servers of the host, as Debian's postgresql does, means this server's own.
+
+    Raises:
+        BadOption: what is named is another one's, which would be stopped in this server's place.
+    """
+    by = unit_of(pid) if pid is not None else None
+    if by is None or named is None:
+        return named or by
+    done = run_as(None, ["systemctl", "show", "--property=Id,ConsistsOf", named], timeout=60)
+    told = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    if told.get("Id", "").removesuffix(".service") == by:
+        return named
+    if f"{by}.service" in told.get("ConsistsOf", "").split():
+        return by
+    raise BadOption(
+        "service",
+        named,
+        f"is not the unit of this server (process {pid}), which runs by {by}",
+        f"Name {by}, or leave it out. Nothing was stopped.",
+    )
 
 
 def service(what: str, name: str) -> None:

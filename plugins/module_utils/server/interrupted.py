@@ -33,7 +33,7 @@ class Interrupted:
 
 def journal(data: str) -> str:
     """Where a run that replaces the server of a data directory writes down what it does."""
-    return f"{data}{STAGED}.journal"
+    return f"{os.path.realpath(data)}{STAGED}.journal"  # who replaces it resolves links, who asks its server is told of them
 
 
 def interrupted(data: str) -> Optional[Interrupted]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Optional
 
@@ -25,7 +24,7 @@ class Claims:
 
     def __init__(self, request: StandbyRequest, upstream: Upstream, view: Optional[Following]) -> None:
         self._request, self._upstream, self._view = request, upstream, view
-        self._directory = os.path.abspath(request.data_directory)
+        self._directory = request.directory
         #: whether it receives from the primary that is named, now
         self.follows = view is not None and view.in_recovery and view.streams_from([upstream.at])
 
@@ -97,7 +96,7 @@ class Claims:
         view = self._view
         if view is None or view.sender is None or self.follows or self._upstream.is_at(view.sender):
             return
-        if not self._request.force or self._directory not in self._request.confirm:
+        if not self._request.confirmed:
             raise BadOption(
                 "primary_host",
                 str(self._upstream.at),

@@ -62,7 +62,7 @@ class Local:
     def settings(self) -> dict[str, str]:
         """What its postgresql.auto.conf says."""
         path = os.path.join(self.directory, AUTO)
-        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as stream:
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as stream:
             return read(stream.read())
         return {}
 

@@ -48,7 +48,8 @@ class Maker:
         Raises:
             ToolError: in pg_rewind's words; the directory may be of no use any more.
         """
-        arguments = [f"--target-pgdata={instance.directory}", f"--source-server={self._conninfo}", "--no-sync"]
+        # (Not --no-sync: after a power failure the mark that it was at work would be gone, and its files not written.)
+        arguments = [f"--target-pgdata={instance.directory}", f"--source-server={self._conninfo}"]
         arguments += ["--restore-target-wal"] if restore else []
         arguments += [f"--config-file={instance.configuration}"] if instance.configuration else []
         self._run("pg_rewind", arguments, f"{instance.directory} could not be rewound")

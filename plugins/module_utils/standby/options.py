@@ -23,7 +23,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host, data_owner
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, own_unit
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following, ask, drop_slot
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
@@ -139,7 +139,7 @@ def request(params: Mapping[str, Any], restore_command: Optional[str]) -> Standb
     }
     own = params["replication_user"] is not None
     return StandbyRequest(
-        **recovery_options.directory_options(params),
+        **{**recovery_options.directory_options(params), "service": _unit(params)},
         owner=data_owner(params["data_directory"], params["owner"]),
         config_dir=params["config_dir"],
         name=slot or default_name(params["data_directory"]),
@@ -154,6 +154,11 @@ def request(params: Mapping[str, Any], restore_command: Optional[str]) -> Standb
         max_rate=params["max_rate"],
         timeout=params["timeout"],
     )
+
+
+def _unit(params: Mapping[str, Any]) -> Optional[str]:
+    """The unit of the server that is in the directory now. Raises BadOption: another one's is named."""
+    return own_unit(Instance(params["data_directory"], "", "").pid(), params["service"])
 
 
 def upstream(params: Mapping[str, Any], space: str) -> Upstream:

@@ -114,7 +114,7 @@ def _names(directory: str) -> list[str]:
     for name, default in _RULES.items():
         read_rules(files, os.path.join(directory, found.settings.get(name) or default), found)
     read = [os.path.join(directory, found.settings.get(name) or default) for name, default in {**_RULES, **TLS}.items()]
-    inside = (os.path.relpath(path, directory) for path in [*found.files, *found.directories, *read])
+    inside = (_relative(path, directory) for path in [*found.files, *found.directories, *read])
     named = {path for path in inside if path != "." and path.split(os.sep)[0] not in ("..", *_DATA)}
     named |= {name for name in os.listdir(directory) if any(fnmatch.fnmatch(name, pattern) for pattern in _PATTERNS)}
     there = sorted(name for name in named if os.path.lexists(os.path.join(directory, name)))
@@ -123,6 +123,14 @@ def _names(directory: str) -> list[str]:
         for name in there
         if not any(name.startswith(other + os.sep) for other in there)  # it comes with the directory
     ]
+
+
+def _relative(path: str, directory: str) -> str:
+    """A path relative to the data directory, which may be named by a link there; outside it begins with two dots."""
+    found = os.path.relpath(path, directory)
+    if found.split(os.sep)[0] != os.pardir:
+        return found
+    return os.path.relpath(os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)), directory)
 
 
 def _all(directory: str) -> list[str]:

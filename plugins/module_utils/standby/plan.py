@@ -11,8 +11,12 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, is_empty
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import WAL, Directories, is_empty
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import neutral
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import (
+    check_tablespaces,
+    tablespaces,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import START_LOG
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
@@ -43,10 +47,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide i
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.divergence import Position, compare
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.neighbours import (
-    check_tablespaces,
-    tablespaces,
-)
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.obstacles import (
     check_archive,
     check_capacity,
@@ -72,7 +72,7 @@ class StandbyPlanner:
         ask: Callable[[Local], Optional[Following]],
     ) -> None:
         self._request, self._upstream, self._source, self._result, self._ask = request, upstream, source, result, ask
-        self._directory = os.path.abspath(request.data_directory)
+        self._directory = request.directory
         self.programs = server_programs(upstream.identity.version_num, request.bin_dir)
         self.passfile = os.path.join(request.config_dir, f"{request.name}.primary.pgpass")
 
@@ -107,6 +107,7 @@ class StandbyPlanner:
         if decision.method in (COPY, BACKUP):
             self._refuse(local, decision, directories)
             self._check_space(record, directories, spaces)
+            self._tell_of_wal()
         elif decision.method == REWIND:
             self._consent(local, decision)
         else:
@@ -145,14 +146,25 @@ class StandbyPlanner:
     def directories(self, spaces: dict[str, dict[str, str]]) -> Directories:
         """Where its files go, its tablespaces among them."""
         chosen, own = self._request.tablespaces, tablespaces(self._directory)
+        paths = {
+            oid: chosen.get(row["name"], chosen.get(row["location"], own.get(oid, row["location"])))
+            for oid, row in spaces.items()
+        }
         return Directories(
             self._directory,
-            {
-                oid: chosen.get(row["name"], chosen.get(row["location"], own.get(oid, row["location"])))
-                for oid, row in spaces.items()
-            },
+            {oid: os.path.realpath(path) for oid, path in paths.items()},
             f".before-{utcnow():%Y%m%dT%H%M%SZ}",
+            texts={oid: path for oid, path in paths.items() if os.path.realpath(path) != path},
         )
+
+    def _tell_of_wal(self) -> None:
+        """pg_wal on a disk of its own comes into the data directory, as no copy has the link."""
+        wal = os.path.join(self._directory, WAL)
+        if os.path.islink(wal):
+            self._result.warnings.append(
+                f"pg_wal of the server in {self._directory} is a link to {os.path.realpath(wal)}. That of the new one is a directory, on the disk "
+                "of its data directory: move it and lay the link again, while the standby is stopped."
+            )
 
     def log_words(self) -> str:
         """The end of its log, where we started it ourselves."""
@@ -288,7 +300,7 @@ class StandbyPlanner:
     def _consent(self, local: Optional[Local], decision: Decision) -> None:
         if local is None:
             return
-        if not self._request.force or self._directory not in self._request.confirm:
+        if not self._request.confirmed:
             fate = (
                 "What is only here would be taken back by pg_rewind, and is lost"
                 if decision.method == REWIND

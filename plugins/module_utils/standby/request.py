@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
@@ -32,6 +33,16 @@ class StandbyRequest(DirectoryRequest):
     rewind: bool
     max_rate: Optional[int]
     timeout: float
+
+    @property
+    def directory(self) -> str:
+        """Where the files are: a data directory that is a link stays one, and what it leads to is replaced, on the disk where that is."""
+        return os.path.realpath(self.data_directory)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it was agreed to that what is in the data directory is replaced."""
+        return self.force and bool({self.directory, os.path.abspath(self.data_directory)} & set(self.confirm))
 
 
 @dataclass

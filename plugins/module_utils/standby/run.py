@@ -14,6 +14,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ho
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, alone
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_tablespaces
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO, rewrite
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import NewDirectory, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover, start, stop
@@ -28,7 +29,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide i
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.maker import Maker
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.neighbours import check_tablespaces
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.own import OwnConfiguration, Rewinding
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.plan import StandbyPlanner
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest, StandbyResult
@@ -50,7 +50,7 @@ class StandbyRun:
         drop_slot: Callable[[Local, str], None],
     ) -> None:
         self._request, self._upstream, self._source, self._progress = request, upstream, source, progress
-        self._directory = os.path.abspath(request.data_directory)
+        self._directory = request.directory
         self.result = StandbyResult()
         self._planner = StandbyPlanner(request, upstream, source, self.result, ask)
         self._ask, self._drop_slot = ask, drop_slot
@@ -226,7 +226,7 @@ class StandbyRun:
         """The settings, and the signal that makes it a standby."""
         path = os.path.join(directory, AUTO)
         text = ""
-        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as stream:
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as stream:
             text = stream.read()
         put(path, rewrite(text, plan.wanted), self._request.owner)
         for name in ("recovery.signal", "backup_label.old", "postmaster.pid", "postmaster.opts"):

@@ -87,3 +87,21 @@ def test_no_version_is_told_what_it_does_not_know() -> None:
     assert list(neutral(16))[:5] == [
         "recovery_target", "recovery_target_name", "recovery_target_time", "recovery_target_xid", "recovery_target_lsn",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        ("log", False),
+        ("pg_log/2026", False),
+        ("./..log", False),
+        ("/var/log/live", True),
+        ("../log", True),
+        ("log/../../log", True),
+    ],
+)
+def test_what_leads_out_of_the_data_directory(path: str, taken: bool) -> None:
+    """The data directories of two servers most often have one parent, so that ``../log`` is one directory for both."""
+    found = {"log_directory": path, "stats_temp_directory": path}
+    names = {measure.what for measure in measures(14, False, False, "promote", found)}
+    assert names & set(found) == (set(found) if taken else set())

@@ -34,5 +34,14 @@ SHUTDOWN = line("XLOG", "0/06000060", "CHECKPOINT_SHUTDOWN redo 0/6000060; tli 2
     ],
 )  # fmt: skip
 def test_written(lines: list[str], doubt: str | None) -> None:
-    found = written(lines, "0/6000060")
+    found = written(lines, "0/6000060", "0/6000060")
+    assert found is None if doubt is None else doubt in (found or "")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "doubt"), [("0/060000D8", None), ("0/7000028", "cannot be read"), ("1/28", "cannot be read")]
+)
+def test_wal_that_cannot_be_read_to_its_end_proves_nothing(checkpoint: str, doubt: str | None) -> None:
+    """A segment that is missing or damaged ends the reading without a sign, and what came after it would be unseen."""
+    found = written([SHUTDOWN, line("Standby", "0/060000D8", "RUNNING_XACTS nextXid 740")], "0/6000060", checkpoint)
     assert found is None if doubt is None else doubt in (found or "")

@@ -58,3 +58,17 @@ def test_all_that_it_reads_stays_its_own(tmp_path: Path) -> None:
     server(mine, "theirs")
     own.put_back()
     assert contents(mine) == expected and not own.left
+
+
+def test_what_is_named_by_a_link_to_the_data_directory_is_its_own(tmp_path: Path) -> None:
+    """The data directory is /srv/pg, a link; the configuration names files by it, and all work is done where it leads."""
+    data, link = tmp_path / "disk/pg", tmp_path / "pg"
+    (data / "extra").mkdir(parents=True)
+    link.symlink_to(data)
+    (data / "postgresql.conf").write_text(f"include '{link}/extra/one'\nssl_key_file = '{link}/mine'\n")
+    for name in ("extra/one", "mine"):
+        (data / name).write_text("own")
+    new = tmp_path / "new"
+    new.mkdir()
+    OwnConfiguration(str(data), pwd.getpwuid(os.geteuid()).pw_name).give(str(new))
+    assert contents(new).keys() == {"postgresql.conf", "extra/one", "mine"}

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, is_empty
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import WAL, Directories, is_empty
 
 
 def running_servers() -> list[str]:
@@ -39,12 +39,12 @@ def tablespaces(directory: str) -> dict[str, str]:
 
 
 def user_of(path: str, servers: Iterable[str], but: str) -> Optional[str]:
-    """Which of the servers (but that in the data directory ``but``) uses a directory, for itself or a tablespace; None: none."""
+    """Which of the servers (but that in the data directory ``but``) uses a directory, for itself, its WAL or a tablespace; None: none."""
     wanted = os.path.realpath(path)
     for server in servers:
         if os.path.realpath(server) == os.path.realpath(but):
             continue
-        used = [server, *tablespaces(server).values()]
+        used = [server, os.path.join(server, WAL), *tablespaces(server).values()]
         if any(wanted == os.path.realpath(other) for other in used):
             return server
     return None
@@ -58,6 +58,7 @@ def check_tablespaces(directories: Directories, replaces: bool) -> None:
     """
     own = {os.path.realpath(path) for path in tablespaces(directories.data).values()}
     servers = running_servers()
+    _check_wal(directories, servers)
     for path in directories.tablespaces.values():
         user = user_of(path, servers, directories.data)
         if user is not None:
@@ -74,3 +75,15 @@ def check_tablespaces(directories: Directories, replaces: bool) -> None:
                 f"has files in it, and is no tablespace of the server in {directories.data}, which alone is replaced",
                 "Name an empty directory for this tablespace.",
             )
+
+
+def _check_wal(directories: Directories, servers: Iterable[str]) -> None:
+    """Raises BadOption: pg_wal is a link into another server's, as in a data directory that was copied with its links."""
+    user = user_of(directories.wal, servers, directories.data) if directories.wal else None
+    if user is not None:
+        raise BadOption(
+            "data_directory",
+            directories.data,
+            f"has a pg_wal that leads to {directories.wal}, which the server that runs in {user} uses",
+            "Take that link away first.",
+        )
