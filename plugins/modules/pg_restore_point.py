@@ -144,6 +144,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 f"There is a restore point {name!r} already: {earlier.describe()}. A recovery by this name is refused, and says the positions "
                 "of both."
             )
+        _check_rights(connection, module.params["switch"])
         if module.check_mode:
             return {"changed": True}
         try:
@@ -153,10 +154,16 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 " FROM pg_create_restore_point(%s) AS lsn",
                 [name],
             )[0]
+        except psycopg2.Error as exc:
+            raise ServerError(f"The restore point could not be made: {str(exc).splitlines()[0]}") from exc
+        try:
             if module.params["switch"]:
                 facts.value(connection, "SELECT pg_switch_wal()::text")
         except psycopg2.Error as exc:
-            raise ServerError(f"The restore point could not be made: {str(exc).splitlines()[0]}") from exc
+            warnings.append(
+                f"The restore point is made, at {row['lsn']}, and its segment could not be closed, so that it is archived when that is full: "
+                f"{str(exc).splitlines()[0]}"
+            )
     point = RestorePoint(
         name, Lsn.parse(row["lsn"], "lsn"), row["time"], int(row["segment"][:8], 16), identity.system_id
     )
@@ -168,6 +175,19 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         "time": format_time(row["time"]),
     }
     return {"changed": True, "restore_point": {**result, "recorded": _recorded(shelf, point, warnings)}}
+
+
+def _check_rights(connection: Any, switch: bool) -> None:
+    """Raises ServerError: the role may not do what is asked for."""
+    wanted = ["pg_create_restore_point(text)", *(["pg_switch_wal()"] if switch else [])]
+    lacking = [
+        name for name in wanted if not facts.value(connection, "SELECT has_function_privilege(%s, 'EXECUTE')", [name])
+    ]
+    if lacking:
+        raise ServerError(
+            f"The role may not call {' and '.join(lacking)}. Log in as a superuser, or GRANT EXECUTE ON FUNCTION to it (for pg_switch_wal "
+            "switch: false will do too). Nothing was made."
+        )
 
 
 def _recorded(shelf: Optional[Shelf], point: RestorePoint, warnings: list[str]) -> bool:

@@ -199,10 +199,12 @@ def _refuse_unsafe(command: str, request: ArchivingRequest) -> None:
 def _refuse_takeover(
     connection: Connection, wal: WalArchive, command: str, request: ArchivingRequest, result: ArchivingResult
 ) -> None:
-    library = facts.setting(connection, "archive_library") or ""
-    if facts.setting(connection, "archive_mode") == "off":
+    if facts.setting(connection, "archive_mode") != "off":
+        library, current = facts.setting(connection, "archive_library") or "", running_command(connection) or ""
+    elif configured(connection, "archive_mode").lower() in _OFF:
         return
-    current = running_command(connection) or ""
+    else:  # somebody has set it up, and it waits for a restart
+        library, current = configured(connection, "archive_library"), configured(connection, "archive_command")
     if not library and (current == command or wal.is_own(current)):
         return
     if not library and keeps_nothing(current):
@@ -223,6 +225,7 @@ def _refuse_takeover(
     result.warnings.append(f"The server archived by {how} before: that archive ends here.{doubts}")
 
 
+_OFF = ("", "off", "false", "no", "0")
 _OURS = ("archive_mode", "archive_command", "archive_timeout")
 
 
@@ -249,7 +252,7 @@ def _resets(
     if facts.setting(connection, "archive_mode") != "off":
         if "archive_mode" in found:
             names = ["archive_mode"]
-        elif configured(connection, "archive_mode") in ("", "off"):
+        elif configured(connection, "archive_mode").lower() in _OFF:
             return []  # the next restart is waited for
         elif names:
             result.warnings.append(

@@ -227,8 +227,13 @@ def unreadable(connection: Connection, identity: Identity) -> list[str]:
 
 
 def setting(connection: Connection, name: str) -> Optional[str]:
-    """A setting as it is shown; None where the server does not know it."""
-    found: Optional[str] = value(connection, "SELECT current_setting(%s, true)", [name])
+    """A setting as it is shown; None where the server does not know it, or the role may not see it."""
+    import psycopg2
+
+    try:
+        found: Optional[str] = value(connection, "SELECT current_setting(%s, true)", [name])
+    except psycopg2.errors.InsufficientPrivilege:
+        return None
     return found
 
 

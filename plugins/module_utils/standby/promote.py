@@ -108,7 +108,12 @@ def promote(connection: Connection, request: PromotionRequest, check: bool) -> P
         result.timeline = _timeline(connection)
         result.proof = landing.look(connection, result.timeline, write=False)
         return _landed(result, "It is a primary already, and cannot be relied on")
-    directory = facts.setting(connection, "data_directory") or ""
+    directory = facts.setting(connection, "data_directory")
+    if not directory:
+        raise ServerError(
+            "The role may not see where the standby's data directory is, so that nobody can tell whether Patroni or another program manages it, "
+            "and promotes it by itself. Use a superuser, or grant it pg_read_all_settings."
+        )
     refuse_standby(directory)
     refuse_managed(directory)
     result.warnings += told_of_repmgr(facts.setting(connection, "shared_preload_libraries"))
