@@ -206,8 +206,9 @@ def temporary_directory(owner: str) -> Iterator[str]:
 
 
 def take_out(source: str, path: str) -> None:
-    """Copy a file out of a directory that another user may write to, who could have put a link there. Raises OSError."""
-    with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream, open(path, "wb") as target:
+    """Copy a file out of a directory that another user may write to, who could have put a link there, or a pipe, or another directory in
+    its place. Raises OSError."""
+    with os.fdopen(open_read(source), "rb") as stream, open(path, "wb") as target:
         shutil.copyfileobj(stream, target, 1024 * 1024)
 
 

@@ -152,6 +152,10 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             warnings.append("Nothing is removed while there are manifests that cannot be read: their WAL is not known.")
         else:
             chosen = audit.removable(report, wal)
+        if report.unplaced:
+            warnings.append(
+                f"Nothing is removed: which WAL {', '.join(report.unplaced)} need is not known, as their manifests do not say."
+            )
     if chosen and not check:
         audit.remove(report, wal, chosen)
     if not check:

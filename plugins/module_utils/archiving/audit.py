@@ -30,13 +30,15 @@ _PORTION = 1000
 
 @dataclass(frozen=True)
 class Report:
-    """What an archive holds. ``looked_at``: names that were read this time."""
+    """What an archive holds. ``looked_at``: names that were read this time; ``unplaced``: ids of kept backups that do not say which WAL they
+    need."""
 
     archive: Archive
     inventory: Inventory
     backups: Sequence[Backup]
     findings: Sequence[Finding]
     looked_at: int
+    unplaced: Sequence[str] = ()
 
     @property
     def windows(self) -> Sequence[Window]:
@@ -66,7 +68,8 @@ def inspect(wal: WalArchive, records: Iterable[Record], scratch: str, known: Opt
     archive = survey(wal, inventory, scratch)
     backups = [backup for backup in map(as_backup, kept) if backup is not None]
     findings = audit(inventory, archive.timelines, Needs(backups, archive) if backups else None)
-    return Report(archive, inventory, backups, findings, looked_at)
+    unplaced = [record.id for record in kept if as_backup(record) is None]
+    return Report(archive, inventory, backups, findings, looked_at, unplaced)
 
 
 def load_state(repository: Repository, server: str) -> tuple[Optional[Inventory], Optional[str]]:
@@ -85,8 +88,8 @@ def save_state(repository: Repository, server: str, inventory: Inventory) -> Non
 
 
 def removable(report: Report, wal: WalArchive) -> list[Removal]:
-    """What no kept backup needs. Nothing where no backup is kept: then nothing tells what is needed."""
-    if not report.backups:
+    """What no kept backup needs. Nothing where no backup is kept, or one does not say what it needs: then nothing tells what is needed."""
+    if not report.backups or report.unplaced:
         return []
     return [item for item in removals(wal.names(), Needs(report.backups, report.archive)) if item.goes]
 

@@ -136,7 +136,7 @@ class PrivateServer:
 
     @contextlib.contextmanager
     def connect(self, database: str) -> Iterator[Connection]:
-        """A connection over its private socket, on which no time limit of others counts."""
+        """A connection over its private socket, on which neither time limits nor a ban on writes of others count."""
         import psycopg2
 
         connection = psycopg2.connect(
@@ -144,7 +144,7 @@ class PrivateServer:
             port=self._port,
             user=self._users[0],
             dbname=database,
-            options="-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0",
+            options="-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off",
         )
         connection.autocommit = True
         try:
