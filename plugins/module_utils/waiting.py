@@ -90,7 +90,7 @@ class Waiter:
 
     def until(self, conditions: Mapping[str, Callable[[], Optional[T]]]) -> Optional[Seen[T]]:
         """Ask each condition in the table's order, again and again: its answer, None while it is not true yet. Returns None at
-        the deadline. Each is asked at least once; ``seconds`` says how long it took.
+        the deadline. Each is asked at least once; ``seconds`` says how long it took. An empty table waits for the deadline, or the log.
 
         Raises:
             ServerError: the log says that the server gave up.
@@ -104,6 +104,7 @@ class Waiter:
                 self.seconds = time.monotonic() - began
                 if answer is not None:
                     return Seen(name, answer)
+            self.seconds = time.monotonic() - began
             if fatal is not None:
                 raise ServerError(f"The server says: {fatal}.")
             if self._timeout is not None and self.seconds >= self._timeout:

@@ -128,6 +128,13 @@ options:
     type: list
     elements: str
     default: []
+  wal_timeout:
+    description:
+      - For how long the archive may take to bring one file, such as V(10min), before the recovery is given up, and what was there is put back.
+        What is being waited for is shown after ten seconds.
+      - PostgreSQL itself waits without an end for a C(restore_command) that does not come back.
+    type: str
+    default: 10min
   jobs:
     description: Processes that fetch files at the same time, where the engine does that.
     type: int
@@ -284,6 +291,7 @@ def main() -> None:
             "tablespace_locations": {"type": "dict", "default": {}},
             "force": {"type": "bool", "default": False},
             "confirm": {"type": "list", "elements": "str", "default": []},
+            "wal_timeout": {"type": "str", "default": "10min"},
             "jobs": {"type": "int", "default": 1},
         },
         supports_check_mode=True,

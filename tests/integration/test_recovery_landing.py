@@ -13,6 +13,7 @@ where the plan said on, a wait without an end with the old server down.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -20,10 +21,11 @@ from typing import Any
 import pytest
 from lab import fault
 from lab.answers import ok, refused
-from lab.playbooks import run_module
+from lab.playbooks import run_module, start_module
 from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
+from lab.waiting import wait_until
 
 SMALL = ("--wal-segsize=1",)
 
@@ -147,17 +149,47 @@ def test_latest_without_the_archive(archived: Archived) -> None:
 
 @pytest.mark.extended
 def test_a_segment_that_ends_the_recovery_early(archived: Archived) -> None:
-    """To PostgreSQL a damaged segment is the end of the archive, and it promotes there without a word."""
+    """To PostgreSQL a damaged segment is the end of the archive, and it promotes there without a word. The last segments are nearly empty, and
+    packed to less than 200 bytes: half of one is cut off."""
     wal = archived.repository / "main" / "_wal"
     victim = sorted(path for path in wal.glob("0*.zst") if len(path.name) == 28)[-2]
     good = victim.read_bytes()
-    fault.truncate(victim, 200)
+    fault.truncate(victim, len(good) // 2)
     try:
         with Restored(archived.server, "early") as new:
             done = archived.recover(new, {"latest": True})
             assert done.failed and not new.data.exists(), done.result
     finally:
         victim.write_bytes(good)
+
+
+@pytest.mark.extended
+def test_an_archive_that_does_not_answer(server_factory: Callable[..., Server]) -> None:
+    """A restore_command that hangs (a dead mount, a store that holds the request) made a recovery wait without an end, with the old server
+    down. The last segment becomes a named pipe that nobody writes to, once the way was proven."""
+    server = server_factory(16, settings=SETTINGS, initdb=SMALL)
+    server.psql("CREATE TABLE kept AS SELECT 1 AS n")
+    archived = Archived.of(server)
+    server.psql("INSERT INTO kept VALUES (2)")
+    archived.archive()
+    wal = archived.repository / "main" / "_wal"
+    victim = sorted(path for path in wal.glob("0*.zst") if len(path.name) == 28)[-1]
+    aside = server.directory / "aside"
+    consent = {"force": True, "confirm": [str(server.data)], "stop_server": True}
+    running = start_module(
+        "pg_recover",
+        {**archived.options, **consent, "data_directory": str(server.data), "wal_timeout": "1s"},
+    )
+    staged = server.directory / "data.holdfast-restore"
+    assert wait_until(staged.exists, every=0.002), running.result().msg
+    victim.rename(aside)
+    os.mkfifo(victim, 0o644)
+    done = running.result()
+    refused(done, "restore_command has not ended for", "wal_timeout: 1", victim.name[:24], "runs")
+    assert server.query("SELECT count(*) FROM kept") == [(2,)] and not staged.exists()
+    aside.replace(victim)
+    assert ok(archived.in_place())["changed"]
+    assert server.query("SELECT count(*) FROM kept") == [(2,)]
 
 
 def test_nothing_to_do_is_proven(server_factory: Callable[..., Server]) -> None:

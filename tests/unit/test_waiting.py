@@ -24,6 +24,13 @@ def test_the_first_condition_that_is_true_ends_it() -> None:
     assert Waiter(0).until({"never": lambda: None}) is None
 
 
+def test_it_ends_at_its_deadline_whatever_is_asked() -> None:
+    """An empty table was waited for without an end: only an answer moved the clock."""
+    waiter = Waiter(0.02, pause=0.001)
+    assert waiter.until({}) is None and 0.02 <= waiter.seconds < 5
+    assert waiter.until({"never": lambda: None}) is None and 0.02 <= waiter.seconds < 5
+
+
 @pytest.mark.parametrize(
     "line, ends",
     [

@@ -129,7 +129,12 @@ class Builder:
         with PrivateServer(instance, users, ["template1", "postgres", *names], _free_port()) as server:
             server.start(action == "pause", request.keep_archiving, libraries[0] if libraries[1] else None, self._major)
             landing = server.follow(
-                action, plan.chosen.choice.backup.start_lsn, end, plan.chosen.archive.size, self._progress
+                action,
+                plan.chosen.choice.backup.start_lsn,
+                end,
+                plan.chosen.archive.size,
+                request.wal_timeout,
+                self._progress,
             )
             self._progress.step("looking at what was recovered")
             look(server, landing, plan, self._staged, self._result)

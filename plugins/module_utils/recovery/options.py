@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_repository_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
@@ -75,6 +76,7 @@ def request(params: Mapping[str, Any]) -> RecoveryRequest:
         user=params["login_user"],
         start=params["start"],
         keep_archiving=params["keep_archiving"],
+        wal_timeout=parse_duration(params["wal_timeout"], "wal_timeout"),
     )
 
 

@@ -22,6 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Se
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import knows
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import private_settings
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.startup_process import StartupProcess
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, last_words
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
@@ -164,9 +165,11 @@ class PrivateServer:
             if found and len(candidates) > 1 and candidates[0] == found[1]:
                 self._heard.expect(candidates.pop(0))
 
-    def follow(self, action: str, start: Lsn, end: Optional[Lsn], size: SegmentSize, progress: Progress) -> Landing:
+    def follow(
+        self, action: str, start: Lsn, end: Optional[Lsn], size: SegmentSize, wal_timeout: float, progress: Progress
+    ) -> Landing:
         """Wait until the recovery has ended as ``action`` says (promote, pause, shutdown), showing how far it is from ``start`` to
-        ``end``.
+        ``end``. ``wal_timeout``: seconds that the archive may take for one file.
 
         Raises:
             ServerError: it ended otherwise; the server's own words are told.
@@ -175,13 +178,16 @@ class PrivateServer:
         process = self._process
         if process is None:
             raise AssertionError("it was not started")
+        startup = StartupProcess(process.pid, wal_timeout)
         conditions: dict[str, Callable[[], Optional[Landing]]] = {
             "ended": lambda: self._ended(process, action),
-            "landed": lambda: self._landed(action, start, size, progress),
+            "landed": lambda: self._landed(action, start, size, startup, progress),
+            "hangs": startup.require_command_ends,
         }
         waiter = Waiter(log=self._heard)
         try:
-            seen = waiter.until(conditions)
+            with startup:
+                seen = waiter.until(conditions)
         except ServerError as exc:
             # It ends, or we can never get in: in both cases waiting on would be for nothing.
             raise ServerError(f"The recovery failed. {exc} {last_words(self.log)}{_way_out(self.log)}") from exc
@@ -198,11 +204,13 @@ class PrivateServer:
             return Landing("shut down", None, *self._told(messages), 0.0, messages)
         raise ServerError(f"The recovery failed. {last_words(self.log)}{_way_out(self.log)}")
 
-    def _landed(self, action: str, start: Lsn, size: SegmentSize, progress: Progress) -> Optional[Landing]:
+    def _landed(
+        self, action: str, start: Lsn, size: SegmentSize, startup: StartupProcess, progress: Progress
+    ) -> Optional[Landing]:
         """Where it landed, asked of itself; None while it has not."""
-        reached = self._position(size)
-        if reached is not None:
-            progress.tell(max(int(reached - start), 0), None)
+        segment = startup.segment()
+        if segment is not None:
+            progress.tell(max(int(size.start(size.parse(segment, "segment")) - start), 0), None)
         row = self._ask(action)
         if row is None:
             return None
@@ -237,21 +245,6 @@ class PrivateServer:
             if moment is None
             else moment.astimezone(datetime.timezone.utc).isoformat().replace("+00:00", "Z"),
         }
-
-    def _position(self, size: SegmentSize) -> Optional[Lsn]:
-        """The segment that it replays, as its process's title tells."""
-        if self._process is None:
-            return None
-        with contextlib.suppress(OSError, ValueError):
-            path = f"/proc/{self._process.pid}/task/{self._process.pid}/children"
-            with open(path, encoding="ascii") as stream:
-                children = stream.read().split()
-            for child in children:
-                with open(f"/proc/{child}/cmdline", "rb") as stream:
-                    found = re.search(rb"startup recovering ([0-9A-F]{24})", stream.read())
-                if found:
-                    return size.start(size.parse(found.group(1).decode(), "segment"))
-        return None
 
     def messages(self) -> list[str]:
         """What it said about its recovery."""

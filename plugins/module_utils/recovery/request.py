@@ -37,7 +37,7 @@ class DirectoryRequest:
 
 @dataclass(frozen=True)
 class RecoveryRequest(DirectoryRequest):
-    """What the user wants of a recovery."""
+    """What the user wants of a recovery. ``wal_timeout``: seconds that the archive may take for one file."""
 
     target: Target
     action: str
@@ -45,6 +45,7 @@ class RecoveryRequest(DirectoryRequest):
     user: Optional[str]
     start: bool
     keep_archiving: bool
+    wal_timeout: float
 
 
 @dataclass
