@@ -296,6 +296,9 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         patroni = Patroni(params["patroni"]) if recognise(host.data_directory) else None
         result: dict[str, Any] = {"engine": archiver.name, "archive": archiver.wal.description}
         done = ArchivingResult()
+        owned = Ownership(params["config_dir"], params["server_name"], host, params["encryption"])
+        # A shell command, and pg_receivewal without a password, are configured by their text alone.
+        owns = archiver.has_configuration or (archiver.connects and host.passfile is not None)
         if params["state"] == "present":
             request = ArchivingRequest(
                 params["archive_timeout"],
@@ -305,10 +308,6 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 params["accept_unsafe"],
                 params["replace"],
             )
-
-            owned = Ownership(params["config_dir"], params["server_name"], host, params["encryption"])
-            # A shell command, and pg_receivewal without a password, are configured by their text alone.
-            owns = archiver.has_configuration or (archiver.connects and host.passfile is not None)
             if owns:
                 owned.check(params["accept_new_server"], params["replace"])
 
@@ -318,6 +317,9 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             done = set_up(connection, archiver, host, request, module.check_mode, before, patroni)
         elif params["state"] == "absent":
             done = take_down(connection, archiver, params["archive_command"], module.check_mode, patroni)
+            ended = owned.end(module.check_mode) if owns else []
+            done.plan += [step.message for step in ended]
+            done.changed = done.changed or bool(ended)
         else:
             done.plan = ["make a restore point, switch the segment, and wait for it in the archive"]
             done.waiting = waiting_for_restart(connection)

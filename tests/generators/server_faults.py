@@ -76,7 +76,7 @@ class World:
         for directory in self.postmasters():
             self._end(Path(directory))
         for path in server.directory.iterdir():
-            if path != self._template and path.name not in ("log", "other.log"):
+            if path != self._template and path.name not in ("log", "other.log", "install"):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         for path in self._template.iterdir():
             self._copy(path, server.directory / path.name)
@@ -199,8 +199,10 @@ def run(seed: int, world: World) -> Case:
     world.prepare(what)
     outside = world.sums("repository") if what in ("recover", "clone", "promote") else {}
     module, arguments = world.arguments(what)
+    # What is so already is no moment of the run.
+    steps = [step for step in world.steps(what) if not step()]
     running = start_module(module, arguments)
-    _wait(case, chance, running, world.steps(what))
+    _wait(case, chance, running, steps)
     ended = running.process.poll() is not None
     began = time.monotonic()
     running.process.send_signal(number)

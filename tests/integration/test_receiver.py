@@ -104,7 +104,7 @@ def test_a_receiver(server_factory: Callable[..., Server], major: int, compressi
 @pytest.mark.extended
 def test_after_a_recovery_in_place(server_factory: Callable[..., Server]) -> None:
     """pg_receivewal goes on where its directory ends: past the moment that the server was brought back to it received nothing ever again, and setup
-    said ok [barman#218, barman#281]."""
+    said ok [barman#218, barman#281]. The whole segment in which the server left its old life is past it, too."""
     server = server_factory(15, initdb=("--wal-segsize=1",))
     repository = {"path": str(server.server_directory("repository"))}
     config = server.server_directory("config")

@@ -13,6 +13,7 @@ where only a rollback followed, a moment that can be reached was refused.
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +22,7 @@ from lab.playbooks import run_module
 from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
+from lab.waiting import wait_until
 
 SMALL = ("--wal-segsize=1",)
 INSERT = "INSERT INTO kept VALUES (1)"
@@ -176,6 +178,35 @@ def test_settings_that_were_raised_on_the_way(server_factory: Callable[..., Serv
     pid = server.pid
     refused(archived.in_place(), "wal_level = minimal", "Nothing was touched")
     assert server.pid == pid
+
+
+def test_a_copy_that_archived_here(server_factory: Callable[..., Server]) -> None:
+    """Somebody's test restore was promoted with its archive_command: the latest timeline is the copy's, and a recovery to the latest moment went
+    there, with all that the living server wrote since lost [pgbackrest#2064, pgbackrest#2433]."""
+    server = server_factory(15, settings=SETTINGS, initdb=SMALL)
+    server.psql("CREATE TABLE kept AS SELECT 1 AS n")
+    archived = Archived.of(server)
+    server.psql(INSERT)
+    archived.archive()
+    with Restored(server, "stray") as stray:
+        ok(archived.recover(stray))
+        stray.psql("ALTER SYSTEM RESET archive_mode")
+        # As if it had archived already when it was promoted.
+        ready = stray.data / "pg_wal" / "archive_status" / "00000002.history.ready"
+        ready.touch()
+        shutil.chown(ready, server.owner)
+        stray.restart()
+        stray.psql("SELECT pg_switch_wal()")
+        history = archived.repository / "main" / "_wal"
+        wait_until(lambda: any(path.name.startswith("00000002.history") for path in history.iterdir()))
+        wait_until(lambda: any(path.name.startswith("000000020000") for path in history.iterdir()))
+    server.psql(INSERT)
+    archived.archive()
+    refused(archived.in_place(), "Two servers went on", "timeline: 1", "timeline: 2")
+    with Restored(server, "clone") as new:
+        refused(archived.recover(new, check=True), "Two servers went on")
+        ok(archived.recover(new, {"timeline": "1"}))
+        assert new.query("SELECT count(*) FROM kept") == [(3,)]
 
 
 def test_a_history_that_is_lost(archived: Archived) -> None:

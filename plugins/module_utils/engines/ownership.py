@@ -30,6 +30,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 
+#: in what remembers whose an archive or a configuration is: archiving was taken down, and its silence is no fault
+ENDED = "ended"
 _ROUNDS = 50_000  # of PBKDF2: the file lies beside the passphrase itself, and is no easier to read
 
 
@@ -47,6 +49,21 @@ def telling_of_interrupted(params: Mapping[str, Any]) -> Iterator[None]:
         if word is None:
             raise
         raise ServerError(f"{exc} {word}") from exc
+
+
+def end(path: str, host: Host, check: bool) -> list[Step]:
+    """Write into what remembers that archiving was set up for this server that it was taken down, unless ``check``; setting it up again writes
+    it anew. Returns what changes: nothing where it is another server's."""
+    mine = {"system_id": host.system_id, "data_directory": os.path.realpath(host.data_directory)}
+    try:
+        known = json.loads(files.read(path))
+    except (ToolError, OSError, ValueError, RecursionError):
+        return []
+    if not isinstance(known, dict) or known.get(ENDED) or any(known.get(name) != mine[name] for name in mine):
+        return []
+    if not check:
+        files.put(path, json.dumps({**known, ENDED: True}), host.owner)
+    return [Step(f"write into {path} that archiving was taken down")]
 
 
 class Ownership:
@@ -119,6 +136,10 @@ class Ownership:
         if not check:
             files.put(self._path, json.dumps(wanted), self._host.owner, folder_mode=0o755)
         return [Step(f"write {self._path}: whose the configuration beside it is")]
+
+    def end(self, check: bool) -> list[Step]:
+        """Remember that archiving was taken down, unless ``check``. Returns what changes."""
+        return end(self._path, self._host, check)
 
     @property
     def _method(self) -> str:

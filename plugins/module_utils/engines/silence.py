@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import ENDED
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, marker_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import named_repositories
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 _WAY_OUT = "Run wal_archive (or the playbook setup) again, restart the server where it says so, and take a backup."
-# Ours is called as its slot, Barman's as barman says.
+# Ours is called as its slot, Barman's as barman says; a role without pg_read_all_stats sees no names. A slot of ours keeps what its receiver,
+# which may be down for a moment, has not fetched.
 _RECEIVERS = (
-    "SELECT count(*) AS count FROM pg_stat_replication"
-    " WHERE application_name IN ('pg_receivewal', 'barman_receive_wal') OR application_name LIKE 'holdfast\\_%'"
+    "SELECT (SELECT count(*) FROM pg_stat_replication WHERE application_name IS NULL"
+    " OR application_name IN ('pg_receivewal', 'barman_receive_wal') OR application_name LIKE 'holdfast\\_%')"
+    " + (SELECT count(*) FROM pg_replication_slots s WHERE slot_type = 'physical' AND NOT temporary AND slot_name LIKE 'holdfast\\_%'"
+    " AND coalesce(to_jsonb(s) ->> 'wal_status', '') <> 'lost')"
 )
+_MAY_READ_FILES = "SELECT has_function_privilege('pg_show_all_file_settings()', 'EXECUTE')"
 
 
 def of_connection(connection: Connection, params: Mapping[str, Any]) -> Optional[str]:
@@ -41,17 +46,23 @@ def of_connection(connection: Connection, params: Mapping[str, Any]) -> Optional
     where = _set_up(params, identity.system_id, facts.setting(connection, "data_directory"))
     if where is None or _archives(connection):
         return None
-    waits = (
-        configured(connection, "archive_mode") not in ("", "off") and facts.setting(connection, "archive_mode") == "off"
-    )
     why = (
         "archive_mode is off until the server is restarted"
-        if waits
+        if _waits(connection)
         else f"archive_mode is {facts.setting(connection, 'archive_mode')}, and no archive_command works in it"
     )
     return (
         f"This server archives nothing ({why}), though archiving was set up for it ({where}): since then it can only be brought back to a "
         f"backup's own end. {_WAY_OUT}"
+    )
+
+
+def _waits(connection: Connection) -> bool:
+    """Whether archiving begins with the next restart, as far as this role may see that."""
+    return (
+        facts.setting(connection, "archive_mode") == "off"
+        and bool(facts.value(connection, _MAY_READ_FILES))
+        and configured(connection, "archive_mode") not in ("", "off")
     )
 
 
@@ -65,8 +76,8 @@ def _archives(connection: Connection) -> bool:
 
 
 def _set_up(params: Mapping[str, Any], system_id: str, data: Optional[str]) -> Optional[str]:
-    """Where it stands that archiving was set up for this server, in this very directory (a clone has the same identifier); None: nowhere
-    that can be seen from here."""
+    """Where it stands that archiving was set up for this server, in this very directory (a clone has the same identifier), and was not
+    taken down since; None: nowhere that can be seen from here."""
     paths = (
         [os.path.join(params["config_dir"], f"{params['server_name']}.owner.json")] if params.get("config_dir") else []
     )
@@ -77,8 +88,10 @@ def _set_up(params: Mapping[str, Any], system_id: str, data: Optional[str]) -> O
             paths.append(marker_of(os.path.join(options["path"], params["server_name"], FOLDER)))
     for path in paths:
         known = _known(path)
-        if known.get("system_id") == system_id and (
-            not data or known.get("data_directory") in (None, os.path.realpath(data))
+        if (
+            known.get("system_id") == system_id
+            and not known.get(ENDED)
+            and (not data or known.get("data_directory") in (None, os.path.realpath(data)))
         ):
             return path
     return None
@@ -86,8 +99,9 @@ def _set_up(params: Mapping[str, Any], system_id: str, data: Optional[str]) -> O
 
 def of_archive(directory: str, names: Iterable[str]) -> Optional[str]:
     """A warning about the server whose WAL archive is in ``directory``, if that server lies on this host; ``names`` are the archive's."""
-    data = _known(marker_of(directory)).get("data_directory")
-    if not isinstance(data, str) or not os.path.exists(os.path.join(data, "PG_VERSION")):
+    known = _known(marker_of(directory))
+    data = known.get("data_directory")
+    if known.get(ENDED) or not isinstance(data, str) or not os.path.exists(os.path.join(data, "PG_VERSION")):
         return None
     if any(os.path.exists(os.path.join(data, name)) for name in ("standby.signal", "recovery.signal")):
         return None

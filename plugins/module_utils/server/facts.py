@@ -227,13 +227,10 @@ def unreadable(connection: Connection, identity: Identity) -> list[str]:
 
 
 def setting(connection: Connection, name: str) -> Optional[str]:
-    """A setting as it is shown; None where the server does not know it, or the role may not see it."""
-    import psycopg2
-
-    try:
-        found: Optional[str] = value(connection, "SELECT current_setting(%s, true)", [name])
-    except psycopg2.errors.InsufficientPrivilege:
-        return None
+    """A setting as it is shown; None where the server does not know it, or this role may not see it (data_directory and archive_command
+    are for superusers and pg_read_all_settings; asked for outright, they are an error, which ends a transaction)."""
+    sql = "SELECT current_setting(%s, true) WHERE EXISTS (SELECT FROM pg_settings WHERE lower(name) = lower(%s))"
+    found: Optional[str] = value(connection, sql, [name, name])
     return found
 
 

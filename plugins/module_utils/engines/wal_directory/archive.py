@@ -17,13 +17,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.another_server import refuse_another
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import end
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     RepositoryError,
@@ -33,6 +34,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compres
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
 
 FOLDER = "_wal"  # no backup's id, which begins with a letter or digit
 _OWNER = ".server.json"
@@ -224,6 +228,9 @@ class FileArchiver(Archiver):
         if not check:
             files.put(path, json.dumps(mine), self._host.owner)
         return [Step(f"mark {self._directory} as the archive of the server {self._host.system_id}")]
+
+    def leave(self, connection: Connection, check: bool) -> list[Step]:
+        return end(marker_of(self._directory), self._host, check)
 
     def backups(self, problems: list[str]) -> Iterator[Record]:
         shelf = Shelf(FileRepository(self._root), self._server_name)

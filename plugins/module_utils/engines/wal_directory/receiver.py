@@ -24,7 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import history_name
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -36,6 +36,16 @@ _SLOT = (
     "SELECT slot_type, active, (pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
     " ELSE pg_current_wal_lsn() END, restart_lsn))::bigint AS behind FROM pg_replication_slots WHERE slot_name = %s"
 )
+
+
+def goes_on_at(name: str, size: SegmentSize) -> Optional[tuple[Segment, Lsn]]:
+    """A file of pg_receivewal's, and where it would go on if this is its newest: behind a segment that is whole, at the beginning of one that
+    is not. None: it does not look at it. Pure. Source: FindStreamingStart in pg_receivewal.c"""
+    found = _RECEIVED.fullmatch(name)
+    if not found:
+        return None
+    segment = size.parse(found[1], "segment")
+    return segment, size.start(segment) if name.endswith(".partial") else size.end(segment)
 
 
 def slot_name(server_name: str) -> str:
@@ -75,14 +85,12 @@ class WalReceiver(FileArchiver):
 
     def _check_history(self, connection: Connection) -> None:
         """pg_receivewal goes on where the directory ends. Raises ServerError: that is a life of the server that was left, by a recovery or a
-        failover, and the server refuses to send it: nothing would be received ever again. Source: FindStreamingStart in pg_receivewal.c"""
-        found = [match for match in map(_RECEIVED.fullmatch, self._received()) if match]
+        failover, and the server refuses to send it: nothing would be received ever again."""
+        size = SegmentSize(self._host.wal_segment_size)
+        found = {name: place for name in self._received() if (place := goes_on_at(name, size)) is not None}
         if not found:
             return
-        size = SegmentSize(self._host.wal_segment_size)
-        newest = max(
-            (size.parse(match[1], "segment") for match in found), key=lambda segment: (segment.number, segment.timeline)
-        )
+        newest, begin = max(found.values(), key=lambda place: (place[0].number, place[0].timeline, place[1]))
         timeline = facts.value(
             connection,
             "SELECT CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END",
@@ -94,14 +102,14 @@ class WalReceiver(FileArchiver):
         )
         left = re.search(rf"^{newest.timeline}\s+([0-9A-F]+/[0-9A-F]+)", text or "", re.MULTILINE)
         fork = Lsn.parse(left[1], "lsn") if left else None
-        if fork is not None and newest.number <= size.containing(newest.timeline, fork).number:
+        # The segment in which it left is as much in the way, where it is whole: its end is past that.
+        if fork is not None and begin <= fork:
             return
         where = f"which this server left at {fork}" if fork is not None else "which is not in this server's history"
         past = [
-            match[0]
-            for match in found
-            if (segment := size.parse(match[1], "segment")).timeline != timeline
-            and (fork is None or segment.number > size.containing(segment.timeline, fork).number)
+            name
+            for name, (segment, behind) in found.items()
+            if segment.timeline != timeline and (fork is None or behind > fork)
         ]
         raise ServerError(
             f"pg_receivewal would go on where {self._directory} ends, after {size.name(newest)}, {where}: the server refuses that, and nothing is "
@@ -134,14 +142,14 @@ class WalReceiver(FileArchiver):
         return [Step(f"create the replication slot {self.slot}{', once the server was restarted' if later else ''}")]
 
     def leave(self, connection: Connection, check: bool) -> list[Step]:
-        slot = self._slot(connection)
-        if slot is None:
-            return []
-        if slot["active"]:
-            raise ServerError(f"pg_receivewal still runs on the slot {self.slot}. Stop its service first.")
-        if not check:
-            facts.value(connection, "SELECT pg_drop_replication_slot(%s)::text", [self.slot])
-        return [Step(f"drop the replication slot {self.slot}")]
+        slot, steps = self._slot(connection), []
+        if slot is not None:
+            if slot["active"]:
+                raise ServerError(f"pg_receivewal still runs on the slot {self.slot}. Stop its service first.")
+            if not check:
+                facts.value(connection, "SELECT pg_drop_replication_slot(%s)::text", [self.slot])
+            steps = [Step(f"drop the replication slot {self.slot}")]
+        return steps + super().leave(connection, check)
 
     def check_running(self, connection: Connection) -> None:
         slot = self._slot(connection)
