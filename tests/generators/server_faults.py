@@ -218,8 +218,10 @@ def run(seed: int, world: World) -> Case:
     if again.failed:
         raise Broken(f"{case}: the next run fails: {again.msg}")
     _reached(case, world, what, again)
-    if outside and (lost := {path for path, digest in outside.items() if world.sums("repository").get(path) != digest}):
-        raise Broken(f"{case}: files of the repository are others, or gone: {sorted(lost)[:5]}")
+    now = world.sums("repository") if outside else {}
+    lost = sorted(path for path, digest in outside.items() if now.get(path) != digest)
+    if lost:
+        raise Broken(f"{case}: files of the repository are others, or gone: {lost[:5]}")
     return case
 
 

@@ -115,7 +115,9 @@ def rival(target: Target, choice: Choice, archive: Archive, stop: Optional[Lsn])
             or (target.time is not None and target.time > newest)
         ):
             continue
-        ended = "has no transaction of its own" if mine is None else f"has its last transaction at {format_time(mine)}"
+        ended = (
+            "has no transaction near its end" if mine is None else f"has its last transaction at {format_time(mine)}"
+        )
         return (
             f"Two servers went on after {fork}: timeline {stage.timeline} to a transaction at {format_time(newest)}, and timeline "
             f"{choice.timeline}, the latest, {ended}. Was a copy promoted, and let to archive here? Nothing was touched. Name the one that is "
