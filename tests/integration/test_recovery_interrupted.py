@@ -81,6 +81,43 @@ def test_killed_after_the_stop(server_factory: Callable[..., Server], step: str)
     assert [Path(path).resolve() for path in (server.data / "pg_tblspc").iterdir()] == [space]
 
 
+@pytest.mark.extended
+@pytest.mark.parametrize("step", ["stopping", "recovering", "swapped"])
+def test_told_to_stop(server_factory: Callable[..., Server], step: str) -> None:
+    """SIGTERM while pg_ctl stops or starts a server, or in between: the old one was called running while it still went down, and a new one
+    that was in place was left down, without a word. What the run says is so: the old one runs again, or the new one does."""
+    server = server_factory(16, settings=SETTINGS, initdb=("--wal-segsize=1",))
+    server.psql("CREATE TABLE t AS SELECT 1 AS x")
+    archived = Archived.of(server)
+    lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+    server.psql("INSERT INTO t VALUES (2)")
+    archived.archive()
+    target = {"lsn": lsn, "inclusive": False}
+    consent = {"force": True, "confirm": [str(server.data)], "stop_server": True}
+    wanted = {**archived.options, **consent, "data_directory": str(server.data), "recovery_target": target}
+    staged = server.directory / "data.holdfast-restore"
+    conditions: dict[str, Callable[[], bool]] = {
+        "stopping": lambda: (server.directory / "data.holdfast-restore.journal").exists(),
+        "recovering": lambda: (staged / "postmaster.pid").exists() and server.pid is None,
+        "swapped": lambda: (server.data / "holdfast.restore.json").exists(),
+    }
+    running = start_module("pg_recover", wanted)
+    assert wait_until(conditions[step], every=0.001), running.result().msg
+    os.kill(running.process.pid, signal.SIGTERM)
+    done = running.result()
+    assert done.failed and "stopped by SIGTERM" in done.msg, done.result
+    assert server.pid is not None, done.msg
+    if "is in place, and runs" in done.msg:
+        assert done.changed and server.query("SELECT count(*) FROM t") == [(1,)]
+    else:
+        assert "The old server is as it was, and runs again" in done.msg and not done.changed, done.msg
+        assert server.query("SELECT count(*) FROM t") == [(2,)] and step != "swapped"
+        assert not list(server.directory.glob("data.*"))
+    ok(archived.in_place(target))
+    assert server.query("SELECT count(*) FROM t") == [(1,)]
+    assert not list(server.directory.glob("*.holdfast-restore*"))
+
+
 def others_see_it(archived: Archived) -> None:
     """Whoever else comes to that server says what was found: before, they said no more than that it does not answer."""
     server = archived.server

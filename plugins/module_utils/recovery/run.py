@@ -93,11 +93,11 @@ class RecoverRun:
             content = mark.made(request, self._source.name, plan.chosen, result.landing, instance)
             write_marker(instance.directory, plan.owner, content)
             takeover.swap()
-        if request.start and request.action != "shutdown":
-            final = Instance(plan.directories.data, plan.programs, plan.owner, instance.configuration)
-            takeover.start(final, "the restored server")
-        else:
-            takeover.leave()
+            if request.start and request.action != "shutdown":
+                final = Instance(plan.directories.data, plan.programs, plan.owner, instance.configuration)
+                takeover.start(final, "the restored server")
+            else:
+                takeover.leave()
         result.kept = plan.directories.kept
         result.next_steps = self._next_steps(plan)
 

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError, Stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, service
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
+_MORE = 60  # seconds that a stop or a start of a server may take beyond its own timeout, when the run was told to stop meanwhile
 START_LOG = "holdfast-start.log"  # in the data directory: what a server says that we start by pg_ctl
 
 
@@ -39,10 +40,12 @@ class Takeover:
         #: a killed run stopped it: it is down, and should not be
         found = directories.interrupted()
         self._stopped = found is not None and found.ran and old is not None
+        #: what was made is where it stays, or was taken back already
+        self._settled = False
 
     @contextlib.contextmanager
     def making(self) -> Iterator[None]:
-        """While it is made and put in place: what fails is cleared away, and the old server runs again if it was stopped.
+        """While it is made, put in place, and started: what fails is cleared away, and the old server runs again if it was stopped.
 
         Raises:
             ServerError: what failed, and what became of the old server.
@@ -50,12 +53,16 @@ class Takeover:
         try:
             yield
         except BaseException as exc:
+            if self._settled:
+                raise
             stopping.more_time(120)  # a server that was stopped must not stay down
             self._directories.undo(self._owner)
             self._directories.clear()
             told = self._start_again()
             if isinstance(exc, HoldfastError) and told:
                 raise ServerError(f"{exc} {told}") from exc
+            if isinstance(exc, Stopped) and told:
+                exc.left.append(told)
             raise
 
     def stop(self) -> None:
@@ -88,6 +95,7 @@ class Takeover:
     def leave(self) -> None:
         """It is in place, and somebody else starts it."""
         self._directories.end()
+        self._settled = True
 
     def start(self, instance: Instance, what: str) -> None:
         """Start the new server for all; ``what`` it is, for messages.
@@ -96,25 +104,31 @@ class Takeover:
             ServerError: it does not start as it is configured. The old one is back, and the new one lies beside.
         """
         self._progress.step(f"starting {what}")
-        try:
-            self._refuse_started(self._directories.data + self._directories.aside)
+        title = what[0].upper() + what[1:]
+        # A stop comes too late to take it back: what is in place is started, or is taken back because it does not start.
+        with _to_the_end(f"{title} was put in place, and was being started.", 2 * self._timeout + _MORE) as left:
             try:
-                start(instance, self._unit, self._timeout)
-            except HoldfastError:
-                if instance.pid() is None:
-                    raise
-                wait_until_ready(instance, self._timeout)  # somebody was quicker, and this is the one that is to run
-            self._directories.end()
-        except HoldfastError as exc:
-            with contextlib.suppress(HoldfastError):
-                if instance.pid() is not None:  # else the unit may be another one's
-                    stop(instance, self._unit)
-            self._directories.undo(self._owner)
-            told = self._start_again()
-            beside = self._directories.staged(self._directories.data)
-            raise ServerError(
-                f"{what[0].upper()}{what[1:]} was made, and could not be started: {exc} It lies in {beside}. {told}"
-            ) from exc
+                self._refuse_started(self._directories.data + self._directories.aside)
+                try:
+                    start(instance, self._unit, self._timeout)
+                except HoldfastError:
+                    if instance.pid() is None:
+                        raise
+                    # Somebody was quicker, and this is the one that is to run.
+                    wait_until_ready(instance, self._timeout)
+                self._directories.end()
+                self._settled = True
+                left.now(f"{title} is in place, and runs.")
+            except HoldfastError as exc:
+                with contextlib.suppress(HoldfastError):
+                    if instance.pid() is not None:  # else the unit may be another one's
+                        stop(instance, self._unit)
+                self._directories.undo(self._owner)
+                self._settled = True
+                beside = self._directories.staged(self._directories.data)
+                told = f"{title} was made, and could not be started: {exc} It lies in {beside}. {self._start_again()}"
+                left.now(told)
+                raise ServerError(told) from exc
 
     def _start_again(self) -> str:
         if not self._stopped or self._old is None:
@@ -132,25 +146,43 @@ class Takeover:
         return "The old server is as it was, and runs again."
 
 
+@contextlib.contextmanager
+def _to_the_end(message: str, seconds: float) -> Iterator[stopping.Remains]:
+    """A stop of the run waits for the end of this block, which takes so long at most: pg_ctl that is ended half-way leaves a server that
+    starts, or ends, a moment after it was looked at. ``message``: what remains where not even that ended."""
+    with stopping.remains(message, seconds=seconds) as left, stopping.held():
+        yield left
+
+
 def stop(instance: Instance, unit: Optional[str]) -> None:
     """Stop a server by its service, or by pg_ctl. Raises ServerError."""
-    if unit:
-        service("stop", unit)
-    if instance.pid() is not None:
-        instance.stop()
+    with _to_the_end(
+        f"The server in {instance.directory} was being stopped: look whether it runs.", 60 + _MORE
+    ) as left:
+        try:
+            if unit:
+                service("stop", unit)
+            if instance.pid() is not None:
+                instance.stop()
+        finally:
+            left.now("")
 
 
 def start(instance: Instance, unit: Optional[str], timeout: int = 60) -> None:
     """Start a server by its service, or by pg_ctl. Raises ServerError: it does not start, or the service starts another one."""
-    if unit:
-        service("start", unit)
-        if Waiter(timeout).until({"runs": lambda: True if instance.pid() is not None else None}) is None:
-            raise ServerError(
-                f"systemctl start {unit} succeeded, and no server runs in {instance.directory} after {timeout} seconds: that is another one's "
-                f"unit, or the server ended at once (journalctl -u {unit} says why). Name the server's own by service."
-            )
-    else:
-        instance.start(os.path.join(instance.directory, START_LOG), timeout=timeout)
+    with _to_the_end(
+        f"The server in {instance.directory} was being started: look whether it runs.", timeout + _MORE
+    ) as left:
+        if unit:
+            service("start", unit)
+            if Waiter(timeout).until({"runs": lambda: True if instance.pid() is not None else None}) is None:
+                raise ServerError(
+                    f"systemctl start {unit} succeeded, and no server runs in {instance.directory} after {timeout} seconds: that is another "
+                    f"one's unit, or the server ended at once (journalctl -u {unit} says why). Name the server's own by service."
+                )
+        else:
+            instance.start(os.path.join(instance.directory, START_LOG), timeout=timeout)
+        left.now(f"The server in {instance.directory} was started.")
 
 
 def wait_until_ready(instance: Instance, timeout: int) -> None:

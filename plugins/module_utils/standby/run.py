@@ -206,7 +206,7 @@ class StandbyRun:
             self._write(staged, plan)
             takeover.stop()
             takeover.swap()
-        takeover.start(self._instance(plan), "the standby")
+            takeover.start(self._instance(plan), "the standby")
         Rewinding(self._directory).end()
         self.result.kept = directories.kept
 
