@@ -122,8 +122,11 @@ class Archiving:
         if wal.is_own(command):
             return []
         library = facts.setting(self._connection, "archive_library")
+        # Who may not see the command has what arrived to go by.
+        hidden = facts.setting(self._connection, "archive_command") is None
         how = f"archive_library {library!r}" if library else f"archive_command {command or ''!r}"
-        problems = [] if library else judge(command or "")
+        how = "archive_command, which this role may not see," if hidden else how
+        problems = [] if library or hidden else judge(command or "")
         if problems:
             raise ServerError(
                 f"The server's {how} does not keep its WAL: {'; '.join(problems)}. This backup could not be restored. Set archiving up "

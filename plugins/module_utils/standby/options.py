@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_repository_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
@@ -229,6 +229,10 @@ def _primary(params: Mapping[str, Any], space: str, connection: Connection) -> P
     from psycopg2.extensions import parse_dsn
 
     own = facts.setting(connection, "primary_conninfo")
+    if own is None:
+        raise ServerError(
+            "The role may not see which primary this server follows (primary_conninfo). Use a superuser, or grant it pg_read_all_settings."
+        )
     found = endpoints(parse_dsn(own)) if own else []
     if not params["primary_host"]:
         return Primary(found)
