@@ -37,9 +37,11 @@ options:
     description: Name of the variable that names one of C(holdfast_repositories).
     type: str
   nested:
-    description: Dictionaries of variables for other runs, whose names are looked at too.
+    description:
+      - Names of variables that have variables for other runs, whose names are looked at too. Such a one is a dictionary of them, or a list of
+        dictionaries with C(variables).
     type: list
-    elements: dict
+    elements: str
     default: []
 """
 
@@ -66,7 +68,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.holdfast.postgres.plugins.plugin_utils import hosts as play_hosts
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given, stores, wrong
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given, stores, variables_within, wrong
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import (
     known_names,
     option_names,
@@ -99,10 +101,10 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             said = self._templar.template(defined[name]) if name in defined else default
             return said if is_given(said) else default
 
+        problems, values = _evaluate(self._templar, defined, spec := role_options(terms[0]))
         names = set(defined)
         for nested in self.get_option("nested"):
-            names |= set(nested)
-        problems, values = _evaluate(self._templar, defined, spec := role_options(terms[0]))
+            names |= variables_within(values.get(nested))
         problems += wrong(spec, values)
         problems += unknown(names, known_names(), option_names(), value("holdfast_ignore_variables", []) or [])
         targets = list(value("ansible_play_hosts_all", []))

@@ -10,6 +10,7 @@ empty string. So an empty answer is "not given", everywhere, and text is read as
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -40,7 +41,8 @@ def given(value: Any, default: Any = None) -> Any:
     if isinstance(default, int) and isinstance(value, str):
         return int(value)
     if isinstance(default, list) and isinstance(value, str):
-        return [item.strip() for item in value.split(",")]
+        read = structure(value)
+        return read if isinstance(read, list) else [item.strip() for item in value.split(",")]
     if isinstance(default, dict):
         return structure(value)
     return value
@@ -73,6 +75,17 @@ def store_of(several: Any, one: Any = None, tier: Any = None) -> Optional[dict[s
     return {key: value for key, value in named[0].items() if key not in ("name", "retention")} if named else None
 
 
+def variables_within(value: Any) -> set[str]:
+    """Names of the variables for other runs: in a dictionary of them, or in the ``variables`` of each dictionary of a list."""
+    read = structure(value)
+    listed = (
+        [structure(item.get("variables")) for item in read if isinstance(item, dict)]
+        if isinstance(read, list)
+        else [read]
+    )
+    return {str(name) for found in listed if isinstance(found, dict) for name in found}
+
+
 def wrong(spec: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> list[str]:
     """Sentences on what a role's options (``spec``, as argument_specs.yml has them) say of values, without the empty ones."""
     said = {name: value for name, value in values.items() if is_given(value)}
@@ -85,30 +98,41 @@ def wrong(spec: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> l
         if name in said
     }
     for name, option in asked.items():
-        result = ArgumentSpecValidator({name: option}).validate({name: said[name]})
+        value = structure(said[name]) if option.get("elements") == "dict" else said[name]
+        result = ArgumentSpecValidator({name: option}).validate({name: value})
         if result.error_messages:
             if option.get("no_log"):
                 problems.append(f"{name} is no {option.get('type', 'str')}.")
                 continue
-            shown = json.dumps(said[name], default=str)
             reason = _reason(option, result.error_messages)
-            problems.append(f"{name} is {shown if len(shown) < 80 else shown[:77] + '…'}, {reason}")
+            if "dict" in (option.get("type"), option.get("elements")):
+                problems.append(f"{name} {reason}")  # what stands in there may be secret
+                continue
+            shown = json.dumps(value, default=str)
+            problems.append(f"{name} is {shown if len(shown) < 80 else shown[:77] + '…'}, and {reason}")
     return problems
 
 
 def _reason(option: Mapping[str, Any], errors: list[str]) -> str:
     if option.get("choices") and "must be one of" in errors[0]:
-        return f"and takes {', '.join(str(choice) for choice in option['choices'])}."
+        return f"takes {', '.join(str(choice) for choice in option['choices'])}."
     kinds = {
         "bool": "true or false",
         "int": "a whole number",
         "float": "a number",
         "dict": "a dictionary",
-        "list": "a list",
+        "list": "a list of dictionaries" if option.get("elements") == "dict" else "a list",
     }
-    if "unable to convert" in errors[0] and option.get("type") in kinds:
-        return f"and takes {kinds[option['type']]}."
-    return f"which does not do: {'; '.join(errors)}."
+    unknown = re.match(r"\w+\.(.+?)\. Supported parameters include: ([^.]+)", errors[0])
+    if unknown:
+        return f"has {unknown.group(1)}, which it does not take. It takes {unknown.group(2)}."
+    inner = re.match(r"argument '(\w+)' is of type .* found in '", errors[0])
+    if inner:
+        kind = option["options"][inner.group(1)].get("type", "str")
+        return f"has {inner.group(1)}, which takes {kinds.get(kind, 'text')}."
+    if any("unable to convert" in error for error in errors) and option.get("type") in kinds:
+        return f"takes {kinds[option['type']]}."
+    return f"does not do: {'; '.join(errors)}."
 
 
 def _first_sentence(option: Mapping[str, Any]) -> str:

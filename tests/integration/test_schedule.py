@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import role_options
 from lab.playbooks import CHECKOUT, PlaybookResult, collections_path, run_playbook
 
 SECRET = "s3cret"
@@ -93,6 +94,20 @@ def test_the_exit_code_of_a_run_is_seen(tmp_path: Path) -> None:
     assert "failed=1" in done.stdout
 
 
+def test_what_a_survey_does_not_answer_is_as_by_default(tmp_path: Path) -> None:
+    """Kind: a variable means another thing when it is empty, or text. ``holdfast_schedule_state: ''`` did nothing, and ended green."""
+    given = options(tmp_path)
+    ok(schedule(given))
+    said = {name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in given.items()}
+    empty = {name: "" for name in role_options("schedule")}
+    assert ok(schedule({**empty, **said, "holdfast_schedules": '[{"variables": "{}"}]'})) == []
+    wrong = schedule({**said, "holdfast_schedules": '[{"calender": "daily"}]', "holdfast_schedule_enable": "perhaps"})
+    message = refused(wrong)
+    assert "holdfast_schedules has calender" in message and "takes true or false" in message
+    ok(schedule({**empty, **said, "holdfast_schedule_state": "absent"}))
+    assert not files(tmp_path)
+
+
 @pytest.mark.extended
 def test_several_and_what_each_has_of_its_own(tmp_path: Path) -> None:
     given = options(
@@ -156,6 +171,8 @@ def test_a_change_of_scheduler_leaves_one(tmp_path: Path) -> None:
         {"name": "../../etc/passwd"},
         {"name": "a.b"},
         {"name": "x\n* * * * * root id"},
+        {"name": "x\n"},
+        {"calendar": "  \n"},
         {"cron": "30 2 * * *\n* * * * * root id"},
         {"cron": "30 2 * * * root id; true"},
         {"cron": "30 2 * * %"},

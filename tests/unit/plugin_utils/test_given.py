@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kind: what was written on the command line or in a survey is text, and an empty answer is none.
 
-Members: booleans (``-e x=true``), numbers, dictionaries and lists as text, '' for each of them, a list with nothing but '' in it.
+Members: booleans (``-e x=true``), numbers, dictionaries and lists (also of dictionaries) as text, '' for each of them, a list with nothing but
+'' in it. What is wrong is named without what stands in it, where that may be a secret.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import given, is_given, store_of, stores, wrong
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import (
+    given,
+    is_given,
+    store_of,
+    stores,
+    variables_within,
+    wrong,
+)
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.hosts import confirmed, without_host
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import ROLES, role_options
 
@@ -34,7 +42,7 @@ def test_no_zero_and_nothing_are_answers(value: Any) -> None:
     "value, default, means",
     [
         ("true", False, True), ("no", True, False), ("False", True, False), (1, False, True), (False, True, False),
-        ("5", 3, 5), (7, 3, 7), ("x", "y", "x"),
+        ("5", 3, 5), (7, 3, 7), ("x", "y", "x"), ("a, b", [], ["a", "b"]), ('[{"a": 1}]', [], [{"a": 1}]), ("- a\n- b", [], ["a", "b"]),
     ],
 )  # fmt: skip
 def test_text_is_read_as_what_the_variable_is(value: Any, default: Any, means: Any) -> None:
@@ -58,6 +66,18 @@ def test_a_repository_is_chosen_by_name() -> None:
     assert store_of(several, "", "c") is None
 
 
+@pytest.mark.parametrize(
+    "value, names",
+    [
+        ({"a": 1}, {"a"}), ('{"a": 1, "b": 2}', {"a", "b"}), ("", set()), (None, set()), ("x", set()), (["x", None], set()),
+        ([{"name": "n", "variables": {"a": 1}}, {"variables": '{"b": 1}'}, {"variables": None}, {}], {"a", "b"}),
+        ('[{"variables": {"a": 1}}]', {"a"}),
+    ],
+)  # fmt: skip
+def test_variables_of_other_runs_are_found(value: Any, names: set[str]) -> None:
+    assert variables_within(value) == names
+
+
 def test_what_is_confirmed_may_be_text() -> None:
     """A text was read letter by letter."""
     assert confirmed("db1/shop, blog", "db1", ["db1"]) == ["shop", "db1/shop", "blog"]
@@ -70,6 +90,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "holdfast_c": {"type": "str", "choices": ["x", "y"]},
     "holdfast_d": {"type": "dict"},
     "holdfast_e": {"type": "str", "no_log": True, "choices": ["x"]},
+    "holdfast_f": {"type": "list", "elements": "dict", "options": {"name": {"type": "str"}, "more": {"type": "dict"}}},
 }
 
 
@@ -83,7 +104,15 @@ SPEC: dict[str, dict[str, Any]] = {
         ({"holdfast_a": "many"}, ['holdfast_a is "many", and takes a whole number.']),
         ({"holdfast_a": 1, "holdfast_b": "perhaps"}, ['holdfast_b is "perhaps", and takes true or false.']),
         ({"holdfast_a": 1, "holdfast_c": "z"}, ['holdfast_c is "z", and takes x, y.']),
-        ({"holdfast_a": 1, "holdfast_d": "z"}, ['holdfast_d is "z", and takes a dictionary.']),
+        ({"holdfast_a": 1, "holdfast_d": '{"key": "hunter2"'}, ["holdfast_d takes a dictionary."]),
+        ({"holdfast_a": 1, "holdfast_f": '[{"name": "x", "more": {"a": 1}}]'}, []),
+        ({"holdfast_a": 1, "holdfast_f": "- {name: x}"}, []),
+        ({"holdfast_a": 1, "holdfast_f": "hunter2"}, ["holdfast_f takes a list of dictionaries."]),
+        (
+            {"holdfast_a": 1, "holdfast_f": [{"nam": "hunter2"}]},
+            ["holdfast_f has nam, which it does not take. It takes more, name."],
+        ),
+        ({"holdfast_a": 1, "holdfast_f": [{"more": "hunter2"}]}, ["holdfast_f has more, which takes a dictionary."]),
         ({"holdfast_a": 1, "holdfast_e": "hunter2"}, ["holdfast_e is no str."]),
     ],
 )
