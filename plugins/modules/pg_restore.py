@@ -164,7 +164,7 @@ options:
     type: dict
     default: {}
   force:
-    description: Replace databases that are not empty, or add to them. Needs O(confirm).
+    description: Replace databases that are not empty, or add to them. Needs O(confirm). Check mode shows the plan without either.
     type: bool
     default: false
   confirm:
@@ -313,6 +313,10 @@ plan:
   returned: always
   type: list
   elements: str
+consent:
+  description: The options that this waits for, with the values that agree to it. A plan needs none of them.
+  returned: in check mode, when something is missing
+  type: dict
 backup:
   description: The record of the backup.
   returned: when a repository is used
@@ -363,7 +367,7 @@ def restore(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 
 def _restore(module: AnsibleModule, warnings: list[str], begun: list[RestoreRun]) -> dict[str, Any]:
     params = module.params
-    options = RestoreOptions.from_params(params)
+    options = RestoreOptions.from_params(params, looking=module.check_mode)
     progress = Progress(None if module.check_mode else params["progress_file"])
     if not os.path.isdir(params["scratch_dir"]):
         raise BadOption("scratch_dir", params["scratch_dir"], "is not a directory", "Name one with room for the dumps.")
@@ -417,6 +421,8 @@ def _restore(module: AnsibleModule, warnings: list[str], begun: list[RestoreRun]
     }
     if record:
         result["backup"] = record.to_dict()
+    if outcome.consent:
+        result["consent"] = outcome.consent
     if module._diff:
         result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in outcome.plan)}
     return result

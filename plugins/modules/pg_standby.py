@@ -231,6 +231,10 @@ plan:
   returned: always
   type: list
   elements: str
+consent:
+  description: The options that this waits for, with the values that agree to it. A plan needs none of them.
+  returned: in check mode, when something is missing
+  type: dict
 standby:
   description: The standby.
   returned: success
@@ -338,6 +342,7 @@ def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, A
         "changed": outcome.changed,
         "plan": outcome.plan,
         "standby": {"slot_name": wanted.slot, **{name: getattr(outcome, name) for name in names}},
+        **({"consent": outcome.consent} if outcome.consent else {}),
     }
 
 

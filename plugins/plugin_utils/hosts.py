@@ -46,6 +46,11 @@ def confirmed(entries: Union[str, Sequence[str]], host: str, hosts: Sequence[str
     return list(dict.fromkeys(found))
 
 
+def with_host(entries: Sequence[str], host: str) -> list[str]:
+    """What was confirmed, as it is confirmed for ``host`` and for no other one; ``confirmed`` reads it."""
+    return [f"{host}{entry if entry.startswith('/') else f'/{entry}'}" for entry in entries]
+
+
 def without_host(variable: str, entries: Union[str, Sequence[str]], hosts: Sequence[str]) -> list[str]:
     """A sentence, where a play has several hosts and something was confirmed without naming one."""
     if len(hosts) < 2:

@@ -13,6 +13,7 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.command_line import command_line
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.controller import ends_with_the_controller
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.hosts import with_host
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import in_variables, option_names, variable
 
 COLLECTION = "holdfast.postgres."
@@ -42,7 +43,8 @@ class RoleAction(NormalAction):  # type: ignore[misc]
         with ends_with_the_controller():
             result: dict[str, Any] = self.run_module(tmp, task_vars or {})
         if ours and result.get("consent"):
-            self._say_what_to_type(result, role[len(COLLECTION) :])
+            host = str((task_vars or {}).get("inventory_hostname", ""))
+            self._say_what_to_type(result, role[len(COLLECTION) :], host)
         if ours and result.get("failed") and isinstance(result.get("msg"), str):
             arguments = {*self._task.args, *CONSENT}
             said = in_variables(result["msg"], role[len(COLLECTION) :], arguments, option_names())
@@ -52,12 +54,14 @@ class RoleAction(NormalAction):  # type: ignore[misc]
                 result.pop("exception", None)
         return result
 
-    def _say_what_to_type(self, result: dict[str, Any], role: str) -> None:
+    def _say_what_to_type(self, result: dict[str, Any], role: str, host: str) -> None:
         """The plan in the role's words, and in ``to_confirm`` the line that carries it out: this command, without check mode, with consent."""
         options = option_names()
         result["plan"] = [in_variables(step, role, result["consent"], options) for step in result.get("plan", [])]
-        consent = {variable(role, option): value for option, value in result["consent"].items()}
-        result["to_confirm"] = command_line(sys.argv, consent)
+        agreed = {**result["consent"]}
+        if "confirm" in agreed:
+            agreed["confirm"] = with_host(agreed["confirm"], host)
+        result["to_confirm"] = command_line(sys.argv, {variable(role, name): value for name, value in agreed.items()})
 
     def run_module(self, tmp: Any, task_vars: dict[str, Any]) -> dict[str, Any]:
         """The module itself."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -111,6 +112,30 @@ def test_reading_and_upkeep_are_no_changes(shop: Server, tmp_path: Path) -> None
     assert not done.failed and not done.changed, done.msg or done.result
 
 
+# What has to be agreed to
+
+
+def test_the_plan_comes_before_consent(shop: Server, tmp_path: Path) -> None:
+    """Kind: a plan that nobody sees before they have agreed to it. Members: nothing agreed to; force alone; another database confirmed;
+    somebody connected. What carries it out is exactly what the plan waits for, and nothing was touched."""
+    back_up(shop, tmp_path)
+    shop.psql("INSERT INTO t VALUES (777);", "shop")
+    for agreed in ({}, {"force": True}, {"force": True, "confirm": ["other"]}):
+        planned = restore(shop, tmp_path, check=True, **agreed)
+        assert planned.changed and not planned.failed, planned.msg
+        plan, consent = planned.result["plan"], planned.result["consent"]
+        assert "beside 'shop'" in plan[0] and "what was written into it since 20" in plan[-2]
+        assert "confirm: [shop]" in plan[-1] and {**agreed, **consent} == IN_PLACE
+    with contextlib.closing(shop.connect("shop")):
+        planned = restore(shop, tmp_path, check=True, **IN_PLACE)
+        assert planned.result["consent"] == {"terminate_sessions": True}
+        assert "end who is connected to 'shop'" in str(planned.result["plan"])
+        assert shop.query("SELECT count(*) FROM t WHERE n = 777", "shop") == [(1,)]
+        done = restored(shop, tmp_path, **IN_PLACE, **planned.result["consent"])
+    assert done.result["plan"] == planned.result["plan"][:-1]
+    assert shop.query("SELECT count(*) FROM t WHERE n = 777", "shop") == [(0,)]
+
+
 # What hangs on it
 
 
@@ -124,13 +149,12 @@ def test_logical_slots_and_subscriptions_need_consent(shop: Server, tmp_path: Pa
     shop.psql(
         f"CREATE SUBSCRIPTION fed CONNECTION '{dsn}' PUBLICATION p WITH (connect = false, slot_name = 'far');", "shop"
     )
-    for check in (True, False):
-        refused = restore(shop, tmp_path, check=check, **IN_PLACE)
-        assert (
-            refused.failed and "'cdc'" in refused.msg and "'fed'" in refused.msg and "break_replication" in refused.msg
-        )
-    planned = restore(shop, tmp_path, check=True, break_replication=True, **IN_PLACE)
-    assert not planned.failed and "'cdc'" in str(planned.result["plan"]) and "'fed'" in str(planned.result["plan"])
+    refused = restore(shop, tmp_path, **IN_PLACE)
+    assert refused.failed and "'cdc'" in refused.msg and "'fed'" in refused.msg and "break_replication" in refused.msg
+    for agreed in ({}, {"break_replication": True}):
+        planned = restore(shop, tmp_path, check=True, **agreed, **IN_PLACE)
+        assert not planned.failed and "'cdc'" in str(planned.result["plan"]) and "'fed'" in str(planned.result["plan"])
+        assert planned.result.get("consent", agreed) == {"break_replication": True}
     done = restored(shop, tmp_path, break_replication=True, terminate_sessions=True, **IN_PLACE)
     for word in ("'cdc'", "copy the tables afresh", "'fed'", "'far'", "'later'"):
         assert word in proof(done, "lost"), proof(done, "lost")
@@ -279,7 +303,7 @@ def test_what_is_not_empty_any_more_or_only_looks_empty_is_kept(shop: Server, tm
     back_up(shop, tmp_path)
     shop.psql("CREATE DATABASE prepared; CREATE DATABASE typed;")
     shop.psql("CREATE TYPE mood AS ENUM ('well')", "typed")
-    refused = restore(shop, tmp_path, target_db="typed", check=True)
+    refused = restore(shop, tmp_path, target_db="typed")
     assert refused.failed and "not empty" in refused.msg
 
     def fill() -> None:

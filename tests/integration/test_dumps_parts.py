@@ -186,6 +186,8 @@ def test_what_others_say_of_a_table_stays(shop: Server, repository: Path) -> Non
     shop.psql("UPDATE sales.orders SET state = 'paid';", "shop")
     planned = restore(shop, repository, check=True, tables=["sales.orders"], **IN_PLACE)
     assert "'pub'" in str(planned.result["plan"]), planned.msg or planned.result["plan"]
+    looked = restore(shop, repository, check=True, tables=["sales.orders"]).result
+    assert looked["plan"][:-1] == planned.result["plan"] and looked["consent"] == IN_PLACE
     restored(shop, repository, tables=["sales.orders"], **IN_PLACE)
     assert whole(shop) == before
 
@@ -260,7 +262,10 @@ def test_a_subscription_into_the_table_needs_consent(shop: Server, repository: P
     shop.psql(
         "INSERT INTO pg_subscription_rel SELECT oid, 'public.a'::regclass, 'r', NULL FROM pg_subscription;", "shop"
     )
-    refused = restore(shop, repository, check=True, tables=["a"], **IN_PLACE)
+    assert restore(shop, repository, check=True, tables=["a"], **IN_PLACE).result["consent"] == {
+        "break_replication": True
+    }
+    refused = restore(shop, repository, tables=["a"], **IN_PLACE)
     assert refused.failed and "'fed'" in refused.msg and "break_replication" in refused.msg
     done = restored(shop, repository, tables=["a"], break_replication=True, **IN_PLACE)
     assert "'fed'" in "\n".join(done.result["proof"]["lost"])

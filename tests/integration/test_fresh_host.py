@@ -99,9 +99,10 @@ def test_the_whole_server_comes_back(host: Host) -> None:
     assert "holdfast_recover_force: true" in plan["plan"][-1] and "its last checkpoint" in plan["plan"][-2]
     words = shlex.split(plan["to_confirm"])
     assert words[:3] == ["ansible-playbook", "holdfast.postgres.recover", "-b"] and "--check" not in words
-    assert json.loads(words[-1]) == {
-        name: value for name, value in consent.items() if name != "holdfast_data_directory"
-    }
+    said = json.loads(words[-1])
+    (confirmed,) = said.pop("holdfast_recover_confirm")
+    assert confirmed.endswith(DATA) and not confirmed.startswith("/")
+    assert said == {"holdfast_recover_force": True, "holdfast_recover_stop_server": True}
     assert host.sql("SELECT to_regclass('orders')", "shop") == ""
     ok(host.play("recover", {**VARIABLES, **consent, **target}))
     assert host.sql("SELECT count(*) FROM orders", "shop") == "1000"

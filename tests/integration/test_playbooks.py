@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 from lab.compare import assert_same
 from lab.harddata import HardData
-from lab.playbooks import CHECKOUT, PlaybookResult, controllers, run_playbook
+from lab.playbooks import CHECKOUT, PlaybookResult, controllers, run_module, run_playbook
 from lab.servers import Server
 
 Wipe = Callable[[object], Server]
@@ -92,6 +94,29 @@ def test_backup_prune_and_restore(hard16: HardData, wiped: Wipe, tmp_path: Path)
     moved = {name: str(target.server_directory(f"moved {name}")) for name in hard16.tablespaces}
     three_times("restore", variables(target, tmp_path, restore_tablespace_locations=moved))
     assert_same(hard16.server, target)
+
+
+def test_a_restores_plan_has_the_line_that_carries_it_out(pg15: Server, tmp_path: Path) -> None:
+    """Kind: a plan that nobody sees before they have agreed to it. The line names the host, and has no check mode; what it says is enough."""
+    pg15.wipe()
+    pg15.query("CREATE DATABASE shop")
+    pg15.psql("CREATE TABLE t (n int)", "shop")
+    asked = {"repository": {"path": str(tmp_path)}, "server_name": "db1", "databases": ["shop"], "globals": False}
+    assert run_module("pg_backup", {**pg15.client_options(), **asked}).changed
+    pg15.psql("INSERT INTO t VALUES (1)", "shop")
+    given = variables(pg15, tmp_path, restore_databases=["shop"])
+    looked = play("restore", given, "--check", "--diff")
+    (plan,) = looked.of("holdfast.postgres.pg_restore")
+    assert (
+        "holdfast_restore_force: true" in plan["plan"][-1] and "what was written into it since 20" in plan["plan"][-2]
+    )
+    typed = shlex.split(plan["to_confirm"])
+    assert typed[0] == "ansible-playbook" and not {"--check", "--diff"} & set(typed)
+    assert json.loads(typed[-1]) == {"holdfast_restore_force": True, "holdfast_restore_confirm": ["localhost/shop"]}
+    assert plan["to_confirm"] in [task.result.get("msg") for task in looked.tasks]
+    assert pg15.query("SELECT count(*) FROM t", "shop") == [(1,)]
+    assert changes(play("restore", given, "-e", typed[-1]))
+    assert pg15.query("SELECT count(*) FROM t", "shop") == [(0,)]
 
 
 @pytest.mark.parametrize("version", ["2.17", "2.18", "2.19"])

@@ -26,6 +26,7 @@ LAYERS = (
     ("wal", "retention"),
     (
         "errors",
+        "consent",
         "stopping",
         "times",
         "durations",

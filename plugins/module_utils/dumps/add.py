@@ -26,8 +26,8 @@ class Adder:
     def __init__(self, context: LoadContext) -> None:
         self._with, self._options = context, context.options
 
-    def look(self, dump: Dump, database: str) -> parts.Addition:
-        """What would be put into a database that is there. Reads only.
+    def look(self, dump: Dump, database: str, replacing: bool) -> parts.Addition:
+        """What would be put into a database that is there, ``replacing`` what it has of it. Reads only.
 
         Raises:
             BadOption: something is not in the dump, or could be several.
@@ -43,7 +43,7 @@ class Adder:
                     lambda entry: parts.is_there(connection, entry),
                 )
                 self._with.chosen[id(dump)] = selection
-            replace = self._options.force and not self._options.data_only and "post-data" not in self._options.sections
+            replace = replacing and not self._options.data_only and "post-data" not in self._options.sections
             addition = parts.look(
                 connection,
                 selection,

@@ -29,6 +29,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database import TargetServer
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import rows, value
@@ -80,12 +81,12 @@ class Belongings:
         ]
         return steps
 
-    def judge(self, consent: bool) -> None:
-        """Refuse what would break unasked, and what cannot be.
+    def judge(self, agreed: bool, consent: Consent) -> None:
+        """Refuse what would break unasked, and what cannot be. ``agreed``: what the option break_replication says.
 
         Raises:
             ServerError: prepared transactions.
-            BadOption: slots or subscriptions, without ``consent`` (the option break_replication).
+            BadOption: slots or subscriptions, and nobody agreed.
         """
         if self.prepared:
             raise ServerError(
@@ -94,13 +95,14 @@ class Belongings:
             )
         hanging = [f"the logical slot {slot['name']!r}" for slot in self.slots]
         hanging += [f"the subscription {item['name']!r}" for item in self.subscriptions]
-        if hanging and not consent:
-            raise BadOption(
+        if hanging and not agreed:
+            refusal = BadOption(
                 "break_replication", False, f"protects what hangs on {self.database!r}: {', '.join(hanging)}",
                 "A slot would be made anew, and who reads from it has to copy the tables afresh; a subscription would stay disabled in "
                 "the restored database, and its tables have to be copied afresh. If that is right set break_replication: true "
                 "(holdfast_restore_break_replication), or restore under another name by target_db.",
             )  # fmt: skip
+            consent.need(refusal, break_replication=True)
 
     def unproven(self) -> list[str]:
         """What nobody can say of the restored database, as the old one could not be looked into."""

@@ -46,8 +46,8 @@ class RestoreOptions:
     template: str
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> RestoreOptions:
-        """Raises BadOption for combinations that make no sense."""
+    def from_params(cls, params: Mapping[str, Any], looking: bool = False) -> RestoreOptions:
+        """Raises BadOption for combinations that make no sense. A plan to look at (``looking``) says what to confirm."""
         values = {name: params.get(name) for name in cls.__dataclass_fields__}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         values["tablespace_locations"] = tuple(sorted((params.get("tablespace_locations") or {}).items()))
@@ -76,8 +76,8 @@ class RestoreOptions:
                 "goes with whole databases alone",
                 "Restore one, and take parts of it.",
             )
-        if options.force and not options.confirm:
-            raise BadOption("force", True, "needs confirm", "Name what may be replaced: confirm: [database].")
+        if options.force and not options.confirm and not looking:
+            raise force_alone()
         return options
 
     @property
@@ -125,3 +125,8 @@ class RestoreOptions:
         for flag in ("schema_only", "data_only", "no_owner", "no_privileges", "no_tablespaces", "disable_triggers"):
             arguments += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
         return arguments
+
+
+def force_alone() -> BadOption:
+    """What is replaced is always named."""
+    return BadOption("force", True, "needs confirm", "Name what may be replaced: confirm: [database].")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps import toc
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import rows, value
@@ -142,15 +143,16 @@ class Addition:
             steps.append(f"{database!r}: put what is replaced back into the publications {', '.join(map(repr, names))}")
         return steps
 
-    def judge(self, consent: bool) -> None:
-        """Raise BadOption where a subscription would no longer receive, without ``consent``."""
-        if self.subscriptions and not consent:
-            raise BadOption(
+    def judge(self, agreed: bool, consent: Consent) -> None:
+        """Raise BadOption where a subscription would no longer receive, and nobody agreed (the option break_replication)."""
+        if self.subscriptions and not agreed:
+            refusal = BadOption(
                 "break_replication", False, f"protects the subscription {', '.join(map(repr, self.subscriptions))}, which receives into a "
                 "table that would be replaced",
                 "It would receive nothing into the new one, until ALTER SUBSCRIPTION … REFRESH PUBLICATION. If that is right set "
                 "break_replication: true (holdfast_restore_break_replication).",
             )  # fmt: skip
+            consent.need(refusal, break_replication=True)
 
     def lost(self, connection: Connection) -> list[str]:
         """What stood on the replaced tables and does not any more."""

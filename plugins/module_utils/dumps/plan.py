@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.add import Adder
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.agreed import need_confirm, need_sessions_ended
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.archive import ArchiveReader
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.belongings import Belongings, survey
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database import TargetServer, sessions_hint
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database import TargetServer
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.evidence import definitions, measure
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.load import check_plain
@@ -25,7 +27,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.properties
     changes_of,
     check_locale,
     design,
-    need_confirm,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.roles import map_acl
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.source import Source
@@ -52,9 +53,17 @@ class Step:
     belongings: Belongings
     why: str = ""
     addition: Optional[Addition] = None
+    #: who is in it, in words
+    sessions: list[str] = field(default_factory=list)
 
-    def describe(self, source: str) -> list[str]:
-        """The step as lines of the plan, with what becomes of what hangs on the database."""
+    @property
+    def full(self) -> bool:
+        """Whether there is something that somebody has to agree to lose."""
+        return self.there is not None and not self.empty
+
+    def describe(self, source: str, since: Optional[str] = None, keep_old: bool = False) -> list[str]:
+        """The step as lines of the plan, with what becomes of what hangs on the database. ``since``: the time of a backup; ``keep_old``: what
+        was there stays beside."""
         of = self.dump.described if self.dump.origin else f"{self.dump.database!r} of {source}"
         line = {
             ADD: f"restore the chosen parts of {of} into {self.name!r}, in one transaction",
@@ -70,8 +79,17 @@ class Step:
             steps += self.addition.plan(self.name)
         if self.mode != ADD:
             steps += self.belongings.plan()
-            if self.there and not self.empty:
+            if self.there and self.full:
                 steps += [f"{self.name!r}: {change}" for change in changes_of(self.there, self.design)]
+            if self.sessions:
+                steps.append(f"end who is connected to {self.name!r}: {'; '.join(self.sessions[:5])}")
+            if self.full and self.mode != INVALID:
+                newer = f"what was written into it since {since}" if since else "what is in it and not in the dump"
+                steps.append(
+                    f"keep what is in {self.name!r} now, under another name"
+                    if keep_old
+                    else f"drop what is in {self.name!r} now: {newer} is lost"
+                )
         return steps
 
 
@@ -93,6 +111,8 @@ class Planner:
         self._options, self._log, self._system_id = options, log, system_id
         self.warnings: list[str] = []
         self.unchanged: list[str] = []
+        #: what the user has yet to agree to: known after a plan that was made to be looked at
+        self.consent = Consent()
 
     def wanted(self) -> list[tuple[Dump, str]]:
         """The chosen dumps with the names that they get; a cluster's script has none. Raises BadOption."""
@@ -124,20 +144,17 @@ class Planner:
         self.unchanged, self.warnings = [], [note for dump, _name in wanted for note in dump.notes]
         due = [self._step(dump, name) for dump, name in wanted if not self._stands(dump, name)]
         need_confirm(
-            [step.name for step in due if step.there and not step.empty], self._options.force, self._options.confirm
+            [step.name for step in due if step.full], [name for _dump, name in wanted], self._options, self.consent
         )
         for step in due:
             if step.addition:
-                step.addition.judge(self._options.break_replication)
+                step.addition.judge(self._options.break_replication, self.consent)
             if step.mode == ADD:
                 continue
-            step.belongings.judge(self._options.break_replication)
+            step.belongings.judge(self._options.break_replication, self.consent)
             check_locale(self._target, step.design)
-            sessions = self._target.sessions(step.name) if step.there else []
-            if sessions and not self._options.terminate_sessions:
-                raise ServerError(
-                    f"The database {step.name!r} is in use. {sessions_hint(sessions)} Nothing was touched."
-                )
+            step.sessions = self._target.sessions(step.name) if step.there else []
+            need_sessions_ended(step.name, step.sessions, self._options, self.consent)
         return due
 
     def _step(self, dump: Dump, name: str) -> Step:
@@ -156,7 +173,8 @@ class Planner:
         if not self._options.data_only:
             self._check_extensions(dump, mode)
         hanging = survey(self._target, name) if there and mode != ADD else Belongings(name)
-        addition = self._adder.look(dump, name) if mode == ADD else None
+        replacing = self._options.force or (self.consent.looking and there is not None and not empty)
+        addition = self._adder.look(dump, name, replacing) if mode == ADD else None
         return Step(dump, name, mode, chosen, there, empty, hanging, why, addition)
 
     def _check_extensions(self, dump: Dump, mode: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.database import TargetServer
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import rows
 
 # What only CREATE DATABASE can set.
@@ -267,20 +267,3 @@ def _split_names(text: str) -> list[str]:
     """The names in a stored list, such as ``"$user", public``; one empty name for an empty list."""
     found = re.findall(r'"((?:[^"]|"")*)"|([^\s,"]+)', text)
     return [quoted.replace('""', '"') or bare for quoted, bare in found] or [""]
-
-
-def need_confirm(names: list[str], force: bool, confirm: tuple[str, ...]) -> None:
-    """Refuse to replace what is not empty, unless told to. Raises BadOption."""
-    if names and not force:
-        raise BadOption(
-            "force", False, f"protects the database {', '.join(map(repr, names))}, which is not empty",
-            f"To replace it set force: true and confirm: {names} (holdfast_restore_force, and holdfast_restore_confirm as host/name), or restore "
-            "under "
-            "another name by target_db (holdfast_restore_target_db).",
-        )  # fmt: skip
-    missing = [name for name in names if name not in confirm]
-    if missing:
-        raise BadOption(
-            "confirm", list(confirm), f"does not name {', '.join(map(repr, missing))}, which would be replaced",
-            f"If that is right, set confirm: {names} (holdfast_restore_confirm, as host/name).",
-        )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps import properties
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.add import Adder
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.cluster import ClusterLoader
@@ -56,6 +57,8 @@ class RestoreResult:
     unchanged: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     proof: Proof = field(default_factory=Proof)
+    #: options that a plan waits for, with the values that agree
+    consent: dict[str, Any] = field(default_factory=dict)
 
 
 class RestoreRun:
@@ -121,6 +124,7 @@ class RestoreRun:
             raise ServerError(
                 f"The server at {self._address} is a standby: nothing can be restored into it. Name its primary."
             )
+        self._planner.consent = Consent(looking=check)
         self._source.understand(self._tools, self._identity.version_num // 10000, self._options)
         wanted = self._planner.wanted()
         if any(dump.cluster for dump, _name in wanted):
@@ -131,6 +135,7 @@ class RestoreRun:
             self._verify()  # a damaged artifact is told by its name
             raise
         self._left_out()
+        self.outcome.consent = self._planner.consent.missing
         if not steps:
             return self.outcome
         sizes = [
@@ -151,8 +156,12 @@ class RestoreRun:
             for name, predecessor in leftovers
         ]
         self.outcome.plan += ["restore roles and tablespaces"] if with_globals else []
-        self.outcome.plan += [line for step in steps for line in step.describe(self._source.name)]
+        since = self._source.record.started_at if self._source.record else None
+        self.outcome.plan += [
+            line for step in steps for line in step.describe(self._source.name, since, self._options.keep_old)
+        ]
         if check:
+            self.outcome.plan += self._planner.consent.steps()
             return self.outcome
         self.touched = True
         self._before.now("")  # from here on others say it

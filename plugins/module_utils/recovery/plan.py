@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     HoldfastError,
@@ -79,9 +80,8 @@ class Planner:
         self._warnings = warnings
         #: what is in the directory, once the plan has looked
         self.here: Optional[Instance] = None
-        #: what the user has yet to agree to, as options of the module: known after a plan that was made to be looked at
-        self.consent: dict[str, Any] = {}
-        self._looking = False
+        #: what the user has yet to agree to: known after a plan that was made to be looked at
+        self.consent = Consent()
         self._chooser = Chooser(source, request, scratch, progress, warnings)
 
     @property
@@ -101,7 +101,7 @@ class Planner:
         Raises:
             HoldfastError: it cannot be done, or must not. Of a run that was killed before it is told how its server is started.
         """
-        self._looking = looking
+        self.consent = Consent(looking)
         try:
             return self._plan()
         except HoldfastError as exc:
@@ -238,16 +238,15 @@ class Planner:
             return None
         refuse_restore(self._directory)
         confirmed = {self._directory, os.path.abspath(self._request.data_directory)} & set(self._request.confirm)
-        if self._looking and not (self._request.force and confirmed):
-            self.consent |= {"force": True, "confirm": [self._request.data_directory]}
-        elif not self._request.force or not confirmed:
-            raise BadOption(
+        if not self._request.force or not confirmed:
+            refusal = BadOption(
                 "data_directory",
                 self._request.data_directory,
                 "is not empty",
                 f"To replace what is in it (it is kept beside, under another name), set force: true and confirm: "
                 f"[{self._request.data_directory}]. Or name an empty directory.",
             )
+            self.consent.need(refusal, force=True, confirm=[self._request.data_directory])
         instance = Instance(
             self._directory, programs, owner, self._request.config_file or configuration_of(self._directory)
         )
@@ -267,13 +266,11 @@ class Planner:
         if mine and not self._request.accept_new_server:
             self._check_same(instance, str(mine))
         if instance.pid() is not None and not self._request.stop_server:
-            if self._looking:
-                self.consent["stop_server"] = True
-                return instance
-            raise ServerError(
+            refusal_to_stop = ServerError(
                 f"A server is running in {self._directory} (process {instance.pid()}). Stop it, or let this be done with "
                 "stop_server: true."
             )
+            self.consent.need(refusal_to_stop, stop_server=True)
         return instance
 
     def _check_same(self, instance: Instance, mine: str) -> None:
@@ -345,12 +342,7 @@ class Planner:
                 f"lose nothing of {self._directory}{directories.aside}, but what was committed after {plan.chosen.target.describe()} is there "
                 f"alone{_written_until(plan.old)}"
             )
-        if self.consent:
-            steps.append(
-                "do all this only when it is agreed to: "
-                + ", ".join(f"{name}: {_as_yaml(value)}" for name, value in self.consent.items())
-            )
-        return steps
+        return steps + self.consent.steps()
 
 
 def _written_until(old: Instance) -> str:
@@ -360,7 +352,3 @@ def _written_until(old: Instance) -> str:
     except HoldfastError:
         at = None
     return f" (its last checkpoint was at {at})" if at else ""
-
-
-def _as_yaml(value: Any) -> str:
-    return f"[{', '.join(value)}]" if isinstance(value, list) else str(value).lower()

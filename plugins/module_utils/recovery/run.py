@@ -56,7 +56,7 @@ class RecoverRun:
                 with alone(before.data):
                     self._planner.take_back()
         plan = self._planner.plan(looking=check)
-        result.consent = self._planner.consent
+        result.consent = self._planner.consent.missing
         if plan is None:
             self._start_what_stands(before, check)
             return result

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import WAL, Directories, is_empty
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import neutral
@@ -75,9 +76,16 @@ class StandbyPlanner:
         self._directory = request.directory
         self.programs = server_programs(upstream.identity.version_num, request.bin_dir)
         self.passfile = os.path.join(request.config_dir, f"{request.name}.primary.pgpass")
+        #: what the user has yet to agree to: known after a plan that was made to be looked at
+        self.consent = Consent()
 
-    def plan(self) -> StandbyPlan:
-        """Raises HoldfastError: it cannot be done, or must not."""
+    def plan(self, looking: bool = False) -> StandbyPlan:
+        """What is to be done; made to be looked at (``looking``), it says what would have to be agreed to.
+
+        Raises:
+            HoldfastError: it cannot be done, or must not.
+        """
+        self.consent = Consent(looking)
         if self._request.service:
             check_service(self._request.service)
         if self._request.password:
@@ -127,7 +135,7 @@ class StandbyPlanner:
         )
         if local is not None and decision.method == FOLLOW:
             made.idle_slots = self._idle_slots(local, view)
-        made.steps = describe(made, self._request, self._upstream, self.passfile, self._result)
+        made.steps = describe(made, self._request, self._upstream, self.passfile, self._result) + self.consent.steps()
         self._stands_still(made)
         self._result.state = "streaming" if claims.follows else None
         if not made.steps:
@@ -306,17 +314,19 @@ class StandbyPlanner:
                 if decision.method == REWIND
                 else "A new copy would take its place; what is here is kept beside, under another name"
             )
-            raise BadOption(
+            refusal = BadOption(
                 "data_directory",
                 self._directory,
                 f"cannot follow the primary as it is: {decision.why}",
                 f"{fate}. If that is right, set force: true and confirm: [{self._directory}].",
             )
+            self.consent.need(refusal, force=True, confirm=[self._directory])
         if local.running and not self._request.stop_server:
-            raise ServerError(
+            refusal_to_stop = ServerError(
                 f"A server is running in {self._directory} (process {local.instance.pid()}), and cannot follow: {decision.why}. "
                 "Stop it, or let this be done with stop_server: true."
             )
+            self.consent.need(refusal_to_stop, stop_server=True)
 
     def _check_space(
         self, record: Optional[Record], directories: Directories, spaces: dict[str, dict[str, str]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import DirectoryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide import FOLLOW
@@ -48,7 +48,7 @@ class StandbyRequest(DirectoryRequest):
 @dataclass
 class StandbyResult:
     """What a run did, or would do. ``method``: follow, rewind, copy or backup; ``why`` it has to be made anew; ``state``: the
-    primary's word for it (streaming, catchup)."""
+    primary's word for it (streaming, catchup); ``consent`` are options that a plan waits for."""
 
     changed: bool = False
     plan: list[str] = field(default_factory=list)
@@ -60,3 +60,4 @@ class StandbyResult:
     backup: Optional[str] = None
     settings: list[str] = field(default_factory=list)
     restart_required: bool = False
+    consent: dict[str, Any] = field(default_factory=dict)

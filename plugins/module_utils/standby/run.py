@@ -73,7 +73,8 @@ class StandbyRun:
             if not check:
                 with alone(self._directory):
                     before.take_back(self._request.owner)
-        plan = self._planner.plan()
+        plan = self._planner.plan(looking=check)
+        result.consent = self._planner.consent.missing
         result.method, result.why, result.plan = plan.decision.method, plan.decision.why, [*first, *plan.steps]
         result.backup = plan.record.id if plan.record else None
         result.changed = bool(result.plan)

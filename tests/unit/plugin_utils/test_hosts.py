@@ -6,7 +6,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.hosts import confirmed, several, without_host
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.hosts import (
+    confirmed,
+    several,
+    with_host,
+    without_host,
+)
 
 TWO = ["db1", "db2"]
 
@@ -34,6 +39,13 @@ def test_several() -> None:
 )
 def test_confirmed(entries: list[str], hosts: list[str], paths: bool, found: list[str]) -> None:
     assert confirmed(entries, "db1", hosts, paths) == found
+
+
+@pytest.mark.parametrize(("entry", "written"), [("shop", "db1/shop"), ("/var/lib/pg", "db1/var/lib/pg")])
+def test_what_is_written_for_a_host_is_read_for_it_alone(entry: str, written: str) -> None:
+    assert with_host([entry], "db1") == [written]
+    assert confirmed([written], "db1", TWO, paths=entry.startswith("/")) == [entry]
+    assert confirmed([written], "db2", TWO, paths=entry.startswith("/")) == []
 
 
 def test_without_host() -> None:

@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be agreed to before a run destroys something: a run without it is refused, and a plan without it says what it would need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
+
+
+class Consent:
+    """What a plan found to be missing. ``looking``: it is made to be looked at (check mode), so that nothing has to be agreed to yet."""
+
+    def __init__(self, looking: bool = False) -> None:
+        self.looking = looking
+        #: options of the module, with the values that agree
+        self.missing: dict[str, Any] = {}
+
+    def need(self, refusal: HoldfastError, **options: Any) -> None:
+        """These options are missing: note them, or where this is no plan to look at, raise the refusal. Lists of one option add up."""
+        if not self.looking:
+            raise refusal
+        for name, value in options.items():
+            before = self.missing.get(name)
+            if isinstance(value, list) and isinstance(before, list):
+                value = list(dict.fromkeys([*before, *value]))
+            self.missing[name] = value
+
+    def steps(self) -> list[str]:
+        """The last line of a plan; none where nothing is missing."""
+        if not self.missing:
+            return []
+        said = ", ".join(f"{name}: {_as_yaml(value)}" for name, value in self.missing.items())
+        return [f"do all this only when it is agreed to: {said}"]
+
+
+def _as_yaml(value: Any) -> str:
+    return f"[{', '.join(value)}]" if isinstance(value, list) else str(value).lower()
