@@ -36,6 +36,11 @@ options:
   tier:
     description: Name of the variable that names one of C(holdfast_repositories).
     type: str
+  required:
+    description: Names of variables that are required in this case, besides those that always are.
+    type: list
+    elements: str
+    default: []
   nested:
     description:
       - Names of variables that have variables for other runs, whose names are looked at too. Such a one is a dictionary of them, or a list of
@@ -70,6 +75,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.holdfast.postgres.plugins.plugin_utils import hosts as play_hosts
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given, stores, variables_within, wrong
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import (
+    OF_PLAYS,
     known_names,
     option_names,
     role_options,
@@ -86,7 +92,7 @@ def _evaluate(templar: Any, defined: dict[str, Any], names: Iterable[str]) -> tu
         try:
             values[name] = templar.template(defined[name])
         except AnsibleError as exc:
-            problems.append(f"{name} cannot be evaluated: {str(exc).splitlines()[0]}")
+            problems.append(f"{name} cannot be evaluated: {str(exc).splitlines()[0].rstrip('.')}.")
     return problems, values
 
 
@@ -96,31 +102,38 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     def run(self, terms: list[str], variables: Optional[dict[str, Any]] = None, **kwargs: Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
         defined = variables or {}
+        spec = role_options(terms[0])
+        spec |= {name: {**spec[name], "required": True} for name in self.get_option("required")}
+        of_the_play = (*(f"holdfast_{name}" for name in sorted(OF_PLAYS)), "ansible_play_hosts_all")
+        problems, values = _evaluate(self._templar, defined, [*spec, *of_the_play])
+        unclear = {name for name in spec if name in defined and name not in values}
+        problems += wrong({name: option for name, option in spec.items() if name not in unclear}, values)
 
         def value(name: str, default: Any) -> Any:
-            said = self._templar.template(defined[name]) if name in defined else default
+            said = values.get(name, default)
             return said if is_given(said) else default
 
-        problems, values = _evaluate(self._templar, defined, spec := role_options(terms[0]))
         names = set(defined)
         for nested in self.get_option("nested"):
             names |= variables_within(values.get(nested))
-        problems += wrong(spec, values)
         problems += unknown(names, known_names(), option_names(), value("holdfast_ignore_variables", []) or [])
         targets = list(value("ansible_play_hosts_all", []))
         rule = self.get_option("hosts")
         if rule != "any":
-            many = None if rule == "one" else boolean(value(play_hosts.MANY, False) or False)
+            many = None if rule == "one" else _said_so(value(play_hosts.MANY, False))
             problems += play_hosts.several(terms[0], targets, many)
         confirm = self.get_option("confirm")
         if confirm and not problems:
             problems += play_hosts.without_host(confirm, value(confirm, []) or [], targets)
-        if self.get_option("repository") and not (
-            value("holdfast_repository", None) or value("holdfast_repositories", None)
+        places = ("holdfast_repository", "holdfast_repositories")
+        if (
+            self.get_option("repository")
+            and not unclear.intersection(places)
+            and not any(value(name, None) for name in places)
         ):
             problems.append("Say where backups are kept: holdfast_repository, or several as holdfast_repositories.")
         tier = self.get_option("tier")
-        if tier and value(tier, None):
+        if tier and value(tier, None) and "holdfast_repositories" not in unclear:
             there = [str(item.get("name")) for item in stores(value("holdfast_repositories", None))]
             if there.count(str(value(tier, None))) != 1:
                 known = (
@@ -128,3 +141,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 )
                 problems.append(f"{tier} is {value(tier, None)!r}, and {known}. Name one of them.")
         return problems
+
+
+def _said_so(value: Any) -> bool:
+    """A boolean of a play; what is none does not agree to anything."""
+    return bool(boolean(value or False, strict=False))

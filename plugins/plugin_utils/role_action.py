@@ -10,6 +10,7 @@ import sys
 from typing import Any, Optional
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.ansible_messages import in_role_words
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.command_line import command_line
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.controller import ends_with_the_controller
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given
@@ -46,8 +47,7 @@ class RoleAction(NormalAction):  # type: ignore[misc]
             host = str((task_vars or {}).get("inventory_hostname", ""))
             self._say_what_to_type(result, role[len(COLLECTION) :], host)
         if ours and result.get("failed") and isinstance(result.get("msg"), str):
-            arguments = {*self._task.args, *CONSENT}
-            said = in_variables(result["msg"], role[len(COLLECTION) :], arguments, option_names())
+            said = in_role_words(result["msg"], role[len(COLLECTION) :], {*self._task.args, *CONSENT}, option_names())
             if said != result["msg"]:
                 result["msg"] = said
                 # From 2.19 on the console shows what is in here, with the module's own words; without it, the message.

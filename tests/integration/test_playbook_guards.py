@@ -104,6 +104,66 @@ def test_many_hosts_want_to_be_confirmed_each(tmp_path: Path) -> None:
     assert "needs confirm" not in failed["db1"].result["msg"]
 
 
+@pytest.mark.parametrize("core", sorted(controllers()))
+def test_a_variable_that_refers_to_nothing(core: str, tmp_path: Path) -> None:
+    """Kind: Ansible's words for a slip in a variable of one's own, at whatever task first reads it. Members: a text, a list, a dictionary's
+    value, what the first look itself reads (source, tier, confirm, many), a template that is none."""
+    slips = {
+        "holdfast_repository": {"path": "{{ nowhere_a }}"},
+        "holdfast_restore_source": "{{ nowhere_b }}",
+        "holdfast_restore_tier": "{{ nowhere_c.name }}",
+        "holdfast_restore_confirm": ["{{ nowhere_d }}"],
+        "holdfast_many": "{{ nowhere_e }}",
+        "holdfast_server_name": "{{ nowhere_f | no_such_filter }}",
+        "holdfast_restore_target_db": "{{ nowhere_g",
+    }
+    said = refused(play("restore", slips, inventory="db1,", bindir=controllers()[core]))
+    for name in slips:
+        assert f"{name} cannot be evaluated" in said, (name, said)
+    assert "Say where backups are kept" not in said and said.count("'nowhere_") == 5
+
+
+@pytest.mark.parametrize("role", ["standby", "setup", "rotate_passphrase", "schedule", "status"])
+def test_a_variable_that_refers_to_nothing_in_a_roles_own_words(role: str) -> None:
+    """What a role makes of its variables is looked at by the same first task."""
+    slips = {
+        "standby": {"holdfast_standby_state": "{{ nowhere }}"},
+        "setup": {
+            "holdfast_setup_passphrase": "{{ nowhere }}",
+            "holdfast_encryption": {"passphrase_file": "{{ nowhere }}"},
+        },
+        "rotate_passphrase": {"holdfast_encryption": {"passphrase_file": "{{ nowhere }}"}},
+        "schedule": {"holdfast_schedule_variables": {"a": "{{ nowhere }}"}, "holdfast_schedules": "{{ nowhere }}"},
+        "status": {"holdfast_engine": "{{ nowhere }}"},
+    }[role]
+    said = refused(play(role, {"holdfast_repository": {"path": "/b"}, **slips}, inventory="db1,"))
+    for name in slips:
+        assert f"{name} cannot be evaluated" in said, said
+
+
+def test_what_ansible_refuses_is_said_by_the_variables_name(tmp_path: Path) -> None:
+    """Kind: a message that names what the user does not have: the module's own option."""
+    run = play("backup", {"holdfast_repository": {"path": str(tmp_path), "tpye": "file"}}, inventory="db1,")
+    (failed,) = run.failed
+    assert failed.result["msg"].startswith("There is no holdfast_repository.tpye. It takes "), failed.result["msg"]
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("role", sorted(path.stem for path in (CHECKOUT / "playbooks").glob("*.yml")))
+def test_a_role_without_any_variable(role: str) -> None:
+    """What it lacks is said, at once or by a module; nothing of Ansible's own words."""
+    run = play(role, {}, "--check", inventory="db1,")
+    said = " ".join(str(task.result.get("msg")) for task in run.failed)
+    assert "ndefined" not in said and "has no attribute" not in said, said
+    for task in run.failed:
+        assert task.action == "ansible.builtin.assert" or task.action.startswith("holdfast.postgres."), said
+
+
+def test_what_a_standby_needs_is_said_by_the_variables_names() -> None:
+    said = refused(play("standby", {}, inventory="db1,"))
+    assert "Set holdfast_data_directory: " in said and "Set holdfast_primary_host: " in said
+
+
 @pytest.mark.parametrize("role", ["restore", "recover"])
 def test_a_tier_that_is_none(role: str, tmp_path: Path) -> None:
     """It ended in "No first item, sequence was empty"."""

@@ -205,6 +205,22 @@ def test_a_role_has_every_option_of_its_module(role: str, monkeypatch: pytest.Mo
         assert not spec.get("no_log") or takes[name].get("no_log") or spec["type"] == "dict", f"{name} is secret"
 
 
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in SEVERAL])
+def test_a_role_requires_what_its_module_requires(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it is said by the variable's name, before anything is done. One of several repositories is asked for by role_problems."""
+    takes, tasks = options_of_role(role), (TOP / "roles" / role / "tasks/main.yml").read_text()
+    for module in USES[role]:
+        for option, spec in options_of_module(module, monkeypatch).items():
+            name = variable(role, option)
+            if name not in takes:
+                continue
+            if option == "repository" and "holdfast_repositories" in takes:
+                assert "repository=" in tasks, role
+                continue
+            assert takes[name].get("required", False) == spec.get("required", False), name
+            assert not spec.get("required") or "default" not in takes[name], name
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_tasks_hand_every_variable_on(role: str) -> None:
     """An option that argument_specs.yml describes and no task reads has no effect."""
