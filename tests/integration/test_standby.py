@@ -210,6 +210,11 @@ def test_a_server_that_went_its_own_way_is_rewound(pair: Pair, crashed: bool) ->
     hba = (primary.data / "pg_hba.conf").read_text() + "# mine\n"
     (primary.data / "pg_hba.conf").write_text(hba)
     planned = ok(pair.rejoin(check=True, **consent(pair)))
+    looked = ok(pair.rejoin(check=True))  # the plan comes before anything is agreed to, and says what it waits for
+    assert looked["plan"][:-1] == planned["plan"] and "consent" not in planned
+    assert {"stop_server": True, **looked["consent"]} == consent(pair) and (
+        "stop_server" in looked["consent"]
+    ) != crashed
     assert (primary.pid is None) == crashed
     done = ok(pair.rejoin(**consent(pair)))
     assert done["standby"]["method"] == "rewind" and done["plan"] == planned["plan"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.landing import needed
@@ -91,18 +92,19 @@ class Claims:
                 "another slot_name, which is that name too."
             )
 
-    def check_leaving(self) -> None:
-        """Raises BadOption: it would leave a living server that it follows."""
+    def check_leaving(self, consent: Consent) -> None:
+        """Raises BadOption: it would leave a living server that it follows, and nobody agreed."""
         view = self._view
         if view is None or view.sender is None or self.follows or self._upstream.is_at(view.sender):
             return
         if not self._request.confirmed:
-            raise BadOption(
+            refusal = BadOption(
                 "primary_host",
                 str(self._upstream.at),
                 f"is not whom the standby in {self._directory} follows: it streams from {view.sender}, which is alive",
                 f"It could perhaps never go back. If it is to follow the other one, set force: true and confirm: [{self._directory}].",
             )
+            consent.need(refusal, force=True, confirm=[self._directory])
 
     def left_behind(self, settings: Mapping[str, str]) -> Optional[str]:
         """What to say of the slot on the server that it followed until now, by its ``settings``; None: there is none. That server may be

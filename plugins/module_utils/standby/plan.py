@@ -119,7 +119,7 @@ class StandbyPlanner:
         elif decision.method == REWIND:
             self._consent(local, decision)
         else:
-            claims.check_leaving()
+            claims.check_leaving(self.consent)
         made = StandbyPlan(
             local,
             slot,
