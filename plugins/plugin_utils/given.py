@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Optional
 
 import yaml
@@ -41,8 +41,7 @@ def given(value: Any, default: Any = None) -> Any:
     if isinstance(default, int) and isinstance(value, str):
         return int(value)
     if isinstance(default, list) and isinstance(value, str):
-        read = structure(value)
-        return read if isinstance(read, list) else [item.strip() for item in value.split(",")]
+        return as_list(value)
     if isinstance(default, dict):
         return structure(value)
     return value
@@ -57,6 +56,21 @@ def structure(value: Any) -> Any:
     except yaml.YAMLError:
         return value
     return read if isinstance(read, (dict, list)) else value
+
+
+def as_list(text: str) -> list[Any]:
+    """A list from its text: JSON, YAML, or separated by commas."""
+    read = structure(text)
+    return read if isinstance(read, list) else [item.strip() for item in text.split(",")]
+
+
+def arguments(values: Mapping[str, Any], lists: Collection[str]) -> dict[str, Any]:
+    """A module's arguments as its role's user meant them: without empty answers; ``lists`` are those whose text is a list's."""
+    return {
+        name: as_list(value) if name in lists and isinstance(value, str) else value
+        for name, value in values.items()
+        if is_given(value)
+    }
 
 
 def stores(several: Any, one: Any = None) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional, Union
 
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import as_list
+
 MANY = "holdfast_many"
 
 
@@ -25,9 +27,7 @@ def several(role: str, hosts: Sequence[str], allowed: Optional[bool]) -> list[st
 
 def listed(entries: Union[str, Sequence[str]]) -> list[str]:
     """What is confirmed, also from the command line or a survey: ``db1/shop,db1/blog``."""
-    if isinstance(entries, str):
-        return [entry.strip() for entry in entries.split(",") if entry.strip()]
-    return [entry for entry in entries if entry]
+    return [str(entry) for entry in (as_list(entries) if isinstance(entries, str) else entries) if entry]
 
 
 def confirmed(entries: Union[str, Sequence[str]], host: str, hosts: Sequence[str], paths: bool = False) -> list[str]:

@@ -13,9 +13,14 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.ansible_messages import in_role_words
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.command_line import command_line
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.controller import ends_with_the_controller
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import arguments
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.hosts import with_host
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import in_variables, option_names, variable
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import (
+    in_variables,
+    option_names,
+    role_options,
+    variable,
+)
 
 COLLECTION = "holdfast.postgres."
 
@@ -33,11 +38,14 @@ class RoleAction(NormalAction):  # type: ignore[misc]
     """The action plugin of each module that a role calls."""
 
     def run(self, tmp: Any = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
-        role = self._task._role.get_name() if self._task._role else ""
-        ours = role.startswith(COLLECTION)
+        full = self._task._role.get_name() if self._task._role else ""
+        ours, role = full.startswith(COLLECTION), full[len(COLLECTION) :]
         if ours:
-            # A role hands on what its user said; where that is an empty answer of a survey, it is the module's default.
-            self._task.args = {name: value for name, value in self._task.args.items() if is_given(value)}
+            # A role hands on what its user said; where that is an empty answer of a survey, it is the module's default. Of a list's text Ansible
+            # would make one by commas alone, brackets and all.
+            spec = role_options(role)
+            lists = {one for one in self._task.args if spec.get(variable(role, one), {}).get("type") == "list"}
+            self._task.args = arguments(self._task.args, lists)
         environment = self._templar.template((task_vars or {}).get(PYTHON_VENV, None))
         if environment:
             self._task.environment = [*(self._task.environment or []), {"HOLDFAST_PYTHON_VENV": str(environment)}]
@@ -45,9 +53,9 @@ class RoleAction(NormalAction):  # type: ignore[misc]
             result: dict[str, Any] = self.run_module(tmp, task_vars or {})
         if ours and result.get("consent"):
             host = str((task_vars or {}).get("inventory_hostname", ""))
-            self._say_what_to_type(result, role[len(COLLECTION) :], host)
+            self._say_what_to_type(result, role, host)
         if ours and result.get("failed") and isinstance(result.get("msg"), str):
-            said = in_role_words(result["msg"], role[len(COLLECTION) :], {*self._task.args, *CONSENT}, option_names())
+            said = in_role_words(result["msg"], role, {*self._task.args, *CONSENT}, option_names())
             if said != result["msg"]:
                 result["msg"] = said
                 # From 2.19 on the console shows what is in here, with the module's own words; without it, the message.

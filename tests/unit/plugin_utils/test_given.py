@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import (
+    arguments,
     given,
     is_given,
     store_of,
@@ -66,6 +67,23 @@ def test_a_repository_is_chosen_by_name() -> None:
     assert store_of(several, "", "c") is None
 
 
+def test_arguments_are_as_they_were_meant() -> None:
+    """A list of patterns as text named nothing, so that nothing was left out."""
+    said = {
+        "a": '["x", "y"]',
+        "b": "x, y",
+        "c": '["p4ss"]',
+        "d": ["", ""],
+        "e": ["x"],
+        "f": "",
+        "g": False,
+        "h": "- x\n- y",
+    }
+    assert arguments(said, ("a", "b", "d", "e", "f", "h")) == {
+        "a": ["x", "y"], "b": ["x", "y"], "c": '["p4ss"]', "e": ["x"], "g": False, "h": ["x", "y"],
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "value, names",
     [
@@ -80,6 +98,7 @@ def test_variables_of_other_runs_are_found(value: Any, names: set[str]) -> None:
 
 def test_what_is_confirmed_may_be_text() -> None:
     """A text was read letter by letter."""
+    assert confirmed('["db1/shop", "db2/x"]', "db1", ["db1", "db2"]) == ["shop"]
     assert confirmed("db1/shop, blog", "db1", ["db1"]) == ["shop", "db1/shop", "blog"]
     assert without_host("v", "shop", ["db1", "db2"])
 
