@@ -15,7 +15,7 @@ from typing import Any
 # Flags of ansible-playbook that are written together, and take nothing.
 _FLAGS = frozenset("bCDvkKJ")
 _LOOKING = {"--check", "--diff"}
-_SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token|key|credential|sas|sig=|://[^/\s]*:[^/\s]*@", re.IGNORECASE)
 
 
 def command_line(argv: Sequence[str], consent: Mapping[str, Any]) -> str:

@@ -19,6 +19,10 @@ SAID = """-e '{"holdfast_recover_force": true}'"""
         (["x.recover", "-bCD", "-C", "-e", "@vars.yml"], "x.recover -b -e @vars.yml"),
         (["x.recover", "-i", "-C", "-CDvv"], "x.recover -i -C -vv"),  # an inventory of that name
         (["x", "-e", "holdfast_login_password=hunter2", "--limit", "db1"], "x -e … --limit db1"),
+        (
+            ["x", "-e", "dsn=postgres://u:hunter2@h/db", "-e", "azure_sas=sv", "-e", "u=https://h/?a&sig=x"],
+            "x -e … -e … -e …",
+        ),
         (["x", "--extra-vars=my_secret=1", "-e", "@secrets.yml"], "x … -e @secrets.yml"),
         (["x", "-e", '{"a": [1, 2]}'], """x -e '{"a": [1, 2]}'"""),
     ],
