@@ -96,7 +96,8 @@ def _owner(seen: Seen) -> str:
     for owner in (seen.socket, seen.directory):
         if owner and owner != "UNKNOWN":
             return owner
-    owners = [owner for owner in seen.processes if owner != "root"]
+    # A container's server may be of a user whom this host does not know: nobody can become that one.
+    owners = [owner for owner in seen.processes if owner not in ("root", "UNKNOWN")]
     if len(owners) > 1:
         raise Unclear(
             f"Servers of {', '.join(owners)} run on this host, and none is at the port and socket that were named. Say whose server "

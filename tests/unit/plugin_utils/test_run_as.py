@@ -32,6 +32,7 @@ def root(**more: object) -> Seen:
         (root(socket="pgowner", package="postgres"), None, True, "pgowner"),
         (root(directory="enterprisedb", package="postgres"), None, True, "enterprisedb"),
         (root(processes=["pg"], package="postgres"), None, True, "pg"),
+        (root(processes=["UNKNOWN", "pg"], package="postgres"), None, True, "pg"),
         (root(package="postgres"), None, True, "postgres"),
         (root(socket="UNKNOWN", processes=["root"], package="postgres"), None, True, "postgres"),
         (root(), None, True, "root"),  # a host that has no server
