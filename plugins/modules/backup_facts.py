@@ -193,8 +193,9 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     every = parse_duration(params["expected_every"], "expected_every") if params["expected_every"] else None
     with workspace() as space:
         found = gather(params, space)
-    backups = in_order(found.records.values())
-    health = judge(backups, every, utcnow(), found.damage, LISTED_WHOLE)
+        backups = in_order(found.records.values())
+        # In here: an engine that is asked may have its configuration there.
+        health = judge(backups, every, utcnow(), found.damage, LISTED_WHOLE)
     shown = [
         {**record.to_dict(), "tiers": found.where[record.id]}
         for record in backups[-params["limit"] if params["limit"] else 0 :]

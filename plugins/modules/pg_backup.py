@@ -47,7 +47,8 @@ attributes:
 options:
   state:
     description:
-      - V(present) makes a backup. V(absent) deletes the one named by O(backup_id).
+      - V(present) makes a backup. V(absent) deletes the one named by O(backup_id), or what is left of it; one whose
+        manifest is damaged too, with a warning.
     type: str
     choices: [present, absent]
     default: present
@@ -68,7 +69,8 @@ options:
     aliases: [id]
   max_age:
     description:
-      - When a verified backup of the same scope is younger than this, such as V(20h), nothing is done.
+      - When a verified backup of the same scope is younger than this, such as V(20h), nothing is done. It has to be encrypted for every
+        recipient that O(encryption) names now.
     type: str
   annotations:
     description: Anything to remember with the backup. It is not encrypted.

@@ -305,6 +305,8 @@ def life(site: Site) -> None:
     assert [record.started_at for record in listed] == sorted(record.started_at for record in listed)
     assert [record.id for record in listed] == [full.id, differential.id, incremental.id]
 
+    assert [engine.lacks(record) for record in listed] == [None, None, None]
+
     # WAL: names in order, and what comes back is what the server wrote.
     rows = work(server, 5000)
     segment = archived(server)
@@ -699,6 +701,25 @@ def test_what_is_missing_or_damaged_is_found(archive: tuple[Site, Any, int]) -> 
     with pytest.raises(CatalogError, match="invalid"):
         site.engine.verify(record)
     flip_byte(largest)
+
+
+def test_what_is_gone_is_seen_without_reading_all(archive: tuple[Site, Any, int]) -> None:
+    """Kind: fresh that is not restorable. Found: a backup whose files had gone stayed fresh, as only a verification that reads everything was a
+    look."""
+    site = archive[0]
+    record = backed_up(site.engine, site.server, "full", {}, QUIET)
+    assert site.engine.lacks(record) is None
+    folder = Path(site.options.repositories[0]["path"]) / "pgbackrest/backup/main" / record.id
+    largest = max(folder.rglob("*.zst"), key=lambda path: path.stat().st_size)
+    away = largest.rename(folder.parent / "away")
+    assert "bytes instead of" in str(site.engine.lacks(record))
+    away.rename(largest)
+    assert site.engine.lacks(record) is None
+    for name in ("backup.manifest", "backup.manifest.copy"):
+        (folder / name).unlink()
+    assert "backup.manifest is missing" in str(site.engine.lacks(record))
+    shutil.rmtree(folder)
+    assert "backup.manifest is missing" in str(site.engine.lacks(record))
 
 
 def test_a_backup_that_is_killed_leaves_none(archive: tuple[Site, Any, int]) -> None:

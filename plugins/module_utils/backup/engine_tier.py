@@ -120,7 +120,8 @@ class EngineTier(Tier):
 
     def doubt(self, record: Record) -> Optional[str]:
         if self.engine.reads_back:
-            return None  # it reads all of it, which takes as long as a backup: done when it was made
+            # It reads all of it, which takes as long as a backup: done when it was made. What is gone since is seen.
+            return self.engine.lacks(by_id(self.known).get(record.id, record))
         try:
             self.engine.verify(by_id(self.known).get(record.id, record))
         except CatalogError as exc:

@@ -144,6 +144,11 @@ class RepositoryEngine(Configured):
     def verify(self, record: Record) -> Verification:
         """Look whether a backup is whole, as far as that can be told without restoring it. Raises CatalogError: it is not."""
 
+    def lacks(self, record: Record) -> Optional[str]:
+        """What a backup visibly lacks in the repository, in words without a full stop, where ``verify`` is no mere look (``reads_back``): its
+        files may have gone since it was verified. None: nothing. Raises HoldfastError: it could not be looked at."""
+        return None
+
     def missing_wal(self, record: Record) -> list[str]:
         """The segments that a backup needs to be consistent, and that are not in the archive. Raises HoldfastError."""
         size = SegmentSize(self._host.wal_segment_size)

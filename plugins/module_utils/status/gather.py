@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -66,15 +66,18 @@ class Gathered:
     unread: list[str] = field(default_factory=list)
     #: what ``damage`` found, by backup's id and tier's name
     hurt: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: how an engine looks at a backup in its own repository, by its name
+    looks: dict[str, Callable[[Record], Optional[str]]] = field(default_factory=dict)
 
     def damage(self, record: Record) -> Optional[str]:
-        """What is wrong with a backup in each of our repositories that has it; None: one of them has all of it."""
+        """What is wrong with a backup in each of the repositories that has it; None: one of them has all of it."""
         found: list[Optional[str]] = []
         for name in self.where[record.id]:
             wrong: Optional[str] = None
-            if name in self.shelves:
+            of_engine = self.looks.get(name)
+            if name in self.shelves or of_engine is not None:
                 try:
-                    wrong = damage(self.shelves[name], record)
+                    wrong = damage(self.shelves[name], record) if of_engine is None else of_engine(record)
                 except HoldfastError as exc:
                     # Not known is not whole.
                     wrong = f"whether all of it is there is not known: {exc}"
@@ -150,6 +153,7 @@ def _look_into_engine(
     named, and cannot be looked into from here, is a problem and no error."""
     try:
         engine = open_to_read(name, params, space)
+        found.looks[engine.name] = engine.lacks
         for record in engine.backups(problems):
             # Those of an engine's own repository are in no place of ours.
             if record.id not in found.records:

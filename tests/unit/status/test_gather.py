@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import gather
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered, gather
 from lab.records import lay
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -40,3 +42,19 @@ def test_repositories_with_one_id(tmp_path: Path, other: bytes, verified: bool, 
     assert found.where["b1"] == where
     assert [tier.count for tier in found.tiers] == [1, 1]
     assert any("another backup b1" in problem for problem in found.tiers[1].problems) is told
+
+
+@pytest.mark.parametrize("wrong", [None, "its backup.manifest is missing", RepositoryError("no route")])
+def test_an_engine_looks_at_its_own_backups(tmp_path: Path, wrong: Any) -> None:
+    """Kind: fresh that is not restorable. Found: of a backup whose files had gone from pgBackRest's repository nothing was seen."""
+
+    def look(record: Any) -> Any:
+        if isinstance(wrong, Exception):
+            raise wrong
+        return wrong
+
+    record = lay(Shelf(FileRepository(str(tmp_path)), "main"), "b1", NOW)
+    found = Gathered(where={"b1": ["pgbackrest"]}, looks={"pgbackrest": look})
+    assert found.damage(record) == (
+        "whether all of it is there is not known: no route" if isinstance(wrong, Exception) else wrong
+    )

@@ -169,6 +169,26 @@ def _record(
     )
 
 
+def lacking(output: str, stored: Optional[int]) -> Optional[str]:
+    """What a backup lacks by the names and sizes of its files, as ``repo-ls --recurse --output=json`` has them. ``stored``: bytes that
+    ``info`` says it took. None: nothing that names and sizes tell.
+
+    Raises:
+        CatalogError: it is no such list.
+    """
+    try:
+        sizes = {str(name): int(item["size"]) for name, item in json.loads(output).items() if item["type"] == "file"}
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise CatalogError(
+            f"pgBackRest's list of files cannot be read ({exc.__class__.__name__}: {exc}): {output[:200]!r}."
+        ) from exc
+    manifests = ("backup.manifest", "backup.manifest.copy")
+    if not any(name in sizes for name in manifests):
+        return "its backup.manifest is missing"
+    there = sum(size for name, size in sizes.items() if name not in manifests)
+    return f"its files have {there} bytes instead of {stored}" if stored is not None and there < stored else None
+
+
 def expired(said: str) -> set[str]:
     """The labels that a (dry) run of ``expire --set`` names."""
     found = re.findall(r"repo\d+: expire adhoc backup (?:set )?(.+)$", said, re.MULTILINE)

@@ -21,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
     Listing,
     archive_is_sound,
+    lacking,
     verdicts,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.messages import explain
@@ -44,6 +45,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 _VERIFIES_ONE: Version = (2, 55)  # older ones verify all that is in a repository
+_LIST_PATIENCE = 120  # seconds in which the names of a backup's files come
 _PERCENT = re.compile(r" DETAIL: .* \([^()]*?([0-9.]+)%\)")
 
 
@@ -151,6 +153,16 @@ class Reader(RepositoryEngine, Archiver):
             if not archive_is_sound(report):
                 self._read_wal(record)
         return Verification(True, "pgBackRest read all of its files back, and the WAL that it needs is there.")
+
+    def lacks(self, record: Record) -> Optional[str]:
+        stored: Optional[int] = record.scope.get("stored")
+        for repository in record.scope["repositories"]:
+            arguments = [f"--repo={repository}", "--recurse", "--output=json", f"backup/{self._stanza}/{record.id}"]
+            wrong = lacking(self._program.ask("repo-ls", *arguments, patience=_LIST_PATIENCE), stored)
+            if wrong:
+                return f"in repository {repository} of pgBackRest {wrong}"
+            stored = None  # what is known is the first one's; encryption makes files larger
+        return None
 
     def _read_wal(self, record: Record) -> None:
         """Something in the archive is damaged: is it what this backup needs?"""

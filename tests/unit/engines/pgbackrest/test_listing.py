@@ -202,3 +202,26 @@ def test_a_token_is_not_shown() -> None:
 
 def test_nothing_was_said() -> None:
     assert number("") == 0 and explain("") == "It said nothing."
+
+
+@pytest.mark.parametrize(
+    ("sizes", "stored", "lacks"),
+    [
+        ({"backup.manifest": 5, "pg_data/1.zst": 7, "bundle/1": 3}, 10, None),
+        ({"backup.manifest.copy": 5, "bundle/1": 12}, 10, None),
+        ({"backup.manifest": 5, "bundle/1": 1}, None, None),
+        ({"backup.manifest": 5, "bundle/1": 9}, 10, "its files have 9 bytes instead of 10"),
+        ({"backup.manifest": 50}, 10, "its files have 0 bytes instead of 10"),
+        ({"bundle/1": 10}, 10, "its backup.manifest is missing"),
+        ({}, 10, "its backup.manifest is missing"),
+    ],
+)
+def test_what_a_backup_visibly_lacks(sizes: dict[str, int], stored: int | None, lacks: str | None) -> None:
+    entries: dict[str, Any] = {name: {"type": "file", "size": size} for name, size in sizes.items()}
+    assert listing.lacking(json.dumps({".": {"type": "path"}, **entries}), stored) == lacks
+
+
+@pytest.mark.parametrize("output", ["", "[]", '{"a": 1}', '{"a": {"type": "file"}}'])
+def test_a_list_of_files_that_is_none(output: str) -> None:
+    with pytest.raises(CatalogError, match="cannot be read"):
+        listing.lacking(output, 1)
