@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -77,17 +78,19 @@ def guarded(process: subprocess.Popen[Any], group: bool = False) -> Iterator[Non
 
 
 def run(argv: Sequence[str], timeout: Optional[float] = None, **options: Any) -> int:
-    """``subprocess.call``, for a program that does not outlive us. Returns its exit code.
+    """``subprocess.call``, for a program that does not outlive us, nor do those that it starts (pg_basebackup streams WAL by a process of
+    its own, which went on, and kept the slot). Returns its exit code.
 
     Raises:
         OSError: it cannot be started.
         subprocess.TimeoutExpired: it was ended, as it took longer.
     """
-    process = subprocess.Popen(list(argv), **options)
-    with guarded(process):
+    process = subprocess.Popen(list(argv), start_new_session=True, **options)
+    with guarded(process, group=True):
         try:
             return process.wait(timeout)
         except BaseException:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise

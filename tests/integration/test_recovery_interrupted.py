@@ -26,7 +26,7 @@ from lab.servers import Server
 from lab.waiting import wait_until
 
 #: seeds of faults by chance that broke something once
-KEPT: tuple[int, ...] = ()
+KEPT: tuple[int, ...] = (11,)
 
 
 @pytest.mark.extended

@@ -26,6 +26,8 @@ STARTS = {
     "run_as": "run_as(None, ['sleep', '{mark}'])",
     "chain": "pump([Command(['sleep', '{mark}']), Command(['cat'])], subprocess.DEVNULL, subprocess.DEVNULL)",
     "session": "pump([Command(['sh', '-c', 'sleep {mark} & sleep {mark}; wait'], session=True)], subprocess.DEVNULL, subprocess.DEVNULL)",
+    # as pg_basebackup does, whose process for the WAL went on
+    "family": "run_as(None, ['sh', '-c', 'sleep {mark} & wait'])",
     "stubborn": "run_as(None, ['sh', '-c', 'trap \"\" TERM; exec sleep {mark}'])",
     "stopped": (
         "process = subprocess.Popen(['sleep', '{mark}']); guard.note(process); os.kill(process.pid, signal.SIGSTOP); process.wait()"
