@@ -35,8 +35,8 @@ def test_a_stores_library_is_found(bare: str) -> None:
         "type": "s3",
         "bucket": "b",
         "endpoint_url": "http://127.0.0.1:1",
-        "access_key": "a",
-        "secret_key": "b",
+        "access_key": "nobodys",
+        "secret_key": "nothing-of-a-path",
     }
     variables = {"ansible_python_interpreter": bare, "holdfast_python_venv": sys.prefix}
     done = run_adhoc("holdfast.postgres.backup_check", {"repository": repository}, variables=variables)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,8 @@ def test_owners_and_grantees_are_exchanged_and_nothing_else(hard16: HardData, wi
 
 
 def test_a_backup_to_a_public_key(hard16: HardData, wiped: Wipe, tmp_path: Path) -> None:
-    home, repository, key = tmp_path / "gpg", tmp_path / "backups", tmp_path / "key.asc"
-    home.mkdir(mode=0o700)
+    # gpg's agent listens on a socket in its home, whose path must be short.
+    home, repository, key = Path(tempfile.mkdtemp(prefix="gpg-")), tmp_path / "backups", tmp_path / "key.asc"
     repository.mkdir()
     gpg = ["gpg", "--homedir", str(home), "--batch", "--passphrase", "", "--pinentry-mode", "loopback"]
     try:

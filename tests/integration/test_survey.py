@@ -9,6 +9,7 @@ each ansible-core that is here. The table of all variables: unit/test_role_varia
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def test_all_that_is_not_answered_is_not_given(version: str, pg15: Server, tmp_p
         if value is not None
     }
     empty = {name: "" for role in ("setup", "backup", "archive") for name in role_options(role)}
+    empty["holdfast_become_user"] = (
+        getpass.getuser()
+    )  # the owner of this server may not enter the directories of this test
     done = play(
         "setup",
         {**empty, **said, "holdfast_setup_check": "true", "holdfast_setup_install_packages": "no"},

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NoReturn, Optional
@@ -42,7 +43,7 @@ _NO_LOCKS = (
     " Its file system has no locks (flock), without which two runs at once cannot be kept apart: mount it with them (NFS 4, or a lock "
     "service for NFS 3), or use another one."
 )
-_ADVICE = {
+_BY_ERRNO = {
     errno.ENOLCK: _NO_LOCKS,
     errno.EOPNOTSUPP: _NO_LOCKS,
     errno.ENOSYS: _NO_LOCKS,
@@ -128,7 +129,15 @@ class FileRepository(Repository):
         self.description = f"the repository {self.root}"
 
     def check(self, write: bool) -> None:
-        if not os.path.isdir(self.root):
+        try:
+            there = stat.S_ISDIR(os.stat(self.root).st_mode)
+        except PermissionError:
+            raise RepositoryError(
+                f"{self.description} cannot be reached: {self._user()} may not enter a directory above it. {_WAY_OUT}"
+            ) from None
+        except OSError:
+            there = False
+        if not there:
             raise RepositoryError(
                 f"{self.description} does not exist (or is not a directory). If it is a mount, mount it; "
                 "else create it, or let the role holdfast.postgres.setup do so."
@@ -364,7 +373,7 @@ class FileRepository(Repository):
             raise RepositoryError(
                 f"{self.description} has disappeared: cannot {doing} it ({exc.strerror}). Is its disk still mounted?"
             ) from exc
-        advice = _ADVICE.get(exc.errno or 0, "")
+        advice = _BY_ERRNO.get(exc.errno or 0, "")
         raise RepositoryError(
             f"Cannot {doing} {self.description}: {exc.strerror} ({exc.filename or self.root}).{advice}"
         ) from exc
