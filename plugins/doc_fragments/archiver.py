@@ -10,9 +10,11 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   config_dir:
-    description: Directory of the engine's configuration and secrets, readable for the server's owner alone.
+    description:
+      - Directory of the engine's configuration and secrets, readable for the server's owner alone.
+      - By default C(/etc/holdfast/servers/) with the owner's name. Where it is missing, root makes it, for that owner; the directories
+        above it are root's.
     type: path
-    default: /etc/holdfast
   engine_program:
     description: The engine's program, when it is not in C(PATH).
     type: path

@@ -63,7 +63,7 @@ ENCRYPTION: Spec = {
 
 # What an engine of physical backups is told; the fragment is archiver.py.
 ARCHIVER: Spec = {
-    "config_dir": {"type": "path", "default": "/etc/holdfast"},
+    "config_dir": {"type": "path"},
     "engine_program": {"type": "path"},
     "engine_options": {"type": "dict", "default": {}},
     "accept_new_server": {"type": "bool", "default": False},

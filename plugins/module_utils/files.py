@@ -212,20 +212,25 @@ def take_out(source: str, path: str) -> None:
         shutil.copyfileobj(stream, target, 1024 * 1024)
 
 
-def make_directory(path: str, owner: Optional[str] = None, mode: int = 0o700) -> None:
+def make_directory(path: str, owner: Optional[str] = None, mode: int = 0o700, ours_above: bool = False) -> None:
     """Make a directory, and those above it that are missing, the owner's own. One that is there stays as it is.
+
+    ``ours_above``: those above it are ours, for everybody to pass, so that its owner can put nothing in the place of what others have there.
 
     Raises:
         ToolError: it cannot be made.
     """
-    path = os.path.abspath(path)
+    path = above = os.path.abspath(path)
     missing: list[str] = []
-    while not os.path.isdir(path):
-        missing.insert(0, path)
-        path = os.path.dirname(path)
+    while not os.path.isdir(above):
+        missing.insert(0, above)
+        above = os.path.dirname(above)
     try:
         for folder in missing:
-            mkdir(folder, mode, owner, owner)
+            if ours_above and folder != path:
+                mkdir(folder, 0o755)
+            else:
+                mkdir(folder, mode, owner, owner)
     except OSError as exc:
         raise ToolError(
             f"The directory {exc.filename or path} cannot be made: {exc.strerror}. Make it"

@@ -206,7 +206,6 @@ elapsed:
 """
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -222,6 +221,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.run import RecoverRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import data_owner
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import config_dir
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
@@ -243,10 +243,10 @@ def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         secrets = Secrets(params["encryption"] or {}, space)
         try:
             owner = data_owner(params["data_directory"], params["owner"])
-            config_dir = os.path.join(params["config_dir"], "restore")
+            directory = config_dir(params, owner)
             if module.check_mode:
-                config_dir = stack.enter_context(owners_directory(owner))
-            source = recovery_options.source(params, secrets, config_dir)
+                directory = stack.enter_context(owners_directory(owner))
+            source = recovery_options.source(params, secrets, directory)
             run = RecoverRun(source, wanted, space, progress)
             try:
                 recovered = run.run(module.check_mode)

@@ -327,8 +327,11 @@ def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, A
     secrets = Secrets(params["encryption"] or {}, space)
     try:
         wal = standby_options.archive(params, module.check_mode)
-        config_dir = space if module.check_mode else params["config_dir"]
-        backups = standby_options.backups(params, secrets, config_dir) if params["source"] == "backup" else None
+        backups = (
+            standby_options.backups(params, secrets, space if module.check_mode else None)
+            if params["source"] == "backup"
+            else None
+        )
         wanted = standby_options.request(params, wal.restore_command() if wal else None)
         run = StandbyRun(wanted, primary, backups, Progress(None), *standby_options.asker(params, space))
         try:

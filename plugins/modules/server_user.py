@@ -13,8 +13,8 @@ description:
   - Root does packages, files and services; the owner of a server speaks to it, and owns what it reads. Says who that is, so that
     a play that runs as root does each by the right one. The roles of this collection ask it first.
   - The user is O(become_user) where it is given. Else, where the play runs as root and the server is on its host, it is the owner of
-    the server's socket, of O(data_directory), or of the servers that run, or the user C(postgres), the first of these that there
-    is. Else it is the user that the play runs as.
+    the server's socket, of O(data_directory), of the server at that port, or of the servers that run, or the user C(postgres), the
+    first of these that there is. Else it is the user that the play runs as.
 author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:

@@ -296,7 +296,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         patroni = Patroni(params["patroni"]) if recognise(host.data_directory) else None
         result: dict[str, Any] = {"engine": archiver.name, "archive": archiver.wal.description}
         done = ArchivingResult()
-        owned = Ownership(params["config_dir"], params["server_name"], host, params["encryption"])
+        owned = Ownership(params, host)
         # A shell command, and pg_receivewal without a password, are configured by their text alone.
         owns = archiver.has_configuration or (archiver.connects and host.passfile is not None)
         if params["state"] == "present":

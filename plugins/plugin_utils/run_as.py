@@ -31,6 +31,7 @@ class Seen:
     sudo: bool = False
     socket: str = ""  # the owner of the socket that was asked for
     directory: str = ""  # the owner of the data directory
+    ports: list[str] = field(default_factory=list)  # owners of the servers that run at the port that was asked for
     processes: list[str] = field(default_factory=list)  # owners of the servers that run
     package: str = ""  # postgres, where there is such a user
 
@@ -52,7 +53,10 @@ def question(directories: Sequence[str], port: int, data_directory: Optional[str
         'echo "user=$(id -un)"; echo "uid=$(id -u)"; command -v sudo >/dev/null 2>&1 && echo sudo=yes; '
         f'for s in {sockets}; do [ -S "$s" ] && stat -L -c \'socket=%U\' "$s"; done; {directory}'
         'for p in /proc/[0-9]*; do read -r c 2>/dev/null <"$p/comm" || continue; '
-        "case $c in postgres|postmaster) stat -c 'process=%U' \"$p\" 2>/dev/null;; esac; done | sort -u; "
+        "case $c in postgres|postmaster) stat -c 'process=%U' \"$p\" 2>/dev/null; "
+        # A server works in its data directory, and says there at which port (pidfile.h).
+        f'[ "$(sed -n 4p "$p/cwd/postmaster.pid" 2>/dev/null)" = {port} ] && stat -c \'port=%U\' "$p" 2>/dev/null;; '
+        "esac; done | sort -u; "
         "id -u postgres >/dev/null 2>&1 && echo package=postgres; true"
     )
 
@@ -65,8 +69,8 @@ def read(answer: str) -> Seen:
             seen.root = value == "0"
         elif key == "sudo":
             seen.sudo = True
-        elif key == "process":
-            seen.processes.append(value)
+        elif key in ("process", "port"):
+            (seen.processes if key == "process" else seen.ports).append(value)
         elif key in ("user", "socket", "directory", "package") and not getattr(seen, key):
             setattr(seen, key, value)
     return seen
@@ -96,6 +100,8 @@ def _owner(seen: Seen) -> str:
     for owner in (seen.socket, seen.directory):
         if owner and owner != "UNKNOWN":
             return owner
+    if len(seen.ports) == 1 and seen.ports[0] not in ("root", "UNKNOWN"):
+        return seen.ports[0]
     # A container's server may be of a user whom this host does not know: nobody can become that one.
     owners = [owner for owner in seen.processes if owner not in ("root", "UNKNOWN")]
     if len(owners) > 1:

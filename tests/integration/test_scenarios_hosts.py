@@ -32,8 +32,11 @@ pytestmark = [pytest.mark.extended, pytest.mark.skipif(bool(WHY_NOT), reason=str
 
 # New things that are nobody's fault: a directory for all; a segment that the other server archives meanwhile; which repository the host knows,
 # by a name that has the repository and the server in it.
-BY_ITSELF = re.compile(r"/$|/_wal/[0-9A-F]{24}\.\w+$|/holdfast/repositories/[0-9a-f]{32}\.json$")
+BY_ITSELF = re.compile(
+    r"/$|/_wal/[0-9A-F]{24}\.\w+$|/archive/.*/[0-9A-F]{24}-[0-9a-f]{40}(\.\w+)?$|/holdfast/repositories/[0-9a-f]{32}\.json$"
+)
 REMEMBERED = re.compile(r"/holdfast/repositories/[0-9a-f]{32}\.json$")  # whose play made it, has it
+AT_WORK = re.compile(r"^/var/(spool|log)/(holdfast/\w+/)?pgbackrest/")  # logs and locks of a server that archives
 ENGINES = ["pg_basebackup", *(["pgbackrest"] if shutil.which("pgbackrest") else [])]
 
 
@@ -50,7 +53,10 @@ class Life:
 
     def looked(self) -> dict[str, str]:
         return {
-            **{f"{number}:{path}": value for number, host in enumerate(self.hosts) for path, value in host.written().items()},
+            **{
+                f"{number}:{path}": value
+                for number, host in enumerate(self.hosts) for path, value in host.written().items() if not AT_WORK.search(path)
+            },
             **below(self.repository),
         }  # fmt: skip
 
@@ -61,6 +67,12 @@ class Life:
         first = self.cluster.host.play(name, variables, self.inventory, self.name)
         assert first.returncode == 0, f"{name} of {self.name}: {first.stdout}{first.stderr}"
         after = self.looked()
+        # A slot, and the file of its password, have a name of host and data directory.
+        self.own += tuple(
+            f"/{slot}."
+            for found in first.of("holdfast.postgres.pg_standby")
+            if (slot := found.get("standby", {}).get("slot_name"))
+        )
         others = [path for path in touched(before, after, self.own) if path in before or not BY_ITSELF.search(path)]
         assert not others, f"{name} of {self.name} touched {others}"
         self.own += tuple(path for path in after if path not in before and REMEMBERED.search(path))
@@ -69,8 +81,13 @@ class Life:
         again = self.cluster.host.play(name, variables, self.inventory, self.name)
         assert again.returncode == 0 and not again.changed, f"{name} of {self.name} again: {again.stdout}"
         # A proof that segments arrive is a segment that arrives.
-        living = (f"{self.cluster.data}/", f"{self.cluster.data}.log", f"{self.cluster.data}-standby", "/_wal/", "/archive/",
-                  "/var/log/pgbackrest/", "/var/spool/pgbackrest/")  # fmt: skip
+        living = (
+            f"{self.cluster.data}/",
+            f"{self.cluster.data}.log",
+            f"{self.cluster.data}-standby",
+            "/_wal/",
+            "/archive/",
+        )
         foreign = touched(after, self.looked(), living)
         assert not foreign, f"{name} of {self.name}, a second time, wrote {foreign}"
         return first
@@ -155,8 +172,6 @@ def one_host(request: pytest.FixtureRequest) -> Iterator[list[Life]]:
         root, repository = shared_repository(stack)
         clusters = {name: Cluster(host, f"/srv/{name}/pg", 15) for name in ("alpha", "beta")}
         common = {"holdfast_repository": {"path": str(repository)}, "holdfast_engine": request.param}
-        if request.param == "pgbackrest":  # its configuration lies in /etc, where the server's owner may not write
-            common["holdfast_become_user"] = "root"
         inventory = written_inventory(
             root / "hosts.json", {name: cluster.variables() for name, cluster in clusters.items()}, common
         )
@@ -166,6 +181,64 @@ def one_host(request: pytest.FixtureRequest) -> Iterator[list[Life]]:
 def test_two_clusters_of_one_host(one_host: list[Life]) -> None:
     """They share the host's /etc/holdfast, /etc/cron.d, /var/spool and the user: what one team's plays write has its server's name."""
     live(one_host)
+
+
+OTHER = "app"  # a user of the second host's, besides the one of the system
+
+
+@pytest.mark.skipif("pgbackrest" not in ENGINES, reason="pgbackrest is not installed")
+def test_two_owners_of_one_host() -> None:
+    """Each has a server, and all that concerns it: what archives one is not the other's to write, nor is what root runs either's."""
+    with ExitStack() as stack:
+        host = stack.enter_context(Host("db1"))
+        root, repository = shared_repository(stack)
+        host.run("useradd", "--system", "--create-home", "--home-dir", f"/var/lib/{OTHER}", "--uid", "4711", OTHER)
+        clusters = {
+            "alpha": Cluster(host, "/srv/alpha/pg", 15),
+            "beta": Cluster(host, "/srv/beta/pg", 15, owner=OTHER),
+        }
+        theirs = root / "beta"
+        theirs.mkdir(mode=0o700)
+        os.chown(theirs, 4711, -1)
+        at = {"alpha": repository, "beta": theirs}
+        inventory = written_inventory(
+            root / "hosts.json",
+            {
+                name: {**cluster.variables(), "holdfast_repository": {"path": str(at[name])}}
+                for name, cluster in clusters.items()
+            },
+            {"holdfast_engine": "pgbackrest"},
+        )
+        lives = [
+            Life(name, cluster, inventory, (name, f"/{cluster.owner}/"), at[name], (host,))
+            for name, cluster in clusters.items()
+        ]
+        for life in lives:
+            life.cluster.query("CREATE TABLE t AS SELECT 1 AS n")
+            life.play(
+                "setup",
+                setup_archiving=True,
+                archive_restart=True,
+                archive_restart_command=life.cluster.restart_command(),
+            )
+            life.play("schedule")
+        for life in lives:
+            life.play("backup", backup_max_age="1d")
+            life.play("archive", archive_state="verified")
+        # Nobody but root can put another in the place of what lies in these.
+        directories = (
+            "/etc/holdfast",
+            "/etc/holdfast/servers",
+            "/etc/holdfast/schedules",
+            "/var/spool/holdfast",
+            "/var/log/holdfast",
+        )
+        assert set(host.run("stat", "-c", "%U", *directories).stdout.split()) == {"root"}
+        for life in lives:
+            other = next(cluster.owner for cluster in clusters.values() if cluster is not life.cluster)
+            path = f"/etc/holdfast/servers/{life.cluster.owner}/pgbackrest/{life.name}/pgbackrest.conf"
+            for argv in (["cat", path], ["test", "-w", "/etc/holdfast"], ["touch", f"{path}.new"]):
+                assert host.run(*argv, user=other, check=False).returncode, argv
 
 
 @pytest.fixture

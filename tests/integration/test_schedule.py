@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,18 @@ def test_nothing_is_smuggled_into_a_line_of_cron_or_a_unit(more: dict[str, str],
 
 
 @pytest.mark.extended
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+@pytest.mark.parametrize("whose", ["etc", "etc/schedules"])
+def test_who_could_replace_what_is_run(whose: str, tmp_path: Path) -> None:
+    """A directory of another user: whoever owns it can put a script of their own in the place of one that root runs."""
+    (tmp_path / "etc" / "schedules").mkdir(parents=True)
+    shutil.chown(tmp_path / whose, "nobody")
+    given = options(tmp_path)
+    said = refused(schedule(given))
+    assert "holdfast_schedule_config_dir" in said and "nobody" in said
+    assert not files(tmp_path)
+
+
 def test_what_needs_quotes_is_quoted(tmp_path: Path) -> None:
     playbook = tmp_path / "it's 100% mine.yml"
     playbook.write_text("- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: 'it ran'}}]\n")

@@ -145,11 +145,13 @@ def touched(before: Mapping[str, str], after: Mapping[str, str], own: Iterable[s
 
 
 class Cluster:
-    """A server on a host, in `data`, with the defaults of initdb. Its owner is the system's user for servers."""
+    """A server on a host, in `data`, with the defaults of initdb. Its owner is the system's user for servers, or `owner`."""
 
-    def __init__(self, host: Host, data: str, major: int, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, host: Host, data: str, major: int, settings: Mapping[str, str] | None = None, owner: str = ""
+    ) -> None:
         self.host, self.data, self.port = host, data, free_port()
-        self.owner = system_user().pw_name
+        self.owner = owner or system_user().pw_name
         install = pick(major)
         self.bindir = install.bindir
         parent = str(Path(data).parent)

@@ -54,7 +54,7 @@ def folder_tiers(params: Mapping[str, Any], warnings: list[str]) -> list[FolderT
 def engine_tier(params: Mapping[str, Any], connection: Connection, warnings: list[str]) -> EngineTier:
     """The repositories of the engine that is named, beside the server that is connected to. Raises BadOption, ServerError."""
     host = Host.running(connection, params)
-    owned = Ownership(params["config_dir"], params["server_name"], host, params["encryption"])
+    owned = Ownership(params, host)
 
     def before(check: bool) -> list[Step]:
         owned.check(params["accept_new_server"])

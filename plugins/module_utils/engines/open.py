@@ -67,6 +67,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.fil
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, named_repositories
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import (
+    config_dir,
+    make_config_dir,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 
 
@@ -257,7 +261,7 @@ def open_repository_engine(name: str, params: Mapping[str, Any], host: Host) -> 
         compression=params.get("compression") or made_by.default_compression,
         level=params.get("compression_level"),
         jobs=params.get("jobs") or 1,
-        config_dir=params["config_dir"],
+        config_dir=config_dir(params, host.owner),
         program=params["engine_program"],
         extra={str(key): str(value) for key, value in (params["engine_options"] or {}).items()},
     )
@@ -292,6 +296,6 @@ def keep_password(params: Mapping[str, Any], host: Host, check: bool) -> list[St
         if stream.read() == text and mode == 0o600 and owner_of(host.passfile) == host.owner:
             return []
     if not check:
-        os.makedirs(os.path.dirname(host.passfile), mode=0o755, exist_ok=True)
+        make_config_dir(os.path.dirname(host.passfile), host.owner)
         put(host.passfile, text, host.owner)
     return [Step(f"write {host.passfile}, by which {host.owner} connects, with mode 0600")]

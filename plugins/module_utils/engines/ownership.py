@@ -29,6 +29,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import (
+    config_dir,
+    config_dirs,
+    make_config_dir,
+)
 
 #: in what remembers whose an archive or a configuration is: archiving was taken down, and its silence is no fault
 ENDED = "ended"
@@ -44,8 +49,10 @@ def telling_of_interrupted(params: Mapping[str, Any]) -> Iterator[None]:
     except ServerError as exc:
         word = None
         with contextlib.suppress(ToolError, OSError, ValueError, KeyError, TypeError, RecursionError):
-            known = json.loads(files.read(os.path.join(params["config_dir"], f"{params['server_name']}.owner.json")))
-            word = interrupted.told(str(known["data_directory"]), False)
+            for directory in config_dirs(params):
+                with contextlib.suppress(OSError):  # another owner's may be closed to us
+                    known = json.loads(files.read(os.path.join(directory, f"{params['server_name']}.owner.json")))
+                    word = word or interrupted.told(str(known["data_directory"]), False)
         if word is None:
             raise
         raise ServerError(f"{exc} {word}") from exc
@@ -67,12 +74,13 @@ def end(path: str, host: Host, check: bool) -> list[Step]:
 
 
 class Ownership:
-    """Of the configuration in ``config_dir`` that is named after ``server_name``. ``encryption`` is the option, or None."""
+    """Of the configuration of the server that ``host`` describes. ``params`` are the module's: ``config_dir``, ``server_name``,
+    ``encryption``."""
 
-    def __init__(self, config_dir: str, server_name: str, host: Host, encryption: Optional[Mapping[str, Any]]) -> None:
-        self._path = os.path.join(config_dir, f"{server_name}.owner.json")
-        self._server_name, self._host = server_name, host
-        self._encryption: Mapping[str, Any] = encryption or {}
+    def __init__(self, params: Mapping[str, Any], host: Host) -> None:
+        self._server_name, self._host = str(params["server_name"]), host
+        self._path = os.path.join(config_dir(params, host.owner), f"{self._server_name}.owner.json")
+        self._encryption: Mapping[str, Any] = params["encryption"] or {}
 
     @property
     def known(self) -> Optional[dict[str, Any]]:
@@ -134,6 +142,7 @@ class Ownership:
         if known == wanted:
             return []
         if not check:
+            make_config_dir(os.path.dirname(self._path), self._host.owner)
             files.put(self._path, json.dumps(wanted), self._host.owner, folder_mode=0o755)
         return [Step(f"write {self._path}: whose the configuration beside it is")]
 

@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.configuration import in_force
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import configuration_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import config_dirs
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import configured
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ def _archives(connection: Connection) -> bool:
 def _set_up(params: Mapping[str, Any], system_id: str, data: Optional[str]) -> Optional[str]:
     """Where it stands that archiving was set up for this server, in this very directory (a clone has the same identifier), and was not
     taken down since; None: nowhere that can be seen from here."""
-    paths = (
-        [os.path.join(params["config_dir"], f"{params['server_name']}.owner.json")] if params.get("config_dir") else []
-    )
+    paths = [os.path.join(directory, f"{params['server_name']}.owner.json") for directory in config_dirs(params)]
     for _name, options, _where in (
         named_repositories(params) if params.get("repository") or params.get("repositories") else ()
     ):

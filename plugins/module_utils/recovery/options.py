@@ -26,6 +26,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import make_config_dir
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
 
 
@@ -81,8 +82,8 @@ def request(params: Mapping[str, Any]) -> RecoveryRequest:
 
 
 def source(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> PhysicalSource:
-    """Where the backups are. ``config_dir`` is for an engine's configuration of this restore alone: the live server's is never
-    touched. Raises HoldfastError."""
+    """Where the backups are. In ``config_dir`` an engine's configuration of this restore alone is written, apart: the live server's is
+    never touched. Raises HoldfastError."""
     name = physical_engine(params, copies=True)
     if name == "pg_basebackup":
         shelf = Shelf(open_repository(params["repository"]), params["server_name"])
@@ -93,6 +94,7 @@ def source(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> Phys
             wal = FileWal(directory, Compression("zstd")) if os.path.isdir(directory) else None
         return ShelfSource(shelf, secrets, wal)
     host = Host.of_directory(params["data_directory"], params["owner"], params["login_user"], params["bin_dir"])
-    engine = open_repository_engine(name, {**params, "config_dir": config_dir}, host)
+    engine = open_repository_engine(name, {**params, "config_dir": os.path.join(config_dir, "restore")}, host)
+    make_config_dir(config_dir, host.owner)
     engine.configure(False)
     return EngineSource(engine)

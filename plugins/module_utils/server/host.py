@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import config_dir
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 
@@ -83,16 +84,17 @@ class Host:
                 f"The server's data directory {directory} is not on this host, or may not be seen by who runs this module. "
                 "Run it on the database host, as root or as the user who owns the directory (become_user)."
             )
-        passfile = f"{params['config_dir']}/{params['server_name']}.pgpass" if params.get("login_password") else None
+        owner = owner_of(directory)
+        passfile = os.path.join(config_dir(params, owner), f"{params['server_name']}.pgpass")
         return cls(
             data_directory=directory,
-            owner=owner_of(directory),
+            owner=owner,
             port=int(facts.setting(connection, "port") or 5432),
             socket_directory=(facts.setting(connection, "unix_socket_directories") or "").split(",")[0].strip(),
             user=params.get("login_user") or identity.role,
             bin_dir=find_tools(identity.version_num, params.get("bin_dir")).directory,
             host=params.get("login_host"),
-            passfile=passfile,
+            passfile=passfile if params.get("login_password") else None,
             version_num=identity.version_num,
             system_id=identity.system_id,
             wal_segment_size=facts.wal_segment_size(connection),

@@ -24,6 +24,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server import fa
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host, data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, own_unit
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import (
+    config_dir,
+    make_config_dir,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following, ask, drop_slot
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
@@ -138,10 +142,11 @@ def request(params: Mapping[str, Any], restore_command: Optional[str]) -> Standb
         **extra,
     }
     own = params["replication_user"] is not None
+    owner = data_owner(params["data_directory"], params["owner"])
     return StandbyRequest(
         **{**recovery_options.directory_options(params), "service": _unit(params)},
-        owner=data_owner(params["data_directory"], params["owner"]),
-        config_dir=params["config_dir"],
+        owner=owner,
+        config_dir=config_dir(params, owner),
         name=slot or default_name(params["data_directory"]),
         slot=slot or None,
         link={name: value for name, value in parts.items() if value},
@@ -257,9 +262,10 @@ def _unreplayed(params: Mapping[str, Any], connection: Connection, replayed: str
         return None
 
 
-def backups(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> PhysicalSource:
-    """Where backups are. Raises HoldfastError."""
-    return recovery_options.source(params, secrets, config_dir)
+def backups(params: Mapping[str, Any], secrets: Secrets, directory: Optional[str]) -> PhysicalSource:
+    """Where backups are; ``directory`` None: an engine's configuration is written to its place on this host. Raises HoldfastError."""
+    owner = data_owner(params["data_directory"], params["owner"])
+    return recovery_options.source(params, secrets, directory or config_dir(params, owner))
 
 
 def archive(params: Mapping[str, Any], check: bool) -> Optional[WalArchive]:
@@ -278,5 +284,7 @@ def archive(params: Mapping[str, Any], check: bool) -> Optional[WalArchive]:
         return found
     host = Host.of_directory(params["data_directory"], params["owner"], params["login_user"], params["bin_dir"])
     engine = open_repository_engine(name, params, host)
+    if not check:
+        make_config_dir(config_dir(params, host.owner), host.owner)
     engine.configure(check)
     return engine.wal

@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover, start, stop
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import make_config_dir
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
     OLD_SIGNAL,
     SIGNAL,
@@ -100,7 +101,7 @@ class StandbyRun:
             self._upstream.create_slot(request.slot)
         try:
             if request.password:
-                make_directory(request.config_dir, request.owner)
+                make_config_dir(request.config_dir, request.owner)
                 put(self._planner.passfile, passline(request.password), request.owner)
             self._make(plan)
         except BaseException:

@@ -60,6 +60,9 @@ def test_servers_of_several_owners() -> None:
     with pytest.raises(Unclear, match="holdfast_become_user"):
         decide(root(processes=["blue", "green"]), None, True)
     assert decide(root(processes=["blue", "green"], socket="green"), None, True).user == "green"
+    assert decide(root(processes=["blue", "green"], ports=["green"]), None, True).user == "green"
+    with pytest.raises(Unclear, match="holdfast_become_user"):
+        decide(root(processes=["blue", "green"], ports=["blue", "green"]), None, True)
 
 
 @pytest.mark.parametrize("name", ["postgres; id", "", "-x", "a b", "$(id)"])

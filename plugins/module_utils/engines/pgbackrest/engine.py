@@ -30,6 +30,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
     config_path,
     configuration,
     seconds,
+    work_directories,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.program import Failed, Program
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.reader import Reader, tell
@@ -87,7 +88,13 @@ class PgBackRest(Reader):
     @cached_property
     def _configuration(self) -> Configuration:
         secret = Encryption.passphrase(self._options.encryption or {})
-        return configuration(self._host, self._options, self._stores, secret.decode() if secret else None, self._number)
+        owner = self._host.owner
+        work = work_directories(
+            self._options.config_dir, owner, lambda path: os.path.isdir(path) and may(owner, "-w", path)
+        )
+        return configuration(
+            self._host, self._options, self._stores, secret.decode() if secret else None, self._number, work
+        )
 
     # Setting up
 
@@ -116,12 +123,13 @@ class PgBackRest(Reader):
                     raise ToolError(
                         f"{self._host.owner}, who owns the server, cannot read {path}: a directory above it is closed to that user."
                     )
-        return steps + self._make(self._work_directories(), check)
+        # Those of the system are several owners'.
+        return steps + self._make(self._work_directories(), check, ours_above=True)
 
-    def _make(self, paths: Sequence[str], check: bool) -> list[Step]:
+    def _make(self, paths: Sequence[str], check: bool, ours_above: bool = False) -> list[Step]:
         for path in paths:
             if not check:
-                files.make_directory(path, self._host.owner, 0o750)
+                files.make_directory(path, self._host.owner, 0o750, ours_above)
         return [Step(f"create the directory {path} for {self._host.owner}") for path in paths]
 
     def _changes(self) -> list[tuple[str, str, int]]:

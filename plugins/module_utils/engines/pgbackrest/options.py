@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -25,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.reposito
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import LOGS, SPOOLS
 
 OLDEST: Version = (2, 41)  # annotations, and repositories without number are gone
 # The first version that knows a major version of PostgreSQL: https://pgbackrest.org/release.html
@@ -36,8 +37,7 @@ _FAST = {"zstd": 1}
 NEVER = "9999999"
 #: seconds that it waits for a byte; it tries four times
 IO_TIMEOUT = 15
-#: where acknowledgements of segments and locks are, and what runs in the background writes; of the system's configuration.
-#: Beside another one, as whoever keeps that may not write to these.
+#: where acknowledgements of segments and locks are, and what runs in the background writes: the package's directories, for its user
 SPOOL, LOG = "/var/spool/pgbackrest", "/var/log/pgbackrest"
 #: our name of archive-push-queue-max, which says what it does
 LOSES_WAL = "lose_wal_beyond"
@@ -94,8 +94,10 @@ def configuration(
     stores: Sequence[Mapping[str, Any]],
     secret: Optional[str],
     version: Version,
+    work: tuple[str, str],
 ) -> Configuration:
-    """``stores`` are the options of repositories, made whole; ``secret`` the passphrase, wherever it came from.
+    """``stores`` are the options of repositories, made whole; ``secret`` the passphrase, wherever it came from; ``work`` the directories of
+    the spool and the logs, unless an option says otherwise.
 
     Raises:
         BadOption: something that pgBackRest cannot do, each named.
@@ -107,8 +109,7 @@ def configuration(
         raise BadOption("jobs", options.jobs, "is not a number of processes", "Use 1 or more.")
     extra, losing = _extra(options.extra)
     level = _FAST.get(options.compression) if options.level is None else options.level
-    beside = "" if options.config_dir.startswith("/etc/") else os.path.join(options.config_dir, "pgbackrest")
-    spool = extra.get("spool-path", f"{beside}/spool" if beside else SPOOL)
+    spool = extra.get("spool-path", work[0])
     found: dict[str, str] = {
         "compress-type": _TYPES[options.compression],
         **({} if level is None else {"compress-level": str(Compression(options.compression, level).level)}),
@@ -117,7 +118,7 @@ def configuration(
         "spool-path": spool,
         # In /tmp, where it is by default, anybody could be first.
         "lock-path": f"{spool}/lock",
-        "log-path": f"{beside}/log" if beside else LOG,
+        "log-path": work[1],
         "io-timeout": str(IO_TIMEOUT),
         # Else a backup waits for the next checkpoint, which may be minutes away.
         "start-fast": "y",
@@ -158,6 +159,15 @@ def configuration(
             f"--{name}={found[name]}" for name in ("compress-type", "compress-level", "process-max") if name in found
         ),
     )
+
+
+def work_directories(config_dir: str, owner: str, usable: Callable[[str], bool]) -> tuple[str, str]:
+    """Where its spool and its logs are by default: beside a configuration of one's own; for the system's the package's, where they are
+    ``usable`` for the owner, else the owner's own, as a host has several owners."""
+    if not config_dir.startswith("/etc/"):
+        return os.path.join(config_dir, "pgbackrest", "spool"), os.path.join(config_dir, "pgbackrest", "log")
+    spool, logs = (os.path.join(directory, owner, "pgbackrest") for directory in (SPOOLS, LOGS))
+    return SPOOL if usable(SPOOL) else spool, LOG if usable(LOG) else logs
 
 
 def config_path(config_dir: str, server_name: str) -> str:

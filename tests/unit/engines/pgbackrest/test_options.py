@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.options import (
+    LOG,
+    SPOOL,
     Configuration,
     check_version,
     configuration,
     seconds,
+    work_directories,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import store_settings
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngineOptions
@@ -42,9 +45,8 @@ def settings(version: tuple[int, ...] = OLD, **given: Any) -> dict[str, str]:
 
 def written(secret: str | None = None, stores: Any = None, host: Host = HOST, **given: Any) -> Configuration:
     stores = stores or [store(type="file", path="/backups")]
-    return configuration(
-        host, RepositoryEngineOptions(**{"server_name": "main", "repositories": stores, **given}), stores, secret, OLD
-    )
+    options = RepositoryEngineOptions(**{"server_name": "main", "repositories": stores, **given})
+    return configuration(host, options, stores, secret, OLD, ("/w/spool", "/w/log"))
 
 
 def test_the_whole_text() -> None:
@@ -66,8 +68,8 @@ def test_the_whole_text() -> None:
         "repo2-s3-endpoint=s3.eu-central-1.amazonaws.com\nrepo2-s3-uri-style=host\nrepo2-bundle=y\n"
         "repo2-storage-upload-chunk-size=16777216\n"
         "repo2-cipher-type=aes-256-cbc\nrepo2-retention-full=9999999\n"
-        "compress-type=zst\ncompress-level=5\nprocess-max=3\narchive-async=y\nspool-path=/var/spool/pgbackrest\n"
-        "lock-path=/var/spool/pgbackrest/lock\nlog-path=/var/log/pgbackrest\nio-timeout=15\nstart-fast=y\nexpire-auto=n\n"
+        "compress-type=zst\ncompress-level=5\nprocess-max=3\narchive-async=y\nspool-path=/w/spool\n"
+        "lock-path=/w/spool/lock\nlog-path=/w/log\nio-timeout=15\nstart-fast=y\nexpire-auto=n\n"
         "\n[main]\npg1-path=/data/15\npg1-port=5433\npg1-user=postgres\npg1-socket-path=/run/postgresql\n"
     )
     assert made.secrets == (
@@ -75,11 +77,7 @@ def test_the_whole_text() -> None:
         "\n[global]\nrepo1-cipher-pass=pass phrase\nrepo2-s3-key=AKIA\nrepo2-s3-key-secret=s3cr3t\n"
         "repo2-cipher-pass=pass phrase\n"
     )
-    assert (made.spool, made.locks, made.logs) == (
-        "/var/spool/pgbackrest",
-        "/var/spool/pgbackrest/lock",
-        "/var/log/pgbackrest",
-    )
+    assert (made.spool, made.locks, made.logs) == ("/w/spool", "/w/spool/lock", "/w/log")
 
 
 @pytest.mark.parametrize(
@@ -117,9 +115,18 @@ def test_engine_options_go_where_they_belong() -> None:
     assert (made.spool, made.locks, made.logs) == ("/srv/spool", "/srv/spool/lock", None)
 
 
-def test_a_configuration_elsewhere_has_its_work_beside_it() -> None:
-    made = written(config_dir="/home/me/etc")
-    assert (made.spool, made.logs) == ("/home/me/etc/pgbackrest/spool", "/home/me/etc/pgbackrest/log")
+@pytest.mark.parametrize(
+    ("config_dir", "usable", "spool", "logs"),
+    [
+        ("/home/me/etc", (), "/home/me/etc/pgbackrest/spool", "/home/me/etc/pgbackrest/log"),
+        ("/etc/holdfast/servers/app", (), "/var/spool/holdfast/app/pgbackrest", "/var/log/holdfast/app/pgbackrest"),
+        ("/etc/holdfast/servers/app", (SPOOL, LOG), SPOOL, LOG),
+        ("/etc/holdfast/servers/app", (LOG,), "/var/spool/holdfast/app/pgbackrest", LOG),
+    ],
+)
+def test_where_its_work_is(config_dir: str, usable: tuple[str, ...], spool: str, logs: str) -> None:
+    """A package's directories are one user's; a host has several owners of servers."""
+    assert work_directories(config_dir, "app", usable.__contains__) == (spool, logs)
 
 
 def test_a_server_over_tcp_has_no_socket() -> None:

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Directories of this host that are a server's owner's, below ones that are root's.
+
+What archives runs as the owner of its server, and reads a configuration; what root's schedules run lies beside it. Who owns a directory can
+put another in the place of anything in it. So ``/etc/holdfast`` is root's, and in it each owner of servers has a directory of its own: nobody
+can replace what root runs, or what archives another owner's server.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.holdfast.postgres.plugins.module_utils import files
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
+
+#: of configurations and secrets; in it one by the name of each owner. The role archive makes them as root (its tasks/directories.yml).
+CONFIGURATIONS = "/etc/holdfast/servers"
+#: of what engines run in the background with, and of what they log, in the same way
+SPOOLS, LOGS = "/var/spool/holdfast", "/var/log/holdfast"
+
+
+def config_dir(params: Mapping[str, Any], owner: str) -> str:
+    """The directory of the configurations of ``owner``'s servers: the option ``config_dir``, else the owner's own."""
+    return str(params.get("config_dir") or os.path.join(CONFIGURATIONS, owner))
+
+
+def config_dirs(params: Mapping[str, Any]) -> list[str]:
+    """The same where the owner is not known: the option, else those of all owners that are there."""
+    given = params.get("config_dir")
+    return [str(given)] if given else sorted(glob.glob(os.path.join(glob.escape(CONFIGURATIONS), "*")))
+
+
+def make_config_dir(path: str, owner: str) -> None:
+    """Make the directory the owner's, and those above it that are missing ours. One that is there stays as it is.
+
+    Raises:
+        BadOption: it is missing, and we may not make it.
+    """
+    try:
+        files.make_directory(path, owner, 0o755, ours_above=True)
+    except ToolError as exc:
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        raise BadOption(
+            "config_dir",
+            path,
+            f"is not there, and {me} cannot make it ({exc.__cause__})",
+            f"Nothing was changed. Run the play as root (-b, or holdfast_become_user: root), which makes it for {owner}; or name a directory "
+            f"of {owner}'s own by holdfast_config_dir.",
+        ) from exc
