@@ -10,12 +10,14 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   owner:
-    description: The operating system's user who owns the server. By default who owns O(data_directory), or runs this module.
+    description:
+      - The operating system's user who owns the server. By default who owns O(data_directory), or runs this module. Where root runs it and
+        the directory is missing, it is who owns the one above, or C(postgres) where that is root.
     type: str
   config_file:
     description:
       - The server's C(postgresql.conf), where it lies outside O(data_directory), as Debian's does. By default the one that the server in
-        O(data_directory) was last started with.
+        O(data_directory) was last started with; for a standby also the one in C(/etc/postgresql) that names this directory.
     type: path
   settings:
     description:

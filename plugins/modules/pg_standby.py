@@ -57,7 +57,8 @@ options:
     default: present
   data_directory:
     description:
-      - The standby's data directory. Needed for O(state=present); otherwise it tells where the standby's socket is.
+      - The standby's data directory. For O(state=present) it is by default that of the host's one server in C(/etc/postgresql), or of the one
+        there that has O(login_port); otherwise it tells where the standby's socket is.
     type: path
   login_port:
     description: Port of the standby. By default the one that the O(data_directory) tells of, else V(5432).
@@ -321,7 +322,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import
 
 def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, Any]:
     """A standby that streams."""
-    params = module.params
+    params = standby_options.with_directory(module.params)
     standby_options.check_options(params)
     primary = standby_options.upstream(params, space)
     secrets = Secrets(params["encryption"] or {}, space)
@@ -410,7 +411,6 @@ def main() -> None:
             "synchronous_standbys": {"type": "str", "choices": [REQUIRED, LATER, REMOVED], "default": REQUIRED},
             "timeout": {"type": "int", "default": 60},
         },
-        required_if=[("state", "present", ("data_directory", "primary_host"))],
         supports_check_mode=True,
     )
     execute(module, work, psycopg2=True)

@@ -90,6 +90,16 @@ class Ownership:
             return found if isinstance(found, dict) else None
         return None
 
+    @property
+    def _mine(self) -> dict[str, Optional[str]]:
+        return {"system_id": self._host.system_id, "data_directory": os.path.realpath(self._host.data_directory)}
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether there is a configuration, and it is another server's, as far as is known of either."""
+        known, mine = self.known or {}, self._mine
+        return any(known.get(name) and mine[name] and known[name] != mine[name] for name in mine)
+
     def check(self, accept_new_server: bool = False, replace: bool = False) -> None:
         """Whether this server, encrypted so, may use the configuration; ``replace``: the encryption may change.
 
@@ -100,9 +110,8 @@ class Ownership:
         known = self.known
         if known is None:
             return
-        mine = {"system_id": self._host.system_id, "data_directory": os.path.realpath(self._host.data_directory)}
-        differs = [name for name in mine if known.get(name) and mine[name] and known[name] != mine[name]]
-        if differs and not accept_new_server:
+        mine = self._mine
+        if self.is_anothers and not accept_new_server:
             raise CatalogError(
                 f"The configuration of {self._server_name} in {os.path.dirname(self._path)} is that of the server in "
                 f"{known.get('data_directory')} (system identifier {known.get('system_id')}); this one is in {mine['data_directory']} "

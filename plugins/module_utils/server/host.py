@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import config_dir
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.packaged import package_user
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def data_owner(directory: str, named: Optional[str] = None) -> str:
     """The user who owns a server's files, or is to own them: who is ``named``, else the owner of what is there, else who runs
-    this.
+    this; for root the owner of the directory above it, or the user of the distribution's packages.
 
     Raises:
         BadOption: that would be root, as whom PostgreSQL does not run.
@@ -33,6 +34,12 @@ def data_owner(directory: str, named: Optional[str] = None) -> str:
     if os.path.isdir(directory):
         return owner_of(directory)
     if os.geteuid() == 0:
+        above = os.path.abspath(directory)
+        while not os.path.isdir(above):
+            above = os.path.dirname(above)
+        found = owner_of(above) if os.stat(above).st_uid else package_user()
+        if found:
+            return found
         raise BadOption(
             "owner", None, "is missing, and PostgreSQL does not run as root", "Name the user who is to own the server."
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_repository_engine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import Ownership
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
@@ -28,6 +29,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_direc
     config_dir,
     make_config_dir,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.packaged import data_directory_of, packaged
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following, ask, drop_slot
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
@@ -46,8 +48,15 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 
+def with_directory(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the data directory, which a host of Debian's tells where it is not named. Raises BadOption."""
+    return {**params, "data_directory": params["data_directory"] or data_directory_of(packaged(), params["login_port"])}
+
+
 def check_options(params: Mapping[str, Any]) -> None:
-    """Raise BadOption for options that do not go together."""
+    """Raise BadOption for options that do not go together, or lack."""
+    if params["state"] == "present" and not params["primary_host"]:
+        raise BadOption("primary_host", None, "is missing, and a standby follows somebody", "Name the primary's host.")
     if params["source"] == "backup" and not params["repository"]:
         raise BadOption(
             "source", "backup", "needs the option repository", "Name the repository, or use source: primary."
@@ -283,8 +292,12 @@ def archive(params: Mapping[str, Any], check: bool) -> Optional[WalArchive]:
             )  # fmt: skip
         return found
     host = Host.of_directory(params["data_directory"], params["owner"], params["login_user"], params["bin_dir"])
-    engine = open_repository_engine(name, params, host)
+    directory = config_dir(params, host.owner)
     if not check:
-        make_config_dir(config_dir(params, host.owner), host.owner)
+        make_config_dir(directory, host.owner)
+    if Ownership(params, host).is_anothers:
+        # Such as the primary's, on the same host: by it that one archives.
+        directory = os.path.join(directory, default_name(params["data_directory"]))
+    engine = open_repository_engine(name, {**params, "config_dir": directory}, host)
     engine.configure(check)
     return engine.wal

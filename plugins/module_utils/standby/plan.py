@@ -27,6 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
     last_words,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.managers import refuse_managed
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.packaged import configuration_for, packaged
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
@@ -276,7 +277,11 @@ class StandbyPlanner:
 
     def _configuration(self, local: Optional[Local], decision: Decision) -> Optional[str]:
         found = self._request.config_file or (local.instance.configuration if local else None)
-        if found is None and decision.method == COPY and self._upstream.configured_outside():
+        outside = self._upstream.configured_outside() if found is None and decision.method == COPY else False
+        if outside is not False:
+            # As is the primary's, or for all that its role may see: where there is one here, it is this directory's own.
+            found = configuration_for(packaged(), self._directory)
+        if found is None and outside:
             raise BadOption(
                 "config_file",
                 None,
@@ -318,7 +323,7 @@ class StandbyPlanner:
                 "data_directory",
                 self._directory,
                 f"cannot follow the primary as it is: {decision.why}",
-                f"{fate}. If that is right, set force: true and confirm: [{self._directory}].",
+                f"{fate}. If that is right, set {self._agreement(local)}.",
             )
             self.consent.need(refusal, force=True, confirm=[self._directory])
         if local.running and not self._request.stop_server:
@@ -327,6 +332,15 @@ class StandbyPlanner:
                 "Stop it, or let this be done with stop_server: true."
             )
             self.consent.need(refusal_to_stop, stop_server=True)
+
+    def _agreement(self, local: Local) -> str:
+        """All that has to be agreed to at once: who is asked one thing after the other gives up."""
+        wanted = ["force: true", f"confirm: [{self._directory}]"]
+        if local.running and not self._request.stop_server:
+            wanted.append("stop_server: true")
+        if local.system_id() != self._upstream.system_id and not self._request.accept_new_server:
+            wanted.append("accept_new_server: true")
+        return f"{', '.join(wanted[:-1])} and {wanted[-1]}"
 
     def _check_space(
         self, record: Optional[Record], directories: Directories, spaces: dict[str, dict[str, str]]
