@@ -143,7 +143,7 @@ def live(lives: list[Life], promoted: bool = True) -> None:
         life.play("standby", **standby_of(life, life.cluster.data + "-standby", port))
         assert life.cluster.query("SELECT count(*), max(n) FROM t", port) == [(101, 101)]
     for life in lives:  # what archives the primary is as it was
-        life.play("archive", archive_state="verified")
+        life.play("archive")
     for life, port in zip(lives, ports if promoted else []):
         life.cluster.stop()
         life.play("promote", login_port=port, data_directory=life.cluster.data + "-standby", promote_max_lag_bytes=0)
@@ -151,7 +151,7 @@ def live(lives: list[Life], promoted: bool = True) -> None:
     for life, port in zip(lives, ports if promoted else []):
         rows = f"SELECT count(*) FILTER (WHERE whose = '{life.name}'), count(*), pg_is_in_recovery() FROM t"
         assert life.cluster.query(rows, port) == [(100, 102, False)]
-        life.play("archive", archive_state="verified", login_port=port)
+        life.play("archive", login_port=port)
 
 
 def standby_of(life: Life, data: str, port: int) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def test_two_owners_of_one_host() -> None:
             life.play("schedule")
         for life in lives:
             life.play("backup", backup_max_age="1d")
-            life.play("archive", archive_state="verified")
+            life.play("archive")
         # Nobody but root can put another in the place of what lies in these.
         directories = (
             "/etc/holdfast",
