@@ -44,8 +44,11 @@ def stopped_at(way: HttpProxy, repository: dict[str, Any], rule: Any, number: si
         done = running.result(60)
         assert time.monotonic() - began < SECONDS
         assert done.failed and done.result["stopped_by"] == number.name, done.msg
-        # What was being written may be taken back; nothing else is asked.
-        assert not [line for line in way.seen[asked:] if not line.startswith("DELETE")], way.seen[asked:]
+        # What was being written may be taken back, and the thread that is left with a read that was held may repeat it; nothing else is asked.
+        repeated = {line for line in way.seen[:asked] if line.startswith("GET")}
+        assert not [line for line in way.seen[asked:] if not line.startswith("DELETE") and line not in repeated], (
+            way.seen[asked:]
+        )
 
 
 @pytest.mark.extended
