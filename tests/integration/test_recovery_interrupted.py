@@ -99,7 +99,7 @@ def test_told_to_stop(server_factory: Callable[..., Server], step: str) -> None:
     conditions: dict[str, Callable[[], bool]] = {
         "stopping": lambda: "received fast shutdown request" in server.log.read_text(),
         "recovering": lambda: (staged / "postmaster.pid").exists() and server.pid is None,
-        "starting": lambda: (server.data / "holdfast-start.log").exists(),
+        "starting": (server.data / "holdfast-start.log").exists,
     }
     running = start_module("pg_recover", wanted)
     assert wait_until(conditions[step], every=0.001), running.result().msg

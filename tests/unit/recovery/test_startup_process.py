@@ -70,7 +70,7 @@ def test_a_command_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
             wait(told)
             with pytest.raises(ServerError, match=rf"wal_timeout: 0.2.*at {SEGMENT}.*: cp /archive/%f\. Try"):
-                wait(lambda: startup.require_command_ends())
+                wait(startup.require_command_ends)
         assert SEGMENT not in str(progress._longest())
 
 
