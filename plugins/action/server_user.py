@@ -56,4 +56,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "method": method or "sudo",
             "group": lines[-2],
             "home": lines[-1],
+            "service": run_as.unit(seen) if run_as.is_local(given["login_host"]) else None,
         }

@@ -121,3 +121,10 @@ LOOK: Spec = {
     "engine_config": {"type": "path"},
     "expected_every": {"type": "str"},
 }
+#: what such a module wants of them, beside ``argument_spec``
+LOOK_RULES: dict[str, Any] = {
+    "required_one_of": [("repository", "repositories", "engine_config")],
+    "required_by": {"engine_config": "engine"},
+    "mutually_exclusive": [("repository", "repositories")],
+    "supports_check_mode": True,
+}

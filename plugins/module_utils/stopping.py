@@ -3,9 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stop means stop: within seconds, at any step, and what is said of what remains is true.
 
-A signal raises ``Stopped`` in the main thread, wherever it is. Three things keep that promise:
+A signal raises ``Stopped`` in the main thread, wherever it is. Four things keep that promise:
 
 - where it was swallowed (Python does, in finalizers and callbacks), it is raised again a second later;
+- where it came just before the main thread began to wait for a lock, or to read, or was taken by another thread, Python does not see it
+  until that ends: it is sent to the main thread again (``_insist``);
 - when what stdout leads to is gone, who asked for the run is gone: a cancelled job, a closed connection. That counts as SIGHUP;
 - clearing up has ``GRACE`` seconds (more where ``remains`` says so); then the run says what remains, and is gone.
 """
@@ -148,6 +150,7 @@ def listen(give_up: Callable[[Stopped], None]) -> None:
     sys.unraisablehook = _unraisable
     for number in SIGNALS:
         signal.signal(number, _stop)
+    _insist(wanted_at_all)
     threading.Thread(target=_watch_asker, daemon=True).start()
     threading.Thread(target=_watch_clock, args=(give_up,), daemon=True).start()
 
@@ -191,12 +194,37 @@ def end_children() -> None:
 @contextlib.contextmanager
 def handed_on() -> Iterator[None]:
     """While another process does the work in our stead, it is told to stop when we are."""
-    before = {number: signal.signal(number, lambda _number, _frame: end_children()) for number in SIGNALS}
+    told: list[int] = []
+
+    def tell(number: int, frame: object) -> None:
+        told.append(number)
+        end_children()
+
+    before = {number: signal.signal(number, tell) for number in SIGNALS}
+    _insist(lambda: bool(told))
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _insist(seen: Callable[[], bool]) -> None:
+    """What the kernel delivered has to reach Python, whose handlers run in the main thread alone, between two of its instructions: until one
+    has ``seen`` it, it is sent there again. https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers"""
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    main = threading.main_thread().ident or 0
+
+    def watch() -> None:
+        while number := os.read(heard, 1):
+            while number[0] in SIGNALS and not seen():
+                time.sleep(0.3)
+                if not seen():
+                    signal.pthread_kill(main, number[0])
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _watch_asker() -> None:

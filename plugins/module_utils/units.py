@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 
 SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -55,6 +59,26 @@ def moment(when: datetime.datetime, now: datetime.datetime) -> str:
     there = when.astimezone(datetime.timezone.utc)
     year = "" if there.year == now.astimezone(datetime.timezone.utc).year else f" {there.year}"
     return f"{there.day} {_MONTHS[there.month - 1]}{year} {there:%H:%M} UTC"
+
+
+def when(text: object, now: datetime.datetime) -> str:
+    """``moment`` of a time as records have it; what is none is said to be unknown."""
+    there = known_time(text)
+    return moment(there, now) if there else "an unknown time"
+
+
+def ago(text: object, now: datetime.datetime) -> str:
+    """``age`` of the same."""
+    there = known_time(text)
+    return age((now - there).total_seconds()) if there else "an unknown time"
+
+
+def known_time(text: object) -> Optional[datetime.datetime]:
+    """A time as records have it; None: it is none."""
+    try:
+        return parse_time(str(text), "time") if text else None
+    except HoldfastError:
+        return None
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -246,10 +246,7 @@ def main() -> None:
             "limit": {"type": "int"},
             **argspec.PROGRESS,
         },
-        required_one_of=[("repository", "repositories", "engine_config")],
-        required_by={"engine_config": "engine"},
-        mutually_exclusive=[("repository", "repositories")],
-        supports_check_mode=True,
+        **argspec.LOOK_RULES,
     )
     execute(module, work, psycopg2=module.params["archiving"])
 

@@ -164,10 +164,7 @@ def main() -> None:
             "cron_dir": {"type": "path", "default": "/etc/cron.d"},
             "limit": {"type": "int", "default": 20},
         },
-        required_one_of=[("repository", "repositories", "engine_config")],
-        required_by={"engine_config": "engine"},
-        mutually_exclusive=[("repository", "repositories")],
-        supports_check_mode=True,
+        **argspec.LOOK_RULES,
     )
     execute(module, work, psycopg2=module.params["archiving"])
 

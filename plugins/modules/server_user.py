@@ -84,6 +84,12 @@ home:
   description: The user's home.
   returned: success
   type: str
+service:
+  description:
+    - The unit of systemd by which the server at that port runs, as far as that can be told. On Debian C(postgresql) stands for all servers of
+      a host, and C(postgresql@15-main) for one.
+  returned: success
+  type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -15,6 +15,11 @@ VARIABLE = "holdfast_become_user"
 
 # Where packages put sockets: Debian's and Red Hat's, and PostgreSQL's own default.
 SOCKET_DIRECTORIES = ("/var/run/postgresql", "/run/postgresql", "/tmp")
+# The server's own unit is the one whose main process it is; a session, or cron, has a unit too.
+_UNIT = (
+    'm=$(sed -n 1p "$p/cwd/postmaster.pid"); u=$(sed -n "s,^.*/\\([^/]*\\)[.]service$,\\1,p" "/proc/$m/cgroup" | head -n 1); '
+    '[ -n "$u" ] && [ "$(systemctl show --property=MainPID --value -- "$u")" = "$m" ] && echo "unit=$u"'
+)
 _LOCAL = ("", "localhost", "127.0.0.1", "::1")
 
 
@@ -33,6 +38,7 @@ class Seen:
     directory: str = ""  # the owner of the data directory
     ports: list[str] = field(default_factory=list)  # owners of the servers that run at the port that was asked for
     processes: list[str] = field(default_factory=list)  # owners of the servers that run
+    units: list[str] = field(default_factory=list)  # of systemd, by which those at that port were started
     package: str = ""  # postgres, where there is such a user
 
 
@@ -55,7 +61,7 @@ def question(directories: Sequence[str], port: int, data_directory: Optional[str
         'for p in /proc/[0-9]*; do read -r c 2>/dev/null <"$p/comm" || continue; '
         "case $c in postgres|postmaster) stat -c 'process=%U' \"$p\" 2>/dev/null; "
         # A server works in its data directory, and says there at which port (pidfile.h).
-        f'[ "$(sed -n 4p "$p/cwd/postmaster.pid" 2>/dev/null)" = {port} ] && stat -c \'port=%U\' "$p" 2>/dev/null;; '
+        f'[ "$(sed -n 4p "$p/cwd/postmaster.pid" 2>/dev/null)" = {port} ] && {{ stat -c \'port=%U\' "$p"; {_UNIT}; }} 2>/dev/null;; '
         "esac; done | sort -u; "
         "id -u postgres >/dev/null 2>&1 && echo package=postgres; true"
     )
@@ -69,11 +75,16 @@ def read(answer: str) -> Seen:
             seen.root = value == "0"
         elif key == "sudo":
             seen.sudo = True
-        elif key in ("process", "port"):
-            (seen.processes if key == "process" else seen.ports).append(value)
+        elif key in ("process", "port", "unit"):
+            {"process": seen.processes, "port": seen.ports, "unit": seen.units}[key].append(value)
         elif key in ("user", "socket", "directory", "package") and not getattr(seen, key):
             setattr(seen, key, value)
     return seen
+
+
+def unit(seen: Seen) -> Optional[str]:
+    """By which unit of systemd the server that was asked for runs; None: by none, or several servers run at that port."""
+    return seen.units[0] if len(seen.units) == 1 else None
 
 
 def is_local(host: Optional[str]) -> bool:

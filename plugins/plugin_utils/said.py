@@ -17,16 +17,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.describe
     source_size,
     stored_size,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.units import (
-    age,
+    ago,
     count,
     listing,
-    moment,
     rate,
     size,
     took,
+    when,
 )
 
 Result = Mapping[str, Any]
@@ -54,7 +52,7 @@ def _backup(result: Result, now: datetime.datetime) -> str:
     kind = "" if record.get("kind") == "logical" else f"{record.get('kind')} "
     what = f"{kind}backup {record['id']}"
     if not result.get("changed"):
-        head = f"Nothing to do: the {what} is of {_ago(record.get('stopped_at'), now)}"
+        head = f"Nothing to do: the {what} is of {ago(record.get('stopped_at'), now)}"
     else:
         head = f"{what[0].upper()}{what[1:]}"
         if record.get("databases"):
@@ -110,7 +108,7 @@ def _recover(result: Result, now: datetime.datetime) -> str:
     if landed.get("lsn"):
         parts[0] += f" to {landed['lsn']} on timeline {_known(landed.get('timeline'))}"
     committed = landed.get("commit_time")
-    parts.append(f"the last transaction is of {_when(committed, now)}" if committed else "no transaction was replayed")
+    parts.append(f"the last transaction is of {when(committed, now)}" if committed else "no transaction was replayed")
     stored, seconds = stored_size(record), result.get("elapsed")
     if stored:
         parts.append(f"{size(stored)} read")
@@ -235,12 +233,12 @@ def _restore_point(result: Result, _now: datetime.datetime) -> str:
 
 
 def _rotate_credentials(result: Result, now: datetime.datetime) -> str:
-    until = f"Valid until {_when(result.get('expires_at'), now)}."
+    until = f"Valid until {when(result.get('expires_at'), now)}."
     if not result.get("changed"):
         return f"Nothing to do. {until}"
     text = f"{_joined('Done:', result.get('plan') or [])} {until}"
     if result.get("former_path"):
-        text += f" The former one is in {result['former_path']} and stays valid until {_when(result.get('former_expires_at'), now)}."
+        text += f" The former one is in {result['former_path']} and stays valid until {when(result.get('former_expires_at'), now)}."
     return text
 
 
@@ -304,20 +302,3 @@ def _known(value: Any) -> str:
 
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _parsed(text: Any) -> Optional[datetime.datetime]:
-    try:
-        return parse_time(str(text), "time") if text else None
-    except HoldfastError:
-        return None
-
-
-def _ago(text: Any, now: datetime.datetime) -> str:
-    there = _parsed(text)
-    return age((now - there).total_seconds()) if there else "an unknown time"
-
-
-def _when(text: Any, now: datetime.datetime) -> str:
-    there = _parsed(text)
-    return moment(there, now) if there else "an unknown time"

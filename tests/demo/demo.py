@@ -58,6 +58,7 @@ def second_act(server: Server, server_side: dict[str, Any]) -> None:
     common = {**server_side, "holdfast_repository": {"type": "file", "path": str(archive)}}
     setup = {
         **common,
+        "holdfast_setup_owner": server.owner,  # who runs the demo is another user
         "holdfast_setup_archiving": True,
         "holdfast_archive_restart": True,
         "holdfast_archive_restart_command": server.restart_command(),

@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ from lab.stores import S3Server
 
 ROWS = 300
 RUNS = ("backup", "restore", "prune", "copy", "delete")
+OUTCOMES = ("survived", "clear error", "stopped", "killed", "not reached")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
 #: seconds from a signal to the end: what is promised, and what a busy machine takes more
 SOON = 15
@@ -338,35 +340,38 @@ def _judge(
     case.outcome = case.outcome or "survived"
 
 
-def matrix(cases: list[Case], broken: list[str]) -> str:
+def matrix(runs: Sequence[str], cases: list[Case], broken: list[str]) -> str:
     """The numbers, for people."""
     counted = Counter((case.said[0], case.outcome) for case in cases)
-    outcomes = ("survived", "clear error", "stopped", "killed", "not reached")
-    lines = [f"| run | {' | '.join(outcomes)} |", f"| --- |{' --- |' * len(outcomes)}"]
-    for what in RUNS:
-        lines.append(f"| {what} | {' | '.join(str(counted[what, outcome]) for outcome in outcomes)} |")
+    lines = [f"| run | {' | '.join(OUTCOMES)} |", f"| --- |{' --- |' * len(OUTCOMES)}"]
+    lines += [f"| {what} | {' | '.join(str(counted[what, outcome]) for outcome in OUTCOMES)} |" for what in runs]
     injected = sum(number for (_what, outcome), number in counted.items() if outcome != "not reached") + len(broken)
-    lines.append(f"injected {injected}, falsely reported or broken {len(broken)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"injected {injected}, falsely reported or broken {len(broken)}"])
 
 
-def main() -> None:
+def many(runs: Sequence[str], one: Callable[[int], Case]) -> None:
+    """Cases by the seeds that the command line names (the first, and how many), else by chance for HOLDFAST_FAULTS seconds; then the numbers.
+    Ends the program, with 1 where something broke."""
     seeds = range(int(sys.argv[1]), int(sys.argv[1]) + int(sys.argv[2])) if len(sys.argv) > 2 else None
     end = time.monotonic() + float(os.environ.get("HOLDFAST_FAULTS", "60"))
     cases: list[Case] = []
     broken: list[str] = []
-    with Server(16) as server, World(server) as world:
-        for seed in seeds or iter(lambda: random.randrange(10**6), None):
-            if seeds is None and time.monotonic() > end:
-                break
-            try:
-                cases.append(run(seed, world))
-                print(cases[-1], flush=True)
-            except Exception as exc:
-                broken.append(str(exc))
-                print(f"BROKEN {seed}: {type(exc).__name__}: {exc}", flush=True)
-    print(matrix(cases, broken))
+    for seed in seeds or iter(lambda: random.randrange(10**6), None):
+        if seeds is None and time.monotonic() > end:
+            break
+        try:
+            cases.append(one(seed))
+            print(cases[-1], flush=True)
+        except Exception as exc:
+            broken.append(str(exc))
+            print(f"BROKEN {seed}: {type(exc).__name__}: {str(exc)[:1500]}", flush=True)
+    print(matrix(runs, cases, broken))
     sys.exit(bool(broken))
+
+
+def main() -> None:
+    with Server(16) as server, World(server) as world:
+        many(RUNS, lambda seed: run(seed, world))
 
 
 if __name__ == "__main__":

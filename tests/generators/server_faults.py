@@ -19,9 +19,7 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -33,10 +31,9 @@ from lab.recoveries import Archived
 from lab.restored import Restored
 from lab.servers import Server
 
-from .faults import SIGNALS, SOON, Broken, Case
+from .faults import SIGNALS, SOON, Broken, Case, many
 
 RUNS = ("recover", "clone", "archive", "standby", "rebuild", "promote")
-OUTCOMES = ("survived", "clear error", "stopped", "killed", "not reached")
 ROWS, EARLIER = 300, 100
 SETTINGS = {"archive_mode": "on", "hot_standby": "on", "wal_log_hints": "on", "wal_keep_size": "64MB"}
 #: stopping clears up: a server that was stopped is started again
@@ -300,32 +297,9 @@ def _reached(case: Case, world: World, what: str, again: ModuleResult) -> None:
         raise Broken(f"{case}: servers work in {strange}")
 
 
-def matrix(cases: list[Case], broken: list[str]) -> str:
-    """The numbers, for people."""
-    counted = Counter((case.said[0], case.outcome) for case in cases)
-    lines = [f"| run | {' | '.join(OUTCOMES)} |", f"| --- |{' --- |' * len(OUTCOMES)}"]
-    lines += [f"| {what} | {' | '.join(str(counted[what, outcome]) for outcome in OUTCOMES)} |" for what in RUNS]
-    injected = sum(number for (_what, outcome), number in counted.items() if outcome != "not reached") + len(broken)
-    return "\n".join([*lines, f"injected {injected}, falsely reported or broken {len(broken)}"])
-
-
 def main() -> None:
-    seeds = range(int(sys.argv[1]), int(sys.argv[1]) + int(sys.argv[2])) if len(sys.argv) > 2 else None
-    end = time.monotonic() + float(os.environ.get("HOLDFAST_FAULTS", "60"))
-    cases: list[Case] = []
-    broken: list[str] = []
     with World() as world:
-        for seed in seeds or iter(lambda: random.randrange(10**6), None):
-            if seeds is None and time.monotonic() > end:
-                break
-            try:
-                cases.append(run(seed, world))
-                print(cases[-1], flush=True)
-            except Exception as exc:
-                broken.append(str(exc))
-                print(f"BROKEN {seed}: {type(exc).__name__}: {str(exc)[:1500]}", flush=True)
-    print(matrix(cases, broken))
-    sys.exit(bool(broken))
+        many(RUNS, lambda seed: run(seed, world))
 
 
 if __name__ == "__main__":

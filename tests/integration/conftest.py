@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab.playbooks import RunningModule, fork_modules
+from lab.standbys import Pair
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,3 +35,10 @@ def repository(tmp_path: Path) -> Path:
     path = tmp_path / "repository"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def pair(server_factory: Any) -> Iterator[Pair]:
+    """A primary and what will be its standby, of PostgreSQL 18."""
+    with Pair.made(server_factory, 18) as made:
+        yield made

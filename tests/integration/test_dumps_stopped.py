@@ -52,14 +52,6 @@ def server(server_factory: Callable[..., Server]) -> Server:
     return server_factory(16)
 
 
-@pytest.fixture
-def running() -> Iterator[list[RunningModule]]:
-    started: list[RunningModule] = []
-    yield started
-    for module in started:
-        module.kill()
-
-
 @contextmanager
 def held(server: Server) -> Iterator[None]:
     """Whoever loads rows waits."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,25 @@ def three_times(name: str, given: dict[str, Any]) -> PlaybookResult:
     assert changes(planned) == changes(done)
     assert changes(play(name, given)) == []
     return done
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be about to take another user's directory")
+def test_setup_takes_no_directory_that_is_another_users(pg15: Server, tmp_path: Path) -> None:
+    """Kind: one directory, two owners. Before: it was given to the second one and closed to the first, whose archive_command failed from then on.
+    Members: another user's; one of ours that others were let into keeps its mode; root's is taken, and its mode stays."""
+    (tmp_path / "other").mkdir()
+    os.chown(tmp_path / "other", 65534, -1)
+    given = variables(pg15, tmp_path / "other")
+    for options in (("--check",), ()):
+        run = run_playbook(CHECKOUT / "playbooks" / "setup.yml", given, *options)
+        assert run.returncode != 0 and "holdfast_setup_owner" in run.stdout and "Nothing was changed" in run.stdout, (
+            run.stdout
+        )
+        assert (tmp_path / "other").stat().st_uid == 65534
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o770)
+    play("setup", variables(pg15, tmp_path / "shared", setup_check=False))
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o770
 
 
 def test_setup_makes_a_role_that_can_back_up_all_and_no_more(hard15: HardData, tmp_path: Path) -> None:

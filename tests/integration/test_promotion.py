@@ -10,7 +10,6 @@ promotion that leaves no primary that one can rely on is not ok (1.54).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,12 +19,6 @@ from lab.standbys import Pair, part_from_primary
 from lab.waiting import wait_until
 
 pytestmark = pytest.mark.extended  # servers are made anew for each
-
-
-@pytest.fixture
-def pair(server_factory: Any) -> Iterator[Pair]:
-    with Pair.made(server_factory, 18) as made:
-        yield made
 
 
 def test_an_unknown_lag_is_more_than_any_limit(pair: Pair) -> None:

@@ -10,8 +10,6 @@ of logical slots); a right that is missing is found out when the old primary is 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from lab.answers import ok
@@ -20,12 +18,6 @@ from lab.standbys import Pair
 from lab.waiting import wait_until
 
 pytestmark = pytest.mark.extended  # servers are made anew for each
-
-
-@pytest.fixture
-def pair(server_factory: Any) -> Iterator[Pair]:
-    with Pair.made(server_factory, 18) as made:
-        yield made
 
 
 def test_what_was_held_back_on_purpose(pair: Pair) -> None:

@@ -28,12 +28,6 @@ from lab.waiting import wait_until
 pytestmark = pytest.mark.extended  # servers are made anew for each
 
 
-@pytest.fixture
-def pair(server_factory: Any) -> Iterator[Pair]:
-    with Pair.made(server_factory, 18) as made:
-        yield made
-
-
 @contextmanager
 def more_standbys(pair: Pair, *names: str) -> Iterator[list[Restored]]:
     with ExitStack() as stack:

@@ -10,7 +10,6 @@ primary's own directory (2.14); half rewound looks whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,6 @@ from lab.standbys import Pair
 from lab.waiting import wait_until
 
 pytestmark = pytest.mark.extended  # servers are made anew for each
-
-
-@pytest.fixture
-def pair(server_factory: Any) -> Iterator[Pair]:
-    with Pair.made(server_factory, 18) as made:
-        yield made
 
 
 def consent(pair: Pair) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,12 +24,6 @@ from lab.standbys import Pair
 from lab.waiting import wait_until
 
 pytestmark = pytest.mark.extended  # servers are made anew for each
-
-
-@pytest.fixture
-def pair(server_factory: Any) -> Iterator[Pair]:
-    with Pair.made(server_factory, 18) as made:
-        yield made
 
 
 def test_of_several_hosts_the_primary(pair: Pair) -> None:

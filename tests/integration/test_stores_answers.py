@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -37,34 +37,21 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.opt
 from lab.http_fault import HOLD, LOST, SWALLOW, Answer, Edit, Fault, Headers, HttpProxy, Raw, Request, is_part
 from lab.playbooks import run_module, start_module
 from lab.records import lay
-from lab.stores import AzureServer, GcsServer, S3Server
+from lab.stores import AzureServer, S3Server
 
 PART = 5 * 1024 * 1024
 MEMORY = 512 * 1024 * 1024
 NOW = datetime.now(timezone.utc)
 
 
-def started(kind: Any, **options: Any) -> Iterator[Any]:
-    reason = kind.missing()
-    if reason:
-        pytest.skip(reason)
-    with kind(**options) as server:
-        yield server
+@pytest.fixture(scope="module")
+def s3(s3_plain: S3Server) -> S3Server:
+    return s3_plain
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    yield from started(S3Server, tls=False)
-
-
-@pytest.fixture(scope="module")
-def azure() -> Iterator[AzureServer]:
-    yield from started(AzureServer, tls=False)
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[GcsServer]:
-    yield from started(GcsServer)
+def azure(azure_plain: AzureServer) -> AzureServer:
+    return azure_plain
 
 
 def opened(options: dict[str, Any], **more: Any) -> Repository:

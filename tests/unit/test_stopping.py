@@ -104,6 +104,20 @@ def test_a_stop_is_never_taken_for_a_failure(body: str) -> None:
     assert result["stopped_by"] == "SIGTERM"
 
 
+def test_a_stop_that_the_main_thread_did_not_see() -> None:
+    """It comes between two instructions and the wait that follows, or another thread takes it: the wait is not interrupted, and Python
+    saw the signal only when the work had ended. Found by a run of this suite under load that hung once."""
+    body = """
+import signal
+other = threading.Thread(target=time.sleep, args=(30,), daemon=True)
+other.start()
+threading.Timer(0.1, signal.pthread_kill, (other.ident, signal.SIGTERM)).start()
+other.join()
+"""
+    out, _err = start(body).communicate(timeout=10)
+    assert json.loads(out)["stopped_by"] == "SIGTERM"
+
+
 def test_clearing_up_is_not_disturbed() -> None:
     """Also by the second signal of somebody who is impatient, and by our own, which come each second."""
     body = """

@@ -58,6 +58,26 @@ def telling_of_interrupted(params: Mapping[str, Any]) -> Iterator[None]:
         raise ServerError(f"{exc} {word}") from exc
 
 
+def remembered(path: str, what: str) -> Optional[dict[str, Any]]:
+    """What the file at ``path`` says of whose ``what`` is; None: there is no such file.
+
+    Raises:
+        CatalogError: it cannot be read, or was cut off: nobody can tell, and it may well be another server's.
+    """
+    try:
+        found = json.loads(files.read(path))
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+    except FileNotFoundError:
+        return None
+    except (ToolError, OSError, ValueError, RecursionError) as exc:
+        raise CatalogError(
+            f"Whose {what} is cannot be told, as {path} cannot be read: {exc}. Nothing was changed. If it is this server's, remove that file "
+            "and run this again."
+        ) from exc
+    return dict(found)
+
+
 def end(path: str, host: Host, check: bool) -> list[Step]:
     """Write into what remembers that archiving was set up for this server that it was taken down, unless ``check``; setting it up again writes
     it anew. Returns what changes: nothing where it is another server's."""
@@ -84,11 +104,8 @@ class Ownership:
 
     @property
     def known(self) -> Optional[dict[str, Any]]:
-        """What the configuration remembers; None: there is none."""
-        with contextlib.suppress(ToolError, OSError, ValueError, RecursionError):
-            found = json.loads(files.read(self._path))
-            return found if isinstance(found, dict) else None
-        return None
+        """What the configuration remembers; None: there is none. Raises CatalogError: that cannot be read."""
+        return remembered(self._path, f"the configuration of {self._server_name}")
 
     @property
     def _mine(self) -> dict[str, Optional[str]]:

@@ -11,11 +11,19 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.described import encryption, stored_size
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts import Alert
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import Schedule
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
-from ansible_collections.holdfast.postgres.plugins.module_utils.units import age, count, listing, moment, size, table
+from ansible_collections.holdfast.postgres.plugins.module_utils.units import (
+    age,
+    ago,
+    count,
+    known_time,
+    listing,
+    moment,
+    size,
+    table,
+    when,
+)
 
 
 def of_backups(number: Optional[int], good: Optional[Record], where: Sequence[str], now: datetime.datetime) -> str:
@@ -30,11 +38,11 @@ def of_backups(number: Optional[int], good: Optional[Record], where: Sequence[st
     return ", ".join(
         [
             head,
-            f"the newest good one of {_ago(good.stopped_at, now)}",
+            f"the newest good one of {ago(good.stopped_at, now)}",
             "stored size unknown" if stored is None else size(stored),
             encryption(record),
             f"in {listing(where)}",
-            f"verified {_ago(good.verified_at, now)}"
+            f"verified {ago(good.verified_at, now)}"
             if good.verified_at
             else "not verified (its engine reads nothing back)",
         ]
@@ -50,7 +58,7 @@ def of_window(wal: Optional[Mapping[str, Any]], now: datetime.datetime, unread: 
     stretch = _last_stretch(wal)
     if stretch is None:
         return "WAL is archived, and no backup leads to it: no moment can be reached"
-    start, end = _parsed(stretch["start"]), _parsed(stretch["end"])
+    start, end = known_time(stretch["start"]), known_time(stretch["end"])
     text = f"any moment from {moment(start, now) if start else 'an unknown time'} to "
     if end is not None:
         text += age((now - end).total_seconds())
@@ -115,31 +123,14 @@ def of_each(records: Sequence[Mapping[str, Any]], now: datetime.datetime) -> lis
         stored = stored_size(record)
         rows.append(
             (
-                _when(record["stopped_at"], now),
-                _ago(record["stopped_at"], now),
+                when(record["stopped_at"], now),
+                ago(record["stopped_at"], now),
                 "dump" if record.get("kind") == "logical" else str(record.get("kind")),
                 "unknown" if stored is None else size(stored),
                 ", ".join(record.get("tiers") or []),
                 (record.get("encryption") or {}).get("method", "unknown"),
-                _ago(record["verified_at"], now) if record.get("verified_at") else "no",
+                ago(record["verified_at"], now) if record.get("verified_at") else "no",
                 str(record["id"]) + (" (pinned)" if record.get("pinned") else ""),
             )
         )
     return table(rows)
-
-
-def _parsed(text: Any) -> Optional[datetime.datetime]:
-    try:
-        return parse_time(str(text), "time") if text else None
-    except HoldfastError:
-        return None
-
-
-def _ago(text: Any, now: datetime.datetime) -> str:
-    there = _parsed(text)
-    return age((now - there).total_seconds()) if there else "an unknown time"
-
-
-def _when(text: Any, now: datetime.datetime) -> str:
-    there = _parsed(text)
-    return moment(there, now) if there else "an unknown time"

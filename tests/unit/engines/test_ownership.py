@@ -50,3 +50,16 @@ def test_whose_it_is(directory: str, system_id: str | None, anothers: bool, tmp_
         with pytest.raises(CatalogError, match="Nothing was changed"):
             other.check()
     other.check(accept_new_server=True)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 100_000])
+def test_what_cannot_be_read_is_nobodys_to_take(content: str, tmp_path: Path) -> None:
+    """The kind: an absence believed. A file that was cut off by a full disk was taken for none, and another server's configuration written over."""
+    kept = tmp_path / "main.owner.json"
+    kept.write_text(content)
+    owned = Ownership({"config_dir": str(tmp_path), "server_name": "main", "encryption": None}, host(tmp_path, "1"))
+    with pytest.raises(CatalogError, match="cannot be told"):
+        owned.check(accept_new_server=True)
+    with pytest.raises(CatalogError, match="Nothing was changed"):
+        owned.claim(check=False)
+    assert kept.read_text() == content

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.plugin_utils.run_as import (
     is_local,
     question,
     read,
+    unit,
 )
 
 
@@ -80,6 +81,12 @@ def test_the_question_is_answered_by_a_plain_shell(tmp_path: os.PathLike[str]) -
     assert (seen.user, seen.root) == (getpass.getuser(), os.geteuid() == 0)
     assert (seen.socket, seen.directory) == ("", getpass.getuser())
     assert said.returncode == 0 and not said.stderr
+
+
+@pytest.mark.parametrize(("units", "found"), [([], None), (["a@1"], "a@1"), (["a@1", "b"], None)])
+def test_a_unit_is_named_where_there_is_one_alone(units: list[str], found: str | None) -> None:
+    """Debian's postgresql stands for all clusters of a host: to restart it for one restarts the others (CASES 1.52's kind)."""
+    assert unit(read("\n".join(["user=root", "uid=0", *(f"unit={name}" for name in units)]))) == found
 
 
 def test_addresses() -> None:

@@ -24,7 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.another_server import refuse_another
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import end
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import end, remembered
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     RepositoryError,
@@ -215,14 +215,10 @@ class FileArchiver(Archiver):
     def prepare(self, check: bool) -> list[Step]:
         path = marker_of(self._directory)
         mine = {"system_id": self._host.system_id, "data_directory": os.path.realpath(self._host.data_directory)}
-        try:
-            there = json.loads(files.read(path))
-        except (OSError, ValueError, RecursionError):
-            there = None
+        there = remembered(path, f"the WAL archive {self._directory}")
         if there == mine:
             return []
-        same = isinstance(there, dict) and there.get("system_id") == mine["system_id"]
-        if isinstance(there, dict) and not same and not self._accept:
+        if there is not None and there.get("system_id") != mine["system_id"] and not self._accept:
             way_out = "if it replaces the other one, set accept_new_server: true for one run, after the old archive was moved away"
             refuse_another(self._directory, str(there.get("system_id")), self._host.system_id or "not known", way_out)
         if not check:
