@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import pwd
 import secrets
 from dataclasses import dataclass
 from typing import Optional
@@ -45,7 +46,7 @@ def rotated(path: str, owner: Optional[str], least_age: int, now: datetime.datet
     """Put a new passphrase in the place of one that is older than ``least_age`` seconds; the former is kept first.
 
     Raises:
-        BadOption: there is none, or what is there is no passphrase.
+        BadOption: there is none, or what is there is no passphrase, or it is another user's, who reads it for their own backups.
         ToolError: it cannot be written.
     """
     old = _read(path)
@@ -53,6 +54,7 @@ def rotated(path: str, owner: Optional[str], least_age: int, now: datetime.datet
         raise BadOption(
             "path", path, "is not there, so that there is nothing to rotate", "Make it first: state present."
         )
+    owner = _holder(path, owner)
     if now.timestamp() - os.stat(path).st_mtime < least_age:
         return Change([])
     former = f"{path}.until-{now:%Y%m%dT%H%M%SZ}"
@@ -81,6 +83,25 @@ def _read(path: str) -> Optional[bytes]:
         return None
     except OSError as exc:
         raise BadOption("path", path, f"cannot be read: {exc.strerror}", "Name the file of the passphrase.") from exc
+
+
+def _holder(path: str, owner: Optional[str]) -> str:
+    """Whose the file stays: theirs who have it now. Root's may be given to the one who is named."""
+    uid = os.stat(path).st_uid
+    try:
+        holder = pwd.getpwuid(uid).pw_name
+    except KeyError as exc:
+        raise BadOption(
+            "path", path, f"belongs to the user id {uid}, which is no user's here", "Give it to its user by chown."
+        ) from exc
+    if owner and uid != 0 and owner != holder:
+        raise BadOption(
+            "owner",
+            owner,
+            f"is not who has {path}: that is {holder}, who could not read it any more",
+            "Give the backups of each user a passphrase file of their own. Nothing was changed.",
+        )
+    return owner or holder
 
 
 def _put(path: str, owner: Optional[str]) -> str:

@@ -46,6 +46,24 @@ def test_a_rotation_keeps_the_former_one(tmp_path: Path) -> None:
     assert subject.rotated(str(path), None, 86400, NOW, check=False).plan == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be about to give it to another user")
+def test_a_rotation_takes_it_from_nobody(tmp_path: Path) -> None:
+    """One file, two owners: a rotation for the second one closed it to the first, whose backups failed from then on."""
+    path = tmp_path / "passphrase"
+    path.write_text("the former one\n")
+    os.utime(path, (NOW.timestamp() - 90000,) * 2)
+    os.chown(path, 65534, -1)
+    for check in (True, False):
+        with pytest.raises(BadOption, match="could not read it any more"):
+            subject.rotated(str(path), "root", 86400, NOW, check=check)
+    os.chown(path, 54321, -1)
+    with pytest.raises(BadOption, match="no user's here"):
+        subject.rotated(str(path), "root", 86400, NOW, check=False)
+    os.chown(path, 65534, -1)
+    done = subject.rotated(str(path), None, 86400, NOW, check=False)
+    assert path.stat().st_uid == Path(str(done.former)).stat().st_uid == 65534  # whoever rotates it
+
+
 def test_nothing_is_lost_when_it_stops_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "passphrase"
     path.write_text("the former one\n")
