@@ -78,7 +78,7 @@ class RecoverRun:
             down = [f"start the server in {directories.data}, which was recovered before and is down"]
             self.result.changed, self.result.plan = True, interrupted.steps(found, directories.data) or down
             if not check:
-                start(here, self._request.service)
+                start(here, self._request.service or (found.unit if found else None))
         if found is not None and not check:
             directories.end()
 
