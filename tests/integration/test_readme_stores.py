@@ -77,15 +77,16 @@ class Desk:
             "ANSIBLE_COLLECTIONS_PATH": str(collections_path()),
             **environment,
         }
-        # Whoever runs the tests made the files that the examples name; the server's owner may not read them.
-        (home / "inventory").write_text(f"[all]\nlocalhost {self.here()} holdfast_become_user={getpass.getuser()}\n")
+        (home / "inventory").write_text(f"[all]\nlocalhost {self.here()}\n")
         for page in (README, STORES):
             for name, text in files(page).items():
                 (home / name).write_text(text, encoding="utf-8")
 
     @staticmethod
     def here() -> str:
-        return f"ansible_connection=local ansible_python_interpreter={sys.executable}"
+        """Whoever runs the tests made the files that the examples name; a server's owner may not read them."""
+        python = f"ansible_python_interpreter={sys.executable}"
+        return f"ansible_connection=local {python} holdfast_become_user={getpass.getuser()}"
 
     def run(self, lines: str, **environment: str) -> str:
         """Lines as they would be pasted. Returns what they said."""
@@ -253,7 +254,7 @@ def test_every_way_to_authenticate(desk: Desk, s3: S3Server, azure: AzureServer,
             url = elsewhere.get(host) or elsewhere.get(host.partition("-")[0])
             (mine / "2-lab.yml").write_text(json.dumps({"holdfast_repository": {"endpoint_url": url}} if url else {}))
         (desk.home / "stores").write_text("[all]\n" + "\n".join(hosts) + "\n")
-        check = f"ansible-playbook -i stores holdfast.postgres.check -e @vars.yml -e backup_role_arn={role}"
+        check = f"ansible-playbook -i stores holdfast.postgres.check -v -e @vars.yml -e backup_role_arn={role}"
         said = desk.run(check, ANSIBLE_HASH_BEHAVIOUR="merge", ANSIBLE_FORKS="4")
         tokens.shutdown()
     assert said.count("it comes back as it was written") == len(ways)
