@@ -433,11 +433,11 @@ def run_of_engine(params: dict[str, Any], work: Workplace) -> BackupRun[EngineTi
 
 def run_of_folders(params: dict[str, Any], work: Workplace) -> BackupRun[FolderTier]:
     """By an engine that writes into our folders."""
-    tiers = folder_tiers(params, work.result.warnings)
-    remote = any(tier.repository.remote for tier in tiers)
-    compression = Compression(params["compression"] or "zstd", params["compression_level"], remote)
     encryption = Encryption(params["encryption"], work.space)
     work.stack.callback(encryption.close)
+    tiers = folder_tiers(params, work.result.warnings, encryption)
+    remote = any(tier.repository.remote for tier in tiers)
+    compression = Compression(params["compression"] or "zstd", params["compression_level"], remote)
     engine = choose(params, work.space, encryption)
     encryption.check(encrypting=True)
     request = request_of(params, engine.name, engine.scope, engine.enough, encryption.describe())

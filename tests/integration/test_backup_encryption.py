@@ -9,6 +9,10 @@ only, or whose subkey is bad; files with none or several keys. Now each is one k
 
 Downgrade, the kind: what lies in the repository says whether it is encrypted. Members: the manifest says "none"; it says aes256, and an
 artifact without .gpg takes the place of another; with a passphrase given, both are refused.
+
+Fresh that is of no use, the kind: a passphrase was rotated, and what only the former one opens counted as fresh (``max_age``), as done
+(``backup_id``), and as what an incremental one can be made upon (each of those failed, night after night). A manifest says nothing of a
+passphrase: the smallest artifact is decrypted.
 """
 
 from __future__ import annotations
@@ -211,3 +215,22 @@ def test_who_has_no_key_puts_another_dump_there(server: Server, tmp_path: Path, 
     done = restore(server, tmp_path, SECRET)
     assert done.failed and "not encrypted" in done.msg, done.msg
     assert "back" not in server.databases()
+
+
+def test_what_only_a_former_passphrase_opens_is_not_fresh(server: Server, tmp_path: Path) -> None:
+    former, present = {**SECRET, "passphrase": "of yesterday"}, {**SECRET, "passphrase": "of today"}
+
+    def again(encryption: dict[str, Any], check: bool = False, **wish: str) -> ModuleResult:
+        given = {**arguments(server, tmp_path, encryption), "compression": "none", **(wish or {"max_age": "1h"})}
+        return run_module("pg_backup", given, check=check)
+
+    assert again(former).changed and not again(former).changed
+    planned = again(present, check=True)
+    made = again(present)
+    for done in (planned, made):
+        assert done.changed and "cannot be decrypted by the passphrase that is given" in str(done.result["warnings"])
+    assert not again(present).changed
+    # The newest one counts, and an older one that opens is as fresh.
+    assert not again(former).changed
+    refused = again(former, backup_id=made.result["backup"]["id"])
+    assert refused.failed and "No backup was made" in refused.msg, refused.msg

@@ -336,6 +336,25 @@ def test_a_full_one_where_the_server_cannot_tell_what_has_changed(
         assert (after["kind"], after["parent"]) == ("full", None) and "was promoted since" in str(after["warnings"])
 
 
+@pytest.mark.extended
+def test_a_full_one_where_another_passphrase_opens_what_is_there(
+    server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Found: after a rotation of the passphrase each incremental backup failed; one that was plain upon an encrypted one, or the other way
+    round, was made, and could not be restored with and without a passphrase."""
+    server = server_factory(18, settings={"summarize_wal": "on"})
+    for passphrase, kind in (
+        ("former", "full"),
+        ("former", "incremental"),
+        ("new", "full"),
+        ("", "full"),
+        ("new", "incremental"),  # upon its own, two before
+    ):
+        secret = {"method": "aes256", "passphrase": passphrase} if passphrase else {}
+        given = {"kind": "incremental", "encryption": secret}
+        assert back_up(server, tmp_path, **given)["kind"] == kind, passphrase
+
+
 # How
 
 

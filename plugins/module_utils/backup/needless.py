@@ -38,9 +38,11 @@ def what_makes_it_needless(
     now: datetime.datetime,
     look: Look,
     warnings: list[str],
+    closed: Look = lambda record: None,
 ) -> Optional[Record]:
     """The backup that makes another one needless: of the wished id; or fresh enough, of the same scope and server, verified, encrypted
     for all who are to read it, and there with all that it is based on. None: there is none, and ``warnings`` says where one only looks so.
+    ``closed`` says why one cannot be opened by who is to read it.
 
     Raises:
         CatalogError: the wished id is another backup's.
@@ -49,7 +51,7 @@ def what_makes_it_needless(
     records = by_id(known)
     if request.id:
         found = records.get(request.id)
-        return found and _of_the_id(found, records, request, present, now, look, warnings)
+        return found and _of_the_id(found, records, request, present, now, look, warnings, closed)
     if request.max_age is None:
         return None
     for record in reversed(in_order(known)):
@@ -59,7 +61,7 @@ def what_makes_it_needless(
         if future:
             warnings.append(future)
         elif is_recent(record, request.max_age, now):
-            doubt = is_past_of(record, present) or _doubt(record, records, request, look)
+            doubt = is_past_of(record, present) or _doubt(record, records, request, look, closed)
             if doubt is None:
                 return record
             warnings.append(f"The backup {record.id} is fresh, and another one is needed all the same: {doubt}.")
@@ -74,6 +76,7 @@ def _of_the_id(
     now: datetime.datetime,
     look: Look,
     warnings: list[str],
+    closed: Look,
 ) -> Record:
     old = describe_age(record, now)
     wrong = None
@@ -86,7 +89,7 @@ def _of_the_id(
             f"it has {describe(record)} (encryption: {record.encryption.get('method')}), which is not what is asked for"
         )
     else:
-        wrong = _doubt(record, records, request, look)
+        wrong = _doubt(record, records, request, look, closed)
     if wrong:
         raise CatalogError(
             f"There is a backup {record.id!r} already, {old}: {wrong}. No backup was made. Give this one another backup_id, or delete that "
@@ -97,7 +100,9 @@ def _of_the_id(
     return record
 
 
-def _doubt(record: Record, records: Mapping[str, Record], request: BackupRequest, look: Look) -> Optional[str]:
+def _doubt(
+    record: Record, records: Mapping[str, Record], request: BackupRequest, look: Look, closed: Look
+) -> Optional[str]:
     try:
         links = chain(record, records)
     except CatalogError as exc:
@@ -112,4 +117,7 @@ def _doubt(record: Record, records: Mapping[str, Record], request: BackupRequest
         wrong = look(link)
         if wrong:
             return f"{which} is damaged ({wrong})"
+        shut = closed(link)
+        if shut:
+            return f"{which} {shut}"
     return None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_tier import EngineRepository, EngineTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity import Identity
@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open imp
     open_repository_engine,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import Ownership
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
     named_repositories,
     open_repository,
@@ -37,15 +38,23 @@ def policy_of(options: Mapping[str, Any], params: Mapping[str, Any]) -> Policy:
     return Policy.from_option(options.get("retention") or params["retention"])
 
 
-def folder_tiers(params: Mapping[str, Any], warnings: list[str]) -> list[FolderTier]:
-    """Our folders in each of the repositories. Raises BadOption."""
+def folder_tiers(
+    params: Mapping[str, Any], warnings: list[str], encryption: Optional[Encryption] = None
+) -> list[FolderTier]:
+    """Our folders in each of the repositories. ``encryption``: what is to open a backup that makes another one needless. Raises BadOption."""
     tiers = []
     for name, options, where in named_repositories(params):
         shelf = Shelf(open_repository(options, where), params["server_name"])
         identity = Identity(shelf, params["state_dir"])
         tiers.append(
             FolderTier(
-                name, shelf, policy_of(options, params), warnings, identity, bool(params["accept_new_repository"])
+                name,
+                shelf,
+                policy_of(options, params),
+                warnings,
+                identity,
+                bool(params["accept_new_repository"]),
+                encryption,
             )
         )
     return tiers

@@ -24,6 +24,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.opening import closed
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.preflight import preflight
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.tee import Branch
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision
@@ -138,13 +140,14 @@ class FolderTier(Branch, Tier):
         warnings: list[str],
         identity: Optional[Identity] = None,
         accept_new_repository: bool = False,
+        encryption: Optional[Encryption] = None,
     ) -> None:
         Branch.__init__(self, shelf.repository)
         Tier.__init__(self, warnings)
         self.name, self.shelf, self.policy = name, shelf, policy
         self.description = f"{shelf.name} in {shelf.repository.description}"
         self.listing = Listing(shelf)
-        self._identity, self._accept = identity, accept_new_repository
+        self._identity, self._accept, self._encryption = identity, accept_new_repository, encryption
 
     def prepare(self, check: bool) -> list[str]:
         self.repository.check(write=True)
@@ -168,8 +171,11 @@ class FolderTier(Branch, Tier):
         if self._identity is not None:
             moved = self._identity.check(self.known, self._accept)
             said += [moved] if moved else []
-        self.record = what_makes_it_needless(self.known, request, present, utcnow(), self.doubt, said)
+        self.record = what_makes_it_needless(self.known, request, present, utcnow(), self.doubt, said, self._closed)
         self._warn(said)
+
+    def _closed(self, record: Record) -> Optional[str]:
+        return closed(self.shelf, record, self._encryption)
 
     def remember(self) -> None:
         if self._identity is not None and self.record is not None:

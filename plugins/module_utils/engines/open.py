@@ -62,6 +62,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import put
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.opening import closed
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, named_repositories
@@ -123,7 +124,7 @@ def choose(params: Mapping[str, Any], space: str, encryption: Encryption) -> Cho
         options = BaseOptions.from_params(params)
 
         def copy(listings: Sequence[Listing]) -> StreamEngine:
-            parent = _parent(listings, encryption.describe()) if options.kind == "incremental" else None
+            parent = _parent(listings, encryption) if options.kind == "incremental" else None
 
             def read_manifest(record: Record, path: str) -> None:
                 _read_manifest(listings[0].shelf, record, encryption, path)
@@ -167,9 +168,9 @@ def check_options(name: str, params: Mapping[str, Any]) -> None:
                 )
 
 
-def _parent(listings: Sequence[Listing], encryption: Mapping[str, Any]) -> Optional[Record]:
+def _parent(listings: Sequence[Listing], encryption: Encryption) -> Optional[Record]:
     """The newest verified backup that an incremental one can be made upon: it, and all that it needs, is in every tier, whole as far
-    as presence and size tell, and encrypted for all who are to read this one. Raises RepositoryError."""
+    as presence and size tell, and encrypted as this one is to be, for all who are to read it, by the same passphrase. Raises RepositoryError."""
     usable = [
         {record.id: record for record in listing.records if record.engine == "pg_basebackup" and record.verified_at}
         for listing in listings
@@ -180,7 +181,10 @@ def _parent(listings: Sequence[Listing], encryption: Mapping[str, Any]) -> Optio
     looks = [Presence(listing.shelf) for listing in listings]
     for record in reversed(in_order(common.values())):
         if is_whole(record, common) and not any(
-            not_encrypted_for(link, encryption) or any(look.is_damaged(link) for look in looks)
+            link.encryption.get("method") != encryption.method
+            or not_encrypted_for(link, encryption.describe())
+            or any(look.is_damaged(link) for look in looks)
+            or closed(listings[0].shelf, link, encryption)
             for link in chain(record, common)
         ):
             return record
