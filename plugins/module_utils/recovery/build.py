@@ -18,7 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import give, make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.configuration_files import ConfigurationFiles
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import WAL, is_empty
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import is_empty
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import (
     STEERING,
     Isolated,
@@ -27,6 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolati
     without_acting,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.landing import look
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan import RecoveryPlan
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import (
     AUTO,

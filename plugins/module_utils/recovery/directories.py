@@ -10,7 +10,6 @@ import fcntl
 import glob
 import json
 import os
-import pwd
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +17,16 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, open_lock, put, read
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.late import end_replaying, identity, somebodys
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL, is_linked, relink
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.interrupted import (
     STAGED,
     Interrupted,
     interrupted,
     journal,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.neighbours import running_servers
 
-WAL = "pg_wal"
 PART = ".part"  # behind the name of what is being made: a backup of a chain
 MARKER = "holdfast.restore.json"  # in a data directory: what was restored there
 
@@ -86,7 +87,7 @@ class Directories:
     ``aside``. ``texts`` is what the links to them say, by oid (``WAL`` for pg_wal), where that is not the resolved path.
 
     ``late``: tablespaces, by oid, that replayed WAL makes at their own locations, and nowhere else. What is there has to go aside
-    before that.
+    before that. ``made``: those that were given to the replaying, empty, each with its ``identity``.
 
     Renames are written down before they are done, so that the next run can take back what a killed one did by half.
     """
@@ -98,7 +99,7 @@ class Directories:
     texts: dict[str, str] = field(default_factory=dict)
     late: dict[str, str] = field(default_factory=dict)
     moved: list[tuple[str, str]] = field(default_factory=list)
-    made: list[str] = field(default_factory=list)
+    made: dict[str, list[int]] = field(default_factory=dict)
     _journal: dict[str, Any] = field(default_factory=dict)
 
     def staged(self, path: str) -> str:
@@ -177,23 +178,33 @@ class Directories:
         return interrupted(self.data)
 
     def take_back(self, owner: str) -> None:
-        """Undo the moves that a killed run wrote down, and had done. How its server is started stays written down."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        """Undo the moves that a killed run wrote down, and had done. How its server is started stays written down.
+
+        Raises:
+            ServerError: something is in the way that no run of ours put there, or a server runs; what could be done is done.
+        """
+        try:
             found = json.loads(read(self._journal_path))
-            if not found["done"]:
-                apart = dict(found["apart"])
-                before = Directories(
-                    self.data, apart, found["aside"], apart.pop(WAL, None), found["texts"], found["late"]
-                )
-                before.made = list(found["made"])
-                # What replaying wrote where it made a tablespace goes: the old one's place is not taken by it.
-                before.moved = [
-                    (old, new)
-                    for old, new in found["moves"]
-                    if os.path.lexists(new) and (old in before.made or not _full(old))
-                ]
-                before.undo(owner)
-                put(self._journal_path, json.dumps({**found, "moves": [], "made": []}))
+            apart = dict(found["apart"])
+            before = Directories(self.data, apart, found["aside"], apart.pop(WAL, None), found["texts"], found["late"])
+            before.made = {str(path): list(was) for path, was in found["made"].items()}
+            before.moved = [(old, new) for old, new in found["moves"]]
+            done = found["done"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return
+        if done:
+            return
+        end_replaying(before.staged(before.data))
+        moves = [new for _old, new in before.moved if os.path.lexists(new)]
+        if moves and os.path.realpath(self.data) in map(os.path.realpath, running_servers()):
+            raise ServerError(
+                f"Somebody has started the server in {self.data} since a recovery of it was killed, and what that had moved cannot be taken "
+                f"back while it runs: stop it, and run this again. It lies in {', '.join(moves)}."
+            )
+        left = before.undo(owner)
+        put(self._journal_path, json.dumps({**found, "moves": before.moved, "made": before.made}))
+        if left:
+            raise ServerError(f"A recovery of {self.data} was killed, and cannot be taken back: {' '.join(left)}")
 
     # The moves
 
@@ -203,12 +214,15 @@ class Directories:
             for path in self.late.values():
                 if not is_empty(path):
                     self._rename(path, path + self.aside)
-                self.made.append(path)
-                self._write()
                 make_directory(path, owner)
+                self.made[path] = identity(path)
+                self._write()
+            # Whoever starts the old server from here on, starts it with its own tablespaces.
+            relink(self.data, self._kept_aside(), owner)
         except OSError as exc:
-            self.undo(owner)
-            raise ServerError(f"{exc.filename} could not be put aside: {exc.strerror}. All is as it was.") from exc
+            raise ServerError(
+                f"{exc.filename} could not be put aside: {exc.strerror}. {_as_it_was(self.undo(owner))}"
+            ) from exc
 
     def swap(self, owner: str) -> None:
         """Put what was made in its place, and what was there aside. When a step fails, those before are undone. The data directory
@@ -218,7 +232,7 @@ class Directories:
             ServerError: it could not be done; all is as it was.
         """
         staged = self.staged(self.data)
-        kept = {key: path for key, path in self.apart.items() if _linked(staged, key)}
+        kept = {key: path for key, path in self.apart.items() if is_linked(staged, key)}
         try:
             if not is_empty(self.data):
                 self._rename(self.data, self.data + self.aside)
@@ -229,18 +243,17 @@ class Directories:
                         self._rename(self.staged(path), path)
                 if key not in kept:
                     shutil.rmtree(self.staged(path), ignore_errors=True)  # it was dropped before the target
-            _link(staged, kept, owner, self.texts)
+            relink(staged, kept, owner, self.texts)
             # The old server's links would lead into the new one's tablespaces.
-            _link(self.data + self.aside, self._kept_aside(), owner)
+            relink(self.data + self.aside, self._kept_aside(), owner)
             if os.path.isdir(self.data):
                 os.rmdir(self.data)
             self._rename(staged, self.data)
             self._journal.update(done=True)
             self._write()
         except OSError as exc:
-            self.undo(owner)
             raise ServerError(
-                f"The restored directories could not be put in place: {exc.strerror} ({exc.filename}). All is as it was."
+                f"The restored directories could not be put in place: {exc.strerror} ({exc.filename}). {_as_it_was(self.undo(owner))}"
             ) from exc
 
     def _kept_aside(self) -> dict[str, str]:
@@ -263,21 +276,56 @@ class Directories:
             self.moved.pop()
             raise
 
-    def undo(self, owner: str) -> None:
-        """Take the moves back."""
-        for path in self.made:
-            shutil.rmtree(path, ignore_errors=True)
-        self.made = []
+    def undo(self, owner: str) -> list[str]:
+        """Take the moves back, and remove what replaying made. Returns what cannot be, in sentences: somebody's files are in the way,
+        and stay. What is still to be taken back stays in ``moved``."""
+        theirs = self._remove_made()
+        left: list[str] = []
+        stuck: list[tuple[str, str]] = []
         while self.moved:
             old, new = self.moved.pop()
-            with contextlib.suppress(OSError):
+            if not os.path.lexists(new) or (old.endswith(STAGED) and _full(old)):
+                continue  # it was written down, and not done
+            try:
+                if _full(old):
+                    why = theirs.get(old, "has files in it that no recovery put there")
+                    left.append(f"{old} {why}. What was there before lies in {new}: move one of them away.")
+                    stuck.insert(0, (old, new))
+                    continue
                 if os.path.isdir(old):
                     os.rmdir(old)
                 os.rename(new, old)
-        _link(self.data, {key: path for key, path in self.apart.items() if _linked(self.data, key)}, owner, self.texts)
+            except OSError as exc:
+                left.append(f"{new} could not be moved back to {old}: {exc.strerror}.")
+                stuck.insert(0, (old, new))
+        self.moved = stuck
+        aside = {old for old, _new in stuck}
+        relink(
+            self.data, {key: path for key, path in self.apart.items() if is_linked(self.data, key)}, owner, self.texts
+        )
         staged = self.staged(self.data)
-        _link(staged, {key: self.staged(path) for key, path in self.apart.items() if _linked(staged, key)}, owner)
-        _link(self.data, {key: path for key, path in self.late.items() if _linked(self.data, key)}, owner)
+        relink(staged, {key: self.staged(path) for key, path in self.apart.items() if is_linked(staged, key)}, owner)
+        late = {key: path for key, path in self.late.items() if is_linked(self.data, key) and path not in aside}
+        relink(self.data, late, owner)
+        return left
+
+    def _remove_made(self) -> dict[str, str]:
+        """Remove what replaying made at tablespaces' own locations. Returns why it was not, by path."""
+        theirs = {}
+        staged = self.staged(self.data)
+        replayed = staged if os.path.isdir(staged) else self.data
+        others = [self.data, self.data + self.aside] if replayed == staged else [self.data + self.aside]
+        for oid, path in self.late.items():
+            if path in self.made:
+                why = somebodys(path, self.made[path], oid, replayed, others)
+                if why is None:
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    theirs[path] = why
+        # What somebody has put in an empty place is theirs; where the old one's was, it is asked again.
+        taken = {old for old, _new in self.moved}
+        self.made = {path: was for path, was in self.made.items() if path in theirs and path in taken}
+        return theirs
 
     @property
     def kept(self) -> list[str]:
@@ -285,26 +333,9 @@ class Directories:
         return [new for _old, new in self.moved if new.endswith(self.aside)]
 
 
+def _as_it_was(left: Sequence[str]) -> str:
+    return " ".join(left) or "All is as it was."
+
+
 def _full(path: str) -> bool:
     return os.path.lexists(path) and not is_empty(path)
-
-
-def _path(data: str, key: str) -> str:
-    return os.path.join(data, *((WAL,) if key == WAL else ("pg_tblspc", key)))
-
-
-def _linked(data: str, key: str) -> bool:
-    return os.path.islink(_path(data, key))
-
-
-def _link(data: str, apart: Mapping[str, str], owner: str, texts: Optional[Mapping[str, str]] = None) -> None:
-    """Make the links of a data directory lead to what lies apart from it, as far as that is there."""
-    entry = pwd.getpwnam(owner)
-    for key, directory in apart.items():
-        link = _path(data, key)
-        if not os.path.isdir(directory) or not os.path.isdir(os.path.dirname(link)):
-            continue
-        if os.path.lexists(link):
-            os.unlink(link)
-        os.symlink((texts or {}).get(key, directory), link)
-        os.lchown(link, entry.pw_uid, entry.pw_gid)

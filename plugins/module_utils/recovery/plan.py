@@ -22,17 +22,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import mark
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.choosing import Chooser, Chosen
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
-    WAL,
     Directories,
     is_empty,
     read_marker,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import (
-    check_tablespaces,
-    running_servers,
-    tablespaces,
-    user_of,
-)
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_tablespaces
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import Ahead
@@ -42,6 +37,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
     Instance,
     configuration_of,
     own_unit,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.neighbours import (
+    running_servers,
+    tablespaces,
+    user_of,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_restore
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space

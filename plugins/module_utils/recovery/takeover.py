@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
@@ -56,9 +56,9 @@ class Takeover:
             if self._settled:
                 raise
             stopping.more_time(120)  # a server that was stopped must not stay down
-            self._directories.undo(self._owner)
+            left = self._directories.undo(self._owner)
             self._directories.clear()
-            told = self._start_again()
+            told = self._start_again(left)
             if isinstance(exc, HoldfastError) and told:
                 raise ServerError(f"{exc} {told}") from exc
             if isinstance(exc, Stopped) and told:
@@ -123,27 +123,34 @@ class Takeover:
                 with contextlib.suppress(HoldfastError):
                     if instance.pid() is not None:  # else the unit may be another one's
                         stop(instance, self._unit)
-                self._directories.undo(self._owner)
+                back = self._directories.undo(self._owner)
                 self._settled = True
                 beside = self._directories.staged(self._directories.data)
-                told = f"{title} was made, and could not be started: {exc} It lies in {beside}. {self._start_again()}"
+                told = (
+                    f"{title} was made, and could not be started: {exc} It lies in {beside}. {self._start_again(back)}"
+                )
                 left.now(told)
                 raise ServerError(told) from exc
 
-    def _start_again(self) -> str:
-        if not self._stopped or self._old is None:
+    def _start_again(self, left: Sequence[str]) -> str:
+        """Start the old server, if it was stopped. ``left``: what of it could not be taken back. Returns what came of it, in words."""
+        told = list(left)
+        whole = "is as it was" if not left else "is whole, but for that"
+        if self._stopped and self._old is not None:
+            if self._old.pid() is not None:
+                told.append(f"The old server {whole}, and runs.")
+            elif not os.path.exists(os.path.join(self._old.directory, "PG_VERSION")):
+                told.append("It was stopped, and stays down.")
+            else:
+                try:
+                    start(self._old, self._unit, self._timeout)
+                except HoldfastError as exc:
+                    return " ".join([*told, f"The old server {whole}, and did not start again: {exc}"])
+                self._stopped = False
+                told.append(f"The old server {whole}, and runs again.")
+        if not left:  # else the next run takes it back, once nothing is in the way
             self._directories.end()
-            return ""
-        if self._old.pid() is not None:
-            self._directories.end()
-            return "The old server is as it was, and runs."
-        try:
-            start(self._old, self._unit, self._timeout)
-        except HoldfastError as exc:
-            return f"The old server is as it was, and did not start again: {exc}"
-        self._stopped = False
-        self._directories.end()
-        return "The old server is as it was, and runs again."
+        return " ".join(told)
 
 
 @contextlib.contextmanager

@@ -12,12 +12,10 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import WAL, Directories, is_empty
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, is_empty
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import neutral
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import (
-    check_tablespaces,
-    tablespaces,
-)
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_tablespaces
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import START_LOG
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import (
@@ -27,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
     last_words,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.managers import refuse_managed
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.neighbours import tablespaces
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.packaged import configuration_for, packaged
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
