@@ -153,10 +153,12 @@ def put(
     owner: Optional[str] = None,
     mode: int = 0o600,
     folder_mode: Optional[int] = None,
+    durable: bool = True,
 ) -> None:
     """Replace a file at once and durably: it is there as a whole, with its owner and mode, or as it was. A link in its place is
     replaced, not followed.
 
+    ``durable`` False: a power failure may take it; for what can be found out anew.
     ``folder_mode``: its directories are made where they are missing, ours, for the owner's group to enter; None: they must be there.
 
     Raises:
@@ -175,13 +177,15 @@ def put(
                     stream.flush()
                     _give(fd, owner)
                     os.fchmod(fd, mode)
-                    os.fsync(fd)
+                    if durable:
+                        os.fsync(fd)
                 os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary, dir_fd=directory)
                 raise
-            sync(directory)
+            if durable:
+                sync(directory)
     except OSError as exc:
         _refuse(path, exc, owner)
 

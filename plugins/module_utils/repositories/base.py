@@ -133,6 +133,11 @@ class Repository(abc.ABC):
         """
 
     @abc.abstractmethod
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object that lasts, at once and durably, unless there is one of that key. Returns False where there is one, whatever it holds:
+        maybe this very content, of an attempt whose answer was lost."""
+
+    @abc.abstractmethod
     def free_bytes(self) -> Optional[int]:
         """Bytes that can still be written; None where a store has no such limit."""
 

@@ -116,8 +116,8 @@ class Store(abc.ABC):
         """Write a small object."""
 
     @abc.abstractmethod
-    def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
-        """Write a small object if its tag still is ``tag`` (None: if it is not there). Returns whether it was."""
+    def put_if(self, key: str, data: bytes, tag: Optional[str], lasting: bool = False) -> bool:
+        """Write an object at once if its tag still is ``tag`` (None: if it is not there). Returns whether it was."""
 
     @abc.abstractmethod
     def delete_if(self, key: str, tag: str) -> bool:

@@ -194,6 +194,12 @@ class ObjectRepository(StoreClient, Repository):
         except ObjectMissing:
             return False
 
+    def create(self, key: str, data: bytes) -> bool:
+        full = self.key(key)
+        if self.throttle:
+            self.throttle.pay(len(data))
+        return self.attempt(f"write {key} to", lambda: self.store.put_if(full, data, None, True))
+
     def free_bytes(self) -> Optional[int]:
         return None
 

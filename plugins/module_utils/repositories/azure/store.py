@@ -82,7 +82,7 @@ class Azure(Store):
             key, data, length=len(data), overwrite=True, validate_content=True, **self._tier(lasting), **self._tags()
         )
 
-    def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
+    def put_if(self, key: str, data: bytes, tag: Optional[str], lasting: bool = False) -> bool:
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
 
@@ -94,6 +94,7 @@ class Azure(Store):
                 length=len(data),
                 validate_content=True,
                 **({"overwrite": False} if tag is None else condition),
+                **({**self._tier(lasting), **self._tags()} if lasting else {}),
             )
         except HttpResponseError as exc:
             # (409 is said of what an immutability policy protects, too, and 412 of what somebody has a lease on.)

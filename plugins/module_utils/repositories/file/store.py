@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NoReturn, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
@@ -94,6 +94,17 @@ class FileSink(Sink):
             self._flush.result()
 
     def commit(self) -> None:
+        self._finish(os.rename)
+
+    def commit_new(self) -> bool:
+        """``commit``, unless the name is taken: then False, and nothing is written. Raises RepositoryError."""
+        try:
+            self._finish(_link)
+        except FileExistsError:
+            return False
+        return True
+
+    def _finish(self, place: Callable[..., None]) -> None:
         try:
             self._flushed()
             os.fsync(self._fd)
@@ -101,8 +112,11 @@ class FileSink(Sink):
             self._fd = -1
             with files.opened(self._directory) as directory:
                 names = os.path.basename(self._temporary), os.path.basename(self._path)
-                os.rename(*names, src_dir_fd=directory, dst_dir_fd=directory)
+                place(*names, src_dir_fd=directory, dst_dir_fd=directory)
                 files.sync(directory)
+        except FileExistsError:
+            self.abort()
+            raise
         except OSError as exc:
             self.abort()
             self._repository.fail("finish a file in", exc)
@@ -116,6 +130,20 @@ class FileSink(Sink):
             self._fd = -1
         with contextlib.suppress(OSError):
             os.unlink(self._temporary)
+
+
+def _link(source: str, target: str, **where: int) -> None:
+    """Rename unless the name is taken. Raises FileExistsError, OSError."""
+    try:
+        os.link(source, target, follow_symlinks=False, **where)
+    except (
+        PermissionError
+    ):  # a file system without links, as those of many shares: nobody else writes this name while we do
+        if os.path.lexists(f"/proc/self/fd/{where['dst_dir_fd']}/{target}"):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        os.rename(source, target, **where)
+        return
+    os.unlink(source, dir_fd=where["src_dir_fd"])
 
 
 class FileRepository(Repository):
@@ -292,6 +320,15 @@ class FileRepository(Repository):
                 return True
         except OSError as exc:
             self.fail(f"change {key} in", exc)
+
+    def create(self, key: str, data: bytes) -> bool:
+        sink = FileSink(self, self._path(key))
+        try:
+            sink.write(data)
+            return sink.commit_new()
+        except BaseException:
+            sink.abort()
+            raise
 
     def _take(self, guard: BinaryIO) -> None:
         """Lock the guard, which nobody holds for longer than it takes to write a small file. Raises RepositoryError, OSError."""

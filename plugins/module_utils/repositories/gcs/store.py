@@ -72,11 +72,11 @@ class Gcs(Store):
             data, content_type="application/octet-stream", checksum="crc32c", **self._calmly
         )
 
-    def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
+    def put_if(self, key: str, data: bytes, tag: Optional[str], lasting: bool = False) -> bool:
         from google.api_core.exceptions import PreconditionFailed
 
         try:
-            self._blob(key).upload_from_string(
+            self._blob(key, lasting).upload_from_string(
                 data, checksum="crc32c", **self._calmly, if_generation_match=0 if tag is None else int(tag)
             )
         except PreconditionFailed:

@@ -107,11 +107,12 @@ class S3(Store):
             Bucket=self._bucket, Key=key, Body=data, **self.digest(data), **self._for_object(lasting)
         )
 
-    def put_if(self, key: str, data: bytes, tag: Optional[str]) -> bool:
+    def put_if(self, key: str, data: bytes, tag: Optional[str], lasting: bool = False) -> bool:
+        options = self._for_object(lasting) if lasting else self._writing
         header = ("If-None-Match", "*") if tag is None else ("If-Match", tag)
         try:
             with self._condition.of(*header):
-                self.client.put_object(Bucket=self._bucket, Key=key, Body=data, **self.digest(data), **self._writing)
+                self.client.put_object(Bucket=self._bucket, Key=key, Body=data, **self.digest(data), **options)
         except Exception as exc:
             if code_of(exc) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey"):
                 return False
