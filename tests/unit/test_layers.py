@@ -17,12 +17,12 @@ PACKAGE = "ansible_collections.holdfast.postgres.plugins."
 
 #: From the top down. A folder may import what stands on its own line or below it; files beside the folders are on the line of their name.
 LAYERS = (
-    ("modules", "action", "lookup", "filter"),
+    ("modules", "action", "callback", "lookup", "filter"),
     ("plugin_utils",),
     ("module", "argspec", "interpreter"),
     ("backup", "archiving", "recovery", "standby", "dumps", "status"),
     ("checks", "engines"),
-    ("pipeline", "server", "catalog", "repositories"),
+    ("pipeline", "server", "catalog", "repositories", "kubernetes"),
     ("wal", "retention"),
     (
         "errors",
