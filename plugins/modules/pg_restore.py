@@ -71,6 +71,9 @@ options:
         other databases. What C(pg_dump --create) says of its own database goes to the one that is asked for.
       - Extensions that the dump makes and the server's host lacks are told before anything is touched. What C(pg_dump --clean) drops before it
         makes anything is left out, as the database is new, and the schemas of a dump of tables alone are made.
+      - A database in several scripts (definitions and rows apart, C(pg_dump --section), Supabase's C(schema.sql) and C(data.sql)) is put into
+        one file, one behind the other. Roles are not made from such a script. Hypertables of TimescaleDB are refused, as they come back
+        only by hand.
       - Rows are counted in the dump, and compared with those that arrived. Damage that leaves a plain dump's form intact, such as rows that are
         missing in the middle, cannot be known; archives and compressed files have checksums.
       - Scripts run under psql's C(\restrict), which this psql must have, and where the module runs as root, by a user of the host who owns

@@ -157,6 +157,18 @@ def test_rows_that_an_extension_s_own_filter_leaves_out(
     assert server.query("SELECT count(*) FROM refs.ref WHERE id = 100", "maps") == [(1,)]
 
 
+def test_what_comes_back_by_hand_alone(server: Server, extra: Callable[[str], None], tmp_path: Path) -> None:
+    """Kind: what is in the dump, and is not restored as it is: hypertables of TimescaleDB (its catalogue is made by hand here). Found: ok,
+    not a word."""
+    extra("maps")
+    server.psql("CREATE SCHEMA _timescaledb_catalog; CREATE TABLE _timescaledb_catalog.hypertable (id int);", "maps")
+    assert "hypertables" not in said(back_up(server, tmp_path, databases=["maps"]))
+    server.psql("INSERT INTO _timescaledb_catalog.hypertable VALUES (1), (2);", "maps")
+    done = back_up(server, tmp_path, databases=["maps"])
+    assert "2 hypertables" in said(done) and "timescaledb_pre_restore()" in said(done), said(done)
+    assert "2 hypertables" in str(done.result["backup"]["warnings"])
+
+
 def test_rows_of_an_extension_that_are_no_configuration(
     server: Server, tmp_path: Path, extra: Callable[[str], None]
 ) -> None:

@@ -551,6 +551,47 @@ def test_habits_of_other_tools(shop: Server, dumps: Path, tmp_path: Path) -> Non
     assert len(shop.query("SHOW search_path", "shop_copy")[0][0]) > 5000
 
 
+def test_a_database_in_several_files(shop: Server, tmp_path: Path) -> None:
+    """Kind: one database in several files (Supabase's roles.sql, schema.sql and data.sql; definitions and rows apart; pg_dump's sections).
+    Found: the rows alone failed after all the work, roles alone named no way out, and the three in one file were "several dumps"."""
+    parts = {
+        "roles.sql": b'ALTER ROLE "postgres" SET "statement_timeout" TO \'3s\';\nRESET ALL;\n',
+        "schema.sql": shop.run("pg_dump", "--schema-only", "--quote-all-identifiers", db="shop"),
+        "data.sql": shop.run("pg_dump", "--data-only", "--quote-all-identifiers", db="shop"),
+        "data.dump": shop.run("pg_dump", "--data-only", "--format=custom", db="shop"),
+    }
+    for section in ("pre-data", "data", "post-data"):
+        parts[section] = shop.run("pg_dump", f"--section={section}", db="shop")
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    assert "cat schema.sql data.sql" in refused(
+        shop, tmp_path / "roles.sql", "makes or changes a role", databases=["shop_copy"]
+    )
+    for name in ("data.sql", "data.dump"):
+        words = refused(shop, tmp_path / name, "a dump of rows alone", databases=["shop_copy"])
+        assert "cat schema.sql data.sql" in words
+
+    def bare(name: str) -> bytes:
+        """As Supabase's command line writes them: no comments, and everything reset at the end."""
+        text = b"".join(
+            line for line in parts[name].splitlines(True) if not line.startswith((b"--", b"\\")) or line == b"\\.\n"
+        )
+        return text.replace(b'CREATE TABLE "', b'CREATE TABLE IF NOT EXISTS "') + b"\nRESET ALL;\n"
+
+    whole = tmp_path / "whole.sql"
+    for text in (
+        parts["schema.sql"] + parts["data.sql"],
+        parts["pre-data"] + parts["data"] + parts["post-data"],
+        bare("schema.sql") + b"SET session_replication_role = replica;\n" + bare("data.sql"),
+    ):
+        whole.write_bytes(text)
+        done = restore(shop, whole, databases=["shop_copy"])
+        assert done.changed, done.msg
+        assert (orders(shop, "shop"), orders(shop, "shop_copy")) == (80, 80)
+        assert {row["rows"] for row in done.result["restored"][0].get("tables", [])} <= {80, 20}
+        shop.psql("DROP DATABASE shop_copy;")
+
+
 def test_a_file_that_was_split(shop: Server, dumps: Path, tmp_path: Path) -> None:
     data = (dumps / "shop.dump").read_bytes()
     (tmp_path / "shop.dump.aa").write_bytes(data[: len(data) // 2])

@@ -61,6 +61,16 @@ def details(messages: str) -> str:
 # any language, and only scripts have them.
 _HINTS: tuple[tuple[str, str], ...] = (
     (
+        r"hypertable|_timescaledb_",
+        "Hypertables of TimescaleDB come back only by hand: in an empty database with the same version of the extension, between "
+        "SELECT timescaledb_pre_restore() and SELECT timescaledb_post_restore(), or with a copy of the whole server (pg_recover)",
+    ),
+    (
+        r"relation \"(part_config\w*|job|job_run_details)\" (violates not-null constraint|does not exist)",
+        "The extension had another version where the dump was made, with other columns: install that one (CREATE EXTENSION … VERSION) in an empty "
+        "database, name it as template, and update it afterwards",
+    ),
+    (
         r"unrecognized configuration parameter|42704.*configuration parameter",
         "The dump sets what this server's version does not know: let that fail by allow_errors: ['unrecognized configuration parameter']",
     ),
@@ -90,6 +100,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"invalid byte sequence for encoding|22021:|has no equivalent in encoding|22P05:",
         "Texts of the dump are in another encoding than the database's: choose that of the former one by encoding: (with locale: C, such as "
         "encoding: SQL_ASCII)",
+    ),
+    (
+        r"(function|operator) .*(anyarray|anyelement).* does not exist",
+        "PostgreSQL 14 renamed the types of arguments of array functions (anyarray became anycompatiblearray): drop the aggregates and operators "
+        "that are built upon them in the source, dump anew, and make them again afterwards, or let it fail by allow_errors",
     ),
     (
         r"(type|function|operator class|access method|text search configuration) .* does not exist|42883:",

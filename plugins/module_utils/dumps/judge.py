@@ -27,6 +27,16 @@ _WAY_OUT = (
     "Nothing was touched. Take it out of the dump (better: make the dump anew without it), or run the script by psql yourself if you trust "
     "it."
 )
+_ROLES = (
+    "Nothing was touched. It has nothing but roles, which are of the whole server: make them first (psql --file with it, if you trust it), then "
+    "restore the database. Where its definitions and rows are in two files, put them into one: cat schema.sql data.sql > whole.sql"
+)
+#: of a dump that has rows and makes no table
+ONLY_ROWS = (
+    "Nothing was touched. Where its definitions are in another file (pg_dump --schema-only, or Supabase's schema.sql), put both into one: "
+    "cat schema.sql data.sql > whole.sql (an archive becomes a script by pg_restore --file=data.sql). Into a database that is there go the "
+    "rows of an archive alone with data_only."
+)
 _LOOK, _QUIET = 1, 20  # seconds between two looks at a program that says nothing, and after which one is given up
 
 _DAMAGED = "Nothing was touched. Use another dump: this one was cut off, or damaged on its way."
@@ -131,6 +141,8 @@ def _refuse(dump: Dump, script: Script) -> None:
     if not script.problems:
         return
     way_out = script.way_out or (_damaged(dump) if script.complete is False or script.cut else _WAY_OUT)
+    if script.only_roles and not script.cut:
+        way_out = _ROLES
     raise BadOption("source", dump.shown, f"is refused: {'; '.join(script.problems)}", way_out)
 
 

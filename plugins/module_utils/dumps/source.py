@@ -21,7 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.dump import Dump, reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.header import HEAD, archive, other, packed
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.names import Unclear, dumps_of, newest
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.judge import judge
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.judge import ONLY_ROWS, judge
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
@@ -66,6 +66,10 @@ class Source:
                 judge(dump, tools, server_major, names[0] if len(names) == 1 else dump.database, options.target_db)
             except OSError as exc:
                 raise unreadable(dump.shown, exc) from exc
+            if dump.origin is not None and dump.script and dump.script.only_rows and not options.data_only:
+                raise BadOption(
+                    "source", dump.shown, "fills tables, and makes none: it is a dump of rows alone", ONLY_ROWS
+                )
             if dump.cluster and (names or options.target_db):
                 raise BadOption(
                     "source", dump.shown, f"is a script of a whole cluster, with {', '.join(map(repr, dump.script.databases)) if dump.script else ''}",

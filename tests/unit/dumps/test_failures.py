@@ -34,6 +34,21 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import To
             'COPY failed for table "a": ERROR:  insert or update on table "a" violates foreign key constraint "b"',
             "disable_triggers",
         ),
+        (
+            'COPY failed for table "_hyper_1_2_chunk": ERROR:  invalid INSERT on the root table of hypertable "_hyper_1_2_chunk"',
+            "timescaledb_pre_restore",
+        ),
+        (
+            'insert or update on table "chunk" violates foreign key constraint "chunk_hypertable_id_fkey"',
+            "timescaledb_pre_restore",
+        ),
+        ('42703: column "datetime_string" of relation "part_config" does not exist', "CREATE EXTENSION … VERSION"),
+        (
+            'null value in column "infinite_time_partitions" of relation "part_config" violates not-null constraint '
+            "DETAIL: part_config",
+            "CREATE EXTENSION … VERSION",
+        ),
+        ("42883: function array_append(anyarray, anyelement) does not exist", "anycompatiblearray"),
         ("42601: syntax error", ""),
     ],
 )

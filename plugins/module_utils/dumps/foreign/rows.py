@@ -20,37 +20,47 @@ class RowCounter:
         #: whether it is pg_dump's, as far as it was read
         self.by_pg_dump = False
         self._fires = False  # triggers or rules, which may change what is filled behind them
+        # pg_dump before 10.3 names a schema once, and then tables without it.
+        self._schema: Optional[str] = None
 
     def inserts(self, item: Inserts) -> None:
         """Rows that are inserted one by one."""
-        self._count(_table(item.table), item.rows)
+        self._count(self._placed(_table(item.table)), item.rows)
 
     def statement(self, item: Statement) -> None:
         """A statement that may make, fill or change a table."""
         words = item.words
         if words[0] == "copy" and item.rows is not None:
             self._script.copies.append((item.start, item.after))
-            found = _named(words, 2 if words[1:2] == ["binary"] else 1)
+            found = self._placed(_named(words, 2 if words[1:2] == ["binary"] else 1))
             self._count(found, None if item.rows < 0 else item.rows)
         elif words[:2] == ["insert", "into"]:
-            self._count(_named(words, 2), _tuples(words))
+            self._count(self._placed(_named(words, 2)), _tuples(words))
         elif self._changes(words):
             self._script.rows = dict.fromkeys(self._script.rows)
         elif words[:2] == ["alter", "table"] and "attach" in words:
             at = words.index("attach")
             if words[at : at + 2] == ["attach", "partition"]:
-                parent = _named(words, 3 if words[2] == "only" else 2)
-                self._belongs(_named(words, at + 2), parent)
+                parent = self._placed(_named(words, 3 if words[2] == "only" else 2))
+                self._belongs(self._placed(_named(words, at + 2)), parent)
         elif words[0] == "create" and "table" in words[1:3] and "foreign" not in words[1:3]:
             where = words.index("table") + 1
             where += 3 if words[where : where + 3] == ["if", "not", "exists"] else 0
-            made = _named(words, where)
+            made = self._placed(_named(words, where))
             if made is not None:
                 self._script.made.add(made)
             if "partition" in words:
                 at = words.index("partition")
                 if words[at : at + 2] == ["partition", "of"]:
-                    self._belongs(made, _named(words, at + 2))
+                    self._belongs(made, self._placed(_named(words, at + 2)))
+        elif words[:2] == ["set", "search_path"]:
+            self._schema = unquoted(words[3]) if len(words) > 3 and words[3] not in ("''", "default") else None
+
+    def _placed(self, table: Optional[Table]) -> Optional[Table]:
+        """A table whose schema is not said is in the first one of the search path, where the script sets that."""
+        if table is not None and table[0] is None and self.by_pg_dump:
+            return self._schema, table[1]
+        return table
 
     def _belongs(self, child: Optional[Table], parent: Optional[Table]) -> None:
         if child is not None and parent is not None and child != parent:

@@ -39,7 +39,7 @@ class Script:
     ``spaces``: what puts objects into tablespaces, and how it does not. ``globals``: statements about roles and tablespaces of a
     cluster's script. ``problems``: why it is refused; ``cut``: it ends
     in the middle; ``crlf``: its lines end as on Windows. ``way_out``: what to do about the problems, where that is known. ``extensions``:
-    and ``schemas``: those that it makes.
+    and ``schemas``: those that it makes. ``only_rows``: it fills tables, and makes none. ``only_roles``: it makes roles, and nothing else.
     """
 
     by: Optional[str] = None
@@ -63,6 +63,8 @@ class Script:
     way_out: Optional[str] = None
     extensions: list[str] = field(default_factory=list)
     schemas: list[str] = field(default_factory=list)
+    only_rows: bool = False
+    only_roles: bool = False
 
     @property
     def database(self) -> Optional[str]:

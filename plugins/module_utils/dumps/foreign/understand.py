@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.beyond import beyond, of_database
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.items import (
@@ -22,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.it
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.lexer import read
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.meta import can_be_left_out, database_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.own import clause, properties
+from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.pieces import Pieces
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.rows import RowCounter
 from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.foreign.script import MAINTENANCE, Edit, Script
 
@@ -39,6 +39,17 @@ _BOM = b"\xef\xbb\xbf"
 _NOT_OF_IT = (
     "Nothing was touched. What another program said was written into the file: take it out, and make dumps by pg_dump --file, so that "
     "nothing else gets in."
+)
+
+
+_HYPERTABLES = ("_timescaledb_catalog", "hypertable")
+_HYPERTABLES_BY_HAND = (
+    "Nothing was touched. Do it by hand: make an empty database, CREATE EXTENSION timescaledb in the version of the source, SELECT "
+    "timescaledb_pre_restore(), load the dump by psql or pg_restore, SELECT timescaledb_post_restore(), ANALYZE."
+)
+_OIDS = (
+    "Nothing was touched. Take them away where they are still known (ALTER TABLE … SET WITHOUT OIDS), and dump anew; or make the dump by the "
+    "pg_dump of PostgreSQL 12 or newer, which leaves them out."
 )
 
 
@@ -68,7 +79,7 @@ class _Reader:
         self._marks: list[str] = []
         self._open = False  # a transaction
         self._made = False  # something in a database
-        self._reset: Optional[int] = None  # the line of a RESET ALL that nothing may follow
+        self._pieces = Pieces(self.script)
 
     def source(self, most: int) -> bytes:
         """The script's bytes, whose beginning is kept."""
@@ -85,11 +96,13 @@ class _Reader:
         """The next thing in the script."""
         if isinstance(item, Mark):
             self._marks.append(item.text)
+            self._pieces.mark(item.text)
             self._rows.by_pg_dump = True
             self.script.cluster = self.script.cluster or item.text.startswith("cluster")
         elif isinstance(item, Inserts):
             self._made = True
-            self._follows()
+            self._pieces.fills()
+            self._follows(["insert"])
             if item.table.lower().startswith("pg_"):
                 self._refuse(item.line, "changes system catalogs by hand")
             self.script.statements += item.rows
@@ -148,14 +161,15 @@ class _Reader:
             self._refuse(item.line, "begins a statement that does not end: the script is cut off")
             self.script.cut = True
             return
-        self._follows()
+        self._follows(words)
         if words == ["reset", "all"]:
-            self._reset = item.line
+            self._pieces.reset = item.line
             self.script.edits.append(Edit(item.start, item.end))
             return
         if self._cleans(words):
             self.script.edits.append(Edit(item.start, item.end))
             return
+        self._pieces.statement(words)
         what = beyond(item, self.script.cluster or not self._whole)
         about = of_database(item) if self._whole else None
         if about is not None and (what is None or words[0] == "alter"):
@@ -171,6 +185,9 @@ class _Reader:
             # Notices stay away, so that whatever the server says is an error, in any language; and servers before 17 do not know the
             # other one, which is off in our sessions.
             self.script.edits.append(Edit(item.start, item.end))
+        if words[:2] == ["set", "default_with_oids"] and words[-1] in ("true", "on", "'true'", "'on'"):
+            self._refuse(item.line, "makes tables with OIDs, which PostgreSQL has no more since 12")
+            self.script.way_out = _OIDS
         if words[:2] == ["create", "schema"]:
             self.script.schemas.append(unquoted(words[5 if words[2:3] == ["if"] else 2]))
         if words[:2] == ["create", "extension"]:
@@ -197,11 +214,11 @@ class _Reader:
             ) and not (words[1:2] == ["schema"] and words[-1] == "public")
         return words[0] == "alter" and words[1:2] in (["table"], ["domain"]) and "drop" in words
 
-    def _follows(self) -> None:
-        """A statement comes: nothing may have been reset before it. (Supabase's dumps end in RESET ALL.)"""
-        if self._reset is not None:
-            self._refuse(self._reset, "(reset all) changes how the rest of the script is read")
-            self._reset = None
+    def _follows(self, words: list[str]) -> None:
+        """A statement comes: nothing may have been reset before it, but where another dump begins."""
+        line = self._pieces.broken_by(words)
+        if line is not None:
+            self._refuse(line, "(reset all) changes how the rest of the script is read")
 
     def _strange(self, item: Statement, words: list[str]) -> None:
         """No statement at all: another program's text, which ends where the next statement does, or nowhere."""
@@ -292,7 +309,11 @@ class _Reader:
                 script.problems.append(
                     f"its last line, '-- PostgreSQL database {kind} complete', is missing: it is cut off"
                 )
-            elif not script.cluster and self._marks.count("dump") > 1:
+            elif not script.cluster and not self._pieces.make_one(self._marks):
                 script.problems.append("it holds several dumps, one behind the other")
+        self._pieces.finish()
+        if script.rows.get(_HYPERTABLES, 0) != 0:
+            script.problems.append("it has hypertables of TimescaleDB, which come back only by steps of their own")
+            script.way_out = script.way_out or _HYPERTABLES_BY_HAND
         if not script.statements and not script.problems:
             script.problems.append("it holds no statement: this is what a failed dump leaves")

@@ -52,6 +52,12 @@ AND xmin::text NOT IN (
 )
 """
 
+_HYPERTABLES = """
+SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = '_timescaledb_catalog' AND c.relname = 'hypertable' AND has_schema_privilege(n.oid, 'USAGE')
+  AND has_table_privilege(c.oid, 'SELECT')
+"""
+
 
 def left_out(connection: Connection, in_recovery: bool) -> list[dict[str, Any]]:
     """Tables of a database whose rows are in no dump of it: each with ``schema``, ``table``, ``rows`` (None: they cannot be counted
@@ -118,6 +124,21 @@ def unseen(connection: Connection, identity: Identity, database: str) -> list[st
             f"{database!r} may not be in this backup: {identity.role!r} may not see those of others."
         )
     return said
+
+
+def by_hand(connection: Connection) -> list[str]:
+    """What a dump holds, and a restore brings back only with steps of its own. Source: TimescaleDB's documentation of logical backups."""
+    if not rows(connection, _HYPERTABLES):
+        return []
+    count = value(connection, "SELECT count(*) FROM _timescaledb_catalog.hypertable")
+    if not count:
+        return []
+    return [
+        f"{count} hypertables of TimescaleDB are in the dump (what pg_dump says of circular keys does no harm), "
+        "and come back only between timescaledb_pre_restore() and timescaledb_post_restore(), in a database with the same version of the "
+        "extension: by hand, not by pg_restore of this collection. A copy of the whole server (engine: pg_basebackup, pgbackrest, …) needs none "
+        "of that."
+    ]
 
 
 def not_backed_up(found: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:

@@ -11,7 +11,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.beyond import left_out, say_left_out
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.beyond import (
+    by_hand,
+    left_out,
+    say_left_out,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.growing import Following
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.locks import (
     Locks,
@@ -132,6 +136,7 @@ class Dumper:
         snapshots.release(name)
         entry["left_out"] = self.contents[name].pop("left_out")
         self._doubts += say_left_out(name, entry["left_out"])
+        self._doubts += [f"{name!r}: {message}" for message in self.contents[name].pop("by_hand")]
         return entry
 
     def _check_definitions(self, name: str, session: Connection, exc: ToolError) -> None:
@@ -243,6 +248,7 @@ def _contents(connection: Connection, counted: bool, in_recovery: bool) -> dict[
             "extensions": facts.rows(connection, facts.EXTENSIONS),
             "tables": facts.count_rows(connection, in_recovery) if counted else None,
             "left_out": left_out(connection, in_recovery),
+            "by_hand": by_hand(connection),
         }
     except Exception as exc:
         raise ServerError(f"The rows could not be counted: {' '.join(str(exc).split())}") from exc
