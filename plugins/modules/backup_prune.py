@@ -12,20 +12,27 @@ version_added: 0.1.0
 description:
   - Deletes the backups of a server that a retention policy no longer wants, without making one.
   - Backups that were interrupted are cleaned up too.
+  - In the repository of an engine that keeps one (O(engine)), the engine's own deletion carries the policy out, on the server's host, by the
+    configuration that archives there.
 author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.attributes.actiongroup
+  - holdfast.postgres.connection
   - holdfast.postgres.repository.several
+  - holdfast.postgres.repository.encryption
   - holdfast.postgres.repository.retention
+  - holdfast.postgres.archiver
   - holdfast.postgres.run.lock
   - holdfast.postgres.run.progress
 attributes:
   action_group:
     support: full
     membership:
+      - holdfast.postgres.server
       - holdfast.postgres.repository
+      - holdfast.postgres.engine
   check_mode:
     support: full
   diff_mode:
@@ -37,9 +44,11 @@ options:
     description:
       - The engine that the server's backups are made by. Those of V(pg_dump) and V(pg_basebackup) lie in our folders, and both are pruned
         by this module, whichever is named.
-      - One with a repository of its own (V(pgbackrest), V(barman_cloud), V(wal_g)) is refused, as nothing of it would be seen here; so is a
-        repository that has nothing but such backups, whether it is named or not, and beside others they are told of. Its
-        retention is carried out by M(holdfast.postgres.pg_backup) with O(retention), after a backup that was made and looked at.
+      - One with a repository of its own (V(pgbackrest), V(barman_cloud), V(wal_g)) is named, on the host where M(holdfast.postgres.wal_archive)
+        set it up, and the server is connected to (O(login_host), O(login_unix_socket)), as whose host's lock keeps backups away meanwhile.
+        Where it is not named, a repository that has nothing but its backups is refused, and beside ours they are told of.
+      - O(encryption), O(engine_program), O(engine_options), O(config_dir) and O(accept_new_server) are of such an engine alone, and as
+        the module that set it up had them.
     type: str
     choices: [pg_dump, pg_basebackup, pgbackrest, barman_cloud, wal_g]
 seealso:
@@ -78,6 +87,16 @@ EXAMPLES = r"""
         retention:
           keep_within: 30d
           keep_monthly: 12
+
+- name: What pgBackRest keeps, on the server's host
+  holdfast.postgres.backup_prune:
+    engine: pgbackrest
+    repository:
+      path: /backups
+    retention:
+      keep_last: 2
+  become: true
+  become_user: postgres
 """
 
 RETURN = r"""
@@ -102,106 +121,19 @@ elapsed:
   type: float
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, plan_prune, prune
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune_run import prune_all
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES, WITH_REPOSITORY
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import engines_keeping
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
-    named_repositories,
-    open_repository,
-)
-from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Decision
-from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-
-_WAY_OUT = (
-    "The retention of an engine with a repository of its own is carried out by pg_backup (playbook backup) with that engine and the same "
-    "retention, after each backup; check mode shows what would go."
-)
-
-
-@dataclass
-class Pruned:
-    """What went from one repository, or would go."""
-
-    plan: list[str]
-    gone: list[dict[str, Any]]
-    decisions: list[Decision]
-
-
-def say_whose(shelf: Shelf, ours: bool, warnings: list[str]) -> None:
-    """Tell of backups that an engine keeps beside ours, in a form that is not pruned here.
-
-    Raises:
-        BadOption: there are no others, so that "nothing to delete" would be no answer.
-    """
-    others = [name for name in engines_keeping(shelf.repository, shelf.name) if name in WITH_REPOSITORY]
-    if not others:
-        return
-    names = " and ".join(others)
-    if not ours:
-        raise BadOption(
-            "engine", None, f"is not said, and what is in {shelf.repository.description} is kept by {names}", _WAY_OUT
-        )
-    warnings.append(
-        f"{shelf.repository.description} has backups of {shelf.name} by {names}, too, which this does not prune. {_WAY_OUT}"
-    )
-
-
-def prune_one(shelf: Shelf, policy: Policy, module: AnsibleModule, warnings: list[str]) -> Pruned:
-    """Decide for one repository, and unless in check mode delete."""
-    shelf.repository.check(write=not module.check_mode)
-    with shelf.lock("a prune", warnings) as lock:
-        if not module.check_mode:
-            lock.acquire(module.params["lock_wait"])
-        listing = look(shelf)
-        say_whose(shelf, bool(listing.records), warnings)
-        if not listing.records and (unknown := shelf.say_if_unknown()):
-            warnings.append(unknown)
-        decisions = plan_prune(listing, policy, warnings)
-        leftovers: Sequence[str] = listing.leftovers
-        gone = [asdict(decision) for decision in decisions if not decision.keep]
-        if not module.check_mode:
-            gone = prune(shelf, decisions, warnings, lock.beat)
-            refresh(shelf.repository, shelf.name, NAME)
-            leftovers = clean(shelf, leftovers, warnings)
-    plan = [f"remove what the interrupted run {leftover} left" for leftover in leftovers]
-    plan += [f"delete {entry['id']}: {'; '.join(entry['reasons'])}" for entry in gone]
-    return Pruned(plan, gone, decisions)
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Each repository by its own policy."""
-    params = module.params
-    if params["engine"] in WITH_REPOSITORY:
-        raise BadOption(
-            "engine", params["engine"], "keeps a repository of its own, in which this module sees nothing", _WAY_OUT
-        )
-    done: list[Pruned] = []
-    errors: list[str] = []
-    named = named_repositories(params)
-    for name, options, where in named:
-        shelf = Shelf(open_repository(options, where), params["server_name"])
-        policy = Policy.from_option(options.get("retention") or params["retention"])
-        try:
-            done.append(prune_one(shelf, policy, module, warnings))
-        except HoldfastError as exc:
-            if len(named) == 1:
-                raise
-            errors.append(f"{name} failed: {exc}")
-    if errors:
-        raise HoldfastError(
-            f"{len(errors)} of {len(named)} repositories failed. {' '.join(errors)} The others were pruned."
-        )
+    done = prune_all(module.params, module.check_mode, warnings)
     plan = [step for one in done for step in one.plan]
     decisions = [decision for one in done for decision in one.decisions]
     result: dict[str, Any] = {
@@ -219,8 +151,11 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **argspec.CONNECTION,
             **argspec.REPOSITORIES,
+            **argspec.ENCRYPTION,
             **argspec.RETENTION,
+            **argspec.ARCHIVER,
             **argspec.LOCK,
             "engine": {"type": "str", "choices": list(ENGINES)},
             **argspec.PROGRESS,
@@ -229,7 +164,8 @@ def main() -> None:
         mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )
-    execute(module, work, psycopg2=False)
+    # Our folders are pruned from wherever they can be reached; an engine's repository beside its server alone.
+    execute(module, work, psycopg2=module.params["engine"] in WITH_REPOSITORY)
 
 
 if __name__ == "__main__":

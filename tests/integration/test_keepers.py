@@ -126,6 +126,28 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server], store
     left = run("backup_facts", given).result["ansible_facts"]["holdfast_backups"]["backups"]
     assert [backup["id"] for backup in left] == [newest.result["backup"]["id"]]
 
+    # So it is without a backup (CASES 2.21, "nothing to delete" whatever there is), where the engine was set up, and nowhere else.
+    pruning = {name: value for name, value in given.items() if name != "kind"} | {"retention": {"keep_last": 1}}
+    assert not run("backup_prune", pruning).changed
+    last = run("pg_backup", given).result["backup"]["id"]
+    planned = run("backup_prune", pruning, check=True)
+    assert (
+        planned.changed and len(run("backup_facts", given).result["ansible_facts"]["holdfast_backups"]["backups"]) == 2
+    )
+    strangers = [({"config_dir": str(server.directory / "elsewhere")}, "not configured on this host")]
+    if engine == "pgbackrest":
+        strangers.append(
+            ({"repository": {**repository, "bucket": "engine"}}, "is none that pgbackrest is configured for")
+        )
+    for changed, words in strangers:
+        refused = run_module("backup_prune", {**pruning, **changed})
+        assert refused.failed and words in refused.msg, refused.msg
+    done = run("backup_prune", pruning)
+    assert done.result["plan"] == planned.result["plan"]
+    assert [entry["id"] for entry in done.result["pruned"]] == [newest.result["backup"]["id"]]
+    left = run("backup_facts", given).result["ansible_facts"]["holdfast_backups"]["backups"]
+    assert [backup["id"] for backup in left] == [last]
+
 
 def test_a_pgbackrest_that_somebody_else_set_up_is_looked_into(server_factory: Callable[..., Server]) -> None:
     server = server_factory(15)

@@ -104,6 +104,20 @@ IN_PLACE: dict[str, Any] = {"force": True, "confirm": ["shop"]}
 # Whole databases
 
 
+def test_roles_without_passwords_are_told_of_both_times(shop: Server, tmp_path: Path) -> None:
+    """CASES, section 4: a backup that is not encrypted has no passwords of roles. It is said when it is made, and when roles come back."""
+    shop.psql("CREATE ROLE clerk LOGIN PASSWORD 'secret';")
+    given = {**shop.client_options(), "repository": {"path": str(tmp_path)}}
+    made = run_module("pg_backup", {**given, "databases": ["shop"]})
+    assert "without passwords" in str(made.result["plan"]) and "cannot log in by password" in str(made.result["plan"])
+    shop.psql("DROP ROLE clerk;")
+    done = restore(shop, tmp_path, globals=True, target_db="back")
+    assert done.changed, done.msg
+    assert "without a password" in str(done.result["warnings"]) and "clerk" in str(done.result["warnings"])
+    assert shop.query("SELECT rolpassword FROM pg_authid WHERE rolname = 'clerk'") == [(None,)]
+    shop.psql("DROP ROLE clerk;")
+
+
 def test_in_place_and_again(shop: Server, repository: Path) -> None:
     before = snapshot(shop, ["shop"])
     shop.psql("DROP TABLE sales.orders; DELETE FROM notes; CREATE TABLE later (n int);", "shop")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Optional
@@ -43,10 +44,11 @@ NEW = "(this one)"  # its label is the engine's to give
 
 @dataclass(frozen=True)
 class EngineRepository:
-    """One of an engine's repositories: its name and retention."""
+    """One of an engine's repositories: its name and retention; ``root`` is its directory, bucket or container."""
 
     name: str
     policy: Policy
+    root: str = ""
 
 
 class EngineTier(Tier):
@@ -196,14 +198,46 @@ class EngineTier(Tier):
             doubt=doubt,
         )
 
-    def prune(self, beat: Callable[[], None]) -> None:
+    def check_configured(self) -> None:
+        """For what changes nothing but by a deletion.
+
+        Raises:
+            BadOption: the engine was not configured here, or for other repositories.
+            HoldfastError: its configuration, or what is in its repository, is another server's.
+        """
+        missing = [path for path in self.engine.configuration_files() if not os.path.exists(path)]
+        if missing:
+            raise BadOption(
+                "engine", self.engine.name, f"is not configured on this host: {missing[0]} is not there",
+                "Run it on the host whose archiving was set up (wal_archive, playbook archive), with the same config_dir and server_name.",
+            )  # fmt: skip
+        self._before(True)
+        if self.engine.is_told_by_configuration:
+            self._check_repositories()
+        self.engine.prepare(True)
+
+    def _check_repositories(self) -> None:
+        """What is deleted is deleted where the configuration says, whatever was asked for."""
+        text = ""
+        for path in self.engine.configuration_files():
+            with open(path, encoding="utf-8") as stream:
+                text += stream.read()
+        for repository in self._repositories:
+            if not re.search(re.escape(repository.root.rstrip("/")) + r"(?![\w.-])", text):
+                raise BadOption(
+                    "repository", repository.root, f"is none that {self.engine.name} is configured for on this host",
+                    f"Nothing was deleted. Name what {self.engine.configuration_files()[0]} has, or configure this one (wal_archive).",
+                )  # fmt: skip
+
+    def prune(self, beat: Callable[[], None], check: bool = False) -> None:
+        """``check``: only find out what would go, by the engine's own dry run."""
         going = [item for item in self.decisions if not item.keep]
         if not going:
             return
         beat()
         reasons = {item.id: asdict(item) for item in going}
-        with self._deleting([item.id for item in going]):
-            labels = self.engine.delete([item.id for item in going], False, self.warnings)
+        with contextlib.nullcontext() if check else self._deleting([item.id for item in going]):
+            labels = self.engine.delete([item.id for item in going], check, self.warnings)
         self.pruned = [
             reasons.get(label, {"id": label, "keep": False, "reasons": ["needs one that goes"]}) for label in labels
         ]

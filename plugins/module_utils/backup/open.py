@@ -70,7 +70,12 @@ def engine_tier(params: Mapping[str, Any], connection: Connection, warnings: lis
         return keep_password(params, host, check) + ([] if owned.known else owned.claim(check))
 
     repositories = [
-        EngineRepository(name, policy_of(options, params)) for name, options, _where in named_repositories(params)
+        EngineRepository(
+            name,
+            policy_of(options, params),
+            str(options.get("path") or options.get("bucket") or options.get("container") or ""),
+        )
+        for name, options, _where in named_repositories(params)
     ]
     return EngineTier(
         open_repository_engine(params["engine"], params, host),

@@ -78,6 +78,8 @@ class RepositoryEngine(Configured):
     default_compression = "zstd"
     #: whether ``verify`` reads all of a backup back, and so takes as long as making one; else it only looks
     reads_back = False
+    #: whether its program learns from its configuration where its repository is; else from our options, each time
+    is_told_by_configuration = True
 
     @abc.abstractmethod
     def __init__(self, host: Host, options: RepositoryEngineOptions) -> None:

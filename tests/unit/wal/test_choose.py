@@ -243,6 +243,14 @@ def test_refusals_name_what_can_be_reached(option: dict[str, Any], runs: Runs, p
     assert not problem.endswith("$") or problem.rstrip("$") + "." in text
 
 
+def test_now_on_a_quiet_server_says_what_to_do() -> None:
+    """CASES, section 4: the moment is after the last commit that is archived, as nobody writes; it was refused, and no more was said."""
+    with pytest.raises(WalError) as caught:
+        plan({"time": written(58)}, ON_ONE, archive(ONE, commit(45), commit(57, last=True), histories=()))
+    assert "needs one after the target to stop at" in str(caught.value)
+    assert "the latest moment has the same rows" in str(caught.value) and "pg_switch_wal" in str(caught.value)
+
+
 def test_no_backup_at_all() -> None:
     with pytest.raises(WalError, match="to the latest moment: there is no base backup. Take one now"):
         plan({}, [], archive(WHOLE))

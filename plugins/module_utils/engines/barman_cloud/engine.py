@@ -64,6 +64,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
     """
 
     name = "barman_cloud"
+    is_told_by_configuration = False
     wal: WalArchive
     default_compression = "gzip"  # its backups know no zstd
 
