@@ -16,12 +16,14 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo faults test lint sanity unit integration matrix test-extended test-stores docs-test wal-g bench clean
+.PHONY: help setup demo faults test lint sanity unit integration matrix test-extended test-stores test-kubernetes image docs-test wal-g bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
 	@echo "make test-extended  what takes long: every bad day of stores, each engine in depth, standbys"
 	@echo "make test-stores  the same through Ceph's S3, where it is installed"
+	@echo "make test-kubernetes  on a real Kubernetes: HOLDFAST_KUBECONFIG's, or one that is built (once, 15 minutes) and started here"
+	@echo "make image  the image that Jobs in Kubernetes and AWX run, by podman, docker or buildah"
 	@echo "make faults SECONDS=600  signals and broken answers by chance, on backups, then on whole servers, as matrices in numbers"
 	@echo "make docs-test  what the pages tell a new user is typed on fresh hosts with systemd"
 	@echo "make bench  ours and the guides' pipelines, side by side"
@@ -114,6 +116,15 @@ faults: setup ## faults by chance for SECONDS (600) each, on backups and on whol
 
 test-stores: setup
 	$(PY) -m pytest -q -rs tests/stores
+
+# A cluster is built once, outside the checkout (~/.cache/holdfast-k8s), and started for each run: tests/lab/kubernetes. Where neither it nor
+# another can be had, each test says so and skips. K8S="-k snapshot", for instance.
+test-kubernetes: setup
+	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare)
+	$(PY) -m pytest -q -rs tests/kubernetes $(K8S)
+
+image: setup
+	@tests/tools/build_image.sh
 
 # Not a part of `make test`: it takes minutes, and the tests that need it skip without.
 wal-g:

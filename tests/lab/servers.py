@@ -62,9 +62,9 @@ def pick(major: int | None = None) -> Installation:
     return chosen
 
 
-def free_port() -> int:
+def free_port(address: str = "127.0.0.1") -> int:
     with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 

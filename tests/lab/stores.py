@@ -118,8 +118,8 @@ class Certificate:
     key: Path
 
 
-def certificate(directory: Path) -> Certificate:
-    """A throwaway authority and a certificate of it for localhost, 127.0.0.1 and ::1, as files in a directory."""
+def certificate(directory: Path, *addresses: str) -> Certificate:
+    """A throwaway authority and a certificate of it for localhost, 127.0.0.1, ::1 and further addresses, as files in a directory."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -160,8 +160,7 @@ def certificate(directory: Path) -> Certificate:
     server_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     names = [
         x509.DNSName("localhost"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        x509.IPAddress(ipaddress.ip_address("::1")),
+        *(x509.IPAddress(ipaddress.ip_address(item)) for item in sorted({"127.0.0.1", "::1", *addresses})),
     ]
     ca = build(ca_name, ca_key, True).sign(ca_key, hashes.SHA256())
     server = (
@@ -232,7 +231,7 @@ class _Store:
 
     name = "store"
 
-    def __init__(self, *, tls: bool = False) -> None:
+    def __init__(self, *, tls: bool = False, address: str = "127.0.0.1") -> None:
         reason = self.missing()
         if reason:
             raise LookupError(reason)
@@ -243,8 +242,9 @@ class _Store:
         # Programs of other users read the authority's certificate here; the key stays its owner's.
         self.directory.chmod(0o755)
         self.log = self.directory / "log"
-        self.port = free_port()
-        self.certificate = certificate(self.directory) if tls else None
+        self.address = address
+        self.port = free_port(address)
+        self.certificate = certificate(self.directory, address) if tls else None
         self.scheme = "https" if tls else "http"
         try:
             self._start()
@@ -303,7 +303,7 @@ class _Store:
         return self.log.read_text(errors="replace")[-2000:]
 
     def _base(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.port}/"
+        return f"{self.scheme}://{self.address}:{self.port}/"
 
     def _post(self, path: str, body: bytes, content_type: str) -> None:
         request = urllib.request.Request(
@@ -338,7 +338,7 @@ class _S3(_Store):
 
     @property
     def endpoint_url(self) -> str:
-        return f"{self.scheme}://localhost:{self.port}"
+        return f"{self.scheme}://{'localhost' if self.address == '127.0.0.1' else self.address}:{self.port}"
 
     def client(
         self,
@@ -398,8 +398,8 @@ class S3Server(_S3):
 
     name = "moto"
 
-    def __init__(self, *, tls: bool = True) -> None:
-        super().__init__(tls=tls)
+    def __init__(self, *, tls: bool = True, address: str = "127.0.0.1") -> None:
+        super().__init__(tls=tls, address=address)
 
     def __enter__(self) -> S3Server:
         return self
@@ -423,7 +423,7 @@ class S3Server(_S3):
         self._run(
             [
                 *(sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "16", "-w", "1"),
-                *("-b", f"127.0.0.1:{self.port}", "--keep-alive", "30", "--graceful-timeout", "0"),
+                *("-b", f"{self.address}:{self.port}", "--keep-alive", "30", "--graceful-timeout", "0"),
                 *(("--certfile", str(tls.cert), "--keyfile", str(tls.key)) if tls else ()),
                 "motowsgi:application",
             ]

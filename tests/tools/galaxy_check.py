@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -22,7 +23,7 @@ PROGRAMS = TOP / ".work/venv-galaxy/bin"
 PLACE = Path("ansible_collections/holdfast/postgres")
 # What the archive has at its top, and nothing else.
 WANTED = {
-    "CHANGELOG.md", "CONTRIBUTING.md", "COPYING", "FILES.json", "MANIFEST.json", "README.md", "changelogs", "docs", "meta", "playbooks",
+    "CHANGELOG.md", "CONTRIBUTING.md", "COPYING", "FILES.json", "MANIFEST.json", "README.md", "changelogs", "docs", "extensions", "meta", "playbooks",
     "plugins", "requirements.txt", "roles",
 }  # fmt: skip
 
@@ -138,6 +139,19 @@ def main() -> int:
         )
         create = ["ansible-builder", "create", "--file", str(environment), "--context", str(into / "context")]
         problems += run("ansible-builder create", create, into)
+        # The collection's own image: its files beside the archive, as `make image` has them.
+        own = into / "image"
+        shutil.copytree(place / "extensions/ee", own)
+        shutil.copy(archive, own / "holdfast-postgres.tar.gz")
+        create = [
+            "ansible-builder",
+            "create",
+            "--file",
+            str(own / "execution-environment.yml"),
+            "--context",
+            str(own / "context"),
+        ]
+        problems += run("ansible-builder create of the image", create, own)
     print("\n".join(problems))
     return bool(problems)
 

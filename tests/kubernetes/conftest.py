@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Kubernetes for these tests: the lab's own (tests/lab/kubernetes), or the one that HOLDFAST_KUBECONFIG names.
+
+cluster          the whole run's, started when a test first asks for it, and ended with the run, however that ends
+namespace        a test's own; deleted at its end
+service_account  service_account(rules): a kubeconfig with exactly these rights in the test's namespace
+postgres         postgres(name, …): PostgreSQL 15 in a StatefulSet of the namespace, with claim, Services and Secret
+fault            with fault("CreateSnapshot", "fail no space"): the CSI driver answers so, to this test's namespace alone
+store            S3 that pods and this machine reach by the same address; a test makes a bucket of its own there
+image            the collection's own image, with what this checkout has now; its reference
+
+A cluster that is named has images of its own: HOLDFAST_KUBERNETES_POSTGRES (bash and PostgreSQL's programs in PATH, user 26 may run it) and
+HOLDFAST_KUBERNETES_IMAGE (the collection's). What the lab alone has (faults, the store, its images) skips there by name.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.kubernetes.api import Api, Namespace
+from lab.kubernetes.cluster import Cluster, Taken, missing
+from lab.kubernetes.postgres import Postgres
+from lab.stores import S3Server, or_skip
+
+TESTS = Path(__file__).resolve().parents[1]
+NAMED = os.environ.get("HOLDFAST_KUBECONFIG", "")
+_RUN = "HOLDFAST_LAB_RUN"  # the process whose end is the run's end
+_REAPER = pytest.StashKey["subprocess.Popen[bytes]"]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The cluster ends with the run, also when the run is killed: by a process that waits for the end of this one."""
+    if hasattr(config, "workerinput"):  # its controller has done so
+        return
+    os.environ[_RUN] = str(os.getpid())
+    if NAMED or missing():
+        return
+    command = 'read -r _; exec "$1" -m lab.kubernetes down --run "$2"'
+    reaper = ["/bin/sh", "-c", command, "lab-reaper", sys.executable, str(os.getpid())]
+    config.stash[_REAPER] = subprocess.Popen(reaper, stdin=subprocess.PIPE, cwd=TESTS, start_new_session=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    reaper = config.stash.get(_REAPER, None)
+    if reaper and reaper.stdin:
+        reaper.stdin.close()
+        reaper.wait()
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """The run's cluster. `lab` is None when it is somebody else's."""
+
+    api: Api
+    kubeconfig: Path
+    lab: Cluster | None
+    storage_class: str | None  # the default one, else the only one
+    snapshot_class: str | None  # of the same driver
+
+    def lab_or_skip(self, what: str) -> Cluster:
+        if self.lab is None:
+            pytest.skip(f"{what}: only the lab's own cluster has it, and HOLDFAST_KUBECONFIG names another")
+        return self.lab
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Kubernetes:
+    if NAMED:
+        path = Path(NAMED).expanduser()
+        lab = Cluster.of(path)
+    else:
+        reason = missing()
+        if reason:
+            pytest.skip(f"no Kubernetes here: {reason}")
+        try:
+            lab = Cluster.up(pid=int(os.environ[_RUN]))
+        except Taken as error:
+            pytest.fail(str(error), pytrace=False)
+        path = lab.kubeconfig
+    api = Api(path)
+    storage, snapshots = classes(api)
+    return Kubernetes(api, path, lab, storage, snapshots)
+
+
+def classes(api: Api) -> tuple[str | None, str | None]:
+    """The storage class that a claim gets without asking, and a snapshot class of its driver."""
+    from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+    items = api.kind("storage.k8s.io/v1", "StorageClass").get().to_dict()["items"]
+    marked = "storageclass.kubernetes.io/is-default-class"
+    chosen = [item for item in items if (item["metadata"].get("annotations") or {}).get(marked) == "true"] or items[:1]
+    if not chosen:
+        return None, None
+    try:
+        found = api.kind("snapshot.storage.k8s.io/v1", "VolumeSnapshotClass").get().to_dict()["items"]
+    except ResourceNotFoundError:
+        found = []
+    names = [item["metadata"]["name"] for item in found if item["driver"] == chosen[0]["provisioner"]]
+    return chosen[0]["metadata"]["name"], names[0] if names else None
+
+
+@pytest.fixture
+def namespace(cluster: Kubernetes) -> Iterator[Namespace]:
+    made = cluster.api.create_namespace()
+    yield made
+    made.remove(wait=cluster.lab is None)
+
+
+@pytest.fixture
+def service_account(namespace: Namespace, tmp_path: Path) -> Callable[..., Path]:
+    def make(rules: Sequence[Mapping[str, Any]], **options: Any) -> Path:
+        return namespace.service_account(rules, tmp_path, **options)
+
+    return make
+
+
+@pytest.fixture
+def postgres(cluster: Kubernetes, namespace: Namespace) -> Callable[..., Postgres]:
+    """postgres("pg", pgdata="root", replication=False, settings={…}, ready=True): options of lab.kubernetes.postgres.manifests."""
+
+    def make(name: str = "pg", ready: bool = True, **options: Any) -> Postgres:
+        named = os.environ.get("HOLDFAST_KUBERNETES_POSTGRES")
+        if cluster.lab is None and not named:
+            pytest.skip(
+                "PostgreSQL in pods of a cluster that is not the lab's wants an image: HOLDFAST_KUBERNETES_POSTGRES"
+            )
+        if named:
+            options = {"image": named, **options}
+        server = Postgres(namespace, name, **options)
+        return server.ready() if ready else server
+
+    return make
+
+
+@pytest.fixture
+def fault(cluster: Kubernetes, namespace: Namespace) -> Callable[[str, str], AbstractContextManager[None]]:
+    lab = cluster.lab_or_skip("faults of the CSI driver")
+    return lambda call, what: lab.fault(call, what, namespace.name)
+
+
+@pytest.fixture(scope="session")
+def store(cluster: Kubernetes) -> Iterator[S3Server]:
+    lab = cluster.lab_or_skip("a store that pods reach on this machine")
+    yield from or_skip(S3Server, tls=False, address=lab.host_address)
+
+
+@pytest.fixture(scope="session")
+def image(cluster: Kubernetes) -> str:
+    named = os.environ.get("HOLDFAST_KUBERNETES_IMAGE")
+    if named:
+        return named
+    lab = cluster.lab_or_skip("the collection's image (or name it by HOLDFAST_KUBERNETES_IMAGE)")
+    reason = missing("image")
+    if reason:
+        pytest.skip(f"no image of the collection here: {reason}")
+    return lab.load_holdfast()
