@@ -227,7 +227,9 @@ restore_command:
   returned: success
   type: str
 receiver:
-  description: The C(command) that receives WAL, as a list of arguments, the C(user) to run it as, and its replication C(slot).
+  description: >-
+    The C(command) that receives WAL, as a list of arguments, the C(user) to run it as, its replication C(slot), and the server that it receives
+    from, by its C(system_id).
   returned: when O(streaming=true)
   type: dict
 canary:

@@ -27,7 +27,7 @@ attributes:
       - holdfast.postgres.repository
   check_mode:
     support: full
-    details: Says what would be removed, and remembers nothing.
+    details: Says what would be removed.
   diff_mode:
     support: full
   idempotent:
@@ -35,10 +35,6 @@ attributes:
 options:
   remove:
     description: Whether segments that no kept backup needs are removed. Where no backup is kept, nothing is.
-    type: bool
-    default: false
-  full:
-    description: Look at every name, also at those that the last audit saw. Only so a segment that was deleted meanwhile is missed.
     type: bool
     default: false
   strict:
@@ -137,13 +133,11 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             f"is not there, and {keeping} keeps the WAL of {shelf.name} beside it",
             "backup_facts shows the windows of engines with a repository of their own, and they remove WAL themselves.",
         )
-    known, word = (None, None) if params["full"] else audit.load_state(shelf.repository, shelf.name)
-    warnings.extend([word] if word else [])
     problems: list[str] = []
     records = [record for record in shelf.records(problems) if record.kind != "logical"]
     warnings.extend(problems)
     with workspace() as space:
-        report = audit.inspect(wal, records, space, known)
+        report = audit.inspect(wal, records, space)
     word = silence.of_archive(wal.directory, wal.names())
     warnings.extend([word] if word else [])
     chosen = []
@@ -157,9 +151,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 f"Nothing is removed: which WAL {', '.join(report.unplaced)} need is not known, as their manifests do not say."
             )
     if chosen and not check:
-        audit.remove(report, wal, chosen)
-    if not check:
-        audit.save_state(shelf.repository, shelf.name, report.inventory)
+        audit.remove(wal, chosen)
     errors = [finding.text for finding in report.findings if finding.level == "error"]
     if params["strict"] and errors:
         raise HoldfastError(" ".join(errors))
@@ -185,7 +177,6 @@ def main() -> None:
         argument_spec={
             **argspec.REPOSITORY,
             "remove": {"type": "bool", "default": False},
-            "full": {"type": "bool", "default": False},
             "strict": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

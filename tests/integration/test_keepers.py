@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -13,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from lab.playbooks import CHECKOUT, ModuleResult, run_module
 from lab.restored import Restored
 from lab.servers import Server
 from lab.stores import S3Server
 
 BARMAN = Path(CHECKOUT) / ".work" / "barman" / "bin" / "barman-cloud-backup"
+DEFAULTS = {name: option.get("default") for name, option in STORE.items()}
 NOW = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 
@@ -147,6 +153,61 @@ def test_from_nothing_to_any_moment(server_factory: Callable[..., Server], store
     assert [entry["id"] for entry in done.result["pruned"]] == [newest.result["backup"]["id"]]
     left = run("backup_facts", given).result["ansible_facts"]["holdfast_backups"]["backups"]
     assert [backup["id"] for backup in left] == [last]
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("engine", ["pgbackrest", "barman_cloud"])
+def test_what_is_being_restored_is_not_deleted(
+    server_factory: Callable[..., Server], store: S3Server, engine: str, tmp_path: Path
+) -> None:
+    """Who recovers from a repository that an engine keeps left no note there, and a retention, or a deletion by name, took the backup away
+    meanwhile. Now the note lies beside, while the backup is laid out and its WAL read; it counts as long as its run lives."""
+    server = server_factory(15)
+    s3 = {
+        "type": "s3",
+        "bucket": "engines",
+        "prefix": f"{engine}-read",
+        "endpoint_url": store.endpoint_url,
+        "access_key": store.access_key,
+        "secret_key": store.secret_key,
+        "ca_file": str(store.ca_file),
+        "region": "us-east-1",
+    }
+    directory = server.server_directory("kept")
+    repository = s3 if engine == "barman_cloud" else {"path": str(directory)}
+    given = options_of(server, engine, repository)
+    run("wal_archive", given)
+    server.restart()
+    first = run("pg_backup", given).result["backup"]["id"]
+    shelf = Shelf(open_repository({**DEFAULTS, **repository}), "db1")
+    keep = {**given, "retention": {"keep_last": 1}}
+    with Reading(shelf, [first], "a test", [], lambda name: True):
+        second = run("pg_backup", keep).result
+        assert second["pruned"] == [] and "is being read" in str(second["warnings"])
+        done = run_module("pg_backup", {**given, "state": "absent", "backup_id": first})
+        assert done.failed and "is being read" in done.msg
+    assert first in [entry["id"] for entry in run("pg_backup", keep).result["pruned"]]
+
+    # And a recovery leaves one: seen by the program that lays the backup out.
+    seen, program = tmp_path / "seen", tmp_path / "pgbackrest"
+    tmp_path.chmod(0o777)
+    if engine != "pgbackrest":
+        return
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *restore*) cat {directory}/db1/_readers/*.json > {seen} 2>&1;; esac\nexec pgbackrest "$@"\n'
+    )
+    program.chmod(0o755)
+    for path in list(tmp_path.parents)[:3]:
+        path.chmod(path.stat().st_mode | 0o055)
+    with Restored(server, "clone") as restored:
+        pitr = {name: value for name, value in given.items() if not name.startswith("login_")}
+        run("pg_recover", {
+            **pitr, "engine_program": str(program), "data_directory": str(restored.data), "owner": server.owner,
+            "recovery_target": {"immediate": True}, "settings": restored.settings,
+        })  # fmt: skip
+    newest = run("backup_facts", given).result["ansible_facts"]["holdfast_backups"]["backups"][-1]["id"]
+    assert json.loads(seen.read_text())["ids"] == [newest]
+    assert not list(directory.glob("db1/_readers/*.json"))
 
 
 def test_a_pgbackrest_that_somebody_else_set_up_is_looked_into(server_factory: Callable[..., Server]) -> None:

@@ -7,6 +7,7 @@ that died, which only the unfinished segment has."""
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -162,19 +163,24 @@ def test_what_it_cannot_do(wiped: Callable[[Server | int], Server]) -> None:
     assert not config.exists(), "refused is untouched"
 
 
-def test_the_service_of_a_playbook(wiped: Callable[[Server | int], Server], tmp_path: Path) -> None:
-    server = wiped(15)
-    variables = {f"holdfast_{name}": value for name, value in server.login().items()} | {
+def variables_of(server: Server, units: Path) -> dict[str, Any]:
+    """What the playbook archive is told, with units in a directory of the test's."""
+    return {f"holdfast_{name}": value for name, value in server.login().items()} | {
         "holdfast_bin_dir": str(server.bindir),
         "holdfast_repository": {"path": str(server.server_directory("streamed"))},
         "holdfast_config_dir": str(server.server_directory("config")),
         "holdfast_server_name": "it's here",
         "holdfast_archive_streaming": True,
-        "holdfast_archive_unit_dir": str(tmp_path),
+        "holdfast_archive_unit_dir": str(units),
         "holdfast_archive_unit": "receive",
         "holdfast_archive_unit_start": False,
         "holdfast_archive_prove": False,
     }
+
+
+def test_the_service_of_a_playbook(wiped: Callable[[Server | int], Server], tmp_path: Path) -> None:
+    server = wiped(15)
+    variables = variables_of(server, tmp_path)
     playbook = CHECKOUT / "playbooks" / "archive.yml"
     assert run_playbook(playbook, variables).returncode
     variables["holdfast_server_name"] = "shop"
@@ -186,3 +192,39 @@ def test_the_service_of_a_playbook(wiped: Callable[[Server | int], Server], tmp_
     assert "changed=0" in second.stdout, second.stdout
     third = run_playbook(playbook, {**variables, "holdfast_archive_state": "absent"})
     assert third.returncode == 0 and not list(tmp_path.iterdir()), third.stdout
+
+
+@pytest.mark.extended
+def test_whose_the_service_is(wiped: Callable[[Server | int], Server], tmp_path: Path) -> None:
+    """A unit of the name that is somebody's own, another server's (by its name, by its system identifier), or masked was overwritten, or taken
+    away, unasked. Refused is untouched: no slot is made or dropped."""
+    server = wiped(15)
+    variables = {**variables_of(server, tmp_path), "holdfast_server_name": "shop"}
+    playbook = CHECKOUT / "playbooks" / "archive.yml"
+    first = run_playbook(playbook, variables)
+    assert first.returncode == 0, first.stdout
+    # Ours is brought up to date, and --diff shows how.
+    changed = run_playbook(playbook, {**variables, "holdfast_archive_compression": "gzip"}, "--diff")
+    assert changed.returncode == 0 and "+ExecStart=" in changed.stdout and "gzip" in changed.stdout, changed.stdout
+    written = (tmp_path / "receive.service").read_text()
+    slots = "SELECT slot_name FROM pg_replication_slots"
+
+    def refuses(text: str, *parts: str, **more: Any) -> None:
+        (tmp_path / "receive.service").write_text(text)
+        before = server.query(slots)
+        for given in ({}, {"holdfast_archive_state": "absent"}):
+            run = run_playbook(playbook, {**variables, **more, **given})
+            assert run.returncode and all(part in run.stdout for part in parts), run.stdout
+            assert (tmp_path / "receive.service").read_text() == text and server.query(slots) == before
+
+    refuses("[Service]\nExecStart=/usr/local/bin/mine\n", "receive.service", "holdfast_archive_unit")
+    refuses(written.replace("X-Holdfast-Server=shop", "X-Holdfast-Server=other"), "the server other", "another one")
+    refuses(re.sub("(?m)^X-Holdfast-System=.*$", "X-Holdfast-System=1", written), "system identifier 1", "another one")
+    (tmp_path / "receive.service").unlink()
+    (tmp_path / "receive.service").symlink_to("/dev/null")  # systemctl mask
+    run = run_playbook(playbook, variables)
+    assert run.returncode and "holdfast_archive_unit" in run.stdout and (tmp_path / "receive.service").is_symlink(), (
+        run.stdout
+    )
+    (tmp_path / "receive.service").unlink()
+    (tmp_path / "receive.service").write_text(written)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 from lab.answers import ok, refused
+from lab.playbooks import start_module
 from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
@@ -166,8 +167,31 @@ def test_a_subscriber_that_stands_beside(server_factory: Callable[..., Server], 
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize("major", [15, 18])
+def test_subscriptions_that_cannot_be_altered(server_factory: Callable[..., Server]) -> None:
+    """In a database that takes no connections, or under an event trigger that forbids it: a raw error of the driver ended the recovery."""
+    server = server_factory(15, settings=SETTINGS, initdb=SMALL)
+    made = "CREATE SUBSCRIPTION s CONNECTION 'port=1' PUBLICATION p WITH (connect = false, slot_name = 's')"
+    for name in ("closed", "guarded"):
+        server.psql(f"CREATE DATABASE {name}")
+        server.psql(made.replace(" s ", f" {name} ") + f"; ALTER SUBSCRIPTION {name} ENABLE", db=name)
+    server.psql(
+        "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'nobody alters anything here'; END$$;"
+        "CREATE EVENT TRIGGER no ON ddl_command_start EXECUTE FUNCTION no()",
+        db="guarded",
+    )
+    server.psql("ALTER DATABASE closed ALLOW_CONNECTIONS false")
+    archived = Archived.of(server)
+    with Restored(server, "clone") as new:
+        done = ok(archived.recover(new, {"immediate": True}))
+        assert new.query("SELECT subname, subenabled FROM pg_subscription ORDER BY 1") == [
+            ("closed", False),
+            ("guarded", False),
+        ]
+        assert sum("subscription" in row["what"] for row in done["recovery"]["isolated"]) == 2
+
+
 @pytest.mark.extended
+@pytest.mark.parametrize("major", [15, 18])
 def test_a_tablespace_made_after_the_backup(server_factory: Callable[..., Server], major: int) -> None:
     """Replayed WAL makes it where it was: never in a directory of somebody else, and in place only once the old one is aside."""
     server = server_factory(major, settings=SETTINGS, initdb=SMALL)
@@ -219,6 +243,61 @@ def test_a_tablespace_made_after_the_backup(server_factory: Callable[..., Server
     with Restored(server, "beside", besides=[space]) as new:
         ok(archived.recover(new, {"lsn": then}))
         assert new.query("SELECT x FROM far") == [("old",)]
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("include_wal", [True, False])
+def test_a_tablespace_made_while_the_backup_was_taken(server_factory: Callable[..., Server], include_wal: bool) -> None:
+    """The same for one made between a backup's start and its stop: its WAL may come with the backup itself, and is read before anything is
+    stopped; in place, the old one's files go aside. One of them is made before the copy begins, and after its redo point: the backup has its files
+    too. Before, it was replayed into the live server's directory, refused after the stop, or nothing could be restored at all."""
+    server = server_factory(16, settings=SETTINGS, initdb=SMALL)
+    early, space = server.server_directory("early"), server.server_directory("sp ace")
+    archived = Archived.of(server, back_up=False)
+    server.psql("CREATE TABLE big AS SELECT repeat(md5(n::text), 20) AS x FROM generate_series(1, 20000) n")
+    wanted = {**server.login(), **archived.options, "engine": "pg_basebackup", "compression": "none"}
+    running = start_module(
+        "pg_backup", {**wanted, "include_wal": include_wal, "max_rate": 8 * 1024 * 1024, "checkpoint": "spread"}
+    )
+    phase = "SELECT phase FROM pg_stat_progress_basebackup"
+    # It writes, so the position from which is replayed is behind it.
+    writes = (
+        "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'checkpointer' AND wait_event = 'CheckpointWriteDelay'"
+    )
+    waiting = [("waiting for checkpoint to finish",)]
+    assert wait_until(lambda: server.query(phase) == waiting and server.query(writes) == [(1,)], every=0.01)
+    server.psql(f"CREATE TABLESPACE early LOCATION '{early}'")
+    server.psql("CREATE TABLE in_early TABLESPACE early AS SELECT 'old' AS x; CHECKPOINT")
+    assert wait_until(lambda: server.query(phase) == [("streaming database files",)], every=0.01)
+    server.psql(f"CREATE TABLESPACE late LOCATION '{space}'")
+    server.psql("CREATE TABLE far TABLESPACE late AS SELECT 'old' AS x")
+    ok(running.result())
+    then = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+    server.psql("UPDATE far SET x = 'new'; UPDATE in_early SET x = 'new'; CHECKPOINT")
+    archived.archive()
+    seen = "SELECT f.x, e.x FROM far f, in_early e"
+
+    live, pid = {**files(space), **files(early)}, server.pid
+    with Restored(server, "beside") as new:
+        refused(archived.recover(new, {"lsn": then}), str(early))
+        away = {"early": str(server.directory / "elsewhere")}
+        refused(
+            archived.recover(new, {"lsn": then}, tablespace_locations=away), "while the backup was taken", str(early)
+        )
+        assert not new.data.exists() and not list(server.directory.glob("*.holdfast-restore*"))
+    assert {**files(space), **files(early)} == live and server.query(seen) == [("new", "new")] and server.pid == pid
+    done = ok(archived.in_place({"lsn": then}))
+    assert server.query(seen) == [("old", "old")]
+    kept = [Path(path) for path in done["recovery"]["kept"]]
+    assert sum(path.name.startswith(("sp ace.before-", "early.before-")) and any(path.rglob("*")) for path in kept) == 2
+    assert sorted(path.resolve() for path in (server.data / "pg_tblspc").iterdir()) == [early, space]
+    # Where nobody uses the directories, replaying may make them.
+    server.stop("immediate")
+    for path in (space, early):
+        path.rename(path.with_name(f"{path.name} gone"))
+    with Restored(server, "beside", besides=[space, early]) as new:
+        ok(archived.recover(new, {"lsn": then}))
+        assert new.query(seen) == [("old", "old")]
 
 
 @contextlib.contextmanager

@@ -146,3 +146,40 @@ def test_a_tablespace_inside_the_data_directory(server_factory: Callable[..., Se
         ok(archived.recover(new, tablespace_locations={"inside": str(server.directory / "elsewhere")}))
         new.psql("UPDATE far SET x = 'new'; CHECKPOINT")
         assert server.query("SELECT x FROM far") == [("old",)]
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("major", [15, 18])
+def test_a_tablespace_that_is_a_directory_of_the_data_directory(
+    server_factory: Callable[..., Server], major: int
+) -> None:
+    """allow_in_place_tablespaces: its location is a relative path, which was taken for one below whatever directory a run was in; and a link that
+    is relative, as people make them. Cloned, recovered in place, and another one that WAL makes."""
+    server = server_factory(
+        major, settings={**SETTINGS, "allow_in_place_tablespaces": "on"}, initdb=("--wal-segsize=1",)
+    )
+    space = server.server_directory("space")
+    server.psql(f"CREATE TABLESPACE away LOCATION '{space}'")
+    server.psql("CREATE TABLESPACE inner1 LOCATION ''")
+    server.psql("CREATE TABLE t TABLESPACE inner1 AS SELECT 1 AS x; CREATE TABLE far TABLESPACE away AS SELECT 1 AS x")
+    archived = Archived.of(server)
+    server.psql("CREATE TABLESPACE inner2 LOCATION ''")
+    server.psql("CREATE TABLE u TABLESPACE inner2 AS SELECT 1 AS x")
+    lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+    server.psql("UPDATE t SET x = 2; UPDATE u SET x = 2; UPDATE far SET x = 2")
+    archived.archive()
+    seen = "SELECT t.x, u.x, far.x FROM t, u, far"
+    away = server.directory / "clone away"
+    with Restored(server, "clone", besides=[away]) as new:
+        ok(archived.recover(new, {"lsn": lsn}, tablespace_locations={"away": str(away)}))
+        assert new.query(seen) == [(1, 1, 1)]
+    assert server.query(seen) == [(2, 2, 2)]
+    # A link by hand, relative to where it lies.
+    server.stop()
+    link = next(path for path in (server.data / "pg_tblspc").iterdir() if path.is_symlink())
+    link.unlink()
+    link.symlink_to("../../space")
+    server.start()
+    done = ok(archived.in_place({"lsn": lsn}))
+    assert server.query(seen) == [(1, 1, 1)]
+    assert sorted(Path(path).name.partition(".before")[0] for path in done["recovery"]["kept"]) == ["data", "space"]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -13,19 +12,15 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import as_backup, survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ObjectMissing
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.findings import Finding, audit
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory, start_after
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.removal import Needs, Removal, removals
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.window import Window, windows
 
-STATE = "_wal_audit.json"  # no backup's id: that begins with a letter or digit
-# Removed in portions, so that the state never tells of segments that are gone for long.
-_PORTION = 1000
+_PORTION = 1000  # files that are removed at once
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,9 @@ class Report:
         return None if number is None else self.archive.size.name(Segment(max(timelines), number))
 
 
-def inspect(wal: WalArchive, records: Iterable[Record], scratch: str, known: Optional[Inventory] = None) -> Report:
-    """Read the archive (only what is new behind what is ``known``), and judge it by the backups that are kept.
+def inspect(wal: WalArchive, records: Iterable[Record], scratch: str) -> Report:
+    """Read the names of all that is in the archive, and judge it by the backups that are kept. Nothing is taken over from earlier audits: what
+    was there then may be gone.
 
     Raises:
         HoldfastError: it cannot be read.
@@ -63,28 +59,13 @@ def inspect(wal: WalArchive, records: Iterable[Record], scratch: str, known: Opt
     size = SegmentSize(
         next((int(item.server["wal_segment_size"]) for item in kept if item.server.get("wal_segment_size")), 1 << 24)
     )
-    inventory = known or Inventory(size)
-    looked_at = inventory.read(wal.names(start_after(inventory) or None))
+    inventory = Inventory(size)
+    looked_at = inventory.read(wal.names())
     archive = survey(wal, inventory, scratch)
     backups = [backup for backup in map(as_backup, kept) if backup is not None]
     findings = audit(inventory, archive.timelines, Needs(backups, archive) if backups else None)
     unplaced = [record.id for record in kept if as_backup(record) is None]
     return Report(archive, inventory, backups, findings, looked_at, unplaced)
-
-
-def load_state(repository: Repository, server: str) -> tuple[Optional[Inventory], Optional[str]]:
-    """What the last audit remembered; None when there was none, or it cannot be used: then a word says why."""
-    try:
-        return Inventory.from_json(json.loads(repository.read(f"{server}/{STATE}"))), None
-    except ObjectMissing:
-        return None, None
-    except (HoldfastError, ValueError) as exc:
-        return None, f"The whole archive was looked at: {exc}"
-
-
-def save_state(repository: Repository, server: str, inventory: Inventory) -> None:
-    """Remember it for the next audit."""
-    repository.write(f"{server}/{STATE}", json.dumps(inventory.to_json()).encode())
 
 
 def removable(report: Report, wal: WalArchive) -> list[Removal]:
@@ -94,12 +75,10 @@ def removable(report: Report, wal: WalArchive) -> list[Removal]:
     return [item for item in removals(wal.names(), Needs(report.backups, report.archive)) if item.goes]
 
 
-def remove(report: Report, wal: WalArchive, chosen: Sequence[Removal]) -> None:
+def remove(wal: WalArchive, chosen: Sequence[Removal]) -> None:
     """Remove what was chosen. Raises HoldfastError."""
     for first in range(0, len(chosen), _PORTION):
         wal.remove([item.name for item in chosen[first : first + _PORTION]])
-    needs = Needs(report.backups, report.archive)
-    report.inventory.keep_only(needs.runs(report.archive.coverage.timelines))
 
 
 def describe(finding: Finding) -> dict[str, Any]:

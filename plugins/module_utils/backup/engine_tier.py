@@ -23,13 +23,20 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request i
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import Tier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, dependants
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import ANY, readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import KINDS
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, Unfinished
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    CatalogError,
+    HoldfastError,
+    Unfinished,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
@@ -52,7 +59,8 @@ class EngineRepository:
 
 
 class EngineTier(Tier):
-    """``before`` does what the engine needs first, and says what that takes."""
+    """``before`` does what the engine needs first, and says what that takes. ``shelves`` open what lies beside its backups in each store,
+    where who restores leaves a note."""
 
     def __init__(
         self,
@@ -61,7 +69,9 @@ class EngineTier(Tier):
         repositories: Sequence[EngineRepository],
         warnings: list[str],
         before: Callable[[bool], Sequence[Step]] = lambda check: (),
+        shelves: Sequence[Callable[[], Shelf]] = (),
     ) -> None:
+        self._shelves = shelves
         super().__init__(warnings)
         self.engine, self._host, self._repositories, self._before = engine, host, repositories, before
         self.name = repositories[0].name if len(repositories) == 1 else engine.name
@@ -232,6 +242,7 @@ class EngineTier(Tier):
     def prune(self, beat: Callable[[], None], check: bool = False) -> None:
         """``check``: only find out what would go, by the engine's own dry run."""
         going = [item for item in self.decisions if not item.keep]
+        going = self._unread(going) if going else []
         if not going:
             return
         beat()
@@ -242,11 +253,40 @@ class EngineTier(Tier):
             reasons.get(label, {"id": label, "keep": False, "reasons": ["needs one that goes"]}) for label in labels
         ]
 
+    def _unread(self, going: Sequence[Decision]) -> list[Decision]:
+        """Those of them that nobody reads; with one that goes, those go that are based on it."""
+        read, kept = self._readers(), {}
+        for item in going:
+            needed = [item.id, *(record.id for record in dependants(item.id, self.known))]
+            reader = next((read[name] for name in [*needed, ANY] if name in read), None)
+            if reader is not None:
+                kept[item.id] = reader
+        self._say(
+            [
+                f"The backup {name} is to be deleted by the retention, and stays: it, or one that is based on it, is being read by {reader}."
+                for name, reader in kept.items()
+            ]
+        )
+        return [item for item in going if item.id not in kept]
+
+    def _readers(self) -> dict[str, str]:
+        """The backups that somebody of ours reads, each with who that is. Raises HoldfastError: a store cannot be looked into."""
+        found: dict[str, str] = {}
+        for opened in self._shelves:
+            try:
+                shelf = opened()
+            except HoldfastError as exc:
+                # The engine needs no library of ours, and its retention is not to end for the lack of one.
+                self._say([f"Whether somebody restores from {self.description} could not be looked at: {exc}"])
+                continue
+            found.update(readers(shelf))
+        return found
+
     def delete_one(self, label: str, check: bool) -> list[str]:
         """Delete a backup, or what is left of one, unless others need it. Returns what goes; nothing when there is none of that label.
 
         Raises:
-            CatalogError: it is pinned.
+            CatalogError: it is pinned, or somebody reads it.
             BadOption: others need it.
         """
         self.read()
@@ -259,6 +299,10 @@ class EngineTier(Tier):
         if needing:
             names = ", ".join(record.id for record in needing)
             raise BadOption("backup_id", label, f"is needed by {names}", "Delete those first.")
+        read = self._readers()
+        reader = read.get(label) or read.get(ANY)
+        if reader:
+            raise CatalogError(f"The backup {label} is being read by {reader}. Nothing was deleted: wait for its end.")
         if check:
             return self.engine.delete([label], True, self.warnings)
         with self._deleting([label]):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_tier import EngineRepository, EngineTier
@@ -83,7 +83,12 @@ def engine_tier(params: Mapping[str, Any], connection: Connection, warnings: lis
         repositories,
         warnings,
         before,
+        [_opener(options, where, params["server_name"]) for _name, options, where in named_repositories(params)],
     )
+
+
+def _opener(options: Mapping[str, Any], where: str, server_name: str) -> Callable[[], Shelf]:
+    return lambda: Shelf(open_repository(options, where), server_name)
 
 
 def present(connection: Connection) -> Present:

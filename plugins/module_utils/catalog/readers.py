@@ -14,7 +14,7 @@ import contextlib
 import json
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import liveness
@@ -29,13 +29,22 @@ ANY = "*"  # no backup's id either: somebody reads, and what is not known
 
 
 class Reading:
-    """A note that this run reads the backups ``ids``. Use as a context manager: it checks that they are still there.
+    """A note that this run reads the backups ``ids``. Use as a context manager: it checks that they are still there, by ``is_there``, where
+    their manifests do not lie on the shelf: an engine's own are known by the engine alone.
 
     Raises:
         CatalogError: one of them was deleted while the note was written.
     """
 
-    def __init__(self, shelf: Shelf, ids: Sequence[str], purpose: str, warnings: list[str]) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        ids: Sequence[str],
+        purpose: str,
+        warnings: list[str],
+        is_there: Optional[Callable[[str], bool]] = None,
+    ) -> None:
+        self._is_there = is_there or (lambda name: shelf.read(name) is not None)
         self._shelf, self._ids, self._warnings = shelf, list(ids), warnings
         self._key = f"{shelf.name}/{FOLDER}/{secrets.token_hex(8)}.json"
         self._holder = {**myself(purpose), "ids": self._ids}
@@ -52,7 +61,7 @@ class Reading:
                 f"meanwhile: {exc}"
             )
             return self
-        gone = [name for name in self._ids if self._shelf.read(name) is None]
+        gone = [name for name in self._ids if not self._is_there(name)]
         if gone:
             self._forget()
             raise CatalogError(

@@ -71,6 +71,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.host impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import (
     config_dir,
     make_config_dir,
+    plan_config_dir,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
 
@@ -299,7 +300,9 @@ def keep_password(params: Mapping[str, Any], host: Host, check: bool) -> list[St
         mode = os.stat(host.passfile).st_mode & 0o777
         if stream.read() == text and mode == 0o600 and owner_of(host.passfile) == host.owner:
             return []
+    folder = os.path.dirname(host.passfile)
+    doubt = plan_config_dir(folder, host.owner) if check else ""
     if not check:
-        make_config_dir(os.path.dirname(host.passfile), host.owner)
+        make_config_dir(folder, host.owner)
         put(host.passfile, text, host.owner)
-    return [Step(f"write {host.passfile}, by which {host.owner} connects, with mode 0600")]
+    return [Step(f"write {host.passfile}, by which {host.owner} connects, with mode 0600{doubt}")]

@@ -33,6 +33,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_direc
     config_dir,
     config_dirs,
     make_config_dir,
+    plan_config_dir,
 )
 
 #: in what remembers whose an archive or a configuration is: archiving was taken down, and its silence is no fault
@@ -167,10 +168,12 @@ class Ownership:
         }
         if known == wanted:
             return []
+        folder = os.path.dirname(self._path)
         if not check:
-            make_config_dir(os.path.dirname(self._path), self._host.owner)
+            make_config_dir(folder, self._host.owner)
             files.put(self._path, json.dumps(wanted), self._host.owner, folder_mode=0o755)
-        return [Step(f"write {self._path}: whose the configuration beside it is")]
+        doubt = plan_config_dir(folder, self._host.owner) if check else ""
+        return [Step(f"write {self._path}: whose the configuration beside it is{doubt}")]
 
     def end(self, check: bool) -> list[Step]:
         """Remember that archiving was taken down, unless ``check``. Returns what changes."""

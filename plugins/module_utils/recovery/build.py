@@ -14,7 +14,7 @@ import socket
 from collections.abc import Mapping
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import give, make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.configuration_files import ConfigurationFiles
@@ -28,7 +28,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolati
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.landing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan import RecoveryPlan
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_late
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan import RecoveryPlan, refuse_moved
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import (
     AUTO,
     SIGNAL,
@@ -96,10 +97,11 @@ class Builder:
         plan.directories.clear()
         inner = {oid: plan.directories.staged(path) for oid, path in plan.directories.tablespaces.items()}
         made = NewDirectory(self._staged, inner, plan.owner, plan.programs)
-        self._source.lay_out(plan.chosen.record, made, self._progress, self._warnings)
+        self._source.lay_out(plan.chosen.record, made, self._progress)
         self._move_wal()
         instance = Instance(self._staged, plan.programs, plan.owner, self._configure())
         require_readable(instance)
+        self._foresee()
         return instance
 
     def _move_wal(self) -> None:
@@ -123,7 +125,6 @@ class Builder:
         if plan.chosen.choice.runs:
             last = plan.chosen.choice.runs[-1]
             end = plan.chosen.archive.size.end(Segment(last.timeline, last.last))
-        self._refuse_reaching_out(instance)
         libraries = without_acting(self._found.get("shared_preload_libraries", ""))
         users = [request.user] if request.user else ["postgres", plan.owner]
         names = [str(row["name"]) for row in plan.chosen.record.databases]
@@ -146,24 +147,33 @@ class Builder:
             self._write({**self._measured, **request.settings})
         return landing
 
-    def _refuse_reaching_out(self, instance: Instance) -> None:
-        """Raises ServerError: WAL that came with the backup itself would make a tablespace elsewhere."""
-        plan = self._plan
+    def _foresee(self) -> None:
+        """Read what WAL that came with the backup itself would make elsewhere: replaying makes tablespaces where they were, whether the
+        backup has their files or not. Raises BadOption: that is not ours to fill."""
+        plan, directories = self._plan, self._plan.directories
         reader = WalReader(plan.programs, self._staged, self._progress)
-        inner = os.path.join(self._staged, "pg_wal")
+        inner = os.path.join(self._staged, WAL)
         names = sorted(name for name in os.listdir(inner) if re.fullmatch("[0-9A-F]{24}", name))
-        if not names or not reader.works:
-            return
-        known = set(plan.directories.late)
-        ahead = look_ahead(
-            reader.directory(inner, names[0], names[-1]), plan.chosen.target, plan.chosen.choice.backup.start_lsn
-        )
-        for made in ahead.tablespaces:
-            if made.oid not in known and not is_empty(made.location):
-                raise ServerError(
-                    f"A tablespace was made while the backup {plan.chosen.record.id} was taken, and replaying writes into "
-                    f"{made.location}, which has files in it. Use another backup (backup_id)."
+        since = plan.chosen.choice.backup.start_lsn
+        if names and reader.works:
+            ahead = look_ahead(reader.directory(inner, names[0], names[-1]), plan.chosen.target, since)
+            for made in ahead.tablespaces:
+                path = os.path.realpath(made.location)
+                if made.oid in directories.late:
+                    continue
+                directories.late[made.oid] = path
+                self._warnings.append(
+                    f"The tablespace of {path} was made while the backup {plan.chosen.record.id} was taken. Replaying makes it there"
+                    + ("." if is_empty(path) else f", and what is there is moved to {path}{directories.aside} before.")
                 )
+        for oid in directories.late:
+            if oid in directories.tablespaces:
+                # It was made after the position from which is replayed, and all of it is in the WAL.
+                shutil.rmtree(directories.staged(directories.tablespaces.pop(oid)), ignore_errors=True)
+                directories.texts.pop(oid, None)
+        refuse_moved(plan.chosen.record, directories.late, self._request.tablespaces)
+        directories.check()
+        check_late(directories, replaces=plan.old is not None)
 
     def _configure(self) -> Optional[str]:
         """Write what the recovery needs. Returns the configuration file, when it is not in the directory."""

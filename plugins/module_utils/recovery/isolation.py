@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.server import Connect
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 
 #: What steers a recovery, and the value by which it steers none. Targets come first: PostgreSQL takes no second one, not even an
@@ -164,7 +165,7 @@ def _literal(name: str, value: str) -> str:
 
 
 _SUBSCRIPTIONS = (
-    "SELECT d.datname AS database, s.subname AS name, s.subenabled AS enabled, quote_ident(s.subname) AS quoted"
+    "SELECT s.oid::bigint AS oid, d.datname AS database, s.subname AS name, quote_ident(s.subname) AS quoted"
     " FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE s.subenabled ORDER BY 1, 2"
 )
 _FOREIGN = (
@@ -176,14 +177,17 @@ _OPEN = "SELECT datname AS name FROM pg_database WHERE datallowconn AND datconnl
 
 def subscriptions(connect: Connect, database: str, in_place: bool) -> list[Isolated]:
     """Disable every subscription of a server that stands beside, is a primary and runs in private: enabled, it would take the live
-    one's slot. In its old place they stay as they are."""
-    with connect(database) as connection:
-        enabled = facts.rows(connection, _SUBSCRIPTIONS)
+    one's slot. In its old place they stay as they are.
+
+    Raises:
+        ServerError: one is still enabled.
+    """
     if in_place:
         return []
+    with connect(database) as connection:
+        enabled = facts.rows(connection, _SUBSCRIPTIONS)
     for row in enabled:
-        with connect(row["database"]) as connection, connection.cursor() as cursor:
-            cursor.execute(f"ALTER SUBSCRIPTION {row['quoted']} DISABLE")
+        _disable(connect, database, row)
     return [
         Isolated(
             f"subscription {row['name']!r} in {row['database']!r}",
@@ -195,15 +199,43 @@ def subscriptions(connect: Connect, database: str, in_place: bool) -> list[Isola
     ]
 
 
+def _disable(connect: Connect, database: str, row: Mapping[str, Any]) -> None:
+    """Disable a subscription; ``database`` is one that takes connections. Raises ServerError."""
+    import psycopg2
+
+    try:
+        try:
+            with connect(row["database"]) as connection, connection.cursor() as cursor:
+                cursor.execute(f"ALTER SUBSCRIPTION {row['quoted']} DISABLE")
+        except psycopg2.Error:
+            # Its database takes no connections, or an event trigger forbids it. All databases share this catalogue, and nobody else is here.
+            with connect(database) as connection, connection.cursor() as cursor:
+                cursor.execute("UPDATE pg_catalog.pg_subscription SET subenabled = false WHERE oid = %s", [row["oid"]])
+    except psycopg2.Error as exc:
+        raise ServerError(
+            f"The subscription {row['name']!r} in {row['database']!r} could not be disabled, and would take the slot of the live subscriber: "
+            f"{' '.join(str(exc).split())} Recover it without subscriptions at work: settings: {{max_logical_replication_workers: 0}}."
+        ) from exc
+
+
 def reachable(connect: Connect, database: str) -> list[str]:
     """What a query in this server would reach, and nothing is done about: sentences."""
+    import psycopg2
+
     found = []
     with connect(database) as connection:
         names = [row["name"] for row in facts.rows(connection, _OPEN)]
     for name in names:
-        with connect(name) as connection:
-            found += [
-                f"The foreign server {row['name']!r} ({row['wrapper']}) in {name!r} is as it was: a query of this server reaches it."
-                for row in facts.rows(connection, _FOREIGN)
-            ]
+        try:
+            with connect(name) as connection:
+                servers = facts.rows(connection, _FOREIGN)
+        except psycopg2.Error as exc:
+            found.append(
+                f"Which foreign servers a query in {name!r} would reach is not known: {' '.join(str(exc).split())}"
+            )
+            continue
+        found += [
+            f"The foreign server {row['name']!r} ({row['wrapper']}) in {name!r} is as it was: a query of this server reaches it."
+            for row in servers
+        ]
     return found

@@ -54,3 +54,22 @@ def _check_wal(directories: Directories, servers: Iterable[str]) -> None:
             f"has a pg_wal that leads to {directories.wal}, which the server that runs in {user} uses",
             "Take that link away first.",
         )
+
+
+def check_late(directories: Directories, replaces: bool) -> None:
+    """Raises BadOption: replaying would make a tablespace in a directory of somebody else. ``replaces``: the server of the data directory
+    is replaced, and what is its own goes aside."""
+    own = tablespaces(directories.data)
+    mine = {os.path.realpath(found) for found in own.values()} if replaces else set()
+    servers = running_servers()
+    for oid, path in directories.late.items():
+        if is_empty(path):
+            continue
+        if path not in mine or user_of(path, servers, directories.data):
+            raise BadOption(
+                "data_directory",
+                directories.data,
+                f"cannot be recovered to there on this host: a tablespace was made after the backup, or while the backup was taken (CREATE "
+                f"TABLESPACE, oid {oid}), and replaying writes into {path}, which has files of another server in it",
+                "Use a backup made after it (backup_id), an earlier target, or another host. Nothing was touched.",
+            )

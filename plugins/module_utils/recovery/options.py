@@ -97,4 +97,4 @@ def source(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> Phys
     engine = open_repository_engine(name, {**params, "config_dir": os.path.join(config_dir, "restore")}, host)
     make_config_dir(config_dir, host.owner)
     engine.configure(False)
-    return EngineSource(engine)
+    return EngineSource(engine, lambda: Shelf(open_repository(params["repository"]), params["server_name"]))

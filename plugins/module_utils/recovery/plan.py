@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -27,7 +28,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directo
     read_marker,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_tablespaces
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_late, check_tablespaces
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import Ahead
@@ -39,9 +40,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
     own_unit,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.neighbours import (
-    running_servers,
     tablespaces,
-    user_of,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_restore
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
@@ -180,11 +179,7 @@ class Planner:
         late = {made.oid: made.location for made in (ahead.tablespaces if ahead else ())}
         wanted = self._request.tablespaces
         unknown = set(wanted) - names
-        if unknown & set(late.values()):
-            raise BadOption(
-                "tablespace_locations", sorted(unknown), f"was made after the backup {record.id}",
-                "Replayed WAL makes it where it was, and nowhere else: leave it out, use a backup made after it, or an earlier target.",
-            )  # fmt: skip
+        refuse_moved(record, late, wanted)
         if unknown:
             raise BadOption(
                 "tablespace_locations", sorted(unknown), f"is no tablespace of {record.id}", f"It has: {sorted(names)}."
@@ -208,22 +203,6 @@ class Planner:
             {oid: os.path.realpath(path) for oid, path in late.items()},
         )
 
-    def _check_late(self, directories: Directories, old: Optional[Instance]) -> None:
-        """Raises BadOption: replaying would write into a directory of somebody else."""
-        for oid, path in directories.late.items():
-            if is_empty(path):
-                continue
-            link = os.path.join(self._directory, "pg_tblspc", oid)
-            mine = {os.path.realpath(found) for found in tablespaces(self._directory).values()}
-            anothers = old is None or (path not in mine and os.path.realpath(link) != path)
-            if anothers or user_of(path, running_servers(), self._directory):
-                raise BadOption(
-                    "data_directory", self._request.data_directory,
-                    f"cannot be recovered to there on this host: a tablespace was made after the backup (CREATE TABLESPACE, oid {oid}), "
-                    f"and replaying writes into {path}, which has files of another server in it",
-                    "Use a backup made after it (backup_id), an earlier target, or another host. Nothing was touched.",
-                )  # fmt: skip
-
     def _old_server(self, record: Record, programs: str, owner: str, directories: Directories) -> Optional[Instance]:
         """The server that is in the directory now; None when there is none. Raises what forbids to replace it."""
         directories.check()
@@ -234,7 +213,7 @@ class Planner:
                     "tablespace_locations", full, "has files in it", "Name empty directories for these tablespaces."
                 )
             check_tablespaces(directories, replaces=False)
-            self._check_late(directories, None)
+            check_late(directories, replaces=False)
             return None
         refuse_restore(self._directory)
         confirmed = {self._directory, os.path.abspath(self._request.data_directory)} & set(self._request.confirm)
@@ -261,7 +240,7 @@ class Planner:
                 "an empty directory."
             )
         check_tablespaces(directories, replaces=True)
-        self._check_late(directories, instance)
+        check_late(directories, replaces=True)
         mine = record.server.get("system_id")
         if mine and not self._request.accept_new_server:
             self._check_same(instance, str(mine))
@@ -343,6 +322,17 @@ class Planner:
                 f"alone{_written_until(plan.old)}"
             )
         return steps + self.consent.steps()
+
+
+def refuse_moved(record: Record, late: Mapping[str, str], wanted: Collection[str]) -> None:
+    """Raises BadOption: of the tablespaces that replaying makes, by oid, one is ``wanted`` (by its name or location) elsewhere."""
+    names = {str(row["oid"]): row["name"] for row in record.server.get("tablespaces") or ()}
+    moved = sorted({path for oid, path in late.items() if {path, names.get(oid)} & set(wanted)})
+    if moved:
+        raise BadOption(
+            "tablespace_locations", moved, f"was made after the backup {record.id}, or while the backup was taken",
+            "Replayed WAL makes it where it was, and nowhere else: leave it out, use a backup made after it, or an earlier target.",
+        )  # fmt: skip
 
 
 def _written_until(old: Instance) -> str:

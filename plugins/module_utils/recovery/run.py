@@ -86,7 +86,7 @@ class RecoverRun:
         request, result = self._request, self.result
         builder = Builder(self._source, request, plan, self._progress, result)
         takeover = Takeover(plan.directories, plan.old, plan.owner, plan.service, self._progress)
-        with takeover.making():
+        with self._source.reading(plan.chosen.record, result.warnings), takeover.making():
             instance = builder.lay_out()
             takeover.stop()
             result.landing = builder.recover(instance)

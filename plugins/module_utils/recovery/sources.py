@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
@@ -17,7 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, HoldfastError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -64,8 +65,16 @@ class PhysicalSource(abc.ABC):
         """Bytes that laying it out writes, by the oid of a tablespace, and ``DATA`` for the data directory; None: not known."""
         return {DATA: record.scope.get("size")}
 
+    def reading(self, record: Record, warnings: list[str]) -> contextlib.AbstractContextManager[object]:
+        """While a copy and its WAL are read: nobody of ours deletes it, or what it is based on. ``warnings`` hears where that cannot be noted.
+
+        Raises:
+            HoldfastError: it was deleted a moment ago.
+        """
+        return contextlib.nullcontext()
+
     @abc.abstractmethod
-    def lay_out(self, record: Record, made: NewDirectory, progress: Progress, warnings: list[str]) -> None:
+    def lay_out(self, record: Record, made: NewDirectory, progress: Progress) -> None:
         """Lay the copy out; files are checked. Raises HoldfastError."""
 
     def configuration(self, record: Record, directory: str, owner: str, programs: str) -> list[str]:
@@ -143,13 +152,16 @@ class ShelfSource(PhysicalSource):
                     f"The backup {needed.id} cannot be read: is the passphrase or key right? {exc}"
                 ) from exc
 
-    def lay_out(self, record: Record, made: NewDirectory, progress: Progress, warnings: list[str]) -> None:
+    def reading(self, record: Record, warnings: list[str]) -> contextlib.AbstractContextManager[object]:
+        ids = [needed.id for needed in self._chain(record)]
+        return Reading(self._shelf, ids, "a recovery", warnings)
+
+    def lay_out(self, record: Record, made: NewDirectory, progress: Progress) -> None:
         chain = self._chain(record)
         if not chain:
             raise CatalogError(f"The backup {record.id} needs {record.parent}, which is not there.")
         layout = Layout(self._shelf, self._secrets, made.owner, made.programs)
-        with Reading(self._shelf, [needed.id for needed in chain], "a recovery", warnings):
-            layout.lay_out(chain, made.directory, made.tablespaces, progress)
+        layout.lay_out(chain, made.directory, made.tablespaces, progress)
         progress.step("checking the files")
         layout.check_files(made.directory)
 
@@ -158,9 +170,10 @@ class ShelfSource(PhysicalSource):
 
 
 class EngineSource(PhysicalSource):
-    """An engine with a repository of its own."""
+    """An engine with a repository of its own. ``shelf`` opens what lies beside its backups in the same store, where notes of ours go."""
 
-    def __init__(self, engine: RepositoryEngine) -> None:
+    def __init__(self, engine: RepositoryEngine, shelf: Callable[[], Shelf]) -> None:
+        self._shelf = shelf
         self.name = f"{engine.name} ({engine.wal.description})" if engine.wal else engine.name
         self.wal, self._engine = engine.wal, engine
 
@@ -170,12 +183,33 @@ class EngineSource(PhysicalSource):
     def detail(self, record: Record) -> Record:
         return self._engine.detail(record)
 
+    def reading(self, record: Record, warnings: list[str]) -> contextlib.AbstractContextManager[object]:
+        known = {other.id: other for other in self._engine.backups([])}
+        ids = [record.id]
+        while (parent := known[ids[-1]].parent if ids[-1] in known else None) and parent not in ids:
+            ids.append(parent)
+        try:
+            shelf = self._shelf()
+        except HoldfastError as exc:
+            warnings.append(
+                f"That {', '.join(ids)} is being read could not be noted in the repository, so that a retention may delete it meanwhile: {exc}"
+            )
+            return contextlib.nullcontext()
+        left: set[str] = set()
+
+        def is_there(name: str) -> bool:
+            if not left:
+                left.update(record.id for record in self._engine.backups([]))
+            return name in left
+
+        return Reading(shelf, ids, "a recovery", warnings, is_there)
+
     def prove(self, record: Record) -> None:
         """Where the engine reads nothing back, whether all of the backup is there, and its WAL."""
         if not self._engine.reads_back:
             self._engine.verify(record)
 
-    def lay_out(self, record: Record, made: NewDirectory, progress: Progress, warnings: list[str]) -> None:
+    def lay_out(self, record: Record, made: NewDirectory, progress: Progress) -> None:
         old = {str(row["oid"]): row["location"] for row in record.server.get("tablespaces") or ()}
         progress.step(f"restoring {record.id} by {self._engine.name}", record.scope.get("size"))
         moved = {old[oid]: path for oid, path in made.tablespaces.items() if oid in old}

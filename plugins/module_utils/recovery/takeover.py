@@ -12,10 +12,15 @@ from collections.abc import Iterator, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError, Stopped
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    HoldfastError,
+    ServerError,
+    Stopped,
+    ToolError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories
-from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, service
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as, service
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
 _MORE = 60  # seconds that a stop or a start of a server may take beyond its own timeout, when the run was told to stop meanwhile
@@ -78,6 +83,8 @@ class Takeover:
 
     def swap(self) -> None:
         """Put the new directories in place, and the old ones aside. Raises ServerError; all is as it was."""
+        self._progress.step("flushing what was made to the disk")
+        flush([self._directories.staged(path) for path in self._directories.all])
         self._refuse_started(self._directories.data)
         self._directories.swap(self._owner)
 
@@ -151,6 +158,22 @@ class Takeover:
         if not left:  # else the next run takes it back, once nothing is in the way
             self._directories.end()
         return " ".join(told)
+
+
+def flush(paths: Sequence[str]) -> None:
+    """Have the disks keep what was written below these directories, as far as they are there: after a power failure a new server whose files
+    were still in memory alone would stand in the place of a whole one. What a standby unpacks nobody else flushes before it starts.
+
+    Raises:
+        ServerError: a disk could not.
+    """
+    there = [path for path in paths if os.path.isdir(path)]
+    done = run_as(None, ["sync", "--file-system", *there]) if there else None
+    if done is not None and done.returncode:
+        raise ServerError(
+            f"What was made in {', '.join(there)} could not be flushed to the disk: {' '.join(done.stdout.split())}. The disk is full or "
+            "damaged (dmesg says more). Nothing was replaced."
+        ) from ToolError.failed(done.args, done.returncode, done.stdout)
 
 
 @contextlib.contextmanager

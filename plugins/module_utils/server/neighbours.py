@@ -26,12 +26,12 @@ def running_servers() -> list[str]:
 
 
 def tablespaces(directory: str) -> dict[str, str]:
-    """Where a data directory's own links lead, by oid; links in the data directory alone."""
+    """Where a data directory's own links lead, by oid; links in the data directory alone. A tablespace that is a directory there has none."""
     folder, found = os.path.join(directory, "pg_tblspc"), {}
     with contextlib.suppress(OSError):
         for oid in os.listdir(folder):
             with contextlib.suppress(OSError):
-                found[oid] = os.readlink(os.path.join(folder, oid))
+                found[oid] = os.path.join(folder, os.readlink(os.path.join(folder, oid)))
     return found
 
 

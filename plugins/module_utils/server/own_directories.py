@@ -14,7 +14,7 @@ import glob
 import os
 import pwd
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
@@ -36,20 +36,52 @@ def config_dirs(params: Mapping[str, Any]) -> list[str]:
     return [str(given)] if given else sorted(glob.glob(os.path.join(glob.escape(CONFIGURATIONS), "*")))
 
 
-def make_config_dir(path: str, owner: str) -> None:
-    """Make the directory the owner's, and those above it that are missing ours. One that is there stays as it is.
+def make_config_dir(path: str, owner: str, check: bool = False) -> None:
+    """Make the directory the owner's, and those above it that are missing ours, unless ``check``. One that is there stays as it is.
 
     Raises:
-        BadOption: it is missing, and we may not make it.
+        BadOption: it is missing, and we may not make it, or is there, and we may not write into it; in check mode too.
     """
-    try:
-        files.make_directory(path, owner, 0o755, ours_above=True)
-    except ToolError as exc:
-        me = pwd.getpwuid(os.geteuid()).pw_name
+    refused = _refused(path, owner)
+    if refused is None and not check:
+        try:
+            files.make_directory(path, owner, 0o755, ours_above=True)
+        except ToolError as exc:
+            refused = f"is not there, and cannot be made ({exc.__cause__})"
+    if refused is not None:
         raise BadOption(
             "config_dir",
             path,
-            f"is not there, and {me} cannot make it ({exc.__cause__})",
+            refused,
             f"Nothing was changed. Run the play as root (-b, or holdfast_become_user: root), which makes it for {owner}; or name a directory "
             f"of {owner}'s own by holdfast_config_dir.",
-        ) from exc
+        )
+
+
+def plan_config_dir(path: str, owner: str) -> str:
+    """What a plan adds to what is to be written into the directory: that a run would be refused, unless root makes the directory before, as the
+    roles do where they are root. Empty: nothing is in the way."""
+    refused = _refused(path, owner)
+    return (
+        ""
+        if refused is None
+        else f"; as it is now a run would be refused, unless root makes it before: config_dir {path} {refused}"
+    )
+
+
+def _refused(path: str, owner: str) -> Optional[str]:
+    """Why nothing can be written into a directory, or it cannot be made, as far as that is seen without trying; None: nothing is in the way."""
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    above = os.path.abspath(path)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        return f"is not there, and cannot be made: {above} is no directory"
+    writable = os.access(above, os.W_OK | os.X_OK, effective_ids=True)
+    if os.path.isdir(path):
+        return None if writable else f"is there, and {me} cannot write into it"
+    if not writable:
+        return f"is not there, and {me} cannot make it (permission denied in {above})"
+    if os.geteuid() not in (0, pwd.getpwnam(owner).pw_uid):
+        return f"is not there, and {me} cannot make it for {owner}"
+    return None

@@ -293,8 +293,7 @@ def archive(params: Mapping[str, Any], check: bool) -> Optional[WalArchive]:
         return found
     host = Host.of_directory(params["data_directory"], params["owner"], params["login_user"], params["bin_dir"])
     directory = config_dir(params, host.owner)
-    if not check:
-        make_config_dir(directory, host.owner)
+    make_config_dir(directory, host.owner, check)
     if Ownership(params, host).is_anothers:
         # Such as the primary's, on the same host: by it that one archives.
         directory = os.path.join(directory, default_name(params["data_directory"]))

@@ -26,6 +26,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.managers import refuse_managed
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.neighbours import tablespaces
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import make_config_dir
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.packaged import configuration_for, packaged
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
@@ -89,6 +90,7 @@ class StandbyPlanner:
         if self._request.service:
             check_service(self._request.service)
         if self._request.password:
+            make_config_dir(self._request.config_dir, self._request.owner, check=True)
             check_passage(self._request.config_dir, self._request.owner)
         local = self._local()
         view = self._ask(local) if local is not None else None

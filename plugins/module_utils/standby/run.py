@@ -198,7 +198,8 @@ class StandbyRun:
             inner = {oid: directories.staged(path) for oid, path in directories.tablespaces.items()}
             if plan.record is not None and self._source is not None:
                 made = NewDirectory(staged, inner, request.owner, self._planner.programs)
-                self._source.lay_out(plan.record, made, self._progress, self.result.warnings)
+                with self._source.reading(plan.record, self.result.warnings):
+                    self._source.lay_out(plan.record, made, self._progress)
             else:
                 self._progress.step("copying the primary", self._upstream.size())
                 by_location = {plan.spaces[oid]["location"]: path for oid, path in inner.items()}

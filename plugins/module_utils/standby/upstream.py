@@ -26,9 +26,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline imp
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
+# Those that lie in the data directory (allow_in_place_tablespaces) have a relative location, and come along with it.
 _TABLESPACES = (
     "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location,"
-    " pg_tablespace_size(oid)::bigint AS size FROM pg_tablespace WHERE pg_tablespace_location(oid) <> '' ORDER BY oid"
+    " pg_tablespace_size(oid)::bigint AS size FROM pg_tablespace WHERE pg_tablespace_location(oid) LIKE '/%' ORDER BY oid"
 )
 # What pg_rewind calls. Source: https://www.postgresql.org/docs/current/app-pgrewind.html ("Notes")
 _REWINDS = (

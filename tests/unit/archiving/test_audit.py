@@ -41,3 +41,18 @@ def test_wal_of_a_backup_that_does_not_say_what_it_needs_stays(
     records: Any = [*older, Record("new", "0/5000028", "0/5000100")]
     report = inspect(wal, records, str(tmp_path))
     assert [item.name for item in removable(report, wal)] == gone
+
+
+def test_what_was_deleted_since_the_last_audit_is_missed(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments in the middle, at the beginning and at the end: an audit took what an earlier one had seen for what is there, and named windows
+    that nothing leads through any more."""
+    wal: Any = Wal()
+    records: Any = [Record("only", "0/2000028", "0/2000100")]
+    ends = []
+    for gone in ([], [5], [2], [8, 9]):
+        left = [name for name in NAMES if int(name[-1]) not in gone]
+        monkeypatch.setattr(Wal, "names", lambda self, after=None, left=left: iter(left))
+        report = inspect(wal, records, str(tmp_path))
+        ends.append(report.windows[0].to_dict()["last_segment"])
+        assert report.looked_at == len(left)
+    assert ends == [NAMES[8], NAMES[3], None, NAMES[6]]

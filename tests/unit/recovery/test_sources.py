@@ -37,6 +37,7 @@ def test_what_is_being_laid_out_is_not_deleted(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Layout, "lay_out", lay_out)
     monkeypatch.setattr(Layout, "check_files", lambda *given: None)
     warnings: list[str] = []
-    source.lay_out(record, NewDirectory(str(tmp_path / "data"), {}, "root", "/nowhere"), Progress(None), warnings)
+    with source.reading(record, warnings):
+        source.lay_out(record, NewDirectory(str(tmp_path / "data"), {}, "root", "/nowhere"), Progress(None))
     assert "a recovery" in met[0] and not warnings
     assert readers(shelf) == {} and delete_one(shelf, "b1", False, [])

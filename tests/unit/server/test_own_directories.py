@@ -44,13 +44,45 @@ def test_one_that_is_named_is_taken(tmp_path: Path) -> None:
 
 
 @root
-def test_who_may_not_make_it_is_told_in_words() -> None:
+@pytest.mark.parametrize("check", [True, False])
+def test_who_may_not_make_it_is_told_in_words(check: bool) -> None:
+    """In check mode too."""
     os.seteuid(pwd.getpwnam("nobody").pw_uid)
     try:
         with pytest.raises(BadOption) as told:
-            own_directories.make_config_dir("/etc/holdfast-of-a-test/servers/nobody", "nobody")
+            own_directories.make_config_dir("/etc/holdfast-of-a-test/servers/nobody", "nobody", check)
     finally:
         os.seteuid(0)
     said = str(told.value)
-    assert said.startswith("config_dir: ") and "nobody cannot make it" in said and "Permission denied" in said
+    assert said.startswith("config_dir: ") and "nobody cannot make it" in said and "ermission denied" in said
     assert "holdfast_config_dir" in said and "holdfast_become_user" in said
+
+
+@root
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    ("inner", "owner", "told"),
+    [
+        ("there", "nobody", "cannot write into it"),
+        ("file/below", "nobody", "is no directory"),
+        ("open/made", "daemon", "cannot make it for daemon"),
+    ],
+)
+def test_what_is_in_the_way_is_told_before(tmp_path: Path, inner: str, owner: str, told: str, check: bool) -> None:
+    """One that is there and closed, a file in its way, another owner's: said in a plan as in a run, and nothing is made."""
+    for name in ("there", "open"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "file").touch()
+    for path in (tmp_path, *list(tmp_path.parents)[:3]):
+        path.chmod(path.stat().st_mode | 0o055)
+    before = sorted(tmp_path.rglob("*"))
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        with pytest.raises(BadOption, match=told):
+            own_directories.make_config_dir(str(tmp_path / inner), owner, check)
+        assert told in own_directories.plan_config_dir(str(tmp_path / inner), owner)
+        assert own_directories.plan_config_dir(str(tmp_path / "open" / "mine"), "nobody") == ""
+    finally:
+        os.seteuid(0)
+    assert sorted(tmp_path.rglob("*")) == before

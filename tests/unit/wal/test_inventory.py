@@ -6,23 +6,15 @@
 from __future__ import annotations
 
 import itertools
-import json
-import random
 import tracemalloc
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import WalError
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Run
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import (
     REMEMBERED,
     Inventory,
-    Range,
-    start_after,
-    unseen,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import MEGABYTE, Segment, SegmentSize
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
 
 SIZE = SegmentSize()
 SHA1 = ["c6da8d5a5d2ab5ce2b7d29d5eb4c3b8a3a6dcf5d", "0f1d2e3c4b5a69788796a5b4c3d2e1f001234567"]
@@ -112,92 +104,6 @@ def test_duplicates(listings: list[list[str]], duplicates: dict[str, list[str]])
     assert read(*listings).duplicates == duplicates
 
 
-def test_where_the_next_audit_looks() -> None:
-    inventory = read([*names(3, 5), *names(8, 9), *names(9, 11, timeline=2)])
-    assert list(unseen(inventory)) == [
-        Range("", name(3)),
-        Range(name(5), name(8)),
-        Range(name(9), name(9, 2)),
-        Range(name(11, 2), ""),
-    ]
-    assert start_after(inventory) == name(11, 2)
-    assert list(unseen(Inventory(SIZE))) == [Range("", "")]
-    assert start_after(Inventory(SIZE)) == ""
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_audits_bit_by_bit_see_what_one_sees(seed: int) -> None:
-    """The archive grows, gaps are filled later, and each audit lists only what unseen says."""
-    dice = random.Random(seed)
-    everything = sorted(
-        [
-            entry + dice.choice(["", ".gz"])
-            for timeline in (1, 2, 3)
-            for entry in names(timeline * 100, timeline * 100 + 99, timeline)
-            if dice.random() < 0.95
-        ]
-        + ["00000002.history", "00000003.history"]
-    )
-    archived: set[str] = set()
-    inventory = Inventory(SIZE)
-    looked = 0
-    order = sorted(everything, key=lambda entry: (everything.index(entry) // 10 + dice.randrange(3), entry))
-    for count in range(0, len(order), 10):
-        archived.update(order[count : count + 10])
-        inventory = Inventory.from_json(json.loads(json.dumps(inventory.to_json())))
-        for span in list(unseen(inventory)):
-            looked += inventory.read(
-                entry for entry in sorted(archived) if span.after <= entry and (not span.until or entry < span.until)
-            )
-    assert inventory.to_json() == read(everything).to_json()
-    assert looked < 3 * len(everything)
-
-
-def test_state_is_readable() -> None:
-    state = read([*names(1, 3), name(5), "00000002.history", "x"]).to_json()
-    assert state == {
-        "format": 1,
-        "segment_size": 16 * MEGABYTE,
-        "runs": [[name(1), name(3)], [name(5), name(5)]],
-        "histories": ["00000002.history"],
-        "partials": [],
-        "duplicates": {},
-        "foreign": ["x"],
-    }
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"format": 2},
-        {"format": None},
-        {"runs": None},
-        {"runs": [[name(1)]]},
-        {"runs": [[name(3), name(1)]]},
-        {"runs": [[name(1), name(3, 2)]]},
-        {"runs": [["000000010000000000000FFF", name(1)]]},
-        {"segment_size": 5},
-        {"segment_size": "16MB"},
-        {"histories": [2]},
-        {"duplicates": []},
-    ],
-)
-def test_state_that_is_damaged(change: dict[str, Any]) -> None:
-    with pytest.raises(WalError, match="audit again"):
-        Inventory.from_json({**read(names(1, 3)).to_json(), **change})
-
-
-def test_state_that_is_empty() -> None:
-    with pytest.raises(WalError, match="KeyError"):
-        Inventory.from_json({})
-
-
-def test_what_was_removed_is_forgotten() -> None:
-    inventory = read([*names(1, 50), *names(60, 99), *names(99, 120, timeline=2)])
-    inventory.keep_only([Run(1, 10, 12), Run(1, 40, 1 << 64), Run(2, 100, 1 << 64), Run(3, 0, 9)])
-    assert runs(inventory) == [(1, 10, 12), (1, 40, 50), (1, 60, 99), (2, 100, 120)]
-
-
 def million(size: SegmentSize) -> Iterator[str]:
     """As pgBackRest keeps them: two gaps, a duplicate, two timelines, and things that should not be there."""
     for timeline, first, last in ((1, 1, 599_999), (2, 599_999, 1_000_001)):
@@ -230,7 +136,6 @@ def test_a_million_names_take_no_memory() -> None:
     assert inventory.histories == {2: "archive/main/15-1/00000002.history"}
     assert len(inventory.foreign) == 10
     assert peak < 64 * 1024
-    assert len(json.dumps(inventory.to_json())) < 3000
 
 
 def test_what_should_not_be_there_takes_no_memory_either() -> None:

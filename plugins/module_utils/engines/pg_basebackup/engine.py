@@ -9,7 +9,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, consistency_of_a_copy
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _TABLESPACES = (
     "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location FROM pg_tablespace"
-    " WHERE pg_tablespace_location(oid) <> '' ORDER BY oid"
+    " WHERE pg_tablespace_location(oid) LIKE '/%' ORDER BY oid"
 )
 # Source: https://www.postgresql.org/docs/current/progress-reporting.html#BASEBACKUP-PROGRESS-REPORTING
 _WAITS_FOR_ARCHIVE = (
@@ -208,7 +208,8 @@ class PgBasebackup(StreamEngine):
         method, level = folder.compression.method, folder.compression.level
         suffix = self._options.suffix(method)
         compress = self._options.compression_at == "client"
-        names = [BASE] + [f"{row['oid']}.tar" for row in self._tablespaces()]
+        spaces = self._tablespaces()
+        names = [BASE] + [f"{row['oid']}.tar" for row in spaces]
 
         ends = []
 
@@ -251,10 +252,17 @@ class PgBasebackup(StreamEngine):
             for row in facts.databases(self._connection)
             if not row["is_template"]
         ]
-        server = {"timeline": said.timeline} if said.timeline else {}
+        server: dict[str, Any] = {"timeline": said.timeline} if said.timeline else {}
+        server["tablespaces"] = self._copied(spaces, folder)
         if not self._options.include_wal:
             self._archiving().arrived(said.timeline, said.start_lsn, said.stop_lsn, folder.progress)
         return Draft(said.start_lsn, said.stop_lsn, consistency, databases, self._doubts, server=server)
+
+    def _copied(self, before: Sequence[Mapping[str, Any]], folder: Folder) -> list[dict[str, Any]]:
+        """The tablespaces that were copied: those that were dropped, or made, before the copy began are not what they were when it was planned."""
+        there = {int(artifact.key.split(".")[0]) for artifact in folder.artifacts if artifact.role == "tablespace"}
+        known = {row["oid"]: dict(row) for row in [*before, *self._tablespaces()]}
+        return [known[oid] for oid in sorted(there & set(known))]
 
     def _heard(self, progress: Progress) -> Callable[[str], None]:
         """Tells what pg_basebackup waits for: a standby's next checkpoint comes when its primary makes one, and the WAL of an idle server is

@@ -168,7 +168,14 @@ class WalReceiver(FileArchiver):
         return f"pg_receivewal {state}, and its slot {self.slot} is {slot.get('behind')} bytes behind."
 
     def describe(self) -> dict[str, Any]:
-        return {"receiver": {"command": self.command, "user": self.user, "slot": self.slot}}
+        return {
+            "receiver": {
+                "command": self.command,
+                "user": self.user,
+                "slot": self.slot,
+                "system_id": self._host.system_id,
+            }
+        }
 
     def _slot(self, connection: Connection) -> Optional[dict[str, Any]]:
         found = facts.rows(connection, _SLOT, [self.slot])
