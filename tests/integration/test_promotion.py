@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from lab.answers import ok
 from lab.playbooks import ModuleResult, run_module
+from lab.restored import Restored
 from lab.standbys import Pair, part_from_primary
 from lab.waiting import wait_until
 
@@ -152,3 +153,32 @@ def test_a_standby_without_its_files_at_hand(pair: Pair) -> None:
         check=True,
     )
     assert elsewhere.failed and "unknown number of bytes" in elsewhere.msg
+
+
+def test_the_primary_behind_the_upstream(pair: Pair) -> None:
+    """In a cascade the standby that is followed answers, and is no primary: the one behind it was not looked for, and went on beside the one that was
+    promoted, once the upstream was confirmed. Killed, stopped in the middle, and where the upstream cannot be asked."""
+    primary, middle = pair.primary, pair.standby
+    ok(pair.follow())
+    with Restored(primary, "lower") as lower:
+        ok(run_module("pg_standby", pair.options(middle, lower)))
+        ask = {**lower.login(), "state": "promoted"}
+        names = [f"127.0.0.1:{server.port}" for server in (primary, middle)]
+        refused = run_module("pg_standby", ask)
+        assert refused.failed and all(name in refused.msg for name in names), refused.msg
+        assert "a standby as well" in refused.msg and "The primary behind it is alive" in refused.msg
+        for check in (True, False):
+            refused = run_module("pg_standby", {**ask, "force": True, "confirm": names[1:]}, check=check)
+            assert refused.failed and f"confirm: [{names[0]}]" in refused.msg, refused.msg
+        assert ok(run_module("pg_standby", {**ask, "force": True, "confirm": names}, check=True))["changed"]
+        primary.kill()
+        assert wait_until(lambda: middle.query("SELECT 1 FROM pg_stat_wal_receiver") == [])
+        refused = run_module("pg_standby", ask)
+        assert "No primary was seen behind it" in refused.msg and f"confirm: [{names[1]}]" in refused.msg, refused.msg
+        planned = ok(run_module("pg_standby", {**ask, "force": True, "confirm": names[1:]}, check=True))
+        assert f"{names[0]}, which {names[1]} follows, does not answer" in str(planned["warnings"])
+        middle.stop()
+        assert wait_until(lambda: lower.query("SELECT 1 FROM pg_stat_wal_receiver") == [])
+        done = ok(run_module("pg_standby", {**ask, "accept_unknown_lag": True}))
+        assert "nobody has looked for the primary behind it" in str(done["warnings"])
+        assert lower.query("SELECT pg_is_in_recovery()") == [(False,)]

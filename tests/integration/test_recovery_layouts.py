@@ -149,20 +149,30 @@ def test_a_tablespace_inside_the_data_directory(server_factory: Callable[..., Se
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.parametrize("major", [15, 16, 18])
 def test_a_tablespace_that_is_a_directory_of_the_data_directory(
     server_factory: Callable[..., Server], major: int
 ) -> None:
-    """allow_in_place_tablespaces: its location is a relative path, which was taken for one below whatever directory a run was in; and a link that
-    is relative, as people make them. Cloned, recovered in place, and another one that WAL makes."""
-    server = server_factory(
-        major, settings={**SETTINGS, "allow_in_place_tablespaces": "on"}, initdb=("--wal-segsize=1",)
-    )
+    """allow_in_place_tablespaces: its location is a relative path, which was taken for one below whatever directory a run was in; up to 15
+    pg_basebackup leaves it out, and a backup that cannot start was ok. And a link that is relative, as people make them. Cloned, recovered in
+    place, a chain, and another one that WAL makes."""
+    settings = {**SETTINGS, "allow_in_place_tablespaces": "on", **({"summarize_wal": "on"} if major > 16 else {})}
+    server = server_factory(major, settings=settings, initdb=("--wal-segsize=1",))
     space = server.server_directory("space")
     server.psql(f"CREATE TABLESPACE away LOCATION '{space}'")
+    server.psql("CREATE TABLE far TABLESPACE away AS SELECT 1 AS x")
+    archived = Archived.of(server, back_up=False)
     server.psql("CREATE TABLESPACE inner1 LOCATION ''")
-    server.psql("CREATE TABLE t TABLESPACE inner1 AS SELECT 1 AS x; CREATE TABLE far TABLESPACE away AS SELECT 1 AS x")
-    archived = Archived.of(server)
+    server.psql("CREATE TABLE t TABLESPACE inner1 AS SELECT 1 AS x")
+    if major < 16:
+        wanted = {**server.login(), **archived.options, "engine": "pg_basebackup"}
+        for check in (True, False):
+            refused(run_module("pg_backup", wanted, check=check), "inner1", "SET TABLESPACE")
+        return
+    archived.back_up()
+    if major > 16:
+        server.psql("INSERT INTO t SELECT 1 FROM generate_series(1, 5); DELETE FROM t WHERE ctid <> '(0,1)'")
+        archived.back_up(kind="incremental")
     server.psql("CREATE TABLESPACE inner2 LOCATION ''")
     server.psql("CREATE TABLE u TABLESPACE inner2 AS SELECT 1 AS x")
     lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]

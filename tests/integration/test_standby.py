@@ -348,6 +348,7 @@ def test_the_configuration_lies_elsewhere(pair: Pair) -> None:
     agreed = {"force": True, "confirm": [f"127.0.0.1:{primary.port}"]}
     ok(pair.ask("promoted", **agreed))
     primary.psql("INSERT INTO t SELECT generate_series(100, 199)")
+    primary.kill()  # pg_rewind starts it by itself, to end what the crash left, by the configuration that names its directory
     back = ok(pair.rejoin(settings={}, **consent(pair)))
     assert back["standby"]["method"] == "rewind" and rows(primary) == 1
     assert primary.query("SHOW config_file") == [(str(own[primary.port]),)]

@@ -10,6 +10,7 @@ primary's own directory (2.14); half rewound looks whole.
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def programs(pair: Pair, folder: Path, rewind: str) -> Path:
 
 @pytest.mark.parametrize("mapped", (False, True), ids=("plain", "tablespace"))
 def test_a_rewind_that_was_interrupted(pair: Pair, mapped: bool) -> None:
-    """Killed in the middle of it. Before: the next run rewound once more, what nobody vouches for.
+    """Killed in the middle of it. Before: the next run rewound once more, what nobody vouches for; and a boot in between started what was half
+    of two servers. Now a boot finds no server of that name, and afterwards one that PostgreSQL refuses to start.
 
     A tablespace that the user has elsewhere stays there when it is copied."""
     primary, standby = pair.primary, pair.standby
@@ -106,9 +108,18 @@ def test_a_rewind_that_was_interrupted(pair: Pair, mapped: bool) -> None:
     mark = Path(f"{primary.data}.holdfast-rewinding")
     assert wait_until(mark.exists, 60)
     running.kill()
-    assert primary.pid is None and not (primary.data / "standby.signal").exists()
+    aside = Path(f"{primary.data}.holdfast-rewound")
+    assert primary.pid is None and aside.exists() and not (aside / "standby.signal").exists()
+    with pytest.raises(subprocess.CalledProcessError):
+        primary.start()
+    looked = ok(pair.rejoin(check=True))
+    assert str(aside) in looked["plan"][0] and not primary.data.exists()
     refused = pair.rejoin()
     assert refused.failed and "a rewind of it was interrupted" in refused.msg
+    assert not aside.exists()
+    with pytest.raises(subprocess.CalledProcessError):
+        primary.start()
+    assert 'invalid data in file "backup_label"' in primary.log.read_text()
     planned = ok(pair.rejoin(check=True, **consent(pair)))
     done = ok(pair.rejoin(**consent(pair)))
     assert done["standby"]["method"] == "copy" and len(done["plan"]) == len(planned["plan"])
@@ -132,6 +143,7 @@ def test_a_rewind_that_fails_and_tablespaces_elsewhere(pair: Pair) -> None:
         pair, primary.directory / "broken", "echo 'pg_rewind: error: could not find previous WAL record' >&2; exit 1"
     )
     done = ok(pair.rejoin(**{**consent(pair), "bin_dir": str(broken)}))
+    assert not list(primary.directory.glob("*.holdfast-rew*"))
     assert done["standby"]["method"] == "copy" and "is copied instead" in str(done["warnings"])
     assert str(place) in str(primary.query("SELECT pg_tablespace_location(oid) FROM pg_tablespace"))
     assert primary.query("SELECT n FROM u") == standby.query("SELECT n FROM u") == [(7,)]

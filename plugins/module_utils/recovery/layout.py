@@ -53,7 +53,7 @@ class Layout:
         parts = [f"{directory}{PART}{number}" for number in range(len(chain))]
         try:
             for record, part in zip(chain, parts):
-                inner = {oid: f"{part}.{oid}" for oid in _oids(record)}
+                inner = {oid: f"{part}.{oid}" for oid in _oids(record) if oid in tablespaces}
                 self._unpack(record, part, inner, progress)
             progress.step("putting the chain together")
             argv = [os.path.join(self._programs, "pg_combinebackup"), "--no-sync", f"--output={directory}"]
@@ -81,7 +81,9 @@ class Layout:
             if artifact.role == "base":
                 path = directory
             elif artifact.role == "tablespace":
-                path = tablespaces[artifact.key.split(".")[0]]
+                # One that is nowhere else lies in the data directory (allow_in_place_tablespaces).
+                oid = artifact.key.split(".")[0]
+                path = tablespaces.get(oid, os.path.join(directory, "pg_tblspc", oid))
                 make_directory(path, self._owner)
             if path is not None:
                 self._pour(

@@ -16,6 +16,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Se
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
+_IN_PLACE = (
+    "SELECT spcname AS name FROM pg_tablespace WHERE pg_tablespace_location(oid) NOT LIKE '/%'"
+    " AND pg_tablespace_location(oid) <> '' ORDER BY 1"
+)
+
 
 def rows(
     connection: Connection, sql: Any, values: Union[Sequence[Any], Mapping[str, Any]] = ()
@@ -278,3 +283,18 @@ def slots(connection: Connection) -> list[dict[str, Any]]:
         "  restart_lsn)::bigint AS held_bytes"
         " FROM pg_replication_slots ORDER BY slot_name",
     )
+
+
+def refuse_in_place(connection: Connection, version_num: int) -> None:
+    """Tablespaces that are directories of the data directory (allow_in_place_tablespaces) are left out by pg_basebackup up to 15, without a word.
+
+    Raises:
+        ServerError: there is one, and the copy would lack it.
+    """
+    names = [row["name"] for row in rows(connection, _IN_PLACE)] if version_num < 160000 else []
+    if names:
+        raise ServerError(
+            f"The tablespace{'s' if len(names) > 1 else ''} {', '.join(names)} lie in the data directory (allow_in_place_tablespaces), and "
+            "pg_basebackup of PostgreSQL 15 leaves what is in them out: no copy would start. Move their tables elsewhere (ALTER TABLE … SET "
+            "TABLESPACE) and drop them; from 16 on they are copied."
+        )

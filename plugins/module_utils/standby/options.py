@@ -33,7 +33,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.packaged 
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following, ask, drop_slot
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import endpoints
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import Endpoint, endpoints
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.promote import (
     Limits,
     Primary,
@@ -229,8 +229,29 @@ def promotion(params: Mapping[str, Any], space: str, connection: Connection) -> 
         confirm=params["confirm"],
         synchronous=params["synchronous_standbys"],
         timeout=params["timeout"],
+        connect=lambda endpoint: _connect_to(params, space, endpoint),
         unreplayed=lambda replayed: _unreplayed(params, connection, replayed),
     )
+
+
+def _connect_to(params: Mapping[str, Any], space: str, endpoint: Endpoint) -> Connection:
+    """Another server of the cascade: all of them have the primary's roles. Raises HoldfastError."""
+    host = endpoint.address or endpoint.host
+    folder = os.path.join(space, f"cascade.{endpoint.port}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    named = params["primary_user"] is not None and params["primary_password"] is not None
+    options = {
+        **params,
+        "connect_params": {
+            key: value for key, value in _own_params(params).items() if key not in ("host", "port", "service")
+        },
+        "login_host": None if host.startswith("/") else host,
+        "login_unix_socket": host if host.startswith("/") else None,
+        "login_port": endpoint.port,
+        "login_user": params["primary_user"] if named else params["login_user"],
+        "login_password": params["primary_password"] if named else params["login_password"],
+    }
+    return Address(options, folder).connect()
 
 
 def limits(params: Mapping[str, Any]) -> Limits:

@@ -9,14 +9,14 @@ place, so that a run that is killed in between leaves it for the next one.
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import os
 import shutil
 from collections.abc import Sequence
+from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
-from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.configuration import (
     TLS,
     LocalFiles,
@@ -30,28 +30,6 @@ _RULES = {"hba_file": "pg_hba.conf", "ident_file": "pg_ident.conf"}
 #: directories of PostgreSQL's own, in which nobody keeps configuration
 _DATA = ("base", "global", "pg_wal", "pg_tblspc", "pg_xact", "pg_multixact", "pg_logical")
 _PATTERNS = ("*.conf", "*.crt", "*.key", "*.pem", "*.crl")
-
-
-class Rewinding:
-    """A mark beside a data directory while pg_rewind works on it. What it did by half may neither be started nor rewound again.
-    Source: https://www.postgresql.org/docs/current/app-pgrewind.html (Notes)"""
-
-    def __init__(self, directory: str) -> None:
-        self._path = f"{directory}.holdfast-rewinding"
-
-    @property
-    def left(self) -> bool:
-        """Whether it was interrupted, or failed, and nothing has taken the directory's place since."""
-        return os.path.exists(self._path)
-
-    def begin(self) -> None:
-        """Raises ServerError."""
-        put(self._path, "pg_rewind works on the data directory beside, or was interrupted: do not start it.\n")
-
-    def end(self) -> None:
-        """It is whole, or another one has taken its place."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
 
 
 class OwnConfiguration:
@@ -76,11 +54,11 @@ class OwnConfiguration:
         self._copy(self._directory, _names(self._directory), making)
         os.rename(making, self.kept)
 
-    def put_back(self) -> None:
-        """Put it in its place, and take away what the other server had of that kind. Raises ServerError."""
+    def put_back(self, directory: Optional[str] = None) -> None:
+        """Put it in its place, in ``directory`` where that lies now, and take away what the other server had of that kind. Raises ServerError."""
         if not self.left:
             return
-        self._replace(self.kept, _all(self.kept), self._directory)
+        self._replace(self.kept, _all(self.kept), directory or self._directory)
         shutil.rmtree(self.kept)
 
     def give(self, target: str) -> None:

@@ -54,9 +54,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby.obstacle
     check_capacity,
     check_passage,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.own import Rewinding
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.past import proven
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest, StandbyResult
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.rewinding import Rewinding
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.steps import StandbyPlan, describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
@@ -233,7 +233,7 @@ class StandbyPlanner:
             return Found(mine, local.system_id() if local else None)
         if follows:
             return Found(mine, mine, streams=True)
-        if Rewinding(self._directory).left:
+        if Rewinding(self._directory, self._request.owner).left:
             return Found(mine, mine, half_rewound=True)
         position = local.position()
         if view is not None and view.in_recovery and view.reached is not None:

@@ -15,6 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server import fa
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.managers import refuse_managed, told_of_repmgr
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby import before, landing
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.cascade import Cascade, look_behind
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.presence import Endpoint, answers
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.watch import lagging, observe, problems
@@ -50,8 +51,9 @@ class Primary:
 @dataclass(frozen=True)
 class PromotionRequest:
     """``confirm``: the living primaries (host:port) beside which it is promoted nevertheless, with ``force``. ``synchronous``: one of
-    REQUIRED, LATER, REMOVED. ``unreplayed``: the bytes that are left to replay of what a primary wrote that was shut down in order,
-    None: it is not certain that it was; it is asked with the position that is replayed."""
+    REQUIRED, LATER, REMOVED. ``connect``: to ask another server of the cascade whom it follows. ``unreplayed``: the bytes that are left to
+    replay of what a primary wrote that was shut down in order, None: it is not certain that it was; it is asked with the position that is
+    replayed."""
 
     primary: Primary
     limits: Limits
@@ -59,6 +61,7 @@ class PromotionRequest:
     confirm: Sequence[str]
     synchronous: str
     timeout: int
+    connect: Callable[[Endpoint], Connection]
     unreplayed: Callable[[str], Optional[int]]
 
 
@@ -119,7 +122,10 @@ def promote(connection: Connection, request: PromotionRequest, check: bool) -> P
     result.warnings += told_of_repmgr(facts.setting(connection, "shared_preload_libraries"))
     seen = result.seen = observe(connection, None)
     alive = living(request.primary.endpoints, seen["receiver"])
-    _refuse_second(alive, seen["receiver"], request)
+    cascade = look_behind(alive, request.connect)
+    _refuse_second(alive, cascade, seen["receiver"], request)
+    alive += [above.endpoint for above in cascade.above]
+    result.warnings += cascade.doubts
     upstream = None
     if request.primary.open and any(answers(endpoint) for endpoint in request.primary.named):
         upstream = request.primary.open()
@@ -134,7 +140,8 @@ def promote(connection: Connection, request: PromotionRequest, check: bool) -> P
     elif not alive:
         names = ", ".join(map(str, request.primary.endpoints))
         result.warnings.append(
-            f"The primary at {names} does not answer from here: what it wrote last and did not send is not on this standby."
+            f"The primary at {names} does not answer from here: what it wrote last and did not send is not on this standby. If "
+            "it was a standby itself, nobody has looked for the primary behind it."
         )
     result.changed = True
     result.plan.append(
@@ -171,14 +178,17 @@ def living(endpoints: Sequence[Endpoint], receiver: Optional[dict[str, Any]]) ->
     return found
 
 
-def _refuse_second(alive: Sequence[Endpoint], receiver: Optional[dict[str, Any]], request: PromotionRequest) -> None:
+def _refuse_second(
+    alive: Sequence[Endpoint], cascade: Cascade, receiver: Optional[dict[str, Any]], request: PromotionRequest
+) -> None:
+    everybody = [*alive, *(above.endpoint for above in cascade.above)]
     confirmed = {
         str(endpoint)
-        for endpoint in alive
+        for endpoint in everybody
         if str(endpoint) in request.confirm
         or any(str(other) in request.confirm and other.same_as(endpoint) for other in request.primary.endpoints)
     }
-    left = [str(endpoint) for endpoint in alive if str(endpoint) not in confirmed or not request.force]
+    left = [str(endpoint) for endpoint in everybody if str(endpoint) not in confirmed or not request.force]
     if not left:
         return
     how = "still answers"
@@ -187,8 +197,21 @@ def _refuse_second(alive: Sequence[Endpoint], receiver: Optional[dict[str, Any]]
         how = "is alive: this standby's WAL receiver is connected to it" + (
             f" and heard of it {silent:.0f} seconds ago" if silent is not None else ""
         )
+    below = [str(endpoint) for endpoint in cascade.standbys]
+    primaries = [str(endpoint) for endpoint in alive if str(endpoint) not in below]
+    above = [str(found) for found in cascade.above if str(found.endpoint) not in below]
+    said = [f"The primary at {' and '.join(primaries)} {how}."] if primaries else []
+    if below:
+        said.append(
+            f"It follows {' and '.join(below)}, which {'is a standby' if len(below) == 1 else 'are standbys'} as well, and lives on."
+        )
+        said.append(
+            f"The primary behind it is alive: {'; '.join(above)}."
+            if above
+            else "No primary was seen behind it from here."
+        )
     raise ServerError(
-        f"The primary at {' and '.join(left)} {how}. Two primaries take writes that never come together again (split brain). "
+        f"{' '.join(said)} Two primaries take writes that never come together again (split brain). "
         "Stop it first, and see to it that it does not start again as a primary; the standby then has all that it wrote. If "
         f"both are to go on nevertheless, set force: true and confirm: [{', '.join(left)}]."
     )

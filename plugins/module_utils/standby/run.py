@@ -30,9 +30,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide i
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.following import Following
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local import Local
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.maker import Maker
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.own import OwnConfiguration, Rewinding
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.own import OwnConfiguration
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.plan import StandbyPlanner
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest, StandbyResult
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.rewinding import Rewinding
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.steps import StandbyPlan
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
@@ -52,6 +53,7 @@ class StandbyRun:
     ) -> None:
         self._request, self._upstream, self._source, self._progress = request, upstream, source, progress
         self._directory = request.directory
+        self._rewinding = Rewinding(request.directory, request.owner)
         self.result = StandbyResult()
         self._planner = StandbyPlanner(request, upstream, source, self.result, ask)
         self._ask, self._drop_slot = ask, drop_slot
@@ -74,6 +76,17 @@ class StandbyRun:
             if not check:
                 with alone(self._directory):
                     before.take_back(self._request.owner)
+        if self._rewinding.is_aside:
+            if check and not os.path.lexists(self._directory):
+                result.changed = True
+                result.plan = [
+                    f"give {self._rewinding.aside} its name again, which an interrupted pg_rewind left, and see to it that it is not started",
+                    "then plan the standby anew: it is copied",
+                ]
+                return result
+            if not check:
+                with alone(self._directory):
+                    self._rewinding.take_back()
         plan = self._planner.plan(looking=check)
         result.consent = self._planner.consent.missing
         result.method, result.why, result.plan = plan.decision.method, plan.decision.why, [*first, *plan.steps]
@@ -123,7 +136,7 @@ class StandbyRun:
             if local.running:
                 self._progress.step("stopping the server")
                 stop(instance, self._request.service)
-            if not self._rewound(instance):
+            if not self._rewound(plan):
                 method = self.result.method = COPY
                 self._plan_copy(plan)
                 with self._half_rewound():
@@ -141,24 +154,26 @@ class StandbyRun:
         self._progress.step("starting the standby")
         start(instance, self._request.service, self._patience)
 
-    def _rewound(self, instance: Instance) -> bool:
+    def _rewound(self, plan: StandbyPlan) -> bool:
         self._progress.step("rewinding")
         self._upstream.checkpoint()
+        instance = self._instance(plan)
         restore = bool(Local(instance).settings().get("restore_command"))
         own = OwnConfiguration(self._directory, self._request.owner)
         own.keep()
-        mark = Rewinding(self._directory)
-        mark.begin()
         try:
-            self._maker().rewind(instance, restore)
-            # Whoever starts it from here on, starts a standby.
-            put(os.path.join(self._directory, SIGNAL), "", self._request.owner)
-            mark.end()
+            with self._rewinding.at_work() as directory:
+                with self._rewinding.configuration(plan.configuration) as configuration:
+                    try:
+                        moved = Instance(directory, instance.bin_dir, instance.owner, configuration)
+                        self._maker().rewind(moved, restore)
+                    finally:
+                        own.put_back(directory)
+                # Whoever starts it from here on, starts a standby.
+                self._write(directory, plan)
         except ToolError as exc:
             self.result.warnings.append(f"{exc}. The primary is copied instead.")
             return False
-        finally:
-            own.put_back()
         return True
 
     @contextlib.contextmanager
@@ -210,7 +225,7 @@ class StandbyRun:
             takeover.stop()
             takeover.swap()
             takeover.start(self._instance(plan), "the standby")
-        Rewinding(self._directory).end()
+        self._rewinding.end()
         self.result.kept = directories.kept
 
     def _instance(self, plan: StandbyPlan) -> Instance:

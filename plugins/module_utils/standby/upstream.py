@@ -169,7 +169,9 @@ class Upstream:
         return int(facts.value(self.connection, "SELECT sum(pg_tablespace_size(oid)) FROM pg_tablespace"))
 
     def tablespaces(self) -> list[dict[str, Any]]:
-        """``oid``, ``name``, ``location`` and ``size`` (bytes) of each that lies outside the data directory."""
+        """``oid``, ``name``, ``location`` and ``size`` (bytes) of each that lies outside the data directory. Raises ServerError: one inside it
+        would not be copied."""
+        facts.refuse_in_place(self.connection, self.identity.version_num)
         return facts.rows(self.connection, _TABLESPACES)
 
     def configured_outside(self) -> Optional[bool]:

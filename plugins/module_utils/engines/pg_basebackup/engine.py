@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _TABLESPACES = (
     "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location FROM pg_tablespace"
-    " WHERE pg_tablespace_location(oid) LIKE '/%' ORDER BY oid"
+    " WHERE pg_tablespace_location(oid) <> '' ORDER BY oid"
 )
 # Source: https://www.postgresql.org/docs/current/progress-reporting.html#BASEBACKUP-PROGRESS-REPORTING
 _WAITS_FOR_ARCHIVE = (
@@ -161,6 +161,7 @@ class PgBasebackup(StreamEngine):
             raise ServerError(
                 "max_wal_senders is 0, so nothing can be copied. Set it to 10 or so, and restart the server."
             )
+        facts.refuse_in_place(self._connection, self.identity.version_num)
         if not self._options.include_wal:
             self._check_archive()
         size = self._size()
@@ -201,7 +202,8 @@ class PgBasebackup(StreamEngine):
         return int(facts.value(self._connection, "SELECT sum(pg_tablespace_size(oid)) FROM pg_tablespace"))
 
     def _tablespaces(self) -> list[dict[str, Any]]:
-        return facts.rows(self._connection, _TABLESPACES)
+        """Those that lie elsewhere, and need a place of their own when they are restored."""
+        return [row for row in facts.rows(self._connection, _TABLESPACES) if row["location"].startswith("/")]
 
     def back_up(self, folder: Folder) -> Draft:
         folder.progress.step("copying the server", self._size())
@@ -209,7 +211,7 @@ class PgBasebackup(StreamEngine):
         suffix = self._options.suffix(method)
         compress = self._options.compression_at == "client"
         spaces = self._tablespaces()
-        names = [BASE] + [f"{row['oid']}.tar" for row in spaces]
+        names = [BASE] + [f"{row['oid']}.tar" for row in facts.rows(self._connection, _TABLESPACES)]
 
         ends = []
 

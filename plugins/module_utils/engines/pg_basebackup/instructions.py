@@ -47,11 +47,10 @@ def write(record: Record) -> str:
         if name == "base":
             lines.append(_unpack(read(key, method), into))
         else:
-            directory = shlex.quote(spaces.get(name, f"/tablespaces/{name}"))
-            lines += [
-                f"# A tablespace; elsewhere, if you like: then change {name} in {into}/tablespace_map too.",
-                _unpack(read(key, method), directory),
-            ]
+            elsewhere = f"# A tablespace; elsewhere, if you like: then change {name} in {into}/tablespace_map too."
+            inside = "# A tablespace that lies in the server's directory."
+            directory = shlex.quote(spaces[name]) if name in spaces else f"{into}/pg_tblspc/{name}"
+            lines += [elsewhere if name in spaces else inside, _unpack(read(key, method), directory)]
     for artifact in record.artifacts:
         if artifact.role == "configuration":
             lines += [
