@@ -123,6 +123,17 @@ def test_a_store_never_imports_another_one_nor_what_is_stored() -> None:
             assert not others, f"{name_of(path)} imports {', '.join(sorted(others))}"
 
 
+def test_the_room_of_kubernetes_stands_on_the_ground_alone() -> None:
+    """What needs no cluster never gets its libraries; what works in a cluster is handed what it needs of servers and repositories."""
+    ground = {*LAYERS[-1], "kubernetes"}
+    for path in (ROOT / "module_utils" / "kubernetes").rglob("*.py"):
+        others = {parts[0] for parts in ours(path)} - ground
+        assert not others, f"{name_of(path)} imports {', '.join(sorted(others))}"
+    for path in files():
+        if room(path) not in ("modules", "action", "status", "kubernetes"):
+            assert not [parts for parts in ours(path) if parts[0] == "kubernetes"], name_of(path)
+
+
 @pytest.mark.parametrize("path", [path for path in files() if room(path) in PURE], ids=name_of)
 def test_the_pure_rooms_do_no_io(path: Path) -> None:
     outside = {name.split(".")[0] for name in imported(path)} & OUTSIDE
