@@ -28,7 +28,7 @@ help:
 	@echo "make docs-test  what the pages tell a new user is typed on fresh hosts with systemd"
 	@echo "make bench  ours and the guides' pipelines, side by side"
 
-setup: $(STAMP) $(HERE)
+setup: $(STAMP) $(HERE) $(COLLECTIONS)/ansible_collections/kubernetes
 	@tests/tools/check_programs.sh
 
 $(STAMP): tests/requirements/test.txt
@@ -39,6 +39,10 @@ $(STAMP): tests/requirements/test.txt
 
 $(HERE):
 	@mkdir -p $(dir $@) && ln -sfn $(CURDIR) $@
+
+# What this collection depends on (galaxy.yml).
+$(COLLECTIONS)/ansible_collections/kubernetes: $(STAMP)
+	@tests/tools/install_kubernetes_core.sh
 
 demo: setup
 	@$(PY) tests/demo/demo.py

@@ -109,6 +109,41 @@ RECOVERY: Spec = {
     "keep_archiving": {"type": "bool", "default": False},
 }
 
+# A Kubernetes cluster, by the names that kubernetes.core has for it; the fragment is kubernetes.py.
+KUBERNETES: Spec = {
+    "kubernetes": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            # A dictionary is secret; access.py lets messages name a path.
+            "kubeconfig": {"type": "raw", "no_log": True},
+            "context": {"type": "str"},
+            "namespace": {"type": "str"},
+            "host": {"type": "str"},
+            "api_key": {"type": "str", "no_log": True},
+            "username": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
+            "validate_certs": {"type": "bool", "aliases": ["verify_ssl"]},
+            "ca_cert": {"type": "path", "aliases": ["ssl_ca_cert"]},
+            "client_cert": {"type": "path", "aliases": ["cert_file"]},
+            "client_key": {"type": "path", "aliases": ["key_file"], "no_log": False},
+            "proxy": {"type": "str"},
+            "no_proxy": {"type": "str"},
+            "proxy_headers": {
+                "type": "dict",
+                "options": {
+                    "proxy_basic_auth": {"type": "str", "no_log": True},
+                    "basic_auth": {"type": "str", "no_log": True},
+                    "user_agent": {"type": "str"},
+                },
+            },
+            "persist_config": {"type": "bool"},
+            "impersonate_user": {"type": "str"},
+            "impersonate_groups": {"type": "list", "elements": "str"},
+        },
+    },
+}
+
 # What looks at all that there is of a server's backups, and changes nothing; the fragment is look.py.
 # The engines are the modules' own: engines/open.py has them.
 LOOK: Spec = {

@@ -237,6 +237,7 @@ def test_every_module_of_an_action_group_takes_all_of_its_defaults(monkeypatch: 
         "server": set(argspec.CONNECTION),
         "repository": {"repository", "server_name"},
         "engine": {*argspec.ENCRYPTION, *argspec.ARCHIVER, "engine"},
+        "kubernetes": set(argspec.KUBERNETES),
     }
     assert set(groups) == set(defaults)
     for module in MODULES:
@@ -246,7 +247,8 @@ def test_every_module_of_an_action_group_takes_all_of_its_defaults(monkeypatch: 
                 assert options >= names, f"{module} lacks defaults of {group}"
         documented = yaml.safe_load(documentation(module))["attributes"].get("action_group", {}).get("membership", [])
         assert documented == [f"holdfast.postgres.{group}" for group in groups if module in groups[group]], module
-        assert (module in groups["server"]) == (options >= defaults["server"]), module
+        for group in ("server", "kubernetes"):
+            assert (module in groups[group]) == (options >= defaults[group]), module
     for role in ROLES:
         for path in (TOP / "roles" / role / "tasks").glob("*.yml"):
             for task in yaml.safe_load(path.read_text()):
