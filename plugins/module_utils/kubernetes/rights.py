@@ -1,12 +1,15 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules of a Role: as the API counts rights, and as a person pastes them (pure)."""
+"""Which rights each job needs, in one table, as rules of a Role (pure). docs/kubernetes.md has the table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 
 # These are asked of all objects of a kind: no name can narrow them.
 # https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources
@@ -40,3 +43,152 @@ class Rule:
 def rule_for(verb: str, resource: str, group: str = "", name: str = "") -> Rule:
     """What a refused request lacked."""
     return Rule(resource, (verb,), group, (name,) if name and verb not in WITHOUT_NAMES else ())
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What a job needs: the rules of a Role of the namespace, and those of a ClusterRole, for what is in no namespace."""
+
+    rules: tuple[Rule, ...] = ()
+    cluster: tuple[Rule, ...] = ()
+
+
+_APPS, _BATCH, _STORAGE = "apps", "batch", "storage.k8s.io"
+_SNAPSHOT, _GROUP_SNAPSHOT = "snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io"
+_READ, _ALL = ("get",), ("get", "patch", "delete")
+
+#: For each job what it needs, and nothing else. In ``names`` stands ``{what}`` for the names that ``rights_of`` is given.
+RIGHTS: Mapping[str, Rights] = {
+    # A backup speaks with the server's Service and with the repository: automountServiceAccountToken: false.
+    "backup": Rights(),
+    "info": Rights(
+        (
+            Rule("statefulsets", _READ, _APPS, ("{server}",)),
+            Rule("pods", ("get", "list")),
+            Rule("services", ("list",)),
+            Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
+            Rule("horizontalpodautoscalers", ("list",), "autoscaling"),
+            Rule("poddisruptionbudgets", ("list",), "policy"),
+            Rule("scaledobjects", ("list",), "keda.sh"),
+        ),
+        (
+            Rule("persistentvolumes", _READ),
+            Rule("storageclasses", _READ, _STORAGE),
+            Rule("volumesnapshotclasses", ("list",), _SNAPSHOT),
+        ),
+    ),
+    # Who starts a Job and follows it, which is never the Job itself.
+    "job": Rights(
+        (
+            Rule("jobs", ("create", "list"), _BATCH),
+            Rule("jobs", _ALL, _BATCH, ("{job}",)),
+            Rule("secrets", ("create",)),
+            Rule("secrets", _ALL, names=("{job}",)),
+            Rule("pods", ("get", "list")),
+            Rule("pods/log", _READ),
+            Rule("events", ("list",)),
+            Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
+        ),
+    ),
+    # Who makes a schedule. Nobody may give more than he has: what the schedule's own Role has comes on top.
+    "cron_job": Rights(
+        (
+            Rule("cronjobs", ("create", "list"), _BATCH),
+            Rule("cronjobs", _ALL, _BATCH, ("{schedule}",)),
+            Rule("jobs", ("create", "get", "list"), _BATCH),
+            Rule("secrets", ("create",)),
+            Rule("secrets", _ALL, names=("{schedule}",)),
+            Rule("serviceaccounts", ("create",)),
+            Rule("serviceaccounts", _ALL, names=("{schedule}",)),
+            Rule("roles", ("create",), "rbac.authorization.k8s.io"),
+            Rule("roles", _ALL, "rbac.authorization.k8s.io", ("{schedule}",)),
+            Rule("rolebindings", ("create",), "rbac.authorization.k8s.io"),
+            Rule("rolebindings", _ALL, "rbac.authorization.k8s.io", ("{schedule}",)),
+        ),
+    ),
+    # The objects that a server is made of, for the day on which the namespace is gone.
+    "capture": Rights(
+        (
+            Rule("statefulsets", _READ, _APPS, ("{server}",)),
+            Rule("configmaps", _READ, names=("{config_maps}",)),
+            Rule("secrets", _READ, names=("{secrets}",)),
+            Rule("services", _READ, names=("{services}",)),
+            Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
+        ),
+    ),
+    "snapshot": Rights(
+        (
+            Rule("volumesnapshots", ("create", "get", "list", "watch", "patch", "delete"), _SNAPSHOT),
+            Rule("volumegroupsnapshots", ("create", "get", "list", "watch", "patch", "delete"), _GROUP_SNAPSHOT),
+            Rule("persistentvolumeclaims", ("get", "list")),
+        ),
+        (
+            Rule("volumesnapshotclasses", ("get", "list"), _SNAPSHOT),
+            # delete and patch for those alone whose class retains them
+            Rule("volumesnapshotcontents", ("get", "list", "patch", "delete"), _SNAPSHOT),
+        ),
+    ),
+    "restore": Rights(
+        (
+            Rule("statefulsets", _READ, _APPS, ("{server}",)),
+            Rule("statefulsets/scale", ("get", "patch"), _APPS, ("{server}",)),
+            Rule("deployments/scale", ("get", "patch"), _APPS, ("{applications}",)),
+            Rule("cronjobs", ("get", "patch"), _BATCH, ("{cron_jobs}",)),
+            Rule("pods", ("list",)),
+            Rule("pods/log", _READ),
+            Rule("events", ("list",)),
+            Rule("jobs", ("create", "get", "list", "watch", "delete"), _BATCH),
+            Rule("secrets", ("create",)),
+            Rule("persistentvolumeclaims", ("create", "list")),
+            Rule("persistentvolumeclaims", ("get", "delete"), names=("{claims}",)),
+        ),
+        (
+            Rule("persistentvolumes", ("get", "patch"), names=("{volumes}",)),
+            Rule("volumeattachments", ("list",), _STORAGE),
+            Rule("storageclasses", _READ, _STORAGE),
+        ),
+    ),
+}
+
+
+def rights_of(job: str, **names: Sequence[str]) -> Rights:
+    """The rights of one job, for these names: ``rights_of("info", server=["db"], claims=["data-db-0"])``. A rule for names of which there
+    are none is left out, as one without names would be for all.
+
+    Raises:
+        KeyError: no such job, or a name that is not given.
+    """
+    rights = RIGHTS[job]
+
+    def filled(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        made = []
+        for rule in rules:
+            given = tuple(name for one in rule.names for name in (names[one[1:-1]] if one.startswith("{") else (one,)))
+            if given or not rule.names:
+                made.append(replace(rule, names=given))
+        return tuple(made)
+
+    return Rights(filled(rights.rules), filled(rights.cluster))
+
+
+def role(name: str, rules: Sequence[Rule], namespace: str = "") -> Manifest:
+    """A Role of these rules; without a namespace a ClusterRole."""
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role" if namespace else "ClusterRole",
+        "metadata": metadata,
+        "rules": [rule.manifest() for rule in rules],
+    }
+
+
+def binding(made: Manifest, account: str, namespace: str) -> Manifest:
+    """What gives a role to a service account of ``namespace``."""
+    of_namespace = made["kind"] == "Role"
+    return {
+        "apiVersion": made["apiVersion"],
+        "kind": "RoleBinding" if of_namespace else "ClusterRoleBinding",
+        "metadata": dict(made["metadata"]),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": made["kind"], "name": made["metadata"]["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    }

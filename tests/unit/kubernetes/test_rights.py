@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of rights, and what is made of it. A rule for no names is no rule: without ``resourceNames`` it would be for all."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import (
+    RIGHTS,
+    WITHOUT_NAMES,
+    Rights,
+    Rule,
+    binding,
+    rights_of,
+    role,
+    rule_for,
+)
+
+
+def test_a_backup_needs_no_rights() -> None:
+    assert RIGHTS["backup"] == Rights()
+
+
+def test_every_rule_is_as_narrow_as_its_verbs_allow() -> None:
+    """Nobody gets all Secrets, or a shell in a pod."""
+    for job, rights in RIGHTS.items():
+        for rule in (*rights.rules, *rights.cluster):
+            assert not (rule.names and set(rule.verbs) & WITHOUT_NAMES), f"{job}: names narrow neither of {rule.verbs}"
+            assert rule.resource not in ("pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers"), (
+                job
+            )
+            assert "*" not in (rule.resource, rule.group, *rule.verbs), job
+            if rule.resource == "secrets":
+                assert rule.names or rule.verbs == ("create",), f"{job}: all Secrets"
+        assert len({(rule.group, rule.resource, rule.verbs) for rule in rights.rules}) == len(rights.rules), job
+
+
+def test_names_are_filled_in_and_none_is_no_rule() -> None:
+    found = rights_of("info", server=["db"], claims=["data-db-0", "wal-db-0"])
+    assert Rule("statefulsets", ("get",), "apps", ("db",)) in found.rules
+    assert Rule("persistentvolumeclaims", ("get",), "", ("data-db-0", "wal-db-0")) in found.rules
+    without = rights_of("info", server=["db"], claims=[])
+    assert not [rule for rule in without.rules if rule.resource == "persistentvolumeclaims"]
+    with pytest.raises(KeyError):
+        rights_of("info", server=["db"])
+
+
+def test_a_role_and_its_binding() -> None:
+    made = role("holdfast-info", rights_of("info", server=["db"], claims=["c"]).rules, "shop")
+    assert made["kind"] == "Role" and made["rules"][0] == {
+        "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"], "resourceNames": ["db"]
+    }  # fmt: skip
+    bound = binding(made, "holdfast", "shop")
+    assert (
+        bound["kind"] == "RoleBinding"
+        and bound["roleRef"]["kind"] == "Role"
+        and bound["metadata"]["namespace"] == "shop"
+    )
+    assert binding(role("x", RIGHTS["info"].cluster), "holdfast", "shop")["kind"] == "ClusterRoleBinding"
+
+
+def test_a_line_to_paste() -> None:
+    assert (
+        rule_for("get", "secrets", "", "db").line()
+        == '- {apiGroups: [""], resources: [secrets], verbs: [get], resourceNames: [db]}'
+    )
+    assert (
+        rule_for("create", "jobs", "batch", "x").line() == "- {apiGroups: [batch], resources: [jobs], verbs: [create]}"
+    )
