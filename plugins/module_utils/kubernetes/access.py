@@ -16,6 +16,8 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 # By these alone a cluster is reached, with a host: nothing else is looked at then. As kubernetes.core has it.
 _ENOUGH = (("username", "password"), ("api_key",), ("client_cert", "client_key"))
+# Its other names in the environment.
+_ALSO = {"client_cert": "CERT_FILE", "client_key": "KEY_FILE", "ca_cert": "SSL_CA_CERT", "validate_certs": "VERIFY_SSL"}
 
 
 class Module(Protocol):
@@ -35,7 +37,10 @@ class Access:
     def value(self, name: str) -> Any:
         """An option, or else its variable of the environment, as kubernetes.core reads it."""
         given = self.auth.get(name)
-        return given if given is not None else os.environ.get(f"K8S_AUTH_{name.upper()}") or None
+        if given is not None:
+            return given
+        variables = (name.upper(), _ALSO.get(name, name.upper()))
+        return next((value for one in variables if (value := os.environ.get(f"K8S_AUTH_{one}"))), None)
 
     @property
     def by_itself(self) -> bool:

@@ -93,7 +93,7 @@ class Cluster:
             api_version, _slash, short = name.rpartition("/")
             if not api_version:
                 raise KubernetesError(f"{name} is no kind that is known here: write group/version/{name}.")
-            unknown = Kind(short, api_version, f"{short} objects")
+            unknown = Kind(short, api_version, "")
             answer = self._json("GET", unknown.root, Request("get", unknown, server=self.server))
             for one in answer.get("resources") or ():
                 if one.get("kind") == short and "/" not in one["name"]:

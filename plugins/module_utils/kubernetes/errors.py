@@ -166,7 +166,7 @@ def _elsewhere(status: Status, request: Request) -> Optional[KubernetesError]:
     if status.ours or status.code in (401, 429, 500, 502, 503, 504):
         return None
     return KubernetesError(
-        f"{request.server} answers with HTTP {status.code} and no Kubernetes API: {status.message or 'nothing'}. Look at kubernetes.host (or the "
+        f"{request.server} answers with HTTP {status.code} and no Kubernetes API: {status.message.rstrip('.') or 'nothing'}. Look at kubernetes.host (or the "
         "server of the kubeconfig's context) and kubernetes.proxy: something else is there, or stands between."
     )
 
@@ -268,10 +268,12 @@ def _not_found(status: Status, request: Request) -> Optional[KubernetesError]:
         )
     if not status.name:
         kind = request.kind
+        definition = (
+            f"CustomResourceDefinition {kind.plural}.{kind.group}" if kind.plural and kind.group else "definition"
+        )
         return NotInstalled(
-            f"Cannot {request}: the API server {request.server} does not know {kind.plural} of {kind.api_version}. What brings them (the "
-            f"CustomResourceDefinition {kind.plural}.{kind.group or kind.api_version}, and its controller) is not installed in this cluster, or "
-            "has another version; kubectl api-resources lists what there is."
+            f"Cannot {request}: the API server {request.server} has no {kind.name} of {kind.api_version}. What brings it (the {definition}, and its "
+            "controller) is not installed in this cluster, or has another version; kubectl api-resources lists what there is."
         )
     return Missing(f"Cannot {request}: it is not there.")
 
@@ -324,12 +326,20 @@ def _invalid(status: Status, request: Request) -> Optional[KubernetesError]:
             f"Cannot {request}: {fields} cannot be changed once the object is there ({_first(status)}). It was left as it is. To have it otherwise it "
             "must be deleted and made anew."
         )
-    said = "; ".join(f"{field}: {message}" for _reason, field, message in status.causes if field) or status.message
+    said = (
+        "; ".join(f"{field}: {_short(message)}" for _reason, field, message in status.causes if field) or status.message
+    )
     return Invalid(f"Cannot {request}: it is not as {request.kind.api_version} wants it: {said}. Nothing was changed.")
 
 
 def _first(status: Status) -> str:
-    return status.causes[0][2] if status.causes else status.message
+    return _short(status.causes[0][2]) if status.causes else status.message
+
+
+def _short(message: str) -> str:
+    """What is said of a value, without the value where that is long: the API repeats a pod's whole template."""
+    start, colon, rest = message.partition("Invalid value: ")
+    return rest.rpartition(": ")[2] if colon and not start and len(rest) > 200 else message
 
 
 def _later(status: Status, request: Request) -> Optional[KubernetesError]:

@@ -43,6 +43,8 @@ def log_in(access: Access) -> Any:
     """
     kubernetes, get_api_client = _libraries()
     _look_at(access)
+    # The library remembers the last kubeconfig for the whole process, and would add its certificates to whatever is given explicitly.
+    kubernetes.client.Configuration.set_default(None)
     work = Background(lambda: get_api_client(**dict(access.auth)))
     work.wait(_PATIENCE)
     server = str(access.value("host") or "of the kubeconfig")

@@ -163,7 +163,7 @@ TABLE: list[tuple[int, Optional[str], Request, type[errors.KubernetesError], lis
         body("the server could not find the requested resource", "NotFound"),
         Request("create", Kind("Backup", "postgresql.cnpg.io/v1", "backups"), "b", "shop", server=SERVER),
         errors.NotInstalled,
-        ["backups of postgresql.cnpg.io/v1"],
+        ["no Backup of postgresql.cnpg.io/v1", "backups.postgresql.cnpg.io"],
     ),
     (404, "<html>nginx</html>", GET_POD, errors.KubernetesError, ["no Kubernetes API", "kubernetes.host"]),
     (407, "proxy wants a password", GET_POD, errors.KubernetesError, ["HTTP 407", "kubernetes.proxy"]),
@@ -315,6 +315,14 @@ def test_an_answer_is_a_message(
     for part in wanted:
         assert part in str(error)
     assert "\n" not in str(error) and '{"' not in str(error)
+
+
+def test_a_template_is_not_repeated() -> None:
+    message = "Invalid value: {" + "x" * 5000 + "}: field is immutable"
+    causes = [{"reason": "FieldValueInvalid", "message": message, "field": "spec.template"}]
+    assert (
+        len(str(explain(422, body(f"Job.batch b is invalid: {message}", "Invalid", causes=causes), CREATE_JOB))) < 400
+    )
 
 
 def test_a_missing_right_is_the_line_to_paste() -> None:
