@@ -229,6 +229,14 @@ def ended(manifest: Manifest) -> Progress:
     return _DONE if phase in ("Succeeded", "Failed") else waiting(f"it is {phase or 'not yet seen'}")
 
 
+def succeeded(manifest: Manifest) -> Progress:
+    """Of a pod: its containers have ended, and well. (One that runs is ready meanwhile.)"""
+    status = manifest.get("status") or {}
+    if status.get("phase") == "Failed":
+        return failed(_said(status) or "its containers failed")
+    return ended(manifest)
+
+
 def started(manifest: Manifest) -> Progress:
     """Of a pod: a container of it runs, or has ended."""
     statuses: list[Any] = (manifest.get("status") or {}).get("containerStatuses") or []

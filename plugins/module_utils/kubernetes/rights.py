@@ -55,7 +55,7 @@ class Rights:
 
 _APPS, _BATCH, _STORAGE = "apps", "batch", "storage.k8s.io"
 _SNAPSHOT, _GROUP_SNAPSHOT = "snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io"
-_READ, _ALL = ("get",), ("get", "patch", "delete")
+_READ = ("get",)
 
 #: For each job what it needs, and nothing else. In ``names`` stands ``{what}`` for the names that ``rights_of`` is given.
 RIGHTS: Mapping[str, Rights] = {
@@ -75,35 +75,6 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("persistentvolumes", _READ),
             Rule("storageclasses", _READ, _STORAGE),
             Rule("volumesnapshotclasses", ("list",), _SNAPSHOT),
-        ),
-    ),
-    # Who starts a Job and follows it, which is never the Job itself.
-    "job": Rights(
-        (
-            Rule("jobs", ("create", "list"), _BATCH),
-            Rule("jobs", _ALL, _BATCH, ("{job}",)),
-            Rule("secrets", ("create",)),
-            Rule("secrets", _ALL, names=("{job}",)),
-            Rule("pods", ("get", "list")),
-            Rule("pods/log", _READ),
-            Rule("events", ("list",)),
-            Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
-        ),
-    ),
-    # Who makes a schedule. Nobody may give more than he has: what the schedule's own Role has comes on top.
-    "cron_job": Rights(
-        (
-            Rule("cronjobs", ("create", "list"), _BATCH),
-            Rule("cronjobs", _ALL, _BATCH, ("{schedule}",)),
-            Rule("jobs", ("create", "get", "list"), _BATCH),
-            Rule("secrets", ("create",)),
-            Rule("secrets", _ALL, names=("{schedule}",)),
-            Rule("serviceaccounts", ("create",)),
-            Rule("serviceaccounts", _ALL, names=("{schedule}",)),
-            Rule("roles", ("create",), "rbac.authorization.k8s.io"),
-            Rule("roles", _ALL, "rbac.authorization.k8s.io", ("{schedule}",)),
-            Rule("rolebindings", ("create",), "rbac.authorization.k8s.io"),
-            Rule("rolebindings", _ALL, "rbac.authorization.k8s.io", ("{schedule}",)),
         ),
     ),
     # The objects that a server is made of, for the day on which the namespace is gone.
@@ -179,16 +150,4 @@ def role(name: str, rules: Sequence[Rule], namespace: str = "") -> Manifest:
         "kind": "Role" if namespace else "ClusterRole",
         "metadata": metadata,
         "rules": [rule.manifest() for rule in rules],
-    }
-
-
-def binding(made: Manifest, account: str, namespace: str) -> Manifest:
-    """What gives a role to a service account of ``namespace``."""
-    of_namespace = made["kind"] == "Role"
-    return {
-        "apiVersion": made["apiVersion"],
-        "kind": "RoleBinding" if of_namespace else "ClusterRoleBinding",
-        "metadata": dict(made["metadata"]),
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": made["kind"], "name": made["metadata"]["name"]},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }

@@ -11,7 +11,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.right
     WITHOUT_NAMES,
     Rights,
     Rule,
-    binding,
     rights_of,
     role,
     rule_for,
@@ -46,18 +45,13 @@ def test_names_are_filled_in_and_none_is_no_rule() -> None:
         rights_of("info", server=["db"])
 
 
-def test_a_role_and_its_binding() -> None:
+def test_a_role() -> None:
     made = role("holdfast-info", rights_of("info", server=["db"], claims=["c"]).rules, "shop")
-    assert made["kind"] == "Role" and made["rules"][0] == {
+    assert made["kind"] == "Role" and made["metadata"] == {"name": "holdfast-info", "namespace": "shop"}
+    assert made["rules"][0] == {
         "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"], "resourceNames": ["db"]
     }  # fmt: skip
-    bound = binding(made, "holdfast", "shop")
-    assert (
-        bound["kind"] == "RoleBinding"
-        and bound["roleRef"]["kind"] == "Role"
-        and bound["metadata"]["namespace"] == "shop"
-    )
-    assert binding(role("x", RIGHTS["info"].cluster), "holdfast", "shop")["kind"] == "ClusterRoleBinding"
+    assert role("x", RIGHTS["info"].cluster)["kind"] == "ClusterRole"
 
 
 def test_a_line_to_paste() -> None:
