@@ -19,9 +19,7 @@ from typing import Any
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
 from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.libraries import (
-    AZURE_BLOB,
-    BOTO3,
-    GCS,
+    OF_STORE,
     PSYCOPG2,
     Library,
 )
@@ -33,8 +31,6 @@ VARIABLE = "HOLDFAST_PYTHON_VENV"
 # Source: PEP 394, and where Red Hat's and Debian's packages of Python put theirs.
 _SYSTEM = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 
-_OF_STORE = {"s3": BOTO3, "azure": AZURE_BLOB, "gcs": GCS}
-
 
 def needed(params: Mapping[str, Any], psycopg2: bool) -> list[Library]:
     """The libraries that a module needs, by its options."""
@@ -43,8 +39,8 @@ def needed(params: Mapping[str, Any], psycopg2: bool) -> list[Library]:
         given = params.get(option)
         for repository in given if isinstance(given, list) else [given]:
             store = repository.get("type") if isinstance(repository, dict) else None
-            if store in _OF_STORE and _OF_STORE[store] not in libraries:
-                libraries.append(_OF_STORE[store])
+            if store in OF_STORE and OF_STORE[store] not in libraries:
+                libraries.append(OF_STORE[store])
     return libraries
 
 

@@ -102,26 +102,16 @@ elapsed:
   type: float
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import bucket as azure
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.errors import (
-    explain as explain_azure,
-)
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Arrange, BucketRequest
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import bucket as gcs
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.errors import explain as explain_gcs
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import BucketRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import OBJECT_STORES, check_store
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import bucket as s3
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.errors import explain as explain_s3
-
-ARRANGE: dict[str, Arrange] = {"s3": s3.arrange, "azure": azure.arrange, "gcs": gcs.arrange}
 
 
 def days(text: Optional[str], option: str) -> Optional[int]:
@@ -132,13 +122,6 @@ def days(text: Optional[str], option: str) -> Optional[int]:
     if seconds % 86400:
         raise BadOption(option, text, "is not a number of days, as stores count", "Write 7d, for instance.")
     return seconds // 86400
-
-
-EXPLAIN: Mapping[str, Callable[[str, Exception, Mapping[str, Any]], HoldfastError]] = {
-    "s3": lambda doing, exc, options: explain_s3(doing, exc, options, f"s3://{options['bucket']}"),
-    "azure": explain_azure,
-    "gcs": lambda doing, exc, options: explain_gcs(doing, exc),
-}
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -161,7 +144,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         expire_old_versions=days(params["expire_old_versions"], "expire_old_versions"),
         abort_uploads=days(params["abort_uploads"], "abort_uploads"),
     )
-    steps = ARRANGE[options["type"]](options, request)
+    steps = OBJECT_STORES[options["type"]].arrange(options, request)
     if not module.check_mode:
         for step in steps:
             try:
@@ -170,7 +153,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             except HoldfastError:
                 raise
             except Exception as exc:
-                raise EXPLAIN[options["type"]](step.message, exc, options) from exc
+                raise OBJECT_STORES[options["type"]].explain(step.message, exc, options) from exc
     plan = [step.message for step in steps]
     result: dict[str, Any] = {"changed": bool(plan), "plan": plan}
     if options["type"] == "s3":

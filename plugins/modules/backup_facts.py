@@ -172,7 +172,6 @@ elapsed:
   type: float
 """
 
-from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -181,6 +180,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest i
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.facts import describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import gather
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import judge
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
@@ -193,47 +193,9 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     every = parse_duration(params["expected_every"], "expected_every") if params["expected_every"] else None
     with workspace() as space:
         found = gather(params, space)
-        backups = in_order(found.records.values())
         # In here: an engine that is asked may have its configuration there.
-        health = judge(backups, every, utcnow(), found.damage, LISTED_WHOLE)
-    shown = [
-        {**record.to_dict(), "tiers": found.where[record.id]}
-        for record in backups[-params["limit"] if params["limit"] else 0 :]
-    ]
-    if not params["details"]:
-        for entry in shown:
-            del entry["artifacts"], entry["databases"]
-    problems = [message for tier in found.tiers for message in (*tier.problems, *filter(None, [tier.error]))]
-    problems += found.unread
-    problems += (found.archiver or {}).get("problems", [])
-    problems += [f"The backup {name} is damaged: {wrong}." for name, wrong in health.damaged.items()]
-    problems += [
-        f"The backup {name} is whole elsewhere, and in {tier} it is not: {wrong}."
-        for (name, tier), wrong in found.hurt.items()
-        if name not in health.damaged
-    ]
-    if health.unverified:
-        more = f" and {len(health.unverified) - 1} older ones" if len(health.unverified) > 1 else ""
-        problems.append(
-            f"Nobody verified the backup {health.unverified[0]}{more}, so that it does not count as a success: pg_backup verifies what it "
-            "makes."
-        )
-    facts = {
-        "server_name": params["server_name"],
-        "backups": shown,
-        "count": len(backups),
-        "newest": backups[-1].id if backups else None,
-        "oldest": backups[0].id if backups else None,
-        "total_size": sum(tier.total_size for tier in found.tiers) + found.stored,
-        "last_success": health.last_success,
-        "overdue": health.overdue,
-        "lock": next((tier.lock for tier in found.tiers if tier.lock), None),
-        "leftovers": [leftover for tier in found.tiers for leftover in tier.leftovers],
-        "problems": problems,
-        "tiers": [asdict(tier) for tier in found.tiers],
-        "wal": found.wal,
-        "archiver": found.archiver,
-    }
+        health = judge(in_order(found.records.values()), every, utcnow(), found.damage, LISTED_WHOLE)
+    facts = describe(params["server_name"], found, health, params["details"], params["limit"])
     return {"changed": False, "ansible_facts": {"holdfast_backups": facts}}
 
 

@@ -339,10 +339,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import RESTORES, Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.log import RestoreLog
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.options import RestoreOptions
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.run import RestoreRun
-from ansible_collections.holdfast.postgres.plugins.module_utils.dumps.source import from_backup, from_files, select
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
@@ -350,6 +346,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream 
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.log import RestoreLog
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.run import RestoreRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.source import from_backup, from_files, select
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace

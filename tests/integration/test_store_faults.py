@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump import growing, staging, watch
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump import growing, inotify, staging
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from lab.http_fault import HOLD, Answer, HttpProxy, Request, is_part
@@ -272,7 +272,7 @@ def test_what_the_system_cannot_do(place: Path, monkeypatch: pytest.MonkeyPatch,
 
         monkeypatch.setattr(staging, "Watch", none_left)
     if what == "events lost":
-        monkeypatch.setattr(watch.Watch, "events", lambda self, seconds: iter([watch.Event("", False, True)]))
+        monkeypatch.setattr(inotify.Watch, "events", lambda self, seconds: iter([inotify.Event("", False, True)]))
     if what == "space that stays":
         monkeypatch.setattr(growing, "_give_back", lambda fd, start, size: None)
     got: dict[str, bytes] = {}

@@ -60,6 +60,12 @@ def test_each_engine_is_opened_by_a_class_that_is_what_its_row_says() -> None:
         assert not issubclass(made_by, RepositoryEngine) or made_by.reads_back == row.reads_back
         assert made_by.name == name and set(row.kinds) <= {"logical", *KINDS}
         assert ("kind" in OPENED[name].spec) == (name in PHYSICAL)
+        assert (OPENED[name].choose is None) == row.has_repository, name
+
+
+def test_a_role_that_names_the_engines_with_a_repository_names_them_all() -> None:
+    said = yaml.safe_load((TOP / "roles/status/vars/main.yml").read_text(encoding="utf-8"))["holdfast_status_reads"]
+    assert [name for name in ENGINES if repr(name) in said] == WITH_REPOSITORY
 
 
 def options_of(documentation: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ LAYERS = (
     ("modules", "action", "callback", "lookup", "filter"),
     ("plugin_utils",),
     ("module", "argspec", "interpreter"),
-    ("backup", "archiving", "recovery", "standby", "dumps", "status"),
+    ("backup", "archiving", "recovery", "standby", "restore", "status"),
     ("checks", "engines"),
     ("pipeline", "server", "catalog", "repositories", "kubernetes"),
     ("wal", "retention"),

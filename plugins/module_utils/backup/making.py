@@ -19,7 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import Folder, Plan, StreamEngine
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.folder_engine import Folder, FolderEngine, Plan
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
     HoldfastError,
@@ -76,7 +76,7 @@ class FolderMaker(Maker[FolderTier]):
 
     def __init__(
         self,
-        make_engine: Callable[[Sequence[Listing]], StreamEngine],
+        make_engine: Callable[[Sequence[Listing]], FolderEngine],
         look_at_server: Callable[[], Present],
         request: BackupRequest,
         compression: Compression,
@@ -88,7 +88,7 @@ class FolderMaker(Maker[FolderTier]):
         self._make_engine, self._look_at_server, self._request = make_engine, look_at_server, request
         self._compression, self._encryption = compression, encryption
         self._instructions, self._progress, self._result = instructions, progress, result
-        self._engine: Optional[StreamEngine] = None
+        self._engine: Optional[FolderEngine] = None
         self._plan: Optional[Plan] = None
 
     def check(self) -> None:
@@ -123,7 +123,7 @@ class FolderMaker(Maker[FolderTier]):
         )
         return MakingPlan(steps, plan.server.get("system_id"), own)
 
-    def _check_space(self, tier: FolderTier, plan: Plan, engine: StreamEngine) -> None:
+    def _check_space(self, tier: FolderTier, plan: Plan, engine: FolderEngine) -> None:
         """Refuse early what cannot fit: judged by the last backup of the same scope, where there is one."""
         free = tier.repository.free_bytes()
         same = [
@@ -203,7 +203,7 @@ class FolderMaker(Maker[FolderTier]):
                 "lock. No backup was made: run it again."
             )
 
-    def _back_up(self, engine: StreamEngine, plan: Plan, backup_id: str, tiers: Sequence[FolderTier]) -> Record:
+    def _back_up(self, engine: FolderEngine, plan: Plan, backup_id: str, tiers: Sequence[FolderTier]) -> Record:
         tee = Tee(tiers)
 
         def discard(name: str) -> None:

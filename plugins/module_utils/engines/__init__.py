@@ -1,4 +1,4 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs that copy: one folder an engine, and two interfaces, ``StreamEngine`` and ``RepositoryEngine``. No engine imports another."""
+"""The programs that copy: one folder an engine, and two interfaces, ``FolderEngine`` and ``RepositoryEngine``. No engine imports another."""

@@ -25,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ARCHIVING, KINDS, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud.engine import BarmanCloud
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.folder_engine import FolderEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import (
     instructions as physical_instructions,
 )
@@ -46,7 +47,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.reposito
     RepositoryEngine,
     RepositoryEngineOptions,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import StreamEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import WAL_TIMEOUT
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import (
     FOLDER,
@@ -77,30 +77,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.users import own
 
 
 @dataclass(frozen=True)
-class Opened:
-    """The class of an engine, and the options that only it knows, as argument specification."""
-
-    made_by: Union[type[StreamEngine], type[RepositoryEngine]]
-    spec: Mapping[str, Any]
-
-
-#: what every engine that copies whole servers knows
-_PHYSICAL = {
-    "kind": {"type": "str", "choices": list(KINDS)},
-    "wal_timeout": {"type": "str", "default": f"{WAL_TIMEOUT // 60}min"},
-}
-OPENED: Mapping[str, Opened] = {
-    "pg_dump": Opened(PgDump, DUMP_SPEC),
-    "pg_basebackup": Opened(PgBasebackup, {**_PHYSICAL, **PHYSICAL_SPEC}),
-    "pgbackrest": Opened(PgBackRest, _PHYSICAL),
-    "barman_cloud": Opened(BarmanCloud, _PHYSICAL),
-    "wal_g": Opened(WalG, _PHYSICAL),
-}
-#: what each knows alone, together: the options of a module that makes backups
-SPEC: dict[str, Any] = {name: spec for engine in OPENED.values() for name, spec in engine.spec.items()}
-
-
-@dataclass(frozen=True)
 class Choice:
     """An engine that was chosen: the scope of its backups, which kinds make another one needless, what is written into
     RESTORE.txt, and the engine itself, which looks at the server when it is made."""
@@ -109,40 +85,72 @@ class Choice:
     scope: dict[str, Any]
     enough: Sequence[str]
     instructions: Callable[[Record], str]
-    make: Callable[[Sequence[Listing]], StreamEngine]
+    make: Callable[[Sequence[Listing]], FolderEngine]
+
+
+def _choose_dump(params: Mapping[str, Any], space: str, encryption: Encryption) -> Choice:
+    dump = DumpOptions.from_params(params)
+
+    def make(listings: Sequence[Listing]) -> FolderEngine:
+        return PgDump(Address(params, space), dump, params["bin_dir"], encryption.method != "none", space)
+
+    return Choice("pg_dump", dump.scope(), ("logical",), dump_instructions.write, make)
+
+
+def _choose_base(params: Mapping[str, Any], space: str, encryption: Encryption) -> Choice:
+    options = BaseOptions.from_params(params)
+
+    def make(listings: Sequence[Listing]) -> FolderEngine:
+        parent = _parent(listings, encryption) if options.kind == "incremental" else None
+
+        def read_manifest(record: Record, path: str) -> None:
+            _read_manifest(listings[0].shelf, record, encryption, path)
+
+        address, encrypted = Address(params, space), encryption.method != "none"
+        wal, slot = _archive_beside(listings), slot_name(listings[0].shelf.name)
+        return PgBasebackup(address, options, params["bin_dir"], encrypted, space, parent, read_manifest, wal, slot)
+
+    return Choice("pg_basebackup", options.scope(), options.enough(), physical_instructions.write, make)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The class of an engine, the options that only it knows, as argument specification, and for one that writes into our folders what
+    makes it of a module's options (those, a private directory, and how backups are encrypted)."""
+
+    made_by: Union[type[FolderEngine], type[RepositoryEngine]]
+    spec: Mapping[str, Any]
+    choose: Optional[Callable[[Mapping[str, Any], str, Encryption], Choice]] = None
+
+
+#: what every engine that copies whole servers knows
+_PHYSICAL = {
+    "kind": {"type": "str", "choices": list(KINDS)},
+    "wal_timeout": {"type": "str", "default": f"{WAL_TIMEOUT // 60}min"},
+}
+OPENED: Mapping[str, Opened] = {
+    "pg_dump": Opened(PgDump, DUMP_SPEC, _choose_dump),
+    "pg_basebackup": Opened(PgBasebackup, {**_PHYSICAL, **PHYSICAL_SPEC}, _choose_base),
+    "pgbackrest": Opened(PgBackRest, _PHYSICAL),
+    "barman_cloud": Opened(BarmanCloud, _PHYSICAL),
+    "wal_g": Opened(WalG, _PHYSICAL),
+}
+#: what each knows alone, together: the options of a module that makes backups
+SPEC: dict[str, Any] = {name: spec for engine in OPENED.values() for name, spec in engine.spec.items()}
 
 
 def choose(params: Mapping[str, Any], space: str, encryption: Encryption) -> Choice:
-    """The engine that the options name. ``space`` is a private directory.
+    """The engine that the options name, of those that write into our folders. ``space`` is a private directory.
 
     Raises:
         BadOption: an option that is another engine's, or makes no sense.
     """
     name: str = params["engine"]
     check_options(name, params)
-    encrypted = encryption.method != "none"
-    if name == "pg_basebackup":
-        options = BaseOptions.from_params(params)
-
-        def copy(listings: Sequence[Listing]) -> StreamEngine:
-            parent = _parent(listings, encryption) if options.kind == "incremental" else None
-
-            def read_manifest(record: Record, path: str) -> None:
-                _read_manifest(listings[0].shelf, record, encryption, path)
-
-            address = Address(params, space)
-            wal, slot = _archive_beside(listings), slot_name(listings[0].shelf.name)
-            return PgBasebackup(address, options, params["bin_dir"], encrypted, space, parent, read_manifest, wal, slot)
-
-        return Choice(name, options.scope(), options.enough(), physical_instructions.write, copy)
-    dump = DumpOptions.from_params(params)
-    return Choice(
-        name,
-        dump.scope(),
-        ("logical",),
-        dump_instructions.write,
-        lambda listings: PgDump(Address(params, space), dump, params["bin_dir"], encrypted, space),
-    )
+    chosen = OPENED[name].choose
+    if chosen is None:
+        raise BadOption("engine", name, "keeps a repository of its own", "It does not write into a folder of ours.")
+    return chosen(params, space, encryption)
 
 
 def _archive_beside(listings: Sequence[Listing]) -> Optional[WalArchive]:

@@ -4,7 +4,7 @@
 """Engines that keep a repository in a format of their own: pgBackRest, Barman and WAL-G.
 
 Each has a catalogue and a retention of its own, and is asked what it has, in the words of our record. An engine that writes
-its artifacts into our folders (pg_dump, pg_basebackup) is a ``StreamEngine`` of stream_engine.py.
+its artifacts into our folders (pg_dump, pg_basebackup) is a ``FolderEngine`` of folder_engine.py.
 """
 
 from __future__ import annotations

@@ -82,3 +82,5 @@ BOTO3 = Library("boto3", "boto3", (1, 26))
 AZURE_BLOB = Library("azure-storage-blob", "azure.storage.blob", (12, 19))
 AZURE_IDENTITY = Library("azure-identity", "azure.identity", (1, 10))
 GCS = Library("google-cloud-storage", "google.cloud.storage", (2, 18))
+#: what a repository of each type is reached by
+OF_STORE = {"s3": BOTO3, "azure": AZURE_BLOB, "gcs": GCS}

@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import client as azure
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import (
+    bucket as azure_bucket,
+    client as azure,
+    errors as azure_errors,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure.store import Azure
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bucket import Arrange
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import client as gcs
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import (
+    bucket as gcs_bucket,
+    client as gcs,
+    errors as gcs_errors,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs.store import Gcs
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import (
     STORE,
@@ -22,17 +32,47 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.opt
     is_given,
     shown,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import client as s3
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import (
+    bucket as s3_bucket,
+    client as s3,
+    errors as s3_errors,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3.store import S3
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import MIB, Store, Transfer
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.transfer import ObjectRepository
 
-_Store = tuple[Callable[[Mapping[str, Any], Transfer], Store], Callable[[Mapping[str, Any]], str]]
-_STORES: Mapping[str, _Store] = {
-    "s3": (S3, s3.describe),
-    "azure": (Azure, azure.describe),
-    "gcs": (Gcs, gcs.describe),
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """What is in a store's folder: its class, how its options are named in a message, what arranges a bucket there, and what says what an
+    error of its library means (what was being done, the error, the options)."""
+
+    made_by: Callable[[Mapping[str, Any], Transfer], Store]
+    describe: Callable[[Mapping[str, Any]], str]
+    arrange: Arrange
+    explain: Callable[[str, Exception, Mapping[str, Any]], HoldfastError]
+
+
+#: the stores that are no directory; their options are in options.py, their libraries in libraries.py, under the same names
+OBJECT_STORES: Mapping[str, ObjectStore] = {
+    "s3": ObjectStore(
+        S3,
+        s3.describe,
+        s3_bucket.arrange,
+        lambda doing, exc, options: s3_errors.explain(doing, exc, options, f"s3://{options['bucket']}"),
+    ),
+    "azure": ObjectStore(Azure, azure.describe, azure_bucket.arrange, azure_errors.explain),
+    "gcs": ObjectStore(
+        Gcs, gcs.describe, gcs_bucket.arrange, lambda doing, exc, options: gcs_errors.explain(doing, exc)
+    ),
 }
+
+
+def describe(options: Mapping[str, Any]) -> str:
+    """Where backups are kept, as messages name it: a path or a URL."""
+    if options["type"] == "file":
+        return str(options["path"])
+    return OBJECT_STORES[options["type"]].describe(options)
 
 
 def _with_secret(options: Mapping[str, Any], option: str) -> Mapping[str, Any]:
@@ -102,8 +142,10 @@ def open_repository(options: Mapping[str, Any], option: str = "repository") -> R
     if options["type"] == "file":
         return FileRepository(options["path"])
     transfer = Transfer(options["part_size"], options["concurrency"], options.get("bandwidth_limit"))
-    make, describe = _STORES[options["type"]]
-    return ObjectRepository(lambda: make(options, transfer), describe(options), options["prefix"], transfer)
+    store = OBJECT_STORES[options["type"]]
+    return ObjectRepository(
+        lambda: store.made_by(options, transfer), store.describe(options), options["prefix"], transfer
+    )
 
 
 def named_repositories(params: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], str]]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.facts import damaged_copies
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import Health
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import NOTHING, Schedule
@@ -75,11 +76,7 @@ def of_backups(found: Gathered, health: Health) -> list[Alert]:
                 "warning", "newest", f"The newest backup, {order[-1].id}, is not verified or lacks what it is based on."
             )
         )
-    alerts += [
-        Alert("warning", "damaged_copy", f"The backup {name} is whole elsewhere, and in {tier} it is not: {wrong}.")
-        for (name, tier), wrong in found.hurt.items()
-        if name not in health.damaged
-    ]
+    alerts += [Alert("warning", "damaged_copy", text) for text in damaged_copies(found, health)]
     has = found.where[health.last_good.id]
     without = [tier.name for tier in found.tiers if tier.name not in has and not tier.error]
     if without and any(tier.name in has for tier in found.tiers):

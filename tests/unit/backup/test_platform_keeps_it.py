@@ -21,11 +21,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import schema
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.folder_engine import (
     Draft,
     Folder,
+    FolderEngine,
     Plan,
-    StreamEngine,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
@@ -37,7 +37,7 @@ QUIET = Progress(None)
 SERVER = {"name": "db1", "system_id": "7301", "timeline": 1}
 
 
-class Snapshots(StreamEngine):
+class Snapshots(FolderEngine):
     """``positions``: of the WAL, where it was taken while the server ran."""
 
     name, kind, version = "volume_snapshot", "full", "1"

@@ -9,6 +9,7 @@ The kind: an option that a program is not told of, and that nobody misses until 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_c
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest import stores as pgbackrest
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g import options as wal_g
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.libraries import OF_STORE
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import OBJECT_STORES, check_store
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import (
     STORE,
     STORES,
@@ -47,6 +49,14 @@ def test_what_is_documented_is_what_modules_take() -> None:
 def test_stores_mean_the_same_by_one_name(kind: str) -> None:
     assert all(STORE[name] == spec for name, spec in STORES[kind].spec.items())
     assert set(STORES[kind].required) <= set(STORES[kind].spec) >= set(STORES[kind].credentials)
+
+
+def test_each_store_has_its_row_wherever_there_is_one_a_store() -> None:
+    wanted = sorted(set(STORES) - {"file"})
+    setup = yaml.safe_load((Path(__file__).parents[3] / "roles/setup/vars/main.yml").read_text(encoding="utf-8"))
+    assert sorted(OBJECT_STORES) == wanted
+    assert sorted(OF_STORE) == wanted
+    assert sorted(setup["holdfast_setup_python_of_stores"]) == wanted
 
 
 @pytest.mark.parametrize("kind", STORES)

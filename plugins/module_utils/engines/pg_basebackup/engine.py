@@ -14,6 +14,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, consistency_of_a_copy
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.folder_engine import (
+    Draft,
+    Folder,
+    FolderEngine,
+    Plan,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup import summaries
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.configuration import (
     LEFT_OUT,
@@ -26,12 +32,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_baseb
     MANIFEST,
     BaseOptions,
     understand,
-)
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import (
-    Draft,
-    Folder,
-    Plan,
-    StreamEngine,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, ToolError
@@ -56,7 +56,7 @@ _WAITS_FOR_ARCHIVE = (
 )
 
 
-class PgBasebackup(StreamEngine):
+class PgBasebackup(FolderEngine):
     """The whole server, file by file, streamed.
 
     ``wal`` is the archive of the server in the repository, where there is one; ``parent`` the backup that an incremental one is

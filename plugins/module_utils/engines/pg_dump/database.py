@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.folder_engine import Folder
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.beyond import (
     by_hand,
     left_out,
@@ -30,7 +31,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.snapshots import Snapshots
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.staging import dump
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import Folder
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, run
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts

@@ -9,6 +9,12 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.folder_engine import (
+    Draft,
+    Folder,
+    FolderEngine,
+    Plan,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.beyond import (
     INVALID,
     not_backed_up,
@@ -23,12 +29,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.
     Snapshots,
     room,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.stream_engine import (
-    Draft,
-    Folder,
-    Plan,
-    StreamEngine,
-)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 
-class PgDump(StreamEngine):
+class PgDump(FolderEngine):
     """Dumps of one, several or all databases, with the cluster's globals and what lies outside the dumps."""
 
     name = "pg_dump"

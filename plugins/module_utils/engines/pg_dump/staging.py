@@ -24,7 +24,7 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.growing import Following, Growing
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.watch import Watch
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.inotify import Watch
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.session import Session

@@ -50,14 +50,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.azure import client as azure
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.gcs import client as gcs
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.s3 import client as s3
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, may
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
-_DESCRIBE = {"file": lambda store: str(store["path"]), "s3": s3.describe, "azure": azure.describe, "gcs": gcs.describe}
 _ANOTHER_SERVER = 28  # stanza-create: the repository's system identifier is another one
 _LONGEST_WAIT = 86400  # seconds that archive-timeout can be
 _TRIES = 4  # of pgBackRest, each of io-timeout seconds
@@ -75,7 +72,7 @@ class PgBackRest(Reader):
         self._stores: Sequence[Mapping[str, Any]] = [
             azure.completed(store) if store["type"] == "azure" else store for store in stores
         ]
-        self._descriptions = [_DESCRIBE[store["type"]](store) for store in self._stores]
+        self._descriptions = [describe(store) for store in self._stores]
         self._options = options
         self._directory = config_path(options.config_dir, options.server_name)
         wait = seconds("io-timeout", options.extra.get("io-timeout", str(IO_TIMEOUT)))
