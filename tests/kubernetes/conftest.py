@@ -8,6 +8,7 @@ namespace        a test's own; deleted at its end
 service_account  service_account(rules): a kubeconfig with exactly these rights in the test's namespace
 postgres         postgres(name, …): PostgreSQL 15 in a StatefulSet of the namespace, with claim, Services and Secret
 fault            with fault("CreateSnapshot", "fail no space"): the CSI driver answers so, to this test's namespace alone
+without          with without("kube-apiserver"): the program is killed, and back at the end; only in a cluster that is this run's own
 store            S3 that pods and this machine reach by the same address; a test makes a bucket of its own there
 image            the collection's own image, with what this checkout has now; its reference
 
@@ -29,6 +30,7 @@ from typing import Any
 import pytest
 from lab.kubernetes.api import Api, Namespace
 from lab.kubernetes.cluster import Cluster, Taken, missing
+from lab.kubernetes.parts import NEEDED
 from lab.kubernetes.postgres import Postgres
 from lab.stores import S3Server, or_skip
 
@@ -148,6 +150,14 @@ def fault(cluster: Kubernetes, namespace: Namespace) -> Callable[[str, str], Abs
     return lambda call, what: lab.fault(call, what, namespace.name)
 
 
+@pytest.fixture
+def without(cluster: Kubernetes) -> Callable[[str], AbstractContextManager[None]]:
+    lab = cluster.lab_or_skip("programs of the cluster that are away")
+    if NAMED:
+        pytest.skip("programs of the cluster that are away: others may use the cluster that HOLDFAST_KUBECONFIG names")
+    return lab.without
+
+
 @pytest.fixture(scope="session")
 def store(cluster: Kubernetes) -> Iterator[S3Server]:
     lab = cluster.lab_or_skip("a store that pods reach on this machine")
@@ -160,7 +170,7 @@ def image(cluster: Kubernetes) -> str:
     if named:
         return named
     lab = cluster.lab_or_skip("the collection's image (or name it by HOLDFAST_KUBERNETES_IMAGE)")
-    reason = missing("image")
-    if reason:
-        pytest.skip(f"no image of the collection here: {reason}")
+    lacking = [part.name for part in NEEDED["image"] if not part.built]
+    if lacking:
+        pytest.skip(f"no image of the collection here: {', '.join(lacking)} not built (make test-kubernetes)")
     return lab.load_holdfast()

@@ -198,14 +198,70 @@ def test_a_cron_job_makes_its_jobs(namespace: Namespace) -> None:
     namespace.wait("batch/v1", "Job", "by-hand", lambda it: (it.get("status") or {}).get("succeeded"), 60)
 
 
+def test_the_api_server_goes_away_and_is_back(
+    namespace: Namespace, without: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    """Nobody answers meanwhile, pods go on, and nothing of what was there is lost."""
+    import urllib3
+
+    namespace.apply(pod("p", "sleep infinity"))
+    before = namespace.wait("v1", "Pod", "p", lambda it: it["status"]["phase"] == "Running", 60)
+    with without("kube-apiserver"), pytest.raises(urllib3.exceptions.HTTPError):
+        namespace.api.core.read_namespaced_pod("p", namespace.name, _request_timeout=2)
+    after = namespace.get("v1", "Pod", "p")
+    assert (after["metadata"]["uid"], after["status"]["phase"]) == (before["metadata"]["uid"], "Running")
+    assert namespace.execute("p", "echo", "alive").stdout == "alive\n"
+
+
 def test_pods_reach_the_store(namespace: Namespace, store: S3Server) -> None:
     """By the same address as this machine: what a pod puts, signed, is read here."""
     bucket = store.make_bucket(f"b-{namespace.name}")
     script = (
-        "curl -sS --fail-with-body -X PUT --data-binary hello -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD'"
+        "curl -sS --fail-with-body -X PUT --data-binary hello -H 'Content-Type: text/plain' -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD'"
         f" --aws-sigv4 aws:amz:{store.region}:s3 --user {store.access_key}:{store.secret_key} {store.endpoint_url}/{bucket}/key"
     )
     namespace.apply(pod("c", script))
     ended = namespace.wait("v1", "Pod", "c", lambda it: it["status"]["phase"] in ("Succeeded", "Failed"), 60)
     assert ended["status"]["phase"] == "Succeeded", namespace.logs("c")
     assert store.client().get_object(Bucket=bucket, Key="key")["Body"].read() == b"hello"
+
+
+@pytest.mark.parametrize("user", [10001, 987654])
+def test_the_collections_image_runs_as_any_user_with_a_read_only_root(
+    namespace: Namespace, image: str, user: int
+) -> None:
+    """ansible-playbook, the collection, kubernetes.core, what the stores need and the client programs are found; HOME is an emptyDir."""
+    script = """
+        set -eu
+        ansible-playbook --version | head -1
+        ansible-galaxy collection list --format yaml
+        ansible localhost -m setup -a 'gather_subset=!all,!min'
+        ansible-doc -t module -s holdfast.postgres.pg_backup | head -1
+        python3 -c 'import boto3, azure.storage.blob, azure.identity, google.cloud.storage, kubernetes, jsonpatch, psycopg2, barman'
+        for program in pg_dump pg_basebackup pg_receivewal psql zstd lz4 gpg barman-cloud-backup; do $program --version; done
+        pgbackrest version
+        echo secret | gpg --batch --yes --pinentry-mode loopback --passphrase x --symmetric | gpg --batch --pinentry-mode loopback --passphrase x
+        ! touch /usr/x
+    """
+    item = pod(
+        "c", script, securityContext={"runAsUser": user, "runAsGroup": 0}, volumes=[{"name": "tmp", "emptyDir": {}}]
+    )
+    (container,) = item["spec"]["containers"]
+    container.update(image=image, volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}])
+    container["securityContext"] = {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    namespace.apply(item)
+    ended = namespace.wait("v1", "Pod", "c", lambda it: it["status"]["phase"] in ("Succeeded", "Failed"), 120)
+    log = namespace.logs("c")
+    assert ended["status"]["phase"] == "Succeeded", log
+    for part in (
+        "ansible-playbook [core 2.",
+        "holdfast.postgres:",
+        "kubernetes.core:",
+        "localhost | SUCCESS",
+        "secret",
+    ):
+        assert part in log

@@ -14,13 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from . import images, network, parts, processes, programs, storage
 from .parts import KUBERNETES
 from .running import Starter
-from .settings import CHECKOUT, CLUSTER, HOST_ADDRESS, LOCK, STATE
+from .settings import CHECKOUT, CLUSTER, HOST_ADDRESS, LEVELS, LOCK, STATE
 
 
 class Taken(Exception):
@@ -54,11 +54,22 @@ def missing(level: str = "csi") -> str | None:
     unbuilt = [part.name for part in parts.unbuilt(level)]
     if unbuilt:
         return f"not built: {', '.join(unbuilt)} (make test-kubernetes builds what can be built here, and says what cannot)"
+    if owner() is None and _other_kubelet():
+        return "another kubelet runs here, and two of them take each other's pods for left-overs: name its cluster by HOLDFAST_KUBECONFIG"
     if not network.NAMESPACE.exists():
         tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
         if tried.returncode:
             return f"no network namespaces here: {tried.stderr.strip()}"
     return None
+
+
+def _other_kubelet() -> bool:
+    """Pods have control groups below kubepods (kubepods.slice with systemd), whoever's they are; here, where the lab's cluster does not run."""
+    for group in (*Path("/sys/fs/cgroup").glob("kubepods*"), *Path("/sys/fs/cgroup").glob("*/kubepods*")):
+        with suppress(OSError):
+            if any(path.read_text().strip() for path in group.rglob("cgroup.procs")):
+                return True
+    return False
 
 
 @contextmanager
@@ -106,8 +117,9 @@ class Cluster:
                 raise Taken(f"another run of this checkout ({found.pid}) has the cluster: wait for its end.")
             if not found:
                 _remove(CLUSTER)  # no state is told of, and things may be left nevertheless
-                # Before anything is made, so that whatever is made is found.
-                _tell(Owner(str(CHECKOUT), str(CLUSTER), level, pid, processes.started(pid) if pid else ""))
+                found = Owner(str(CHECKOUT), str(CLUSTER), level, pid, processes.started(pid) if pid else "")
+            # Before anything is made, so that whatever is made is found.
+            _tell(replace(found, level=max(level, found.level, key=LEVELS.index)))
             parts.touch(level)
             Starter(CLUSTER, say).start(level)
             return cls(CLUSTER)

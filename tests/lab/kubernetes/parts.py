@@ -79,9 +79,9 @@ def _installed() -> bytes:
 KUBERNETES = Part("kubernetes", "kubernetes.sh", sources=("go",))
 ETCD = Part("etcd", "etcd.sh")
 SNAPSHOTS = Part("snapshots", "snapshots.sh")
-POSTGRES_LAYER = Part("postgres", "rootfs.sh", _BASE, extra=_installed)
-TOOLS_LAYER = Part("tools", "rootfs.sh", _TOOLS, below=POSTGRES_LAYER, extra=_installed)
-PYTHON_LAYER = Part("python", "python.sh", sources=("python.txt",), extra=_installed)
+POSTGRES_LAYER = Part("postgres", "rootfs.sh", _BASE, sources=("compile_python.sh",), extra=_installed)
+TOOLS_LAYER = Part("tools", "rootfs.sh", _TOOLS, sources=("compile_python.sh",), below=POSTGRES_LAYER, extra=_installed)
+PYTHON_LAYER = Part("python", "python.sh", sources=("python.txt", "compile_python.sh"), extra=_installed)
 
 #: By level, each with those before it.
 NEEDED: dict[str, tuple[Part, ...]] = {

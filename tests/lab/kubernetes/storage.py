@@ -51,7 +51,7 @@ def start(starter: Starter, kubeconfig: str) -> None:
     socket = starter.directory / "kubelet/plugins" / CSI_DRIVER / "csi.sock"
     starter.wait("CSI driver's socket", 30, socket.exists)
     common = (f"--kubeconfig={kubeconfig}", "--leader-election=false")
-    retries = ("--retry-interval-start=500ms", "--retry-interval-max=10s")
+    retries = ("--retry-interval-start=500ms", "--retry-interval-max=2s")
     driver = (f"--csi-address={socket}", "--extra-create-metadata")
     _sidecar(starter, "snapshot-controller", *common, *retries)
     _sidecar(starter, "csi-snapshotter", *common, *driver, *retries)

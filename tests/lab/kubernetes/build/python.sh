@@ -5,6 +5,7 @@
 # The layer with ansible-core, the stores' libraries, barman-cloud and kubernetes.core, for Debian's own Python.
 # shellcheck source-path=SCRIPTDIR
 . "$HERE/common.sh"
+. "$HERE/compile_python.sh"
 root="$WORK/root"
 packages="$root/usr/local/lib/python$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')/dist-packages"
 collections="$root/usr/share/ansible/collections/ansible_collections"
@@ -30,6 +31,5 @@ if ! timeout 60 env PYTHONPATH="$packages" /usr/bin/python3 "$root/usr/local/bin
     mkdir -p "$collections/kubernetes"
     cp -r "$WORK/whole/ansible_collections/kubernetes/core" "$collections/kubernetes/"
 fi
-# Before anybody runs it: the image's root is read-only.
-env -u PYTHONDONTWRITEBYTECODE /usr/bin/python3 -m compileall -q -j 0 -s "$root" "$packages" || true
+compile_python "$root" "$packages"
 tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$OUT/layer.tar" .

@@ -6,6 +6,7 @@
 # scripts. $WITHOUT, if set: a list of files (packages.txt of a layer below) that are there already.
 # shellcheck source-path=SCRIPTDIR
 . "$HERE/common.sh"
+. "$HERE/compile_python.sh"
 root="$WORK/root"
 debs="$WORK/debs"
 mkdir -p "$debs/partial" "$root"
@@ -48,6 +49,7 @@ END
     [ -e "$root/usr/bin/awk" ] || ln -s mawk "$root/usr/bin/awk"
     [ ! -e /etc/ssl/certs/ca-certificates.crt ] || cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
     ldconfig -r "$root" 2>/dev/null || true
+    compile_python "$root" "$root"/usr/lib/python3*
 else
     rm "$root/bin" "$root/sbin" "$root/lib" "$root/lib64"
 fi
