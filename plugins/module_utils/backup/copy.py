@@ -17,7 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier im
     refuse_one_place,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, chain, may_be_needed
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, chain, links, may_be_needed
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, latest_whole
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
@@ -173,10 +173,8 @@ class CopyRun:
             return []
         busy: set[str] = set()
         for name in ids & set(read):
-            record = listed.get(name)
-            while record is not None and record.id not in busy:  # what one that is read is based on is read too
-                busy.add(record.id)
-                record = listed.get(record.parent or "")
+            if name in listed:  # what one that is read is based on is read too
+                busy.update(link.id for link in links(listed[name], listed.get))
             warnings.append(f"{name} stays in the source: it is being read by {read[name]}.")
         free = [record for record in doomed if record.id not in busy]
         still = {record.id for record in self._doomed([listed.get(record.id, record) for record in free], warnings)}

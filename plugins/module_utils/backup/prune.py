@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import may_be_needed
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import links, may_be_needed
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import Listing
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
@@ -159,18 +159,15 @@ def prune(
 
 def _links(shelf: Shelf, backup_id: str) -> list[Record]:
     """A backup and those that it is based on, as far as they are there."""
-    links: list[Record] = []
-    name: Optional[str] = backup_id
-    while name is not None and name not in [link.id for link in links]:
+
+    def find(name: str) -> Optional[Record]:
         try:
-            record = shelf.read(name)
+            return shelf.read(name)
         except CatalogError:  # what it is based on is not known, and no copy of a server goes then
-            break
-        if record is None:
-            break
-        links.append(record)
-        name = record.parent
-    return links
+            return None
+
+    record = find(backup_id)
+    return [] if record is None else links(record, find)
 
 
 def _so_far(doomed: Sequence[str], done: int) -> str:

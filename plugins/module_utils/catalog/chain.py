@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
@@ -16,26 +17,37 @@ def by_id(records: Iterable[Record]) -> dict[str, Record]:
     return {record.id: record for record in records}
 
 
+def links(record: Record, find: Callable[[str], Optional[Record]]) -> list[Record]:
+    """A backup, and those that it is based on as far as they are found, itself first: the one walk along a chain. One that comes again ends
+    it."""
+    found = [record]
+    while (parent := found[-1].parent) is not None and parent not in {link.id for link in found}:
+        link = find(parent)
+        if link is None:
+            break
+        found.append(link)
+    return found
+
+
 def chain(record: Record, known: Mapping[str, Record]) -> Sequence[Record]:
     """A backup and all that it needs, the full one first.
 
     Raises:
         CatalogError: one of them is not there, or they need each other in a circle.
     """
-    links = [record]
-    while (parent := links[0].parent) is not None:
-        if parent in {link.id for link in links}:
-            raise CatalogError(
-                f"The backup {record.id} cannot be restored: {parent}, which it is based on, is based on itself. Its manifest was "
-                "changed. Use another backup."
-            )
-        if parent not in known:
-            raise CatalogError(
-                f"The backup {record.id} cannot be restored: {parent}, which it is based on, is not there. Use another backup, or "
-                "bring that one back."
-            )
-        links.insert(0, known[parent])
-    return links
+    found = links(record, known.get)
+    missing = found[-1].parent
+    if missing in known:
+        raise CatalogError(
+            f"The backup {record.id} cannot be restored: {missing}, which it is based on, is based on itself. Its manifest was "
+            "changed. Use another backup."
+        )
+    if missing is not None:
+        raise CatalogError(
+            f"The backup {record.id} cannot be restored: {missing}, which it is based on, is not there. Use another backup, or "
+            "bring that one back."
+        )
+    return found[::-1]
 
 
 def is_whole(record: Record, known: Mapping[str, Record]) -> bool:

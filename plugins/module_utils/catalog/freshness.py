@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import is_whole
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import is_whole, links
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import CLOCKS_DIFFER, position, stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
@@ -37,14 +37,7 @@ def from_the_future(record: Record, now: datetime.datetime) -> Optional[str]:
 def is_good(record: Record, known: Mapping[str, Record], damaged: Collection[str] = ()) -> bool:
     """Whether a backup can be restored, as far as one knows without reading it: it, and all that it needs, is there, was
     verified, and is not among the ``damaged``."""
-    if not is_whole(record, known):
-        return False
-    link: Optional[Record] = record
-    while link is not None:
-        if link.id in damaged:
-            return False
-        link = known[link.parent] if link.parent else None
-    return True
+    return is_whole(record, known) and not any(link.id in damaged for link in links(record, known.get))
 
 
 def is_of(record: Record, system_id: Optional[str]) -> bool:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import chain
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.points import RestorePoint, known
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -107,21 +108,18 @@ class ShelfSource(PhysicalSource):
     def points(self, name: str, system_id: Optional[str]) -> list[RestorePoint]:
         return known(self._shelf, name, system_id)
 
-    def _chain(self, record: Record) -> list[Record]:
+    def _chain(self, record: Record) -> Sequence[Record]:
         """A backup and all that it needs, the full one first; nothing when one is missing."""
-        chain = [record]
-        while chain[0].parent:
-            parent = self._known.get(chain[0].parent)
-            if parent is None:
-                return []
-            chain.insert(0, parent)
-        return chain
+        try:
+            return chain(record, self._known)
+        except CatalogError:
+            return []
 
     def sizes(self, record: Record) -> Mapping[str, Optional[int]]:
         """A chain is unpacked in full before it is put together: all parts lie there at once, and what comes of them."""
-        chain = self._chain(record)
+        parts = self._chain(record)
         sizes: dict[str, Optional[int]] = {}
-        for needed in [*chain, *chain[:1]] if len(chain) > 1 else chain:
+        for needed in [*parts, *parts[:1]] if len(parts) > 1 else parts:
             for artifact in needed.artifacts:
                 if artifact.role in ("base", "tablespace"):
                     of = DATA if artifact.role == "base" else artifact.key.split(".")[0]
@@ -157,11 +155,11 @@ class ShelfSource(PhysicalSource):
         return Reading(self._shelf, ids, "a recovery", warnings)
 
     def lay_out(self, record: Record, made: NewDirectory, progress: Progress) -> None:
-        chain = self._chain(record)
-        if not chain:
+        parts = self._chain(record)
+        if not parts:
             raise CatalogError(f"The backup {record.id} needs {record.parent}, which is not there.")
         layout = Layout(self._shelf, self._secrets, made.owner, made.programs)
-        layout.lay_out(chain, made.directory, made.tablespaces, progress)
+        layout.lay_out(parts, made.directory, made.tablespaces, progress)
         progress.step("checking the files")
         layout.check_files(made.directory)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, links
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import is_good, is_recent
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -74,16 +74,12 @@ def judge(
 
 
 def _stands(record: Record, known: dict[str, Record], look: Look, damaged: dict[str, str]) -> bool:
-    link: Optional[Record] = record
-    links: list[Record] = []
-    while link is not None:
-        links.append(link)
-        link = known[link.parent] if link.parent else None
-    for link in links:
+    needed = links(record, known.get)
+    for link in needed:
         wrong = damaged.get(link.id) or look(link)
         if wrong:
             damaged[link.id] = wrong
-    return not any(link.id in damaged for link in links)
+    return not any(link.id in damaged for link in needed)
 
 
 def _as_verified(record: Record) -> Record:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Optional, TypeVar
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import with_dependants
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import links, with_dependants
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.another_server import (
     refuse_another,
@@ -198,14 +198,13 @@ class WalG(RepositoryEngine, Archiver):
         the backup and of those it needs, and the WAL that makes it consistent. What is in them only a drill proves."""
         found = {other.id: other for other in self.backups([])}
         problems: list[str] = []
-        link: Optional[Record] = found.get(record.id)
-        if link is None:
+        if record.id not in found:
             raise CatalogError(f"WAL-G's list has no backup {record.id}.")
-        while link is not None:
+        needed = links(found[record.id], found.get)
+        for link in needed:
             problems += self._missing_parts(link)
-            if link.parent and link.parent not in found:
-                problems.append(f"{link.parent}, which {link.id} needs, is not there")
-            link = found.get(link.parent or "")
+        if needed[-1].parent is not None:
+            problems.append(f"{needed[-1].parent}, which {needed[-1].id} needs, is not there")
         problems += [f"the segment {name} is not in the archive" for name in self.missing_wal(found[record.id])]
         if problems:
             raise CatalogError(f"WAL-G's backup {record.id} cannot be restored: {'; '.join(problems)}.")
