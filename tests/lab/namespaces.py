@@ -162,8 +162,16 @@ class Cluster:
             user=self.owner,
         )  # fmt: skip
         host.run("rm", f"{parent}/pw")
-        chosen = {**SETTINGS, "fsync": "off", "autovacuum": "off", "port": str(self.port), "unix_socket_directories": parent,
-                  **(settings or {})}  # fmt: skip
+        # What a server writes by itself, by the clock, would look as if somebody else's play had touched it.
+        quiet = {"autovacuum": "off", "checkpoint_timeout": "1d", "log_checkpoints": "off"}
+        chosen = {
+            **SETTINGS,
+            **quiet,
+            "fsync": "off",
+            "port": str(self.port),
+            "unix_socket_directories": parent,
+            **(settings or {}),
+        }
         lines = "".join(f"{name} = '{value}'\n" for name, value in chosen.items())
         host.run("sh", "-c", f"cat >> {data}/postgresql.conf <<'END'\n{lines}END")
         self.start()

@@ -270,16 +270,14 @@ class EngineTier(Tier):
         return [item for item in going if item.id not in kept]
 
     def _readers(self) -> dict[str, str]:
-        """The backups that somebody of ours reads, each with who that is. Raises HoldfastError: a store cannot be looked into."""
+        """The backups that somebody of ours reads, each with who that is, as far as the stores can be looked into, which is said."""
         found: dict[str, str] = {}
         for opened in self._shelves:
             try:
-                shelf = opened()
+                found.update(readers(opened()))
             except HoldfastError as exc:
-                # The engine needs no library of ours, and its retention is not to end for the lack of one.
+                # The engine reaches its store by itself, and its retention is not to end for a library or a right that we lack.
                 self._say([f"Whether somebody restores from {self.description} could not be looked at: {exc}"])
-                continue
-            found.update(readers(shelf))
         return found
 
     def delete_one(self, label: str, check: bool) -> list[str]:
