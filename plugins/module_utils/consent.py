@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
@@ -27,6 +28,15 @@ class Consent:
             if isinstance(value, list) and isinstance(before, list):
                 value = list(dict.fromkeys([*before, *value]))
             self.missing[name] = value
+
+    def need_all(self, needs: Sequence[tuple[HoldfastError, Mapping[str, Any]]]) -> None:
+        """Several things at once, as who is asked for one after the other gives up. The refusal is the first one's, and says all."""
+        if needs and not self.looking:
+            first = needs[0][0]
+            first.args = (" Besides: ".join(str(refusal) for refusal, _options in needs),)
+            raise first
+        for refusal, options in needs:
+            self.need(refusal, **options)
 
     def steps(self) -> list[str]:
         """The last line of a plan; none where nothing is missing."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import interpreter, stopping
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Stopped, causes
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -23,8 +24,8 @@ CREATED_BY = f"holdfast.postgres {VERSION}"
 REPORT = "https://github.com/holdfast/postgres/issues"
 
 _PSYCOPG2 = (
-    "No other Python that was found on this host has it either. Let the role setup install it (holdfast_setup_install_packages: true), or "
-    "install the distribution's package (python3-psycopg2)."
+    "This needs the Python package psycopg2, which neither {python} on this host ({host}) has, nor any other Python that was found there. "
+    "Let the role setup install it (holdfast_setup_install_packages: true), or install the distribution's package (python3-psycopg2)."
 )
 
 Work = Callable[[AnsibleModule, list[str]], dict[str, Any]]
@@ -37,7 +38,7 @@ def execute(module: AnsibleModule, work: Work, psycopg2: bool) -> NoReturn:
     """
     interpreter.ensure(module.params, psycopg2)
     if psycopg2 and PSYCOPG2_ERROR:
-        module.fail_json(msg=f"{missing_required_lib('psycopg2')} {_PSYCOPG2}", exception=PSYCOPG2_ERROR)
+        module.fail_json(msg=_PSYCOPG2.format(python=sys.executable, host=platform.node()), exception=PSYCOPG2_ERROR)
     began, warnings = time.monotonic(), list[str]()
     result: dict[str, Any] = {}
     done = False

@@ -109,7 +109,9 @@ last_success:
   returned: success
   type: str
 overdue:
-  description: Whether a good one is older than O(expected_every); null when that was not said.
+  description:
+    - Whether the newest good one is older than O(expected_every). Where that was not said, than the runs of the schedule on this host that makes
+      backups most often, and an hour; null where there is none.
   returned: success
   type: bool
 backups:

@@ -188,6 +188,10 @@ plan:
   returned: always
   type: list
   elements: str
+consent:
+  description: The options that this waits for, with the values that agree to it. A plan needs none of them.
+  returned: in check mode, when something is missing
+  type: dict
 engine:
   description: What archives.
   returned: success
@@ -265,6 +269,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.setup 
     set_up,
     take_down,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ARCHIVING
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import keep_password, open_archiver
@@ -299,6 +304,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         result: dict[str, Any] = {"engine": archiver.name, "archive": archiver.wal.description}
         done = ArchivingResult()
         owned = Ownership(params, host)
+        consent = Consent(looking=module.check_mode)
         # A shell command, and pg_receivewal without a password, are configured by their text alone.
         owns = archiver.has_configuration or (archiver.connects and host.passfile is not None)
         if params["state"] == "present":
@@ -311,12 +317,15 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                 params["replace"],
             )
             if owns:
-                owned.check(params["accept_new_server"], params["replace"])
+                owned.check(params["accept_new_server"], params["replace"], consent)
 
             def before() -> list[Step]:
                 return keep_password(params, host, module.check_mode) + owned.claim(module.check_mode) if owns else []
 
-            done = set_up(connection, archiver, host, request, module.check_mode, before, patroni)
+            done = set_up(connection, archiver, host, request, module.check_mode, before, patroni, consent)
+            done.plan += consent.steps()
+            if consent.missing:
+                result["consent"] = consent.missing
         elif params["state"] == "absent":
             done = take_down(connection, archiver, params["archive_command"], module.check_mode, patroni)
             ended = owned.end(module.check_mode) if owns else []

@@ -410,7 +410,11 @@ def test_an_archive_that_is_somebody_elses_already(archiving: Archived) -> None:
         server.query("ALTER SYSTEM SET archive_command = %s", values=[command])
         server.query("SELECT pg_reload_conf(), pg_sleep(0.2)")
         refused(archiving.module(), "archives already", command, "replace", engine)
-    assert ok(archiving.module(replace=True))["changed"]
+    # The plan comes before anything is agreed to, and is the run's.
+    planned = ok(archiving.module(check=True))
+    assert planned["consent"] == {"replace": True} and "replace: true" in planned["plan"][-1]
+    done = ok(archiving.module(replace=True))
+    assert done["changed"] and done["plan"] == planned["plan"][:-1] and "consent" not in done
     assert server.query("SHOW archive_command") == [(own,)]
     # A better or worse one of somebody's own needs the word as well: what it keeps, others may rely on.
     command = "test ! -f /archive/%f && cp %p /archive/%f"

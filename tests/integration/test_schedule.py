@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import role_options
 from lab.playbooks import CHECKOUT, PlaybookResult, collections_path, run_playbook
+from lab.servers import Server
 
 SECRET = "s3cret"
 
@@ -33,6 +34,7 @@ def options(root: Path, **more: Any) -> dict[str, Any]:
         "enable": False,
         "ansible_playbook": str(Path(sys.executable).parent / "ansible-playbook"),
         "collections_path": str(collections_path()),
+        "prove": "tasks",
         "variables": {"holdfast_login_password": SECRET, "holdfast_repository": {"path": "/b"}},
     }
     return {f"holdfast_schedule_{name}": value for name, value in {**given, **more}.items()}
@@ -225,3 +227,33 @@ def test_what_would_fail_every_night_is_refused_by_day(tmp_path: Path) -> None:
         playbook.write_text("- hosts: all\n")
         assert "no timer was set" in refused(schedule(options(tmp_path, user="nobody", playbook=str(playbook))))
         assert not files(tmp_path / "cron")
+
+
+def test_a_run_is_proven_before_there_is_a_timer(tmp_path: Path, pg15: Server) -> None:
+    """Kind: a schedule of which only the names were looked at. By default it is run in check mode, which reads all that a run reads: a password
+    that is wrong, a repository that is not there, a variable. Asked for, it is run once, as cron will, and again only when it has changed."""
+    login = {f"holdfast_{key}": value for key, value in pg15.login().items() if value is not None}
+    folder = tmp_path / "backups"
+    wanted = {
+        **login,
+        "holdfast_bin_dir": str(pg15.bindir),
+        "holdfast_repository": {"path": str(folder)},
+        "holdfast_backup_state_dir": str(tmp_path / "state"),
+        "ansible_python_interpreter": sys.executable,
+    }
+    given = options(tmp_path, variables=wanted, prove="check", name="nightly")
+    said = refused(schedule(given))
+    assert str(folder) in said and "no timer was set" in said and "holdfast_schedule_variables" in said
+    assert not files(tmp_path / "cron")
+    folder.mkdir(mode=0o700)
+    wrong = {**given, "holdfast_schedule_variables": {**wanted, "holdfast_backup_databases": ["nowhere"]}}
+    assert "nowhere" in refused(schedule(wrong))
+    ok(schedule(given))
+    assert not list(folder.rglob("manifest.json"))
+    once = {**given, "holdfast_schedule_prove": "run"}
+    assert any("Run its script" in task for task in ok(schedule(once)))
+    assert len(list(folder.rglob("manifest.json"))) == 1
+    assert ok(schedule(once)) == []
+    assert len(list(folder.rglob("manifest.json"))) == 1
+    ok(schedule({**given, "holdfast_schedule_state": "absent"}))
+    assert not [path for path in files(tmp_path) if "nightly" in path]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,16 @@ def test_a_run_is_refused() -> None:
     with pytest.raises(ServerError, match="protects it"):
         run.need(ServerError("protects it"), force=True)
     assert run.missing == {}
+
+
+def test_all_that_is_missing_is_asked_for_at_once() -> None:
+    needs = [
+        (BadOption("directory", "/a", "is not empty", "Set force."), {"force": True}),
+        (ServerError("It runs."), {"stop": True}),
+    ]
+    with pytest.raises(BadOption, match="is not empty.*Besides: It runs"):
+        Consent().need_all(needs)
+    plan = Consent(looking=True)
+    plan.need_all(needs)
+    assert plan.missing == {"force": True, "stop": True}
+    Consent().need_all([])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import history
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver, Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
@@ -71,9 +72,10 @@ def set_up(
     check: bool,
     before: Callable[[], list[Step]] = list,
     patroni: Optional[Patroni] = None,
+    consent: Optional[Consent] = None,
 ) -> ArchivingResult:
     """Make the server archive its WAL, unless ``check``. Nothing is restarted. ``before`` does what the archiver needs first, once
-    nothing forbids it. ``patroni``: who manages the server, if it is Patroni.
+    nothing forbids it. ``patroni``: who manages the server, if it is Patroni. ``consent``: what has to be agreed to comes there.
 
     Raises:
         HoldfastError: the server cannot be set up so, or archives already elsewhere.
@@ -94,7 +96,7 @@ def set_up(
     if archiver.by_command:
         command = request.archive_command or archiver.wal.archive_command()
         _refuse_unsafe(command, request)
-        _refuse_takeover(connection, archiver.wal, command, request, result)
+        _refuse_takeover(connection, archiver.wal, command, request, result, consent or Consent())
     elif request.archive_command:
         raise BadOption("archive_command", request.archive_command, "means nothing with streaming", "Leave one out.")
     settings = archiver.settings(connection, command, request.archive_timeout)
@@ -197,7 +199,12 @@ def _refuse_unsafe(command: str, request: ArchivingRequest) -> None:
 
 
 def _refuse_takeover(
-    connection: Connection, wal: WalArchive, command: str, request: ArchivingRequest, result: ArchivingResult
+    connection: Connection,
+    wal: WalArchive,
+    command: str,
+    request: ArchivingRequest,
+    result: ArchivingResult,
+    consent: Consent,
 ) -> None:
     if facts.setting(connection, "archive_mode") != "off":
         library, current = facts.setting(connection, "archive_library") or "", running_command(connection) or ""
@@ -217,11 +224,12 @@ def _refuse_takeover(
     problems = [] if library else judge(current)
     doubts = f" (It is not safe: {'; '.join(problems)}.)" if problems else ""
     if not request.replace:
-        raise ServerError(
+        refusal = ServerError(
             f"The server archives already, by {how}.{doubts} Another archive would begin anew, and the old one end here. If that is what you "
             "want, set replace: true, and take a base backup right after; else adopt it (engine: "
             f"{engine_of(current) or 'as it is'}, with its own server_name and repository)."
         )
+        consent.need(refusal, replace=True)
     result.warnings.append(f"The server archived by {how} before: that archive ends here.{doubts}")
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
@@ -118,8 +119,9 @@ class Ownership:
         known, mine = self.known or {}, self._mine
         return any(known.get(name) and mine[name] and known[name] != mine[name] for name in mine)
 
-    def check(self, accept_new_server: bool = False, replace: bool = False) -> None:
-        """Whether this server, encrypted so, may use the configuration; ``replace``: the encryption may change.
+    def check(self, accept_new_server: bool = False, replace: bool = False, consent: Optional[Consent] = None) -> None:
+        """Whether this server, encrypted so, may use the configuration; ``replace``: the encryption may change. What has to be agreed to comes
+        into ``consent``.
 
         Raises:
             CatalogError: it is another server's.
@@ -128,18 +130,19 @@ class Ownership:
         known = self.known
         if known is None:
             return
-        mine = self._mine
+        mine, consent = self._mine, consent or Consent()
         if self.is_anothers and not accept_new_server:
-            raise CatalogError(
+            refusal = CatalogError(
                 f"The configuration of {self._server_name} in {os.path.dirname(self._path)} is that of the server in "
                 f"{known.get('data_directory')} (system identifier {known.get('system_id')}); this one is in {mine['data_directory']} "
                 f"({mine['system_id']}). Nothing was changed. Give this server a server_name of its own; if it replaces the other one, set "
                 "accept_new_server: true for one run."
             )
+            consent.need(refusal, accept_new_server=True)
         if not replace:
-            self._check_encryption(known)
+            self._check_encryption(known, consent)
 
-    def _check_encryption(self, known: Mapping[str, Any]) -> None:
+    def _check_encryption(self, known: Mapping[str, Any], consent: Consent) -> None:
         before, now = str(known.get("encryption") or "none"), self._method
         what = None
         if before != now:
@@ -147,13 +150,14 @@ class Ownership:
         elif known.get("salt") and self._fingerprint(str(known["salt"])) != known.get("fingerprint"):
             what = f"is another key than the one by which the WAL of {self._server_name} is archived"
         if what:
-            raise BadOption(
+            refusal = BadOption(
                 "encryption",
                 now,
                 what,
                 "Give the same as when archiving was set up. To change it for what is archived from now on, and to take a new backup with it: "
                 "wal_archive with replace: true.",
             )
+            consent.need(refusal, replace=True)
 
     def claim(self, check: bool) -> list[Step]:
         """Write down whose the configuration is, unless ``check``. Returns what changes."""

@@ -9,7 +9,7 @@ import os
 import pwd
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
@@ -216,6 +216,7 @@ class Planner:
             check_late(directories, replaces=False)
             return None
         refuse_restore(self._directory)
+        needs: list[tuple[HoldfastError, dict[str, Any]]] = []
         confirmed = {self._directory, os.path.abspath(self._request.data_directory)} & set(self._request.confirm)
         if not self._request.force or not confirmed:
             refusal = BadOption(
@@ -225,7 +226,7 @@ class Planner:
                 f"To replace what is in it (it is kept beside, under another name), set force: true and confirm: "
                 f"[{self._request.data_directory}]. Or name an empty directory.",
             )
-            self.consent.need(refusal, force=True, confirm=[self._request.data_directory])
+            needs.append((refusal, {"force": True, "confirm": [self._request.data_directory]}))
         instance = Instance(
             self._directory, programs, owner, self._request.config_file or configuration_of(self._directory)
         )
@@ -242,27 +243,30 @@ class Planner:
         check_tablespaces(directories, replaces=True)
         check_late(directories, replaces=True)
         mine = record.server.get("system_id")
-        if mine and not self._request.accept_new_server:
-            self._check_same(instance, str(mine))
+        another = self._another(instance, str(mine)) if mine and not self._request.accept_new_server else None
+        if another is not None:
+            needs.append((another, {"accept_new_server": True}))
         if instance.pid() is not None and not self._request.stop_server:
             refusal_to_stop = ServerError(
                 f"A server is running in {self._directory} (process {instance.pid()}). Stop it, or let this be done with "
                 "stop_server: true."
             )
-            self.consent.need(refusal_to_stop, stop_server=True)
+            needs.append((refusal_to_stop, {"stop_server": True}))
+        self.consent.need_all(needs)
         return instance
 
-    def _check_same(self, instance: Instance, mine: str) -> None:
-        """Raises ServerError: another server is in the directory, or one so damaged that it does not tell."""
+    def _another(self, instance: Instance, mine: str) -> Optional[ServerError]:
+        """That another server is in the directory, or one so damaged that it does not tell; None: it is the backup's."""
         way_out = "If it is to be replaced nevertheless, set accept_new_server: true."
         try:
             there = instance.control().get("Database system identifier")
         except ServerError as exc:
-            raise ServerError(f"Which server it is that is to be replaced cannot be told: {exc}. {way_out}") from exc
-        if there != mine:
-            raise ServerError(
-                f"{self._directory} is another server (system identifier {there}) than the backup's ({mine}). {way_out}"
-            )
+            return ServerError(f"Which server it is that is to be replaced cannot be told: {exc}. {way_out}")
+        if there == mine:
+            return None
+        return ServerError(
+            f"{self._directory} is another server (system identifier {there}) than the backup's ({mine}). {way_out}"
+        )
 
     def _check_space(self, record: Record, directories: Directories) -> None:
         """What is not known is not asked for: the disk may fill up then, and the old server is as it was."""

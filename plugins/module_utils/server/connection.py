@@ -39,7 +39,7 @@ try:
             with stopping.held(), _beginning():
                 super().execute(query, vars)
 
-except ImportError:  # said by the module through missing_required_lib
+except ImportError:  # said by module.py
     PSYCOPG2_ERROR = traceback.format_exc()
 
 # psycopg2's way to wait is one for the whole process, and is taken away while somebody connects: a statement that begins in that moment

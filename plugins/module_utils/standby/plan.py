@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, is_empty
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import neutral
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL
@@ -305,15 +305,11 @@ class StandbyPlanner:
             return
         self._consent(local, decision)
         directories.check()
-        if local.system_id() != self._upstream.system_id and not self._request.accept_new_server:
-            raise ServerError(
-                f"{self._directory} is another server (system identifier {local.system_id()}) than the primary "
-                f"({self._upstream.system_id}). If it is to be replaced nevertheless, set accept_new_server: true."
-            )
 
     def _consent(self, local: Optional[Local], decision: Decision) -> None:
         if local is None:
             return
+        needs: list[tuple[HoldfastError, dict[str, Any]]] = []
         if not self._request.confirmed:
             fate = (
                 "What is only here would be taken back by pg_rewind, and is lost"
@@ -324,24 +320,22 @@ class StandbyPlanner:
                 "data_directory",
                 self._directory,
                 f"cannot follow the primary as it is: {decision.why}",
-                f"{fate}. If that is right, set {self._agreement(local)}.",
+                f"{fate}. If that is right, set force: true and confirm: [{self._directory}].",
             )
-            self.consent.need(refusal, force=True, confirm=[self._directory])
+            needs.append((refusal, {"force": True, "confirm": [self._directory]}))
+        if local.system_id() != self._upstream.system_id and not self._request.accept_new_server:
+            another = ServerError(
+                f"{self._directory} is another server (system identifier {local.system_id()}) than the primary "
+                f"({self._upstream.system_id}). If it is to be replaced nevertheless, set accept_new_server: true."
+            )
+            needs.append((another, {"accept_new_server": True}))
         if local.running and not self._request.stop_server:
             refusal_to_stop = ServerError(
-                f"A server is running in {self._directory} (process {local.instance.pid()}), and cannot follow: {decision.why}. "
+                f"A server is running in {self._directory} (process {local.instance.pid()}){'' if needs else f', and cannot follow: {decision.why}'}. "
                 "Stop it, or let this be done with stop_server: true."
             )
-            self.consent.need(refusal_to_stop, stop_server=True)
-
-    def _agreement(self, local: Local) -> str:
-        """All that has to be agreed to at once: who is asked one thing after the other gives up."""
-        wanted = ["force: true", f"confirm: [{self._directory}]"]
-        if local.running and not self._request.stop_server:
-            wanted.append("stop_server: true")
-        if local.system_id() != self._upstream.system_id and not self._request.accept_new_server:
-            wanted.append("accept_new_server: true")
-        return f"{', '.join(wanted[:-1])} and {wanted[-1]}"
+            needs.append((refusal_to_stop, {"stop_server": True}))
+        self.consent.need_all(needs)
 
     def _check_space(
         self, record: Optional[Record], directories: Directories, spaces: dict[str, dict[str, str]]
@@ -349,8 +343,14 @@ class StandbyPlanner:
         if record is not None and self._source is not None:
             sizes = {oid: size or 0 for oid, size in self._source.sizes(record).items()}
         else:
-            sizes = {oid: int(row["size"]) for oid, row in spaces.items()}
-            sizes[DATA] = self._upstream.size() - sum(sizes.values())
+            size = self._upstream.size()
+            sizes = {oid: int(row["size"] or 0) for oid, row in spaces.items()}
+            sizes[DATA] = 0 if size is None else size - sum(sizes.values())
+            if size is None:
+                self._result.warnings.append(
+                    f"Whether there is room for the copy is not known: {self._upstream.address.user} may not see the sizes of the primary's "
+                    f"tablespaces. GRANT pg_read_all_stats TO {self._upstream.address.user} lets it."
+                )
         needs = [Need(directories.staged(directories.data), sizes.get(DATA, 0), "the standby")]
         needs += [
             Need(directories.staged(path), sizes.get(oid, 0), f"its tablespace {spaces[oid]['name']!r}")

@@ -75,7 +75,8 @@ def describe(
         if made.record is not None:
             plan.append(f"restore the backup {made.record.id} ({made.record.stopped_at}) into {staged}")
         else:
-            plan.append(f"copy {upstream} ({upstream.size()} bytes) by pg_basebackup into {staged}")
+            size = upstream.size()
+            plan.append(f"copy {upstream}{'' if size is None else f' ({size} bytes)'} by pg_basebackup into {staged}")
         plan += [
             f"put its tablespace {made.spaces[oid]['name']!r} into {path}"
             for oid, path in directories.tablespaces.items()

@@ -26,11 +26,19 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline imp
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
+# Whose size a role may see that has nothing but REPLICATION. Source: src/backend/utils/adt/dbsize.c (calculate_tablespace_size)
+_SIZE = (
+    "CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') OR has_tablespace_privilege(oid, 'CREATE')"
+    " OR oid = (SELECT dattablespace FROM pg_database WHERE datname = current_database())"
+    " THEN pg_tablespace_size(oid)::bigint END"
+)
 # Those that lie in the data directory (allow_in_place_tablespaces) have a relative location, and come along with it.
 _TABLESPACES = (
     "SELECT oid::bigint AS oid, spcname AS name, pg_tablespace_location(oid) AS location,"
-    " pg_tablespace_size(oid)::bigint AS size FROM pg_tablespace WHERE pg_tablespace_location(oid) LIKE '/%' ORDER BY oid"
+    f" {_SIZE} AS size FROM pg_tablespace WHERE pg_tablespace_location(oid) LIKE '/%' ORDER BY oid"
 )
+# pg_global is some hundred kilobytes.
+_SIZES = f"SELECT {_SIZE} AS size FROM pg_tablespace WHERE spcname <> 'pg_global'"
 # What pg_rewind calls. Source: https://www.postgresql.org/docs/current/app-pgrewind.html ("Notes")
 _REWINDS = (
     "SELECT bool_and(has_function_privilege(f, 'EXECUTE')) FROM unnest(ARRAY['pg_ls_dir(text, boolean, boolean)',"
@@ -164,13 +172,14 @@ class Upstream:
         """Its port, and the second when it was started: what tells one server from another on a host."""
         return _started(self.connection)
 
-    def size(self) -> int:
-        """Bytes of its data."""
-        return int(facts.value(self.connection, "SELECT sum(pg_tablespace_size(oid)) FROM pg_tablespace"))
+    def size(self) -> Optional[int]:
+        """Bytes of its data, without what all databases share; None: the role may not see that of each tablespace."""
+        sizes = [row["size"] for row in facts.rows(self.connection, _SIZES)]
+        return None if None in sizes else sum(sizes)
 
     def tablespaces(self) -> list[dict[str, Any]]:
-        """``oid``, ``name``, ``location`` and ``size`` (bytes) of each that lies outside the data directory. Raises ServerError: one inside it
-        would not be copied."""
+        """``oid``, ``name``, ``location`` and ``size`` (bytes, None: not to be seen) of each that lies outside the data directory. Raises
+        ServerError: one inside it would not be copied."""
         facts.refuse_in_place(self.connection, self.identity.version_num)
         return facts.rows(self.connection, _TABLESPACES)
 

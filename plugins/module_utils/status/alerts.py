@@ -38,8 +38,8 @@ def level(alerts: Iterable[Alert]) -> str:
     return max((alert.severity for alert in alerts), key=LEVELS.index, default="ok")
 
 
-def of_backups(found: Gathered, health: Health) -> list[Alert]:
-    """What the repositories tell."""
+def of_backups(found: Gathered, health: Health, every: Optional[int] = None) -> list[Alert]:
+    """What the repositories tell. ``every``: seconds in which a good backup is expected."""
     alerts = []
     order = in_order(found.records.values())
     for tier in found.tiers:
@@ -66,7 +66,8 @@ def of_backups(found: Gathered, health: Health) -> list[Alert]:
             Alert(
                 "critical",
                 "overdue",
-                "The newest good backup is older than expected.",
+                "The newest good backup is older than expected"
+                + (f" ({every / 3600:.3g} h)." if every is not None else "."),
                 "Look at the last runs of backup.",
             )
         )

@@ -75,7 +75,8 @@ class Overview:
 
 
 def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datetime.datetime) -> Overview:
-    """Look at everything that the options name; what cannot be looked at is an alert. ``every``: seconds in which a good backup is expected.
+    """Look at everything that the options name; what cannot be looked at is an alert. ``every``: seconds in which a good backup is expected;
+    None: as often as the schedules of this host make them.
 
     Raises:
         BadOption: an option is wrong, so that nobody knows what was asked for.
@@ -83,10 +84,12 @@ def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datet
     found: Optional[Gathered] = None
     health: Optional[Health] = None
     alerts = []
+    there, unknown = schedules.look(params["server_name"], params["schedule_dir"], params["cron_dir"])
+    every = every or schedules.expected_every(there)
     try:
         found = gather({**params, "archiving": False}, space)
         health = judge(found.records.values(), every, now, found.damage, LISTED_WHOLE)
-        alerts += rules.of_backups(found, health)
+        alerts += rules.of_backups(found, health, every)
     except BadOption:
         raise
     except HoldfastError as exc:
@@ -98,6 +101,5 @@ def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datet
         except HoldfastError as exc:
             alerts.append(rules.no_answer("Whether the server archives", exc))
     alerts += rules.of_archive(found.wal if found else None, archiver)
-    there, unknown = schedules.look(params["server_name"], params["schedule_dir"], params["cron_dir"])
     alerts += rules.of_schedules(there)
     return Overview(params["server_name"], now, found, health, alerts, there, unknown)

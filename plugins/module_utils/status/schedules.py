@@ -10,11 +10,16 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.cron import longest_gap
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
+
 _TIMEOUT = 10  # seconds for systemctl
+_ITERATIONS = 8  # of a calendar: a week of days
+_FOR_THE_RUN = 3600  # seconds, with what spreads its start
 #: what starts a schedule of which only the variables are there
 NOTHING = "nothing"
 
@@ -26,18 +31,26 @@ class _Silent(Exception):
 @dataclass(frozen=True)
 class Schedule:
     """One schedule. ``next_run`` None: not known, or never; ``by`` is what starts it (a timer, or the line of cron); ``failed``: how the
-    last run ended badly, None: it did not, or nobody knows."""
+    last run ended badly, None: it did not, or nobody knows; ``every``: seconds between two of its runs at most, None: not known, or it makes
+    no backups."""
 
     name: str
     by: str
     next_run: Optional[datetime.datetime] = None
     failed: Optional[str] = None
     idle: Optional[str] = None
+    every: Optional[int] = None
 
     def describe(self) -> dict[str, Optional[str]]:
         """For a module's result; times in ISO 8601."""
         when = self.next_run.isoformat().replace("+00:00", "Z") if self.next_run else None
         return {"name": self.name, "by": self.by, "next_run": when, "failed": self.failed, "idle": self.idle}
+
+
+def expected_every(schedules: Sequence[Schedule]) -> Optional[int]:
+    """In how many seconds a good backup is expected, by the schedule that makes them most often, with an hour for the run itself. Pure."""
+    gaps = [schedule.every for schedule in schedules if schedule.every is not None and schedule.idle is None]
+    return min(gaps) + _FOR_THE_RUN if gaps else None
 
 
 def look(server_name: str, config_dir: str, cron_dir: str) -> tuple[list[Schedule], Optional[str]]:
@@ -47,7 +60,13 @@ def look(server_name: str, config_dir: str, cron_dir: str) -> tuple[list[Schedul
     for name in names:
         line = _cron_line(os.path.join(cron_dir, name))
         try:
-            schedule = Schedule(name, f"cron ({line})") if line else _of_systemd(name)
+            makes = _makes_backups(os.path.join(config_dir, f"{name}.sh"), server_name)
+            if line:
+                schedule: Optional[Schedule] = Schedule(
+                    name, f"cron ({line})", every=longest_gap(line, utcnow()) if makes else None
+                )
+            else:
+                schedule = _of_systemd(name, makes)
         except _Silent as exc:
             unknown = unknown or str(exc)
             continue
@@ -59,7 +78,7 @@ def look(server_name: str, config_dir: str, cron_dir: str) -> tuple[list[Schedul
 
 
 def _names(server_name: str, config_dir: str) -> tuple[list[str], Optional[str]]:
-    default = "holdfast-backup-" + re.sub("[^A-Za-z0-9_-]", "-", server_name)
+    default = _default_name(server_name)
     try:
         files = sorted(name for name in os.listdir(config_dir) if name.endswith(".json"))
     except FileNotFoundError:
@@ -79,6 +98,19 @@ def _names(server_name: str, config_dir: str) -> tuple[list[str], Optional[str]]
     return [default], f"the schedules in {config_dir} cannot be read by this user"
 
 
+def _default_name(server_name: str) -> str:
+    return "holdfast-backup-" + re.sub("[^A-Za-z0-9_-]", "-", server_name)
+
+
+def _makes_backups(script: str, server_name: str) -> bool:
+    """Whether a schedule runs the playbook of backups, by its script; where that may not be read, by its usual name."""
+    try:
+        with open(script, encoding="utf-8") as stream:
+            return "holdfast.postgres.backup" in stream.read()
+    except (OSError, ValueError):
+        return os.path.basename(script) == f"{_default_name(server_name)}.sh"
+
+
 def _cron_line(path: str) -> Optional[str]:
     try:
         with open(path, encoding="utf-8") as stream:
@@ -88,8 +120,8 @@ def _cron_line(path: str) -> Optional[str]:
     return " ".join(lines[-1][:5]) if lines and len(lines[-1]) > 5 else None
 
 
-def _of_systemd(name: str) -> Optional[Schedule]:
-    timer = _show(f"{name}.timer", "LoadState", "ActiveState", "NextElapseUSecRealtime")
+def _of_systemd(name: str, makes_backups: bool) -> Optional[Schedule]:
+    timer = _show(f"{name}.timer", "LoadState", "ActiveState", "NextElapseUSecRealtime", "TimersCalendar")
     if "LoadState" not in timer:
         raise _Silent(f"whether {name} is started is not told by systemctl, and cron has no line of it")
     if timer.get("LoadState") != "loaded":
@@ -101,19 +133,36 @@ def _of_systemd(name: str) -> Optional[Schedule]:
         failed = f"{result}, exit status {service.get('ExecMainStatus', 'unknown')}"
     active = timer.get("ActiveState") == "active"
     when = _time(timer.get("NextElapseUSecRealtime", "")) if active else None
-    return Schedule(name, f"{name}.timer", when, failed, None if active else "its timer is not started")
+    every = _gap_of_timer(timer.get("TimersCalendar", "")) if makes_backups else None
+    return Schedule(name, f"{name}.timer", when, failed, None if active else "its timer is not started", every)
+
+
+def _gap_of_timer(calendars: str) -> Optional[int]:
+    """``{ OnCalendar=*-*-* 02:30:00 ; next_elapse=… }``, one a line: the longest of the next gaps of the first one; what else starts it makes
+    it start more often."""
+    found = re.search(r"OnCalendar=(.*?) ;", calendars)
+    if found is None:
+        return None
+    said = _output(["systemd-analyze", "calendar", f"--iterations={_ITERATIONS}", found.group(1)])
+    runs = [when for line in said.splitlines() if (when := _time(line)) is not None]
+    return max((int((after - before).total_seconds()) for before, after in zip(runs, runs[1:])), default=None)
 
 
 def _show(unit: str, *properties: str) -> Mapping[str, str]:
-    argv = ["systemctl", "show", unit, *(f"--property={name}" for name in properties)]
+    said = _output(["systemctl", "show", unit, *(f"--property={name}" for name in properties)])
+    pairs = (line.partition("=") for line in said.splitlines())
+    return {name: value for name, _sign, value in pairs}
+
+
+def _output(argv: list[str]) -> str:
+    """What a program of systemd answers; nothing, where there is none. Times are in UTC."""
     try:
         run = subprocess.run(
             argv, capture_output=True, timeout=_TIMEOUT, env={**os.environ, "LC_ALL": "C", "TZ": "UTC"}, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return {}
-    pairs = (line.partition("=") for line in run.stdout.decode(errors="replace").splitlines())
-    return {name: value for name, _sign, value in pairs}
+        return ""
+    return run.stdout.decode(errors="replace")
 
 
 def _time(text: str) -> Optional[datetime.datetime]:

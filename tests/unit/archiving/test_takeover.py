@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import setup
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 
 THEIRS, OURS = "pgbackrest --stanza=shop archive-push %p", "ours"
@@ -43,6 +44,9 @@ def test_an_archive_of_somebody_else(
     wal: Any = Wal()
     if refused:
         with pytest.raises(ServerError, match="archives already"):
-            setup._refuse_takeover(connection, wal, OURS, request, nothing)
+            setup._refuse_takeover(connection, wal, OURS, request, nothing, Consent())
+        plan = Consent(looking=True)
+        setup._refuse_takeover(connection, wal, OURS, request, nothing, plan)
+        assert plan.missing == {"replace": True}
     else:
-        setup._refuse_takeover(connection, wal, OURS, request, nothing)
+        setup._refuse_takeover(connection, wal, OURS, request, nothing, Consent())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import Ownership
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
@@ -49,6 +50,9 @@ def test_whose_it_is(directory: str, system_id: str | None, anothers: bool, tmp_
     if anothers:
         with pytest.raises(CatalogError, match="Nothing was changed"):
             other.check()
+    plan = Consent(looking=True)
+    other.check(consent=plan)
+    assert plan.missing == ({"accept_new_server": True} if anothers else {})
     other.check(accept_new_server=True)
 
 

@@ -11,17 +11,29 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import look
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import Schedule, expected_every, look
 
 SAYS = """#!/bin/sh
 [ "$TZ" = UTC ] || exit 1
 case "$2" in
 gone.timer) echo LoadState=not-found; echo ActiveState=inactive ;;
 off.timer) echo LoadState=loaded; echo ActiveState=inactive; echo NextElapseUSecRealtime= ;;
-*.timer) echo LoadState=loaded; echo ActiveState=active; echo "NextElapseUSecRealtime=Thu 2026-11-26 02:30:00 UTC" ;;
+*.timer) echo LoadState=loaded; echo ActiveState=active; echo "TimersCalendar={ OnCalendar=Mon..Fri 02:30 ; next_elapse=x }"
+    echo "NextElapseUSecRealtime=Thu 2026-11-26 02:30:00 UTC" ;;
 bad.service) echo Result=exit-code; echo ExecMainStatus=2 ;;
 *.service) echo Result=success; echo ExecMainStatus=0 ;;
 esac
+"""
+
+# As systemd 252 answers where TZ is UTC.
+ANALYZES = """#!/bin/sh
+[ "$1 $2 $3" = "calendar --iterations=8 Mon..Fri 02:30" ] || exit 1
+echo "Normalized form: Mon..Fri *-*-* 02:30:00"
+echo "    Next elapse: Thu 2026-11-26 02:30:00 UTC"
+echo "       From now: 3h left"
+echo "   Iteration #2: Fri 2026-11-27 02:30:00 UTC"
+echo "       From now: 1 day 3h left"
+echo "   Iteration #3: Mon 2026-11-30 02:30:00 UTC"
 """
 
 
@@ -29,9 +41,9 @@ esac
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("bin", "schedules", "cron"):
         (tmp_path / name).mkdir()
-    program = tmp_path / "bin/systemctl"
-    program.write_text(SAYS)
-    program.chmod(0o755)
+    for name, text in (("systemctl", SAYS), ("systemd-analyze", ANALYZES)):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     return tmp_path
 
@@ -78,3 +90,21 @@ def test_who_does_not_answer_says_nothing_of_a_schedule(host: Path) -> None:
     (host / "bin/systemctl").write_text("#!/bin/sh\nexit 1\n")
     found, unknown = look("db1", str(host / "schedules"), str(host / "cron"))
     assert found == [] and unknown and "not told by systemctl" in unknown
+
+
+def test_how_often_a_backup_is_expected(host: Path) -> None:
+    """By what makes backups, and runs: not by an audit, nor by one that never runs."""
+    for name, playbook in (("holdfast-backup-db1", ""), ("weekly", "backup"), ("hourly", "audit"), ("off", "backup")):
+        schedule(host, name)
+        if playbook:
+            (host / f"schedules/{name}.sh").write_text(f"exec ansible-playbook holdfast.postgres.{playbook}\n")
+    (host / "cron/weekly").write_text("30 1 * * 0 root /x.sh --from-cron\n")
+    (host / "cron/hourly").write_text("7 * * * * root /x.sh --from-cron\n")
+    found, _unknown = look("db1", str(host / "schedules"), str(host / "cron"))
+    assert {entry.name: entry.every for entry in found if entry.every} == {
+        "holdfast-backup-db1": 3 * 86400,  # over a weekend
+        "weekly": 7 * 86400,
+    }
+    assert expected_every(found) == 3 * 86400 + 3600
+    assert expected_every([entry for entry in found if entry.name == "weekly"]) == 7 * 86400 + 3600
+    assert expected_every([Schedule("x", "x.timer")]) is None

@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kind: a backup that is late by its schedule, and nobody was told how often one is expected."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Optional
+
+import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.cron import longest_gap
+
+HOUR, DAY = 3600, 86400
+NOW = datetime.datetime(2026, 11, 26, 12, 0, tzinfo=datetime.timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("line", "gap"),
+    [
+        ("30 2 * * *", DAY),
+        ("7 * * * *", HOUR),
+        ("*/15 * * * *", HOUR // 4),
+        ("0 2,14 * * *", DAY // 2),
+        ("0 8-18/2 * * *", 14 * HOUR),
+        ("30 1 * * 0", 7 * DAY),
+        ("30 1 * * 7", 7 * DAY),
+        ("30 1 * * sun", 7 * DAY),
+        ("0 3 * * mon-fri", 3 * DAY),
+        ("0 3 1 * *", 31 * DAY),
+        ("0 3 1 * 0", 7 * DAY),  # on the first of a month, and on Sundays
+        ("0 3 1 jan *", 365 * DAY),
+        ("0 3 30 2 *", None),
+        ("@daily", None),
+        ("0 3 L * *", None),
+        ("61 3 * * *", None),
+        ("0 3 * *", None),
+        ("0 3 * * */0", None),
+    ],
+)
+def test_the_longest_gap(line: str, gap: Optional[int]) -> None:
+    assert longest_gap(line, NOW) == gap
