@@ -101,12 +101,12 @@ class Bench:
         peak, self._peak = self._peak // 1024, 0
         return peak
 
-    def playbook(self, repository: Mapping[str, Any]) -> None:
-        """playbooks/backup.yml, with Ansible's own start."""
+    def playbook(self, repository: Mapping[str, Any], max_age: str = "") -> None:
+        """playbooks/backup.yml, with Ansible's own start. ``max_age``: a backup that is younger will do."""
         variables = {f"holdfast_{key}": value for key, value in self.server.login().items()}
         variables |= {"holdfast_bin_dir": str(self.server.bindir), "holdfast_backup_databases": ["bench"]}
         variables |= {"holdfast_repository": dict(repository), "holdfast_server_name": "bench"}
-        variables |= {"holdfast_retention": {"keep_last": 1}}
+        variables |= {"holdfast_retention": {"keep_last": 1}, "holdfast_backup_max_age": max_age}
         run = run_playbook(CHECKOUT / "playbooks" / "backup.yml", variables)
         if run.returncode:
             raise SystemExit(run.stdout + run.stderr)

@@ -57,6 +57,7 @@ def measure(bench: Bench, place: Place, size: Size) -> str:
         Row("pg_backup into a directory", times["file"]),
         Row("pg_backup into the store, to `pg_dump -Fc \\| aws s3 cp -`", module, times["custom"], 0.6),
         Row("pg_backup into the store, to `pg_dump \\| gzip \\| aws s3 cp -`", module, times["gzip"], 0.45),
+        Row("pg_backup into the store, to the best stock pipeline", module, times["zstd"], 1.1),
         Row("pg_backup into the store, to a directory", module, times["file"], 1.25),
         Row(
             "playbooks/backup.yml, Ansible's start included, to `pg_dump -Fc \\| aws s3 cp -`",

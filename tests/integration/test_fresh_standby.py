@@ -74,7 +74,7 @@ def test_a_standby_by_three_variables(hosts: tuple[Host, Host]) -> None:
     said = message(host.play("standby", wanted))
     for name in ("standby_force", "standby_confirm", "standby_stop_server", "accept_new_server"):
         assert f"holdfast_{name}: " in said
-    (plan,) = ok(host.play("standby", wanted, "--check", "--diff")).of("holdfast.postgres.pg_standby")
+    plan = ok(host.play("standby", wanted, "--check", "--diff")).of("holdfast.postgres.pg_standby")[0]
     assert any(f"by the service {UNIT}" in step for step in plan["plan"])
     agreed = json.loads(shlex.split(plan["to_confirm"])[-1])
     assert set(agreed) == {
