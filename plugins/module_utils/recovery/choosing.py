@@ -42,6 +42,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target impor
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
 
+_NAMED = 5  # backups that an error names
 _POINT = 256  # bytes that a restore point's record has at most, a page's head in it
 
 
@@ -74,12 +75,13 @@ class Chooser:
         records = self._source.records(problems)
         self._warnings += problems
         wanted = self._request.backup_id
+        there = ", ".join(record.id for record in records[-_NAMED:])
         if wanted != "latest":
             records = [record for record in records if record.id == wanted]
         if not records:
             which = "no backup of a whole server" if wanted == "latest" else f"no physical backup {wanted!r}"
             raise CatalogError(
-                f"There is {which} in {self._source.name} that could be restored. {' '.join(problems)} "
+                f"There is {which} in {self._source.name} that could be restored. {f'The newest are {there}. ' if there else ''}{' '.join(problems)} "
                 "The module holdfast.postgres.backup_facts lists those that are there."
             )
         self._records = {record.id: record for record in records}

@@ -103,6 +103,8 @@ class ShelfSource(PhysicalSource):
             for record in self._known.values()
             if record not in whole
         ]
+        if not self._known and (unknown := self._shelf.say_if_unknown()):
+            problems.append(unknown)
         return whole
 
     def points(self, name: str, system_id: Optional[str]) -> list[RestorePoint]:

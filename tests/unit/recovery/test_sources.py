@@ -41,3 +41,19 @@ def test_what_is_being_laid_out_is_not_deleted(tmp_path: Path, monkeypatch: pyte
         source.lay_out(record, NewDirectory(str(tmp_path / "data"), {}, "root", "/nowhere"), Progress(None))
     assert "a recovery" in met[0] and not warnings
     assert readers(shelf) == {} and delete_one(shelf, "b1", False, [])
+
+
+def test_a_server_that_is_not_there_is_told_which_are(tmp_path: Path) -> None:
+    """Kind: a name that was misspelt, and an error that does not say which there are."""
+    repository = FileRepository(str(tmp_path))
+    lay(
+        Shelf(repository, "main"),
+        "b1",
+        datetime.datetime.now(datetime.timezone.utc),
+        engine="pg_basebackup",
+        kind="full",
+    )
+    for name, told in (("mian", "There is main."), ("main", "")):
+        problems: list[str] = []
+        ShelfSource(Shelf(repository, name), Secrets({}, str(tmp_path)), None).records(problems)
+        assert told in " ".join(problems) and bool(told) == bool(problems)
