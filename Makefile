@@ -102,7 +102,7 @@ integration: setup matrix
 docs-test: setup
 	@tests/tools/install_hosts.sh bookworm
 	@tests/tools/install_hosts.sh trixie
-	$(PY) -m pytest -q -rs -m "" tests/integration/test_docs_run.py tests/integration/test_fresh_host.py
+	$(PY) -m pytest -q -rs -m "" tests/integration/test_docs_run.py tests/integration/test_fresh_host.py tests/integration/test_fresh_standby.py
 
 # Every bad day of stores, each engine in depth, standbys, twenty random moments: half an hour.
 test-extended: setup
