@@ -145,8 +145,11 @@ def test_a_stores_library_that_the_distribution_has_not(host: Host) -> None:
 
 @pytest.mark.extended
 def test_a_schedule_is_run_by_systemd(host: Host) -> None:
-    """Kind: a schedule that was only written. Its timer fires and makes a backup as the server's owner, on a host that has no Ansible; what fails
-    starts the unit that tells somebody; one that is renamed is not there twice; and what is ended is gone."""
+    """Kind: a schedule that was only written. It is run once by its unit when that is asked for; its timer fires and makes a backup as the
+    server's owner, on a host whose Ansible is too old; what fails starts the unit that tells somebody; one that is renamed is not there twice;
+    and what is ended is gone."""
+    host.run("DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends ansible-core")
+    assert "core 2.14" in host.run("/usr/bin/ansible-playbook --version | head -1").stdout
     host.write("/etc/systemd/system/tell@.service", "[Service]\nType=oneshot\nExecStart=/usr/bin/touch /run/told-%i\n")
     given = {
         "holdfast_server_name": "db1",
@@ -158,8 +161,11 @@ def test_a_schedule_is_run_by_systemd(host: Host) -> None:
     ok(host.play("schedule", given))
     assert host.play("schedule", given).changed == []
     assert backups(host, "db1") == 0
-    host.run(f"systemctl start {unit}.service")
+    once = {**given, "holdfast_schedule_prove": "run"}
+    ok(host.play("schedule", once))
     assert backups(host, "db1") == 1 and not strangers(host)
+    assert host.run(f"systemctl show -P Result {unit}.service").stdout.strip() == "success"
+    assert host.play("schedule", once).changed == [] and backups(host, "db1") == 1
     ok(host.play("schedule", {**given, "holdfast_schedule_calendar": "*:*:0/5"}))
     host.run(f"until [ $(ls -d {REPOSITORY}/db1/2* | wc -l) -gt 1 ]; do sleep 0.5; done", timeout=90)
     host.run(
