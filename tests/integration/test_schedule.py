@@ -239,6 +239,7 @@ def test_a_run_is_proven_before_there_is_a_timer(tmp_path: Path, pg15: Server) -
         "holdfast_bin_dir": str(pg15.bindir),
         "holdfast_repository": {"path": str(folder)},
         "holdfast_backup_state_dir": str(tmp_path / "state"),
+        "holdfast_become_user": getpass.getuser(),  # the repository is below a directory of this user's alone
         "ansible_python_interpreter": sys.executable,
     }
     given = options(tmp_path, variables=wanted, prove="check", name="nightly")
