@@ -10,6 +10,7 @@ import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .settings import HOST_ADDRESS, NETWORK_NAMESPACE, NODE_ADDRESS, POD_NETWORK, SERVICE_NETWORK, VETH
 
@@ -56,13 +57,24 @@ def processes() -> list[int]:
 
 def remove() -> None:
     """The namespace, the veth, and the namespaces of pods that are left."""
-    for path in CNI_RESULTS.glob(f"{NETWORK_NAMESPACE}-*"):
+    for path in CNI_RESULTS.glob("*"):
         with suppress(OSError, ValueError):
-            pod = Path(json.loads(path.read_text()).get("netns") or "/nowhere").name
-            subprocess.run(["ip", "netns", "del", pod], check=False, stderr=subprocess.DEVNULL)
-        path.unlink(missing_ok=True)
+            noted = json.loads(path.read_text())
+            if not _is_ours(noted):
+                continue
+            for interface in (noted.get("result") or {}).get("interfaces") or []:
+                pod = Path(interface.get("sandbox") or "")
+                if pod.name.startswith("cni-"):
+                    subprocess.run(["ip", "netns", "del", pod.name], check=False, stderr=subprocess.DEVNULL)
+            path.unlink()
     subprocess.run(["ip", "link", "del", VETH], check=False, stderr=subprocess.DEVNULL)
     subprocess.run(["ip", "netns", "del", NETWORK_NAMESPACE], check=False, stderr=subprocess.DEVNULL)
+
+
+def _is_ours(noted: dict[str, Any]) -> bool:
+    """Of a pod that was being made when all was killed only the loopback is noted: by a name that all clusters have, and our DNS."""
+    dns = ((noted.get("capabilityArgs") or {}).get("dns") or {}).get("Servers") or []
+    return noted.get("networkName") == NETWORK_NAMESPACE or NODE_ADDRESS in dns
 
 
 def _ip(*arguments: str) -> None:
