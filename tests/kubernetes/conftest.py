@@ -84,14 +84,19 @@ def cluster() -> Kubernetes:
         reason = missing()
         if reason:
             pytest.skip(f"no Kubernetes here: {reason}")
-        try:
-            lab = Cluster.up(pid=int(os.environ[_RUN]))
-        except Taken as error:
-            pytest.fail(str(error), pytrace=False)
+        lab = of_this_run()
         path = lab.kubeconfig
     api = Api(path)
     storage, snapshots = classes(api)
     return Kubernetes(api, path, lab, storage, snapshots)
+
+
+def of_this_run() -> Cluster:
+    try:
+        return Cluster.up(pid=int(os.environ[_RUN]))
+    except Taken as error:
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)
 
 
 def classes(api: Api) -> tuple[str | None, str | None]:
