@@ -124,7 +124,7 @@ test-stores: setup
 # A cluster is built once, outside the checkout (~/.cache/holdfast-k8s), and started for each run: tests/lab/kubernetes. Where neither it nor
 # another can be had, each test says so and skips. K8S="-k snapshot", for instance.
 test-kubernetes: setup
-	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare)
+	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare $(and $(SECONDS),--seconds $(SECONDS)))
 	$(PY) -m pytest -q -rs tests/kubernetes $(K8S)
 
 image: setup

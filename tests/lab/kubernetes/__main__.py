@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's cluster by hand, from tests/: python -m lab.kubernetes prepare|up|down|status|image [LEVEL]
 
-prepare  build what LEVEL needs (default image: all), once; where that cannot be, say why in one line and end with 0: tests skip
+prepare  build what LEVEL needs (default image: all), once; where that cannot be, say why in one line and end with 0: tests skip; --seconds: in so
+         many at most
 up       start a cluster and keep it until down: export KUBECONFIG as it says
 down     end it, with all that is left of it; --run PID: only when it is that run's
 status   whose cluster runs
@@ -13,6 +14,7 @@ image    load the collection's image as this checkout has it, into the running c
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -29,6 +31,7 @@ def main() -> int:
     parser.add_argument("command", choices=("prepare", "up", "down", "status", "image"))
     parser.add_argument("level", nargs="?")
     parser.add_argument("--run", type=int)
+    parser.add_argument("--seconds", type=float, default=math.inf)
     options = parser.parse_args()
     try:
         return COMMANDS[options.command](options)
@@ -43,7 +46,7 @@ def _prepare(options: argparse.Namespace) -> int:
         return 0
     programs.install()
     try:
-        parts.prepare(options.level or "image")
+        parts.prepare(options.level or "image", options.seconds)
     except parts.CannotBuild as error:
         print(f"skipped: {error}")
     return 0

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from pathlib import Path
 
 from .settings import CACHE, HERE, PARTS, VERSIONS
@@ -116,17 +118,18 @@ def building() -> Iterator[None]:
         yield
 
 
-def prepare(level: str) -> None:
-    """Build what a level lacks. CannotBuild: why not."""
+def prepare(level: str, seconds: float = inf) -> None:
+    """Build what a level lacks, in so many seconds at most. CannotBuild: why not."""
+    until = time.monotonic() + seconds
     if not unbuilt(level):
         return
     with building():
         for part in unbuilt(level):
-            _build(part)
+            _build(part, until)
         _prune()
 
 
-def _build(part: Part) -> None:
+def _build(part: Part, until: float = inf) -> None:
     if part.script in GO and not shutil.which("go"):
         raise CannotBuild(
             "the cluster's programs are built by Go, which is not here (1.26 or newer; https://go.dev/dl)"
@@ -148,16 +151,16 @@ def _build(part: Part) -> None:
             "WORK": str(work),
             "WITHOUT": str(part.below.path / "packages.txt") if part.below else "",
         }
-        with log.open("wb") as output:
-            done = subprocess.run(
-                ["bash", str(BUILD / part.script), *part.arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=work, check=False,
-            )  # fmt: skip
-        if done.returncode:
-            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        status = _call(["bash", str(BUILD / part.script), *part.arguments], work, log, environment, until)
+        if status is None:
             raise CannotBuild(
-                f"{part.name} cannot be built here: {lines[-1] if lines else 'no output'} (all of it: {log})"
+                f"{part.name} was not built in the time that there was; what is compiled is kept, and the next run goes on"
             )
+        if status:
+            # `go mod download -json` fails without a word, and is the first that asks the proxy.
+            silent = "the Go module proxy is out of reach" if part.script in GO else "no output"
+            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            raise CannotBuild(f"{part.name} cannot be built here: {lines[-1] if lines else silent} (all of it: {log})")
         out.chmod(0o755)
         PARTS.mkdir(exist_ok=True)
         out.rename(part.path)
@@ -165,6 +168,23 @@ def _build(part: Part) -> None:
         subprocess.run(["chmod", "-R", "u+w", str(work)], check=False)  # Go's modules are read-only
         shutil.rmtree(work, ignore_errors=True)
     print(f"Built {part.name} in {time.monotonic() - started:.0f} s.", flush=True)
+
+
+def _call(command: list[str], work: Path, log: Path, environment: dict[str, str], until: float) -> int | None:
+    """Its exit status; None when the time was over. Nothing of it is left running, however this ends."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=work,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        return process.wait(None if until == inf else max(until - time.monotonic(), 0))
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def touch(level: str) -> None:
