@@ -396,6 +396,7 @@ def _restore(module: AnsibleModule, warnings: list[str], begun: list[RestoreRun]
                 if not module.check_mode:
                     stack.enter_context(Reading(shelf, [record.id], "a restore", warnings))
                 source = from_backup(shelf, record, encryption, options.databases)
+                warnings += source.unproven
                 log = RestoreLog(shelf.repository, f"{shelf.name}/{RESTORES}")
             else:
                 source = from_files(params["source"], options.databases, encryption)

@@ -203,7 +203,7 @@ def test_who_has_no_key_puts_another_dump_there(server: Server, tmp_path: Path, 
     folder = tmp_path / "main" / record["id"]
     plain = server.run("pg_dump", "-Fc", db="postgres")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["encryption"]["method"] = claim
+    manifest["encryption"]["method"], manifest["signature"] = claim, None
     for artifact in manifest["artifacts"]:
         if artifact["role"] == "database":
             artifact["key"] = artifact["key"].replace(".gpg", "")
@@ -234,3 +234,41 @@ def test_what_only_a_former_passphrase_opens_is_not_fresh(server: Server, tmp_pa
     assert not again(former).changed
     refused = again(former, backup_id=made.result["backup"]["id"])
     assert refused.failed and "No backup was made" in refused.msg, refused.msg
+
+
+def test_an_artifact_of_another_backup_in_the_place_of_its_own(server: Server, tmp_path: Path) -> None:
+    """Kind: who may write into the repository, and has no passphrase, decides what is restored (3.2). Found: yesterday's rows as today's, ok."""
+    server.psql("ALTER TABLE items ADD words text; UPDATE items SET words = 'of yesterday';", "shop")
+    older = back_up(server, tmp_path, SECRET).result["backup"]
+    server.psql("UPDATE items SET words = 'of today';", "shop")
+    newer = back_up(server, tmp_path, SECRET).result["backup"]
+    folder, manifest = tmp_path / "main" / newer["id"], tmp_path / "main" / newer["id"] / "manifest.json"
+    true = manifest.read_text()
+    key = newer["databases"][0]["artifact"]
+    kept = (folder / key).read_bytes()
+    (folder / key).write_bytes((tmp_path / "main" / older["id"] / key).read_bytes())
+    forged = json.loads(true)
+    (theirs,) = (item for item in older["artifacts"] if item["key"] == key)
+    forged["artifacts"] = [theirs if item["key"] == key else item for item in forged["artifacts"]]
+    forged["size"] = sum(item["size"] for item in forged["artifacts"])
+    manifest.write_text(json.dumps(forged))
+    done = restore(server, tmp_path, SECRET)
+    assert done.failed and "is not what was signed" in done.msg, done.msg
+    manifest.write_text(json.dumps({**forged, "signature": None}))
+    done = restore(server, tmp_path, SECRET)
+    assert not done.failed and "is not signed" in str(done.result["warnings"]), done.msg
+    # What is true, pinned and copied, is as it was.
+    (folder / key).write_bytes(kept)
+    manifest.write_text(true)
+    given = {**arguments(server, tmp_path, SECRET), "compression": "none", "backup_id": newer["id"], "pinned": True}
+    assert run_module("pg_backup", given).changed
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    copied = run_module(
+        "backup_copy", {"source": {"path": str(tmp_path)}, "target": {"path": str(copy)}, "backup_ids": [newer["id"]]}
+    )
+    for place in (tmp_path, copy):
+        done = restore(server, place, SECRET)
+        assert not done.failed and "signed" not in str(done.result.get("warnings")), (copied.msg, done.msg)
+        assert server.query("SELECT DISTINCT words FROM items", "back") == [("of today",)]
+    server.psql("ALTER TABLE items DROP words;", "shop")

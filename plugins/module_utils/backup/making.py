@@ -27,6 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.signature import sign
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.tee import Tee
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate
@@ -160,6 +161,7 @@ class FolderMaker(Maker[FolderTier]):
                 self._progress.step("reading the backup back", record.size)
                 self._read_back(record, tiers, each, beat)
                 record.verified_at = format_time(utcnow())
+                record.signature = sign(record, self._encryption)
                 text = self._instructions(record).encode()
 
                 def finish(tier: FolderTier) -> None:

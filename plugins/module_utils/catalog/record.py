@@ -76,6 +76,8 @@ class Record:
     pinned: bool = False
     annotations: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    #: made of the passphrase: pipeline/signature.py
+    signature: Optional[dict[str, str]] = None
 
     @property
     def size(self) -> int:

@@ -17,6 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import L
 Check = Callable[[Any], bool]
 _KINDS = sorted({kind for row in ENGINES.values() for kind in row.kinds})
 _SHA256 = re.compile("[0-9a-f]{64}")
+_HEX = re.compile("([0-9a-f]{2}){1,64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LARGEST = 1 << 63
 
@@ -135,8 +136,9 @@ FIELDS: Mapping[str, Check] = {
     "pinned": _flag,
     "annotations": lambda value: isinstance(value, dict),
     "warnings": _NAMES,
+    "signature": _or_null(_object({"method": _text, "salt": _matches(_HEX), "value": _matches(_SHA256)})),
 }
-OPTIONAL = frozenset(("parent", "verified_at", "drilled_at", "pinned", "annotations", "warnings"))
+OPTIONAL = frozenset(("parent", "verified_at", "drilled_at", "pinned", "annotations", "warnings", "signature"))
 
 
 def check(content: Mapping[str, Any]) -> None:

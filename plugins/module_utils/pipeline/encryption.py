@@ -86,6 +86,11 @@ class Encryption:
             given.get(name) for name in ("passphrase", "passphrase_file", "recipients")
         )
 
+    @property
+    def secret(self) -> Optional[bytes]:
+        """The passphrase; None: none is given."""
+        return self._secret
+
     def describe(self) -> dict[str, object]:
         """For the manifest: no secret."""
         known: dict[str, object] = {

@@ -125,7 +125,7 @@ class Planner:
         old = self._old_server(record, programs, owner, directories)
         service = own_unit(old.pid() if old is not None else None, self._request.service)
         self._check_space(record, directories)
-        self._source.prove(record)
+        self._warnings += self._source.prove(record)
         made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted(), service)
         made.steps = self._steps(made)
         self._warnings += chosen.choice.notes

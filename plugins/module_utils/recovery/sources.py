@@ -21,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destinat
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, HoldfastError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.signature import check_signature
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout
@@ -58,9 +59,10 @@ class PhysicalSource(abc.ABC):
         """The restore points of that name that were written down, oldest first. Raises HoldfastError."""
         return []
 
-    def prove(self, record: Record) -> None:
-        """Look whether a copy can be read, as far as that can be told without reading all of it. Raises HoldfastError."""
-        return
+    def prove(self, record: Record) -> list[str]:
+        """Look whether a copy can be read, as far as that can be told without reading all of it. Returns what is not proven, in sentences.
+        Raises HoldfastError."""
+        return []
 
     def sizes(self, record: Record) -> Mapping[str, Optional[int]]:
         """Bytes that laying it out writes, by the oid of a tablespace, and ``DATA`` for the data directory; None: not known."""
@@ -130,8 +132,9 @@ class ShelfSource(PhysicalSource):
                     sizes[of] = None if unknown else (before or 0) + (artifact.raw_size or 0)
         return sizes
 
-    def prove(self, record: Record) -> None:
-        """Every artifact of the chain is there in its size, and the smallest can be decrypted."""
+    def prove(self, record: Record) -> list[str]:
+        """Every artifact of the chain is there in its size, and the smallest can be decrypted; each is what was signed."""
+        unproven: list[str] = []
         for needed in self._chain(record):
             for artifact in needed.artifacts:
                 key = self._shelf.key(needed.id, artifact.key)
@@ -151,6 +154,8 @@ class ShelfSource(PhysicalSource):
                 raise ToolError(
                     f"The backup {needed.id} cannot be read: is the passphrase or key right? {exc}"
                 ) from exc
+            unproven += check_signature(needed, encryption)
+        return unproven
 
     def reading(self, record: Record, warnings: list[str]) -> contextlib.AbstractContextManager[object]:
         ids = [needed.id for needed in self._chain(record)]
@@ -204,10 +209,11 @@ class EngineSource(PhysicalSource):
 
         return Reading(shelf, ids, "a recovery", warnings, is_there)
 
-    def prove(self, record: Record) -> None:
+    def prove(self, record: Record) -> list[str]:
         """Where the engine reads nothing back, whether all of the backup is there, and its WAL."""
         if not self._engine.reads_back:
             self._engine.verify(record)
+        return []
 
     def lay_out(self, record: Record, made: NewDirectory, progress: Progress) -> None:
         old = {str(row["oid"]): row["location"] for row in record.server.get("tablespaces") or ()}

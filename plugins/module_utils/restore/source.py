@@ -22,6 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES, Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.signature import check_signature
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream, stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.dump import Dump, reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.foreign.header import (
@@ -50,6 +51,8 @@ class Source:
             self.made_by = int(record.engine_version.split(".")[0])
         #: databases of the server that a backup of all leaves out, each with the reason
         self.left_out: list[tuple[str, str]] = []
+        #: what is not known of where it comes from, in sentences
+        self.unproven: list[str] = []
         #: settings of all roles in all databases, as PostgreSQL stores them (name=value)
         self.settings_for_all: list[str] = []
 
@@ -165,6 +168,7 @@ def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tup
                 ) from exc
         if artifact.role == "globals":
             globals_ = stream(artifact)
+    unsigned = check_signature(record, encryption)
     properties = {row["name"]: row for row in cluster.get("databases", [])}
     dumps = []
     for entry in record.databases:
@@ -182,6 +186,7 @@ def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tup
             )
         )
     source = Source(f"the backup {record.id}", dumps, globals_, record)
+    source.unproven = unsigned
     if not record.scope.get("databases"):
         held = {entry["name"] for entry in record.databases} | {"template0", "template1"}
         source.left_out = [

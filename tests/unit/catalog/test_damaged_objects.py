@@ -36,7 +36,7 @@ GOOD: dict[str, Any] = {
     "artifacts": [{"key": "databases/shop.dump.zst", "role": "database", "size": 5, "sha256": "0" * 64, "raw_size": 9,
                    "database": "shop"}],
     "created_by": "holdfast.postgres", "parent": None, "verified_at": None, "drilled_at": None, "pinned": False,
-    "annotations": {}, "warnings": [], "size": 5, "raw_size": 9,
+    "annotations": {}, "warnings": [], "signature": None, "size": 5, "raw_size": 9,
 }  # fmt: skip
 STRANGE: list[Any] = [
     None,
