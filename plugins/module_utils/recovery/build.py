@@ -34,7 +34,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgre
     AUTO,
     SIGNAL,
     quoted,
-    rewrite,
+    write_auto,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import (
     Landing,
@@ -144,7 +144,7 @@ class Builder:
             server.stop()
         if action == "promote":
             # What steered the recovery has done its work, and would steer the next one.
-            self._write({**self._measured, **request.settings})
+            write_auto(self._staged, {**self._measured, **request.settings}, self._plan.owner)
         return landing
 
     def _foresee(self) -> None:
@@ -224,7 +224,11 @@ class Builder:
         if plan.chosen.target.kind != LATEST:
             wanted["recovery_target_action"] = request.action
         # The targets that do not count come first: PostgreSQL takes none after the one that does.
-        self._write({**{name: value for name, value in neutral(self._major).items() if name not in wanted}, **wanted})
+        write_auto(
+            self._staged,
+            {**{name: value for name, value in neutral(self._major).items() if name not in wanted}, **wanted},
+            self._plan.owner,
+        )
         for name in ("standby.signal", "recovery.done", "postmaster.pid", "postmaster.opts"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._staged, name))
@@ -322,13 +326,6 @@ class Builder:
                 "config_file", outside, f"is of another server: its data_directory is {named}, so PostgreSQL would start that one",
                 f"Name a copy of it that says data_directory = {quoted(final)}. Nothing was touched.",
             )  # fmt: skip
-
-    def _write(self, wanted: Mapping[str, Optional[str]]) -> None:
-        path = os.path.join(self._staged, AUTO)
-        text = ""
-        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            text = stream.read()
-        put(path, rewrite(text, wanted), self._plan.owner)
 
 
 def _free_port() -> int:

@@ -8,10 +8,13 @@ Source: https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTI
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Mapping
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import put
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import STEERING
 
 SIGNAL = "recovery.signal"
@@ -29,6 +32,14 @@ def rewrite(text: str, wanted: Mapping[str, Optional[str]]) -> str:
     kept = [line for line in text.splitlines() if _name(line) not in gone]
     kept += [f"{name} = {quoted(value)}" for name, value in wanted.items() if value is not None]
     return "\n".join(kept) + "\n"
+
+
+def write_auto(directory: str, wanted: Mapping[str, Optional[str]], owner: str) -> None:
+    """``rewrite`` the postgresql.auto.conf of a server that does not run, or make one; it is ``owner``'s."""
+    path, text = os.path.join(directory, AUTO), ""
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as stream:
+        text = stream.read()
+    put(path, rewrite(text, wanted), owner)
 
 
 def _name(line: str) -> str:

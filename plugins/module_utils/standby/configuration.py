@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import STEERING
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import STEERING, neutral
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import normalise
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest
 
 SIGNAL = "standby.signal"
 #: what told a server before 12 to recover; with it no later one starts
@@ -75,3 +76,20 @@ def passline(password: str) -> str:
     """The line of a passfile. Pure. Source: https://www.postgresql.org/docs/current/libpq-pgpass.html"""
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     return f"*:*:*:*:{escaped}\n"
+
+
+def settings_of(request: StandbyRequest, version_num: int, database: str, passfile: str) -> dict[str, Optional[str]]:
+    """The settings of a standby as ``request`` wants it, by which it connects to ``database`` of its primary. Pure."""
+    parts = {**request.link, "application_name": request.name}
+    if version_num >= 170000:  # by which it synchronises logical slots, if it is told to
+        parts.setdefault("dbname", database)
+    if request.password:
+        parts["passfile"] = passfile
+    return {
+        **neutral(version_num // 10000),
+        **request.settings,
+        "primary_conninfo": conninfo(parts),
+        "primary_slot_name": request.slot or "",
+        "restore_command": request.restore_command or "",
+        "recovery_target_timeline": "latest",
+    }

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, is_empty
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import neutral
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_tablespaces
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
@@ -31,11 +30,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.packaged 
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.agreement import ask
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.backups import choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.claims import Claims
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
-    conninfo,
     passline,
+    settings_of,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.decide import (
     BACKUP,
@@ -119,7 +119,7 @@ class StandbyPlanner:
             self._check_space(record, directories, spaces)
             self._tell_of_wal()
         elif decision.method == REWIND:
-            self._consent(local, decision)
+            ask(local, decision, self._request, self._upstream.system_id, self._directory, self.consent)
         else:
             claims.check_leaving(self.consent)
         made = StandbyPlan(
@@ -130,7 +130,7 @@ class StandbyPlanner:
             directories,
             record,
             spaces,
-            self._wanted(),
+            settings_of(self._request, self._upstream.identity.version_num, self._upstream.address.db, self.passfile),
             self._passfile_differs(),
             claims.follows,
             view,
@@ -303,39 +303,8 @@ class StandbyPlanner:
                     "tablespace_locations", full, "has files in it", "Name empty directories for these tablespaces."
                 )
             return
-        self._consent(local, decision)
+        ask(local, decision, self._request, self._upstream.system_id, self._directory, self.consent)
         directories.check()
-
-    def _consent(self, local: Optional[Local], decision: Decision) -> None:
-        if local is None:
-            return
-        needs: list[tuple[HoldfastError, dict[str, Any]]] = []
-        if not self._request.confirmed:
-            fate = (
-                "What is only here would be taken back by pg_rewind, and is lost"
-                if decision.method == REWIND
-                else "A new copy would take its place; what is here is kept beside, under another name"
-            )
-            refusal = BadOption(
-                "data_directory",
-                self._directory,
-                f"cannot follow the primary as it is: {decision.why}",
-                f"{fate}. If that is right, set force: true and confirm: [{self._directory}].",
-            )
-            needs.append((refusal, {"force": True, "confirm": [self._directory]}))
-        if local.system_id() != self._upstream.system_id and not self._request.accept_new_server:
-            another = ServerError(
-                f"{self._directory} is another server (system identifier {local.system_id()}) than the primary "
-                f"({self._upstream.system_id}). If it is to be replaced nevertheless, set accept_new_server: true."
-            )
-            needs.append((another, {"accept_new_server": True}))
-        if local.running and not self._request.stop_server:
-            refusal_to_stop = ServerError(
-                f"A server is running in {self._directory} (process {local.instance.pid()}){'' if needs else f', and cannot follow: {decision.why}'}. "
-                "Stop it, or let this be done with stop_server: true."
-            )
-            needs.append((refusal_to_stop, {"stop_server": True}))
-        self.consent.need_all(needs)
 
     def _check_space(
         self, record: Optional[Record], directories: Directories, spaces: dict[str, dict[str, str]]
@@ -359,21 +328,6 @@ class StandbyPlanner:
         check_space(needs, "Free some space, or put it on another disk (data_directory, tablespace_locations).")
 
     # The plan
-
-    def _wanted(self) -> dict[str, Optional[str]]:
-        parts = {**self._request.link, "application_name": self._request.name}
-        if self._upstream.identity.version_num >= 170000:  # by which it synchronises logical slots, if it is told to
-            parts.setdefault("dbname", self._upstream.address.db)
-        if self._request.password:
-            parts["passfile"] = self.passfile
-        return {
-            **neutral(self._upstream.identity.version_num // 10000),
-            **self._request.settings,
-            "primary_conninfo": conninfo(parts),
-            "primary_slot_name": self._request.slot or "",
-            "restore_command": self._request.restore_command or "",
-            "recovery_target_timeline": "latest",
-        }
 
     def _passfile_differs(self) -> bool:
         if not self._request.password:

@@ -15,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.files import mak
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, alone
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_tablespaces
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO, rewrite
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import write_auto
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import NewDirectory, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover, start, stop
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
@@ -242,11 +242,7 @@ class StandbyRun:
 
     def _write(self, directory: str, plan: StandbyPlan) -> None:
         """The settings, and the signal that makes it a standby."""
-        path = os.path.join(directory, AUTO)
-        text = ""
-        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            text = stream.read()
-        put(path, rewrite(text, plan.wanted), self._request.owner)
+        write_auto(directory, plan.wanted, self._request.owner)
         for name in ("recovery.signal", "backup_label.old", "postmaster.pid", "postmaster.opts"):
             if directory != self._directory or name == "recovery.signal":
                 with contextlib.suppress(FileNotFoundError):
