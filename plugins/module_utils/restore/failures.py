@@ -113,6 +113,41 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "materialized view: let it fail by allow_errors, and REFRESH it afterwards",
     ),
     (
+        r"out of shared memory|53200:",
+        "So many tables, or partitions, want more locks than the server has: raise its max_locks_per_transaction (a restart), or restore fewer "
+        "parts at once",
+    ),
+    (
+        r"could not extend file|No space left on device|53100:",
+        "The disk of the server's tablespace, of its WAL or of its temporary files is full: free space, or put the database elsewhere "
+        "(tablespace); what this run had made is removed",
+    ),
+    (
+        r"remaining connection slots|too many clients|53300:",
+        "The server has no connection left for this: use fewer jobs, or end sessions that idle",
+    ),
+    (
+        r"value too long for type character|22001:",
+        "In UTF-8 a text can have more bytes, and in another encoding other characters: choose that of the former database by encoding: (with "
+        "locale: C, such as encoding: SQL_ASCII)",
+    ),
+    (
+        r"could not create unique index|duplicate key value violates unique constraint|23505:",
+        "The source has rows twice, which its own index did not see: it was damaged there, most often by a change of collations (an upgrade of the "
+        "system's libc or ICU). Look in the source (amcheck, REINDEX), mend the rows, dump anew; or let the index fail by allow_errors, and "
+        "mend them here",
+    ),
+    (
+        r"must be marked IMMUTABLE|generation expression is not immutable|42P17:",
+        "A function in an index or a generated column is not what it claimed to be when the column was made: mark it IMMUTABLE in the source, with "
+        "a search_path of its own (ALTER FUNCTION … SET search_path), and dump anew",
+    ),
+    (
+        r"server closed the connection unexpectedly|SSL SYSCALL error|could not receive data from server|08006:|57P0[12]:",
+        "The connection was lost: did the server stop (its log says why; out of memory, often), or does a firewall between end what is quiet? "
+        "Then give connect_params: {keepalives_idle: 60, keepalives_interval: 10}",
+    ),
+    (
         r"violates foreign key constraint|23503:",
         "Rows come before those that they refer to: for data_only set disable_triggers: true (as a superuser)",
     ),
