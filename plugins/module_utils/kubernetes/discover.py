@@ -230,6 +230,8 @@ def references(pod_spec: Manifest, container: Optional[Manifest]) -> References:
 
 def _named(pod_spec: Manifest) -> Iterator[tuple[str, str]]:
     for volume in pod_spec.get("volumes") or ():
+        if str(volume.get("name")).startswith("kube-api-access-"):  # put into each pod by the API server
+            continue
         projected = (volume.get("projected") or {}).get("sources") or ()
         for source in (volume, *projected):
             if source.get("configMap"):

@@ -35,11 +35,14 @@ _CLIENT_REFUSED = re.compile(
 
 def chain(exc: BaseException) -> Iterator[BaseException]:
     """An exception and all that it came from, by whatever way the libraries keep that."""
-    found: list[BaseException] = [exc]
-    for one in found:
+    found: list[BaseException] = []
+    rest: list[BaseException] = [exc]
+    while rest:
+        one = rest.pop(0)
+        found.append(one)
         for other in (one.__cause__, one.__context__, getattr(one, "reason", None), *getattr(one, "args", ())):
-            if isinstance(other, BaseException) and other not in found:
-                found.append(other)
+            if isinstance(other, BaseException) and other not in found and other not in rest:
+                rest.append(other)
     return iter(found)
 
 

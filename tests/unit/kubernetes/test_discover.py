@@ -128,6 +128,7 @@ def test_what_a_pod_uses_and_which_key_is_the_password() -> None:
     spec = {
         "imagePullSecrets": [{"name": "pull"}],
         "volumes": [
+            {"name": "kube-api-access-x", "projected": {"sources": [{"configMap": {"name": "kube-root-ca.crt"}}]}},
             {"name": "conf", "configMap": {"name": "conf"}},
             {"name": "all", "projected": {"sources": [{"secret": {"name": "tls"}}, {"configMap": {"name": "ca"}}]}},
             {"name": "pw", "secret": {"secretName": "db", "items": [{"key": "admin", "path": "password"}]}},
