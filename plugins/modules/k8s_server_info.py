@@ -171,7 +171,8 @@ data:
       description: Name of the pod's volume.
       type: str
     source:
-      description: What the volume is, such as V(persistentVolumeClaim) or V(emptyDir); V(container) is the container's own file system.
+      description: What the volume is, such as V(persistentVolumeClaim) or V(emptyDir); V(container) is the container's own file system, and
+        V(imageVolume) one that the image declares, which hides the claim that is mounted above it.
       type: str
     claim:
       description: The claim.
@@ -189,7 +190,7 @@ data:
       description: Whether it is the volume's own top, so that it cannot be renamed.
       type: bool
     persistent:
-      description: Whether it outlives the pod.
+      description: Whether it outlives the pod; null when that is not known.
       type: bool
     wal_claim:
       description: The claim of the WAL, where that has a volume of its own.

@@ -428,6 +428,7 @@ def test_a_job_is_waited_for_to_its_end_whatever_it_is(ours: Cluster, namespace:
         job("good", container("echo begun; sleep 1; echo ended")),
         job("bad", container("exit 5")),
         job("slow", container("sleep 100")),
+        job("nothing", container(image="localhost/nothing:1", imagePullPolicy="Never")),
     ):
         ours.create(one)
     assert wait_for(ours, "Job", "good", 90)["status"]["succeeded"] == 1
@@ -442,8 +443,10 @@ def test_a_job_is_waited_for_to_its_end_whatever_it_is(ours: Cluster, namespace:
     wait_for(ours, "Pod", running["metadata"]["name"], 60, predicate=started)
     found = ours.get("Job", "slow")
     assert found is not None and look_for_troubles(ours, found) == []
+    with pytest.raises(WaitFailed, match="localhost/nothing:1 cannot be used"):  # Kubernetes itself waits for ever
+        wait_for(ours, "Job", "nothing", 60)
     with pytest.raises(errors.Missing, match="not there"):
-        wait_for(ours, "Job", "nothing", 1)
+        wait_for(ours, "Job", "another", 1)
 
 
 def test_a_log_is_followed_and_taken_up_again(ours: Cluster, namespace: Namespace) -> None:

@@ -324,6 +324,9 @@ class Cluster:
                 _request_timeout=(_CONNECT, read),
             )
         except Exception as exc:
+            if form == "apply" and not isinstance(body, str) and "Cannot prepare a request" in str(exc):
+                # Older libraries want it as a text, newer ones would quote one. Nothing was sent.
+                return self._once(method, path, request, query, json.dumps(body), form, read)
             raise explained(exc, request) from exc
 
     def _client(self) -> Any:

@@ -128,6 +128,7 @@ def _data(
     if path is None and container is not None:
         path, by = discover.data_directory(container, variables)
     mount = discover.mount_of(path, mounts) if path else None
+    source, persistent = _kept(path, mount, str((container or {}).get("image") or ""))
     inside = discover.path_in_volume(path, mount) if path and mount else None
     waldir = asked.wal_directory or variables.get("POSTGRES_INITDB_WALDIR")
     wal = discover.mount_of(waldir or f"{path}/pg_wal", mounts) if path else None
@@ -135,15 +136,28 @@ def _data(
         "directory": path,
         "directory_by": by,
         "volume": mount.volume if mount else None,
-        "source": mount.source if mount else ("container" if path and container else None),
+        "source": source if container else None,
         "claim": mount.claim if mount else None,
         "mount_path": mount.path if mount else None,
         "sub_path": mount.sub_path or None if mount else None,
         "path_in_volume": inside,
         "at_volume_root": None if inside is None else inside == "",
-        "persistent": None if not path or not container else bool(mount and mount.source == "persistentVolumeClaim"),
+        "persistent": persistent if container else None,
         "wal_claim": wal.claim if wal and mount and wal.volume != mount.volume else None,
     }
+
+
+def _kept(path: Optional[str], mount: Optional[Mount], image: str) -> tuple[Optional[str], Optional[bool]]:
+    """What a path lies on, and whether that outlives the pod; None: it is not known."""
+    if path is None:
+        return None, None
+    if mount is None:
+        return "container", False
+    declared, certain = images.declared_volume(image)
+    hidden = declared != mount.path and discover.below(declared, mount.path) and discover.below(path, declared)
+    if mount.source == "persistentVolumeClaim" and hidden:
+        return "imageVolume", False if certain else None
+    return mount.source, mount.source == "persistentVolumeClaim"
 
 
 def _claim(name: str, found: Objects, mounts: list[Mount], asked: Asked) -> dict[str, Any]:

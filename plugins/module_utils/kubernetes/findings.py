@@ -46,6 +46,14 @@ def _data(info: dict[str, Any]) -> Iterator[Finding]:
             "warning",
             "where PGDATA is cannot be told: neither a variable nor an argument of the container says it. With login_* options the server is asked",
         )
+    elif data["source"] == "imageVolume":
+        known = data["persistent"] is False
+        yield Finding(
+            "error" if known else "warning",
+            f"PGDATA ({data['directory']}) {'lies' if known else 'may lie'} on no persistent volume: {'the' if known else 'an'} image declares a volume of "
+            f"its own there, which is empty with each new pod, and hides the claim {data['claim']} that is mounted above it, at {data['mount_path']}. "
+            "Look whether the claim has any data before the pod is made anew; then mount it where the image wants it",
+        )
     elif data["persistent"]:
         where = "the volume's own top" if data["at_volume_root"] else f"{data['path_in_volume']} in the volume"
         yield Finding("fine", f"PGDATA ({data['directory']}) lies on the claim {data['claim']}, at {where}")

@@ -12,6 +12,10 @@ from typing import Optional
 _DEBIAN = re.compile(
     r"^(docker\.io/)?(library/)?(postgres|bitnami(legacy)?/postgresql)(:|@|$)|(^|/)(spilo|cloudnative-pg/postgresql)[\w.-]*[:@]"
 )
+# The official image, and those that are made from it.
+_OFFICIAL = re.compile(
+    r"^(docker\.io/)?(library/)?postgres(:|@|$)|(^|/)(postgis/postgis|pgvector/pgvector|timescale/timescaledb|supabase/postgres)[:@]"
+)
 _GLIBC = re.compile(
     r"bookworm|bullseye|trixie|buster|debian|ubi\d?|ubuntu|jammy|noble|rocky|alma|centos|redhat|photon", re.I
 )
@@ -38,3 +42,19 @@ def libc(image: str) -> Optional[str]:
     if _MUSL.search(tag):
         return "musl"
     return "glibc" if _GLIBC.search(tag) or _DEBIAN.search(image) else None
+
+
+def declared_volume(image: str) -> tuple[str, bool]:
+    """Where the image itself declares a volume for its data, and whether that is certain. A runtime puts an empty one there with each
+    container, unless a volume of the pod is mounted at exactly that path: one that is mounted above it is hidden.
+
+    Sources: the Dockerfiles of docker-library/postgres and bitnami/containers; containerd's internal/cri/server, volumeMounts.
+    """
+    if re.search(r"(^|/)bitnami(legacy)?/postgresql(-repmgr)?([:@]|$)", image):
+        return "/bitnami/postgresql", True
+    version = major(image)
+    certain = bool(_OFFICIAL.search(image)) and version is not None
+    return (
+        "/var/lib/postgresql" if certain and version is not None and version >= 18 else "/var/lib/postgresql/data",
+        certain,
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
@@ -26,6 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.trans
 
 #: seconds until kubernetes.core has a connection, with whatever program a kubeconfig runs for its token
 _PATIENCE = 60.0
+_TOKEN = ("BearerToken", "authorization")
 _API = Kind("the API", "v1", "version", False)
 _MISSING = (
     "To reach a Kubernetes cluster {what} is needed, and is not there ({error}). Collections come with the controller: ansible-galaxy collection "
@@ -62,13 +64,34 @@ def log_in(access: Access) -> Any:
     token = access.value("api_key")
     if token:
         # The library would go on with the kubeconfig's own token or certificate: what is given explicitly takes precedence.
-        configuration.api_key = {"authorization": f"Bearer {token}"}
         configuration.refresh_api_key_hook = None
+        configuration.api_key = {"authorization": f"Bearer {token}"}
         if not access.value("client_cert"):
             configuration.cert_file = configuration.key_file = None
+    _by_both_names(configuration)
     api = kubernetes.client.ApiClient(configuration)
     api.default_headers.update(made.client.client.default_headers)
     return api
+
+
+def _by_both_names(configuration: Any) -> None:
+    """The token, by the name that the library had for it before its version 36, and by the one since: some versions write it by one and
+    read it by the other, and then it is silently not sent."""
+    refresh = configuration.refresh_api_key_hook
+
+    def share(made: Any) -> None:
+        token = next((made.api_key[name] for name in _TOKEN if made.api_key.get(name)), None)
+        if token:
+            configuration.api_key.update(dict.fromkeys(_TOKEN, token))
+
+    def refreshed(_configuration: Any) -> None:
+        made = types.SimpleNamespace(api_key={})
+        refresh(made)
+        share(made)
+
+    share(configuration)
+    if refresh is not None:
+        configuration.refresh_api_key_hook = refreshed
 
 
 def explained(exc: Exception, request: Request) -> HoldfastError:

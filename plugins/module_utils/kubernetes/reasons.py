@@ -135,7 +135,7 @@ def _of_pod(pod: Manifest, events: Sequence[Manifest]) -> list[Trouble]:
             found.append(_unschedulable(name, _text(one.get("message"))))
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     for container in containers:
-        trouble = _of_container(name, container)
+        trouble = _of_container(name, container, events)
         if trouble:
             found.append(trouble)
     running = any((container.get("state") or {}).get("running") for container in containers)
@@ -155,7 +155,7 @@ def _unschedulable(name: str, message: str) -> Trouble:
     return Trouble("unschedulable", f"{name} cannot be placed on a node: {message}.")
 
 
-def _of_container(pod: str, container: Manifest) -> Optional[Trouble]:
+def _of_container(pod: str, container: Manifest, events: Sequence[Manifest]) -> Optional[Trouble]:
     name = f"{pod} (container {container.get('name')})"
     state = container.get("state") or {}
     wait, ended = state.get("waiting") or {}, state.get("terminated") or {}
@@ -176,6 +176,10 @@ def _of_container(pod: str, container: Manifest) -> Optional[Trouble]:
         "RegistryUnavailable",
         "SignatureValidationFailed",
     ):
+        if reason == "ImagePullBackOff":  # after some attempts that is all it says; an event says why
+            message = next(
+                (said for event in events if "ailed to pull" in (said := _text(event.get("message")))), message
+            )
         never = bool(_NO_SUCH_IMAGE.search(message)) or reason == "SignatureValidationFailed"
         return Trouble(
             "image",

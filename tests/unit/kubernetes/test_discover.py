@@ -386,6 +386,37 @@ def test_data_that_go_with_the_pod_are_an_error(volume: Optional[dict[str, Any]]
     assert said in error
 
 
+@pytest.mark.parametrize(
+    ("image", "pgdata", "mounted_at", "level", "persistent"),
+    [
+        ("postgres:16", None, "/var/lib/postgresql/data", "fine", True),
+        ("postgres:16", "/var/lib/postgresql/data/pgdata", "/var/lib/postgresql/data", "fine", True),
+        ("postgres:16", "/var/lib/postgresql/data/pgdata", "/var/lib/postgresql/data/pgdata", "fine", True),
+        ("postgres:16", None, "/var/lib/postgresql", "errors", False),
+        ("postgres:16", "/var/lib/postgresql/data/pgdata", "/var/lib/postgresql", "errors", False),
+        ("postgres:16", "/var/lib/postgresql/pgdata", "/var/lib/postgresql", "fine", True),
+        ("postgres:18", None, "/var/lib/postgresql", "fine", True),
+        ("postgres:18-alpine", None, "/var/lib/postgresql/data", "errors", False),  # what was right until 17
+        ("postgres:18", "/var/lib/postgresql/18/docker", "/var/lib", "errors", False),
+        ("postgres:16", None, "/var/data", "errors", False),
+        ("bitnami/postgresql:16.4.0", None, "/bitnami", "errors", False),
+        ("bitnami/postgresql:16.4.0", None, "/bitnami/postgresql", "fine", True),
+        ("mirror/ours:1", "/var/lib/postgresql/data", "/var/lib/postgresql", "warnings", None),
+        ("mirror/ours:1", "/data/pg", "/data", "fine", True),
+    ],
+)
+def test_a_claim_that_the_image_hides_is_no_persistent_volume(
+    image: str, pgdata: Optional[str], mounted_at: str, level: str, persistent: Optional[bool]
+) -> None:
+    """The claim is bound and mounted, all looks well, and the data lie beside it: in a volume that the image declares."""
+    variables = [{"name": "PGDATA", "value": pgdata}] if pgdata else []
+    one = container(image=image, env=variables, volumeMounts=[{"name": "data", "mountPath": mounted_at}])
+    spec = {"containers": [one], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "c"}}]}
+    info = describe(Objects([], spec))
+    assert info["data"]["persistent"] is persistent
+    assert any("PGDATA" in message for message in findings(info)[level])
+
+
 def test_an_unknown_container_or_directory_is_a_warning() -> None:
     unknown = levels(Objects([], {"containers": [container()]}))
     assert not unknown["errors"] and "where PGDATA is cannot be told" in unknown["warnings"][0]

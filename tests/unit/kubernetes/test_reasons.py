@@ -44,6 +44,17 @@ def other(kind: str, **more: Any) -> dict[str, Any]:
 # the object, its events, the trouble's code, whether it is certain, what is said
 TABLE: list[tuple[dict[str, Any], list[dict[str, Any]], str, bool, str]] = [
     (held("ImagePullBackOff", 'Back-off pulling image "ee:1": not found'), [], "image", True, "ee:1 cannot be pulled"),
+    (
+        held("ImagePullBackOff", 'Back-off pulling image "ee:1"'),
+        [
+            event("Failed", 'Failed to pull image "ee:1": rpc error: code = NotFound: not found'),
+            event("BackOff", "Back-off", "2026-11-26T05:00:09Z"),
+        ],
+        "image",
+        True,
+        "code = NotFound",
+    ),
+    (held("ImagePullBackOff", 'Back-off pulling image "ee:1"'), [], "image", False, "Back-off pulling"),
     (held("ErrImagePull", "failed to do request: dial tcp: i/o timeout"), [], "image", False, "i/o timeout"),
     (held("ErrImageNeverPull", "Container image is not present"), [], "image", True, "imagePullPolicy is Never"),
     (held("InvalidImageName"), [], "image", True, "its name is none"),
