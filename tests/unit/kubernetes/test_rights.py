@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import (
     RIGHTS,
@@ -62,3 +64,14 @@ def test_a_line_to_paste() -> None:
     assert (
         rule_for("create", "jobs", "batch", "x").line() == "- {apiGroups: [batch], resources: [jobs], verbs: [create]}"
     )
+
+
+def test_the_page_has_the_table() -> None:
+    """docs/kubernetes.md, line by line."""
+    lines = ["| who | where | rule |", "| --- | --- | --- |"]
+    for job, rights in RIGHTS.items():
+        for where, rules in (("Role", rights.rules), ("ClusterRole", rights.cluster)):
+            lines += [f"| {job} | {where} | `{rule.line()[2:]}` |" for rule in rules]
+        lines += [f"| {job} | | none |"] if rights == Rights() else []
+    page = (Path(__file__).parents[3] / "docs/kubernetes.md").read_text()
+    assert "\n".join(lines) in page, "\n".join(lines)
