@@ -39,8 +39,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
         except run_as.Unclear as exc:
             raise AnsibleActionFail(str(exc))
+        # In a container the user may be a number that no file knows: who we are needs no name.
+        nameless = chosen.user == seen.user and chosen.user.isdigit()
         about = self._low_level_execute_command(
-            f"id -gn {shlex.quote(chosen.user)} && getent passwd {shlex.quote(chosen.user)} | cut -d: -f6"
+            'id -gn 2>/dev/null; echo "${HOME:-/}"'
+            if nameless
+            else f"id -gn {shlex.quote(chosen.user)} && getent passwd {shlex.quote(chosen.user)} | cut -d: -f6"
         )
         lines = [line.strip() for line in about["stdout"].splitlines() if line.strip()]
         if about["rc"] != 0 or len(lines) < 2:

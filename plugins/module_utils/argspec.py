@@ -79,6 +79,43 @@ READING: Spec = {
 LOCK: Spec = {"lock_wait": {"type": "int", "default": 0}}
 PROGRESS: Spec = {"progress_file": {"type": "path"}}
 
+# A playbook that runs in a pod; the fragment is k8s_run.py.
+IN_CLUSTER: Spec = {
+    "image": {"type": "str"},
+    "image_pull_policy": {"type": "str", "choices": ["Always", "IfNotPresent", "Never"]},
+    "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "playbook": {"type": "str", "default": "holdfast.postgres.backup"},
+    "server_name": {"type": "str", "default": "main"},
+    "variables": {"type": "dict", "default": {}, "no_log": True},
+    "variables_from": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "variable": {"type": "str", "required": True},
+            "secret": {"type": "str", "required": True, "no_log": False},
+            "key": {"type": "str", "required": True, "no_log": False},
+        },
+    },
+    "secrets": {"type": "dict", "default": {}, "no_log": False},
+    "claims": {"type": "dict", "default": {}},
+    "nfs": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "server": {"type": "str", "required": True},
+            "export": {"type": "str", "required": True},
+            "path": {"type": "str", "required": True},
+        },
+    },
+    "resources": {"type": "dict", "default": {}},
+    "deadline": {"type": "str", "default": "6h"},
+    "run_as_user": {"type": "int"},
+    "fs_group": {"type": "int", "default": 1000},
+    "restart_evicted": {"type": "bool"},
+}
+
 # A server that is put into a data directory.
 DIRECTORY: Spec = {
     "owner": {"type": "str"},
@@ -152,6 +189,7 @@ LOOK: Spec = {
     **ENCRYPTION,
     **ARCHIVER,
     **READING,
+    **KUBERNETES,
     "archiving": {"type": "bool", "default": False},
     "engine_config": {"type": "path"},
     "expected_every": {"type": "str"},

@@ -14,6 +14,8 @@ description:
     what interrupted runs left, what is wrong, and whether a scheduled run was missed.
   - Where WAL is archived too, it tells from when to when the server can be brought back, and what is missing; and with
     O(archiving) what the server itself says of its archiving, and of slots that hold WAL back.
+  - Where O(kubernetes) says something, such as the namespace, it tells of the server's CronJobs there, which of them is suspended, has
+    missed runs, or failed last, and why. That needs the verb list on cronjobs, jobs and pods.
 author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
@@ -25,6 +27,7 @@ extends_documentation_fragment:
   - holdfast.postgres.archiver
   - holdfast.postgres.archiver.reading
   - holdfast.postgres.look
+  - holdfast.postgres.kubernetes
   - holdfast.postgres.run.progress
 attributes:
   action_group:
@@ -32,6 +35,7 @@ attributes:
     membership:
       - holdfast.postgres.server
       - holdfast.postgres.repository
+      - holdfast.postgres.kubernetes
   check_mode:
     support: full
   diff_mode:
@@ -146,6 +150,12 @@ ansible_facts:
           returned: always
           type: list
           elements: str
+        schedules:
+          description: The server's CronJobs in the namespace of O(kubernetes), each with C(name), C(by), C(next_run), how the last run C(failed),
+            why it is C(idle), and which runs it C(missed).
+          returned: always
+          type: list
+          elements: dict
         tiers:
           description:
             - Each repository, with its count, total size, last success, lock, leftovers, problems, and the error when it could
@@ -179,7 +189,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.status import cron_jobs
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts import of_schedules
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.facts import describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import gather
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import judge
@@ -196,6 +210,10 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         # In here: an engine that is asked may have its configuration there.
         health = judge(in_order(found.records.values()), every, utcnow(), found.damage, LISTED_WHOLE)
     facts = describe(params["server_name"], found, health, params["details"], params["limit"])
+    cluster = access(module)
+    scheduled = cron_jobs.look(Cluster(cluster), params["server_name"], utcnow()) if cluster.given else []
+    facts["problems"] += [alert.text for alert in of_schedules(scheduled)]
+    facts["schedules"] = [schedule.describe() for schedule in scheduled]
     return {"changed": False, "ansible_facts": {"holdfast_backups": facts}}
 
 

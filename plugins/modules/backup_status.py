@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Says how many backups there are, how old the newest good one is, where it lies, whether it is encrypted and verified, which moments can
     be reached, when the next run is, and what is wrong.
+  - Where O(kubernetes) says something, such as the namespace, the server's CronJobs there are looked at too, which needs the verb list on
+    cronjobs, jobs and pods.
   - It only reads, and does not fail because of what it finds; C(status) says how bad that is. What cannot be looked at is said to be
     unknown, and is critical.
 author:
@@ -24,12 +26,14 @@ extends_documentation_fragment:
   - holdfast.postgres.archiver
   - holdfast.postgres.archiver.reading
   - holdfast.postgres.look
+  - holdfast.postgres.kubernetes
 attributes:
   action_group:
     support: full
     membership:
       - holdfast.postgres.server
       - holdfast.postgres.repository
+      - holdfast.postgres.kubernetes
   check_mode:
     support: full
   diff_mode:
@@ -125,7 +129,8 @@ window:
   returned: success
   type: dict
 schedules:
-  description: The schedules of this server on this host, with C(name), C(by), C(next_run), how the last run C(failed), and why it is C(idle).
+  description: The schedules of this server on this host, and in the namespace of O(kubernetes), with C(name), C(by), C(next_run), how the last
+    run C(failed), why it is C(idle), and which runs it C(missed).
   returned: success
   type: list
   elements: dict

@@ -39,6 +39,8 @@ SHARED = frozenset(
         # how far a server is brought back
         "recovery_target",
         "schedules",
+        # a cluster, and the namespace in it
+        "kubernetes",
     }
 )  # fmt: skip
 

@@ -39,7 +39,7 @@ USES = {
     "restore_point": ["pg_restore_point"],
     "rotate_credentials": ["azure_sas"],
     "rotate_passphrase": ["backup_passphrase"],
-    "schedule": [],
+    "schedule": ["k8s_cron_job"],
     "setup": ["backup_role"],
     "standby": ["pg_standby"],
     "status": ["backup_status"],

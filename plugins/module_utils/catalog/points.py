@@ -54,7 +54,7 @@ def known(shelf: Shelf, name: str, system_id: Optional[str]) -> list[RestorePoin
     """Those of that name, oldest first, of the server (``system_id`` None: of whichever). What cannot be read is passed over: the WAL
     itself is asked too. Raises HoldfastError: the repository cannot be listed."""
     found = []
-    for item in shelf.repository.list(f"{shelf.name}/{FOLDER}/"):
+    for item in shelf.repository.list(f"{shelf.name}/{FOLDER}"):
         with contextlib.suppress(HoldfastError, ValueError, KeyError, TypeError):
             content = bounded.loads(bounded.read(shelf.repository, item.key, _LARGEST))
             point = RestorePoint(

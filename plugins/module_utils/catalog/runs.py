@@ -36,7 +36,7 @@ def write(shelf: Shelf, run_id: str, content: Mapping[str, Any]) -> RunKey:
     data = json.dumps(content, indent=1, default=str).encode()
     shelf.repository.write(key, data)
     written = RunKey(key, hashlib.sha256(data).hexdigest())
-    there = sorted(shelf.repository.list(f"{shelf.name}/{FOLDER}/"), key=lambda item: (item.modified, item.key))
+    there = sorted(shelf.repository.list(f"{shelf.name}/{FOLDER}"), key=lambda item: (item.modified, item.key))
     for item in there[:-KEPT]:
         if item.key != key:
             shelf.repository.delete(item.key)

@@ -34,6 +34,11 @@ class Access:
     auth: Mapping[str, Any] = field(default_factory=dict)
     namespace: Optional[str] = None
 
+    @property
+    def given(self) -> bool:
+        """Whether anything was said of a cluster."""
+        return bool(self.auth or self.namespace)
+
     def value(self, name: str) -> Any:
         """An option, or else its variable of the environment, as kubernetes.core reads it."""
         given = self.auth.get(name)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
@@ -51,13 +51,27 @@ def labels(request: ScheduleRequest) -> dict[str, str]:
     return names.labels(request.run.server_name, schedule=request.name)
 
 
+def identity(request: ScheduleRequest) -> str:
+    """The digest of a schedule but for its name: one that is the same in all, under another name, is its former one."""
+    own = request.run.service_account == request.name  # one that has the schedule's name
+    run = replace(request.run, service_account=None) if own else request.run
+    content = {"cron": request.cron, "zone": request.time_zone, "run": job.identity(run, "")}
+    return names.digest(request.run.server_name, content)
+
+
 def cron_job(request: ScheduleRequest) -> dict[str, Any]:
     """The CronJob."""
     metadata = {"labels": labels(request), "annotations": {names.SERVER_NAME: request.run.server_name}}
+    own = {names.DIGEST: identity(request), **({names.RULES: "true"} if request.rules else {})}
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": {"name": request.name, "namespace": request.run.namespace, **metadata},
+        "metadata": {
+            "name": request.name,
+            "namespace": request.run.namespace,
+            "labels": metadata["labels"],
+            "annotations": {**metadata["annotations"], **own},
+        },
         "spec": {
             "schedule": request.cron,
             "timeZone": request.time_zone,

@@ -45,8 +45,9 @@ def spec(request: RunRequest) -> dict[str, Any]:
     }
 
 
-def job(request: RunRequest, task: str, mark: str, keep: int, suspended: bool = True) -> dict[str, Any]:
-    """The Job of a task. ``keep``: seconds that it stays after its end. It begins suspended, until its Secret is there."""
+def job(request: RunRequest, task: str, mark: str, secret: str, keep: int) -> dict[str, Any]:
+    """The Job of a task. ``secret``: of its variables; ``keep``: seconds that it stays after its end. It begins suspended, until its Secret is
+    there."""
     name = names.job_name(task, mark)
     labels = names.labels(request.server_name, task=task)
     return {
@@ -61,10 +62,16 @@ def job(request: RunRequest, task: str, mark: str, keep: int, suspended: bool = 
         "spec": {
             **spec(request),
             "ttlSecondsAfterFinished": keep,
-            "suspend": suspended,
-            "template": pod.template(request, name, labels),
+            "suspend": True,
+            "template": pod.template(request, secret, labels),
         },
     }
+
+
+def secret_of(made: Mapping[str, Any]) -> str:
+    """The name of a Job's Secret with variables."""
+    volumes = made["spec"]["template"]["spec"]["volumes"]
+    return str(next(one["secret"]["secretName"] for one in volumes if one["name"] == "variables"))
 
 
 def by_hand(cron_job: Mapping[str, Any], suffix: str) -> dict[str, Any]:

@@ -22,8 +22,9 @@ PREFIX = "holdfast.postgres/"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "holdfast", "app.kubernetes.io/name": "holdfast-postgres"}
 #: labels: which server it works for, which task (the ``name`` that was given), which schedule
 SERVER, TASK, SCHEDULE = f"{PREFIX}server", f"{PREFIX}task", f"{PREFIX}schedule"
-#: annotations: the server's name as it is, what was asked for (a digest), how far the making of it came
-SERVER_NAME, DIGEST, PREPARING = f"{PREFIX}server-name", f"{PREFIX}digest", f"{PREFIX}preparing"
+#: annotations: the server's name as it is, what was asked for (a digest), that it is still being made, that it has a Role
+SERVER_NAME, DIGEST = f"{PREFIX}server-name", f"{PREFIX}digest"
+PREPARING, RULES = f"{PREFIX}preparing", f"{PREFIX}rules"
 
 LONGEST_CRON_JOB = 52
 _DIGEST = 10

@@ -84,7 +84,7 @@ class RunRequest:
 
 def check(request: RunRequest) -> None:
     """What would only be seen in the cluster. Raises BadOption."""
-    taken: dict[str, str] = {"/tmp": "the run itself", HOME: "the run itself", "/etc/holdfast": "the run itself"}
+    taken = dict.fromkeys(("/tmp", "/var/tmp", HOME, "/etc/holdfast"), "what the run itself has")
     mounts = [("claims", path) for path in request.claims.values()]
     mounts += [("secrets", path) for path in request.secrets.values()] + [("nfs", one.path) for one in request.nfs]
     for option, path in mounts:
@@ -255,6 +255,7 @@ def _volumes(request: RunRequest, secret_name: str) -> tuple[list[dict[str, Any]
         volumes.append({"name": name, **volume})
 
     add("tmp", "/tmp", {"emptyDir": {}})
+    add("scratch", "/var/tmp", {"emptyDir": {}})
     add("home", HOME, {"emptyDir": {}})
     add("variables", VARIABLES_DIR, {"secret": {"secretName": secret_name, "defaultMode": 0o440}}, True)
     keys: dict[str, list[str]] = {}

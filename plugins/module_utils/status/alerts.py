@@ -117,18 +117,22 @@ def of_archive(wal: Optional[dict[str, Any]], archiver: Optional[dict[str, Any]]
 
 
 def of_schedules(schedules: Sequence[Schedule]) -> list[Alert]:
-    """What the host's scheduler tells."""
+    """What the host's scheduler, or the cluster's, tells."""
     alerts = []
     for schedule in schedules:
         if schedule.failed:
             text = f"The last run of the schedule {schedule.name} failed ({schedule.failed})."
-            alerts.append(
-                Alert("critical", "run_failed", text, f"journalctl -u {schedule.name}.service has its output.")
-            )
+            output = f"journalctl -u {schedule.name}.service has its output."
+            again = f"Once it is mended, run it by hand: k8s_job with from_cron_job: {schedule.name}."
+            alerts.append(Alert("critical", "run_failed", text, again if schedule.in_cluster else output))
+        if schedule.missed:
+            text = f"Of the schedule {schedule.name} {schedule.missed}."
+            look = f"kubectl describe cronjob {schedule.name} says why; k8s_job with from_cron_job: {schedule.name} runs it now."
+            alerts.append(Alert("critical", "runs_missed", text, look))
         if schedule.idle:
             text = f"The schedule {schedule.name} never runs: {schedule.idle}."
             enable = f"systemctl enable --now {schedule.name}.timer"
-            remedy = "Run the playbook schedule." if schedule.by == NOTHING else enable
+            remedy = "Run the playbook schedule." if schedule.by == NOTHING or schedule.in_cluster else enable
             alerts.append(Alert("critical", "never_runs", text, remedy))
     return alerts
 

@@ -13,7 +13,14 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
-from ansible_collections.holdfast.postgres.plugins.module_utils.status import alerts as rules, schedules, text
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
+from ansible_collections.holdfast.postgres.plugins.module_utils.status import (
+    alerts as rules,
+    cron_jobs,
+    schedules,
+    text,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered, ask_server, gather
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import Health, judge
 
@@ -76,7 +83,7 @@ class Overview:
 
 def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datetime.datetime) -> Overview:
     """Look at everything that the options name; what cannot be looked at is an alert. ``every``: seconds in which a good backup is expected;
-    None: as often as the schedules of this host make them.
+    None: as often as the schedules of this host, and of the cluster, make them.
 
     Raises:
         BadOption: an option is wrong, so that nobody knows what was asked for.
@@ -85,6 +92,12 @@ def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datet
     health: Optional[Health] = None
     alerts = []
     there, unknown = schedules.look(params["server_name"], params["schedule_dir"], params["cron_dir"])
+    cluster = access_of(params["kubernetes"])
+    if cluster.given:
+        try:
+            there = there + cron_jobs.look(Cluster(cluster), params["server_name"], now)
+        except HoldfastError as exc:
+            alerts.append(rules.no_answer("What runs in the cluster", exc))
     every = every or schedules.expected_every(there)
     try:
         found = gather({**params, "archiving": False}, space)

@@ -30,9 +30,9 @@ class _Silent(Exception):
 
 @dataclass(frozen=True)
 class Schedule:
-    """One schedule. ``next_run`` None: not known, or never; ``by`` is what starts it (a timer, or the line of cron); ``failed``: how the
-    last run ended badly, None: it did not, or nobody knows; ``every``: seconds between two of its runs at most, None: not known, or it makes
-    no backups."""
+    """One schedule. ``next_run`` None: not known, or never; ``by`` is what starts it (a timer, the line of cron, a CronJob); ``failed``: how the
+    last run ended badly, None: it did not, or nobody knows; ``idle``: why it never runs; ``every``: seconds between two of its runs at most,
+    None: not known, or it makes no backups; ``missed``: which runs did not begin."""
 
     name: str
     by: str
@@ -40,11 +40,20 @@ class Schedule:
     failed: Optional[str] = None
     idle: Optional[str] = None
     every: Optional[int] = None
+    missed: Optional[str] = None
+    in_cluster: bool = False
 
     def describe(self) -> dict[str, Optional[str]]:
         """For a module's result; times in ISO 8601."""
         when = self.next_run.isoformat().replace("+00:00", "Z") if self.next_run else None
-        return {"name": self.name, "by": self.by, "next_run": when, "failed": self.failed, "idle": self.idle}
+        return {
+            "name": self.name,
+            "by": self.by,
+            "next_run": when,
+            "failed": self.failed,
+            "idle": self.idle,
+            "missed": self.missed,
+        }
 
 
 def expected_every(schedules: Sequence[Schedule]) -> Optional[int]:

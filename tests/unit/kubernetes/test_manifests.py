@@ -58,7 +58,7 @@ def test_as_restricted_wants_it() -> None:
 
 def test_secrets_stand_in_the_secret_alone() -> None:
     """Whoever may read pods, Jobs and CronJobs reads no password there."""
-    for manifest in (job.job(RUN, "backup", "abc", 60), cron_job.cron_job(SCHEDULE)):
+    for manifest in (job.job(RUN, "backup", "abc", "vars", 60), cron_job.cron_job(SCHEDULE)):
         assert "s3cret" not in json.dumps(manifest)
     secret = pod.secret(RUN, "x", {}, OWNER)
     assert secret["metadata"]["ownerReferences"] == [
@@ -76,7 +76,7 @@ def test_what_is_mounted() -> None:
     mounted = {mount["mountPath"]: mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert set(mounted) == {
-        "/tmp", pod.HOME, pod.VARIABLES_DIR, "/backups", "/nas", "/run/azure", f"{pod.SECRETS_DIR}/pg",
+        "/tmp", "/var/tmp", pod.HOME, pod.VARIABLES_DIR, "/backups", "/nas", "/run/azure", f"{pod.SECRETS_DIR}/pg",
     }  # fmt: skip
     assert len(volumes) == len(spec["volumes"])
     assert volumes[mounted["/backups"]]["persistentVolumeClaim"] == {"claimName": "backups"}
@@ -89,7 +89,7 @@ def test_what_is_mounted() -> None:
 
 
 def test_a_job_starts_nothing_twice() -> None:
-    made = job.job(RUN, "backup", "0123456789", 60)
+    made = job.job(RUN, "backup", "0123456789", "vars", 60)
     spec = made["spec"]
     assert spec["backoffLimit"] == 0 and spec["podReplacementPolicy"] == "Failed" and spec["suspend"] is True
     first, second = spec["podFailurePolicy"]["rules"]
@@ -137,6 +137,17 @@ def test_a_schedule() -> None:
     role, binding = cron_job.role(replace(SCHEDULE, rules=rules), made | {"metadata": {**made["metadata"], "uid": "u"}})
     assert role["rules"] == rules and binding["subjects"][0]["name"] == "nightly"
     assert role["metadata"]["ownerReferences"][0]["kind"] == "CronJob"
+
+
+def test_a_former_name_is_known() -> None:
+    """What is the same but for its name, and what is named after it."""
+
+    def mark(name: str, **run: Any) -> str:
+        made = replace(RUN, service_account=name, **run)
+        return cron_job.identity(replace(SCHEDULE, name=name, run=made))
+
+    assert mark("nightly") == mark("daily") != mark("nightly", image="registry/holdfast:2")
+    assert mark("nightly") != cron_job.identity(replace(SCHEDULE, cron="0 3 * * *"))
 
 
 def test_by_hand() -> None:
