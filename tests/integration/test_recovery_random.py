@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.answers import ok
+from lab.answers import ok, refused
 from lab.recoveries import SETTINGS, Archived
 from lab.restored import Restored
 from lab.servers import Server
@@ -79,7 +79,15 @@ def happenings(server: Server, chance: random.Random, number: int) -> list[tuple
             ),
         ),
         ("switch", lambda: server.psql("SELECT pg_switch_wal()")),
+        ("create tablespace", lambda: made_late(server, number)),
     ]
+
+
+def made_late(server: Server, number: int) -> None:
+    """A tablespace that no backup has: replaying makes it where the live server has it, so that no clone beside that one can have it."""
+    server.psql(f"CREATE TABLESPACE late{number} LOCATION '{server.server_directory(f'late{number}')}'")
+    server.psql(f"CREATE TABLE in_late{number} TABLESPACE late{number} AS SELECT generate_series(1, 100) AS n")
+    server.psql(f"VACUUM FREEZE in_late{number}")
 
 
 @pytest.mark.parametrize("seed", [*KEPT, *range(FIRST, FIRST + COUNT)])
@@ -94,7 +102,8 @@ def test_random_recoveries(server_factory: Callable[..., Server], seed: int) -> 
     with (server.data / "postgresql.conf").open("a") as stream:
         for name, value in configured.items():
             stream.write(f"{name} = '{value.format(directory=directory)}'\n")
-    if chance.random() < 0.5:
+    elsewhere = chance.random() < 0.5
+    if elsewhere:
         server.psql(f"CREATE TABLESPACE away LOCATION '{server.server_directory('away')}'")
     server.psql("CREATE TABLE ledger (n int)")
     archived = Archived.of(server)
@@ -109,14 +118,25 @@ def test_random_recoveries(server_factory: Callable[..., Server], seed: int) -> 
         happened.append(name)
         moments.append(moment(server, happened))
     archived.archive()
+    server.psql("CHECKPOINT")  # what the live server has yet to write, it writes now
     before = {path: path.read_bytes() for path in outside(server, directory)}
     for number in range(TARGETS):
         wanted = chance.choice(moments)
         target = {"lsn": wanted.lsn, "inclusive": False, "action": chance.choice(["promote", "promote", "pause"])}
         away = server.directory / f"clone away {number}"
-        mapped = {"away": str(away)} if any((server.data / "pg_tblspc").iterdir()) else {}
+        mapped = {"away": str(away)} if elsewhere else {}
         context = f"seed {seed}: PostgreSQL {major}, {configured}, {wanted.happened}, {target}"
         with Restored(server, f"clone {number}", besides=[away]) as new:
+            if "create tablespace" in wanted.happened:
+                refused(
+                    archived.recover(new, target, tablespace_locations=mapped),
+                    "CREATE TABLESPACE",
+                    "Nothing was touched",
+                )
+                assert (
+                    not new.data.exists() and {path: path.read_bytes() for path in outside(server, directory)} == before
+                ), context
+                continue
             done = ok(archived.recover(new, target, tablespace_locations=mapped))
             assert set(new.databases()) == set(wanted.rows), context
             for name, rows in wanted.rows.items():
@@ -134,5 +154,8 @@ def test_random_recoveries(server_factory: Callable[..., Server], seed: int) -> 
 def outside(server: Server, directory: Path) -> list[Path]:
     """What no clone may touch: the archive, and what the live server's configuration points to."""
     return sorted(
-        path for folder in (server.directory / "repository", directory) for path in folder.rglob("*") if path.is_file()
+        path
+        for folder in (server.directory / "repository", directory, *server.directory.glob("late*"))
+        for path in folder.rglob("*")
+        if path.is_file()
     )
