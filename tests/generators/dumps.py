@@ -7,16 +7,20 @@ A database full of texts that look like commands is dumped, the dump is left alo
 database, or is damaged where that can be known; then it is restored. Either the copy is the same as the original, by
 ``lab.compare``, or it is refused and the server is as it was. Anything else breaks a promise (`Broken`).
 
-As a program: ``python -m generators.dumps FIRST COUNT`` runs seeds and prints those that broke.
+As a program: ``python -m generators.dumps FIRST COUNT`` runs seeds on PostgreSQL 15, ``python -m generators.dumps SECONDS`` some by chance
+on 15, 16 and 18 (by the seed's remainder by three), and prints them, and those that broke.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -317,18 +321,27 @@ def run(seed: int, server: Server) -> Case:
 
 
 def main() -> None:
-    first, count = int(sys.argv[1]), int(sys.argv[2])
-    began, broken, refused = time.monotonic(), 0, 0
-    with Server(15) as server:
-        for seed in range(first, first + count):
+    chosen = [int(word) for word in sys.argv[1:]]
+    began, counted = time.monotonic(), Counter[tuple[int, str]]()
+    with contextlib.ExitStack() as stack:
+        if len(chosen) == 1:
+            servers = [stack.enter_context(Server(major)) for major in (15, 16, 18)]
+            seeds: Iterator[int] = iter(lambda: random.randrange(10**7), None)
+        else:
+            servers, seeds = [stack.enter_context(Server(15))], iter(range(chosen[0], chosen[0] + chosen[1]))
+        for seed in seeds:
+            if len(chosen) == 1 and time.monotonic() - began > chosen[0]:
+                break
+            server = servers[seed % len(servers)]
             try:
                 case = run(seed, server)
-                refused += case.said[-1] != "ok"
-                print(case, flush=True)
+                counted[server.major, "restored" if case.said[-1] == "ok" else "refused"] += 1
+                print(server.major, case, flush=True)
             except Exception as exc:
-                broken += 1
-                print(f"BROKEN {seed}: {exc}", flush=True)
-    print(f"{count} cases in {time.monotonic() - began:.0f} s: {refused} refused, {broken} broken")
+                counted[server.major, "broken"] += 1
+                print(f"BROKEN {server.major} {seed}: {exc}", flush=True)
+    numbers = ", ".join(f"{major} {what}: {number}" for (major, what), number in sorted(counted.items()))
+    print(f"{sum(counted.values())} cases in {time.monotonic() - began:.0f} s: {numbers}")
 
 
 if __name__ == "__main__":

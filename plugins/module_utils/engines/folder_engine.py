@@ -23,13 +23,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.bas
 
 @dataclass
 class Plan:
-    """What an engine would do: lines of the plan, the server's identity (as in the record), the scope, an
-    estimate of the bytes to be read (before compression), and what is to be said before."""
+    """What an engine would do: lines of the plan, the server's identity (as in the record), the scope, and what is to be said before."""
 
     steps: list[str]
     server: dict[str, Any]
     scope: dict[str, Any]
-    estimate: int
     warnings: list[str] = field(default_factory=list)
 
 

@@ -46,7 +46,7 @@ class Snapshots(FolderEngine):
         self._positions = positions
 
     def plan(self) -> Plan:
-        return Plan(["take a snapshot of the claim data-db1-0"], dict(SERVER), {"cluster": True}, 0)
+        return Plan(["take a snapshot of the claim data-db1-0"], dict(SERVER), {"cluster": True})
 
     def back_up(self, folder: Folder) -> Draft:
         folder.put("cluster.json", "cluster", b"{}")

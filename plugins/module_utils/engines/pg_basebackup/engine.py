@@ -184,7 +184,7 @@ class PgBasebackup(FolderEngine):
             "tablespaces": self._tablespaces(),
             "data_directory": facts.setting(self._connection, "data_directory"),
         }
-        return Plan(steps, server, self._options.scope(), size)
+        return Plan(steps, server, self._options.scope())
 
     def _check_archive(self) -> None:
         """Raises ServerError: the WAL that this backup needs would be nowhere, or pg_basebackup wait for it for ever."""

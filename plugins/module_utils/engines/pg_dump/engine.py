@@ -100,8 +100,7 @@ class PgDump(FolderEngine):
             "timeline": self.identity.timeline,
             "in_recovery": self.identity.in_recovery,
         }
-        size = sum(database["size"] for database in chosen)
-        return Plan(steps, server, self._options.scope(), size, warnings)
+        return Plan(steps, server, self._options.scope(), warnings)
 
     def _choose(self) -> tuple[list[dict[str, Any]], list[str]]:
         """The databases to dump, and what is to be said of others."""

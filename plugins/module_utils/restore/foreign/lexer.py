@@ -71,7 +71,7 @@ class _Reader(Buffer):
 
     def _begin(self) -> None:
         self._tokens: list[Token] = []
-        self._depth = self._block = self._identifiers = 0
+        self._depth = self._block = 0
         self._kept: list[bytes] = []
         self._start = self._line = 0
 
@@ -164,7 +164,6 @@ class _Reader(Buffer):
 
     def _identifier(self, word: bytes) -> None:
         """psql splits no statement within BEGIN ATOMIC … END of a function."""
-        self._identifiers += 1
         first = [token.text for token in self._tokens[:4]]
         if self._depth or first[:1] != [b"create"]:
             return
