@@ -74,6 +74,7 @@ class Source:
                 judge(dump, tools, server_major, names[0] if len(names) == 1 else dump.database, options.target_db)
             except OSError as exc:
                 raise unreadable(dump.shown, exc) from exc
+            self._tell_of_public(dump, server_major, options)
             if dump.origin is not None and dump.script and dump.script.only_rows and not options.data_only:
                 raise BadOption(
                     "source", dump.shown, "fills tables, and makes none: it is a dump of rows alone", ONLY_ROWS
@@ -84,6 +85,16 @@ class Source:
                     "Single databases cannot be chosen from it: restore it into an empty server, without databases and target_db, and take "
                     "them from there by pg_backup and pg_restore.",
                 )  # fmt: skip
+
+    def _tell_of_public(self, dump: Dump, server_major: int, options: RestoreOptions) -> None:
+        """What PUBLIC could do by default, and cannot since PostgreSQL 15, is in no dump."""
+        said = str(self.record.server["version"]) if self.record else (dump.script.of or "") if dump.script else ""
+        major = int(said.partition(".")[0]) if said.partition(".")[0].isdecimal() else server_major
+        if major < 15 <= server_major and not options.data_only and not dump.cluster:
+            dump.notes.append(
+                f"{dump.described if dump.origin else repr(dump.database)} is of PostgreSQL {said}: since 15 only a database's owner may make anything in its "
+                "schema public. Roles that did so need GRANT CREATE ON SCHEMA public (the dump has it only where somebody had granted it)."
+            )
 
     def choose(self, names: tuple[str, ...]) -> list[Dump]:
         """The dumps of those databases, or all. Raises BadOption for one that is not there."""
