@@ -225,7 +225,7 @@ def _remove_groups(group: Path) -> None:
 
 
 def _delete(directory: Path) -> None:
-    for _ in range(20):
+    for _attempt in range(20):
         shutil.rmtree(directory, ignore_errors=True)
         if not directory.exists():
             return

@@ -107,5 +107,5 @@ def _config(image: Image) -> dict[str, Any]:
             "WorkingDir": image.directory,
         },
         "rootfs": {"type": "layers", "diff_ids": [digest(path) for path in image.layers]},
-        "history": [{"created_by": "tests/lab/kubernetes"} for _ in image.layers],
+        "history": [{"created_by": "tests/lab/kubernetes"} for _layer in image.layers],
     }
