@@ -19,6 +19,7 @@ from typing import Any
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
 from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.libraries import (
+    KUBERNETES,
     OF_STORE,
     PSYCOPG2,
     Library,
@@ -32,9 +33,11 @@ VARIABLE = "HOLDFAST_PYTHON_VENV"
 _SYSTEM = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 
 
-def needed(params: Mapping[str, Any], psycopg2: bool) -> list[Library]:
-    """The libraries that a module needs, by its options."""
+def needed(params: Mapping[str, Any], psycopg2: bool, kubernetes: bool = False) -> list[Library]:
+    """The libraries that a module needs, by its options. ``kubernetes``: it needs that one whatever its options are."""
     libraries = [PSYCOPG2] if psycopg2 else []
+    if kubernetes or any(value is not None for value in (params.get("kubernetes") or {}).values()):
+        libraries.append(KUBERNETES)
     for option in ("repository", "repositories", "source", "target"):
         given = params.get(option)
         for repository in given if isinstance(given, list) else [given]:
@@ -78,12 +81,12 @@ def has_all(interpreter: str, libraries: Sequence[Library]) -> bool:
     return done.returncode == 0
 
 
-def ensure(params: Mapping[str, Any], psycopg2: bool) -> None:
+def ensure(params: Mapping[str, Any], psycopg2: bool, kubernetes: bool = False) -> None:
     """Go on by an interpreter that has what is needed, if this one has not and there is one. Then this does not return.
 
     Where there is none, the one that has psycopg2 at least; else nothing happens, and who needs a library says that it is missing.
     """
-    libraries = needed(params, psycopg2)
+    libraries = needed(params, psycopg2, kubernetes)
     if has_respawned() or all(library.is_here() for library in libraries):
         return
     there = list(candidates())

@@ -31,12 +31,13 @@ _PSYCOPG2 = (
 Work = Callable[[AnsibleModule, list[str]], dict[str, Any]]
 
 
-def execute(module: AnsibleModule, work: Work, psycopg2: bool) -> NoReturn:
-    """Do a module's work, which gets a list for its warnings, and exit with its result and ``elapsed`` seconds.
+def execute(module: AnsibleModule, work: Work, psycopg2: bool, kubernetes: bool = False) -> NoReturn:
+    """Do a module's work, which gets a list for its warnings, and exit with its result and ``elapsed`` seconds. ``psycopg2`` and
+    ``kubernetes``: it needs that library, whatever its options are.
 
     Whatever goes wrong becomes a message and a failed module. Tracebacks come with ``-vvv`` alone, by ``fail_json`` itself.
     """
-    interpreter.ensure(module.params, psycopg2)
+    interpreter.ensure(module.params, psycopg2, kubernetes)
     if psycopg2 and PSYCOPG2_ERROR:
         module.fail_json(msg=_PSYCOPG2.format(python=sys.executable, host=platform.node()), exception=PSYCOPG2_ERROR)
     began, warnings = time.monotonic(), list[str]()

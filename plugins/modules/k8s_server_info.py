@@ -351,7 +351,7 @@ def main() -> None:
         mutually_exclusive=[("stateful_set", "pod", "selector")],
         supports_check_mode=True,
     )
-    execute(module, work, psycopg2=asks_server(module.params))
+    execute(module, work, psycopg2=asks_server(module.params), kubernetes=True)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def info(kubeconfig: Path, namespace: Namespace, **options: Any) -> Object:
 
 def account(service_account: Callable[..., Path], **names: list[str]) -> Path:
     """Who has exactly the rights of the table."""
-    rights = rights_of("info", **names)
+    rights = rights_of("info", **{"config_maps": [], **names})
     return service_account(
         [rule.manifest() for rule in rights.rules], cluster_rules=[rule.manifest() for rule in rights.cluster]
     )

@@ -110,12 +110,9 @@ class Cluster:
         except Missing:
             return None
 
-    def list(
-        self, kind: str, selector: str = "", fields: str = "", namespace: Optional[str] = None, everywhere: bool = False
-    ) -> Manifests:
-        """All objects of a kind, by labels (``app=shop,tier!=web``) and fields (``involvedObject.name=x``). ``everywhere``: in all
-        namespaces."""
-        request, path = self._request("list", kind, "", "" if everywhere else namespace)
+    def list(self, kind: str, selector: str = "", fields: str = "", namespace: Optional[str] = None) -> Manifests:
+        """All objects of a kind, by labels (``app=shop,tier!=web``) and fields (``involvedObject.name=x``)."""
+        request, path = self._request("list", kind, "", namespace)
         found: Manifests = []
         query = {"limit": _PAGE, "labelSelector": selector, "fieldSelector": fields, "continue": ""}
         while True:
@@ -204,7 +201,6 @@ class Cluster:
         since: str = "",
         tail: Optional[int] = None,
         timestamps: bool = False,
-        previous: bool = False,
         idle: float = 30.0,
     ) -> Iterator[str]:
         """Lines of a log. ``since``: RFC 3339. With ``follow`` it ends when the container does, when nothing came for ``idle`` seconds, or
@@ -216,7 +212,6 @@ class Cluster:
             "sinceTime": since,
             "tailLines": "" if tail is None else tail,
             "timestamps": "true" if timestamps else "",
-            "previous": "true" if previous else "",
         }
         answer = self._repeated(
             lambda: self._once("GET", path, request, query, None, "", idle if follow else _READ), request, repeat=True
@@ -240,7 +235,7 @@ class Cluster:
         self, verb: str, kind: str, name: str, namespace: Optional[str], subresource: str = ""
     ) -> tuple[Request, str]:
         found = self.kind(kind)
-        where = "" if not found.namespaced or namespace == "" else namespace or self.namespace
+        where = (namespace or self.namespace) if found.namespaced else ""
         request = Request(verb, found, name, where, subresource, self.server)
         return request, found.path(where, name, subresource)
 

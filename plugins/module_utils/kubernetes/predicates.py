@@ -243,13 +243,3 @@ def started(manifest: Manifest) -> Progress:
     if any((one.get("state") or {}).get(key) for one in statuses for key in ("running", "terminated")):
         return _DONE
     return waiting(f"it is {(manifest.get('status') or {}).get('phase') or 'not yet seen'}")
-
-
-def scaled_to(replicas: int) -> Predicate:
-    """Of a StatefulSet or Deployment: so many pods are there, ready or not."""
-
-    def look(manifest: Manifest) -> Progress:
-        there = (manifest.get("status") or {}).get("replicas") or 0
-        return _DONE if there == replicas else waiting(f"{there} pods are there")
-
-    return look

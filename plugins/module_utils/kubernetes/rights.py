@@ -67,6 +67,7 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("pods", ("get", "list")),
             Rule("services", ("list",)),
             Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
+            Rule("configmaps", _READ, names=("{config_maps}",)),  # which PGDATA is from
             Rule("horizontalpodautoscalers", ("list",), "autoscaling"),
             Rule("poddisruptionbudgets", ("list",), "policy"),
             Rule("scaledobjects", ("list",), "keda.sh"),
@@ -123,7 +124,7 @@ RIGHTS: Mapping[str, Rights] = {
 
 
 def rights_of(job: str, **names: Sequence[str]) -> Rights:
-    """The rights of one job, for these names: ``rights_of("info", server=["db"], claims=["data-db-0"])``. A rule for names of which there
+    """The rights of one job, for these names: ``rights_of("restore", server=["db"], …)``. A rule for names of which there
     are none is left out, as one without names would be for all.
 
     Raises:

@@ -63,11 +63,10 @@ class Survey:
         found.autoscalers = self._list("HorizontalPodAutoscaler", "whether an autoscaler scales it")
         found.scaled_objects = self._list("ScaledObject", "whether KEDA scales it")
         budgets = self._list("PodDisruptionBudget", "which disruption budgets it has")
-        found.budgets = (
-            None
-            if budgets is None
-            else [one for one in budgets if selects(spec_of(one).get("selector") or {"matchLabels": {"": ""}}, labels)]
-        )
+        # An empty selector selects all pods, none at all selects none.
+        found.budgets = budgets and [
+            one for one in budgets if "selector" in spec_of(one) and selects(spec_of(one)["selector"] or {}, labels)
+        ]
         found.config_maps = self._named(
             "ConfigMap", _variables_from(found.template), "variables of the server's container"
         )

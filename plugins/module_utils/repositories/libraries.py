@@ -84,3 +84,4 @@ AZURE_IDENTITY = Library("azure-identity", "azure.identity", (1, 10))
 GCS = Library("google-cloud-storage", "google.cloud.storage", (2, 18))
 #: what a repository of each type is reached by
 OF_STORE = {"s3": BOTO3, "azure": AZURE_BLOB, "gcs": GCS}
+KUBERNETES = Library("kubernetes", "kubernetes", (24, 2))

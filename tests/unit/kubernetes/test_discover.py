@@ -244,6 +244,16 @@ def test_who_takes_changes_back(metadata: dict[str, Any], wanted: Optional[dict[
     assert discover.owners({"metadata": metadata})["gitops"] == wanted
 
 
+def test_an_operator_that_has_its_pods_is_named() -> None:
+    owner = {"kind": "Cluster", "name": "shop", "apiVersion": "postgresql.cnpg.io/v1", "controller": True}
+    one = {**pod("shop-1", "10.0.0.1", **{"cnpg.io/instanceRole": "primary"}), "kind": "Pod"}
+    one["metadata"]["ownerReferences"] = [owner]
+    info = describe(Objects([one], {"containers": [container()]}))
+    assert info["operator"] == {"kind": "Cluster", "name": "shop", "api_version": "postgresql.cnpg.io/v1"}
+    assert info["stateful_set"] is None and info["primary"] == "shop-1"
+    assert "Cluster shop keeps it" in " ".join(findings(info)["warnings"])
+
+
 def stateful_set(**more: Any) -> dict[str, Any]:
     template = {
         "metadata": {"labels": {"app": "db"}},

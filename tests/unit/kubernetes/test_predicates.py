@@ -15,8 +15,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.predi
     ended,
     is_cut,
     progress_of,
-    scaled_to,
     started,
+    succeeded,
 )
 
 
@@ -136,8 +136,7 @@ def test_other_predicates() -> None:
     running["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] = "t"
     assert progress_of(running, started).done and not progress_of(running, ended).done
     assert progress_of(thing("Pod", {"phase": "Failed"}), ended).done
-    assert progress_of(thing("StatefulSet", {"replicas": 0}), scaled_to(0)).done
-    assert not progress_of(thing("StatefulSet", {"replicas": 1}), scaled_to(0)).done
+    assert progress_of(thing("Pod", {"phase": "Failed"}), succeeded).failed and not progress_of(running, succeeded).done
 
 
 def test_a_cut_is_made_before_a_snapshot_is_ready() -> None:

@@ -38,17 +38,17 @@ def test_every_rule_is_as_narrow_as_its_verbs_allow() -> None:
 
 
 def test_names_are_filled_in_and_none_is_no_rule() -> None:
-    found = rights_of("info", server=["db"], claims=["data-db-0", "wal-db-0"])
+    found = rights_of("info", server=["db"], claims=["data-db-0", "wal-db-0"], config_maps=[])
     assert Rule("statefulsets", ("get",), "apps", ("db",)) in found.rules
     assert Rule("persistentvolumeclaims", ("get",), "", ("data-db-0", "wal-db-0")) in found.rules
-    without = rights_of("info", server=["db"], claims=[])
+    without = rights_of("info", server=["db"], claims=[], config_maps=[])
     assert not [rule for rule in without.rules if rule.resource == "persistentvolumeclaims"]
     with pytest.raises(KeyError):
         rights_of("info", server=["db"])
 
 
 def test_a_role() -> None:
-    made = role("holdfast-info", rights_of("info", server=["db"], claims=["c"]).rules, "shop")
+    made = role("holdfast-info", rights_of("info", server=["db"], claims=["c"], config_maps=[]).rules, "shop")
     assert made["kind"] == "Role" and made["metadata"] == {"name": "holdfast-info", "namespace": "shop"}
     assert made["rules"][0] == {
         "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"], "resourceNames": ["db"]
