@@ -40,7 +40,7 @@ options:
     description: Name of the StatefulSet. Exactly one of this, O(pod) and O(selector) is needed.
     type: str
   pod:
-    description: Name of a pod. The StatefulSet is found that it belongs to, if it does.
+    description: Name of a pod. The StatefulSet or Deployment is found that it belongs to, if it does.
     type: str
   selector:
     description: Labels of the pods, such as V(app=db,tier=primary). They must be of one owner.
@@ -95,6 +95,10 @@ EXAMPLES = r"""
 RETURN = r"""
 stateful_set:
   description: Name of the StatefulSet; null where the pods belong to none.
+  returned: success
+  type: str
+deployment:
+  description: Name of the Deployment, where it is one's.
   returned: success
   type: str
 replicas:

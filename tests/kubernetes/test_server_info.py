@@ -211,6 +211,41 @@ def test_data_that_go_with_the_pod_are_an_error_and_a_stopped_server_is_known(
     )
 
 
+def test_a_deployments_pod_is_followed_to_it(
+    cluster: Any, namespace: Namespace, service_account: Callable[..., Path]
+) -> None:
+    """On a claim of its own; by a selector. With the rights for StatefulSets alone, the rest is not known."""
+    labels = {"app": "db"}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    container = {
+        "name": "db",
+        "image": POSTGRES,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", "infinity"],
+        "env": [{"name": "PGDATA", "value": "/data/pg"}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data", "subPath": "sub"}],
+    }
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "shared"}}]
+    spec = {"terminationGracePeriodSeconds": 0, "containers": [container], "volumes": volumes}
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "shared"}, "spec": claim},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "db"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+        },
+    )
+    namespace.wait("apps/v1", "Deployment", "db", lambda one: (one.get("status") or {}).get("replicas"), 60)
+    limited = account(service_account, server=["db"], claims=["shared"])
+    found = info(limited, namespace, selector="app=db")
+    assert found["data"]["claim"] == "shared" and found["data"]["path_in_volume"] == "sub/pg"
+    assert found["deployment"] is found["autoscalers"] is None and "replicasets" in str(found["not_read"])
+    found = info(cluster.kubeconfig, namespace, selector="app=db")
+    assert found["deployment"] == "db" and found["autoscalers"] == [] and found["replicas"] == 1
+
+
 def test_by_ansible_with_module_defaults_and_the_environment(
     cluster: Any, namespace: Namespace, postgres: Make, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def describe(found: Objects, container_name: str = "", asked: Optional[Asked] = 
     """All that is to know. What is not known is None."""
     asked = asked or Asked()
     top = found.stateful_set
+    controller = top or found.deployment
     container = discover.server_container(found.template, container_name)
     variables = discover.environment(container, found.config_maps) if container else {}
     primary, by = discover.primary(found.pods, asked.address if asked.in_recovery is False else None)
@@ -50,7 +51,8 @@ def describe(found: Objects, container_name: str = "", asked: Optional[Asked] = 
     mounts = _mounts(found, container, pod)
     return {
         "stateful_set": meta(top)["name"] if top else None,
-        "replicas": spec_of(top).get("replicas", 1) if top else None,
+        "deployment": meta(found.deployment)["name"] if found.deployment else None,
+        "replicas": spec_of(controller).get("replicas", 1) if controller else None,
         "pods": [_pod(one) for one in found.pods],
         "primary": primary,
         "primary_by": by,
@@ -68,7 +70,7 @@ def describe(found: Objects, container_name: str = "", asked: Optional[Asked] = 
         "pull_secrets": list(used.pull_secrets),
         "password": used.password,
         "service_account": pod_spec.get("serviceAccountName"),
-        **_keepers(found, top or pod or {}),
+        **_keepers(found, controller or pod or {}),
     }
 
 
@@ -203,10 +205,16 @@ def _keepers(found: Objects, top: Manifest) -> dict[str, Any]:
         target = spec_of(one).get("scaleTargetRef") or {}
         return bool(target.get("name") == name and target.get("kind", default) == kind)
 
+    # Who scales a pod's Deployment is not known where that could not be looked at.
+    hidden = any(
+        one.get("kind") == "ReplicaSet" and one.get("controller") for one in meta(top).get("ownerReferences") or ()
+    )
     policy = spec_of(top).get("persistentVolumeClaimRetentionPolicy") or {}
     names = {
-        "autoscalers": found.autoscalers and [one for one in found.autoscalers if targets(one, "")],
-        "keda": found.scaled_objects and [one for one in found.scaled_objects if targets(one, "Deployment")],
+        "autoscalers": None if hidden else found.autoscalers and [one for one in found.autoscalers if targets(one, "")],
+        "keda": None
+        if hidden
+        else found.scaled_objects and [one for one in found.scaled_objects if targets(one, "Deployment")],
         "disruption_budgets": found.budgets,
     }
     return {

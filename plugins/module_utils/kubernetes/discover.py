@@ -41,6 +41,7 @@ class Objects:
     pods: Manifests
     template: Manifest  # of the pods: the specification of one, or the StatefulSet's
     stateful_set: Optional[Manifest] = None
+    deployment: Optional[Manifest] = None
     services: Optional[Manifests] = None
     claims: Mapping[str, Manifest] = field(default_factory=dict)
     volumes: Mapping[str, Manifest] = field(default_factory=dict)

@@ -78,6 +78,10 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("volumesnapshotclasses", ("list",), _SNAPSHOT),
         ),
     ),
+    # On top of that, where it is a Deployment's.
+    "info_of_deployment": Rights(
+        (Rule("replicasets", _READ, _APPS), Rule("deployments", _READ, _APPS, ("{server}",))),
+    ),
     # The objects that a server is made of, for the day on which the namespace is gone.
     "capture": Rights(
         (

@@ -47,7 +47,7 @@ class Survey:
         """
         top, pods = self._begin(stateful_set, pod, selector)
         template = spec_of(pods[0]) if pods else spec_of(spec_of(top or {}).get("template") or {})
-        found = Objects(pods, template, top)
+        found = Objects(pods, template, top, None if top else self._deployment(pods))
         labels = (
             meta(pods[0]).get("labels") or {}
             if pods
@@ -115,6 +115,16 @@ class Survey:
         top = self._try(lambda: self._cluster.get("StatefulSet", str(name)), "the StatefulSet that the pod belongs to")
         return top, self._pods_of(top) if top else pods
 
+    def _deployment(self, pods: Manifests) -> Optional[Manifest]:
+        """The Deployment that pods without a StatefulSet belong to, if they do: by way of their ReplicaSet."""
+        replica_set = _controller(pods[0], "ReplicaSet") if pods else None
+        if replica_set is None:
+            return None
+        what = "the Deployment that the pod belongs to"
+        between = self._try(lambda: self._cluster.get("ReplicaSet", replica_set), what)
+        name = _controller(between, "Deployment") if between else None
+        return self._try(lambda: self._cluster.get("Deployment", str(name)), what) if name else None
+
     def _pods_of(self, top: Manifest) -> Manifests:
         """The pods of a StatefulSet, the first ordinal first: by its labels, or else by their names, which the API promises."""
         labels = (spec_of(top).get("selector") or {}).get("matchLabels") or {}
@@ -162,6 +172,12 @@ class Survey:
             where = f"a Role of namespace {exc.namespace}" if exc.namespace else "a ClusterRole"
             self.not_read.append({"what": what, "rule": exc.rule.line(), "where": where})
             return None
+
+
+def _controller(manifest: Manifest, kind: str) -> Optional[str]:
+    """Name of the object of this kind that controls another one."""
+    owners = meta(manifest).get("ownerReferences") or ()
+    return next((str(one["name"]) for one in owners if one.get("controller") and one.get("kind") == kind), None)
 
 
 def _claims(found: Objects) -> list[str]:

@@ -254,6 +254,20 @@ def test_an_operator_that_has_its_pods_is_named() -> None:
     assert "Cluster shop keeps it" in " ".join(findings(info)["warnings"])
 
 
+def test_a_deployments_autoscaler_is_its_own_or_not_known() -> None:
+    """ "None" is said of what was looked at alone."""
+    one = {**pod("db-6d4-x"), "kind": "Pod"}
+    one["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "db-6d4", "controller": True}]
+    scaler = {"metadata": {"name": "h"}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "db"}}}
+    spec = {"containers": [container()]}
+    hidden = describe(Objects([one], spec, autoscalers=[scaler], scaled_objects=[]))
+    assert hidden["autoscalers"] is None and hidden["keda"] is None and hidden["deployment"] is None
+    deployment = {"kind": "Deployment", "metadata": {"name": "db"}, "spec": {"replicas": 1}}
+    seen = describe(Objects([one], spec, deployment=deployment, autoscalers=[scaler], scaled_objects=[]))
+    assert seen["autoscalers"] == ["h"] and seen["deployment"] == "db" and seen["replicas"] == 1
+    assert seen["claim_retention"] is None
+
+
 def stateful_set(**more: Any) -> dict[str, Any]:
     template = {
         "metadata": {"labels": {"app": "db"}},
