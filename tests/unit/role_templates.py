@@ -118,9 +118,9 @@ def plain(value: Any) -> Any:
     return None if value is None else str(value)
 
 
-def evaluate(key: str, text: Any, variables: dict[str, Any], loader: DataLoader) -> Any:
+def evaluate(key: str, text: Any, templar: Templar) -> Any:
     try:
-        found = Templar(loader=loader, variables=variables).template(text)
+        found = templar.template(text)
     except Exception as exc:
         if (
             "ndefined" in type(exc).__name__ + str(exc)
@@ -139,7 +139,13 @@ def evaluate(key: str, text: Any, variables: dict[str, Any], loader: DataLoader)
 
 def outcome(said: list[tuple[str, str, Any]], variables: dict[str, Any], loader: DataLoader) -> list[Any]:
     """What each expression makes; of a task that is skipped, only that it is."""
-    made = [evaluate(key, text, variables, loader) for _where, key, text in said]
+    templar, known = Templar(loader=loader, variables=variables), {}
+    made = []
+    for _where, key, text in said:
+        kind = key.partition(".")[0] if key.startswith(OURS) else key.partition("[")[0]
+        if (kind, str(text)) not in known:  # many tasks say the same
+            known[kind, str(text)] = evaluate(key, text, templar)
+        made.append(known[kind, str(text)])
     skipped = {where for (where, key, _text), value in zip(said, made) if key.startswith("when") and value is False}
     return ["<skipped>" if where in skipped else value for (where, _key, _text), value in zip(said, made)]
 
@@ -161,13 +167,16 @@ def main() -> None:
             names = {name, *(other for other in made if name in str(made[other]))}
             names |= {other for other in made if any(one in str(made[other]) for one in names)}
             said = [entry for entry in everything if any(one in str(entry[2]) for one in names)]
+            outcomes: dict[str, list[Any]] = {}
             for one, other in spellings(option):
                 both = []
                 for value in (one, other):
                     variables = {**BASE, **made, **({} if value == OMIT else {name: value})}
                     if value == OMIT and name in BASE:
                         variables.pop(name)
-                    both.append(outcome(said, variables, loader))
+                    if repr(value) not in outcomes:
+                        outcomes[repr(value)] = outcome(said, variables, loader)
+                    both.append(outcomes[repr(value)])
                 for (where, key, _text), first, second in zip(said, *both):
                     compared += 1
                     if first != second:
