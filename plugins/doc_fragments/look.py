@@ -18,6 +18,11 @@ options:
     description: Whether the server is asked too, by the C(login_*) options.
     type: bool
     default: false
+  wal_directory:
+    description:
+      - The directory of this host that WAL is shipped from (M(holdfast.postgres.wal_ship)), to say how far that is. By default the repository
+        of type V(file), where there is one.
+    type: path
   engine:
     description:
       - The engine whose own repository is looked into as well, such as V(pgbackrest). Nothing is changed there. By default none is.

@@ -191,6 +191,7 @@ LOOK: Spec = {
     **READING,
     **KUBERNETES,
     "archiving": {"type": "bool", "default": False},
+    "wal_directory": {"type": "path"},
     "engine_config": {"type": "path"},
     "expected_every": {"type": "str"},
 }

@@ -176,6 +176,13 @@ ansible_facts:
               segments that wait, C(lag_bytes); C(slots) with the bytes that each holds back, and C(problems), sentences. Null when it was not asked.
           returned: always
           type: dict
+        shipping:
+          description:
+            - How far WAL is shipped from O(wal_directory); null where none is from this host. C(directory), and C(stores), each with C(name),
+              C(last_segment), C(last_at), how many segments are C(waiting) and the oldest since how many C(seconds), and the C(error) of the
+              last pass.
+          returned: always
+          type: dict
 elapsed:
   description: Seconds that the module took.
   returned: success

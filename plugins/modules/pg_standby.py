@@ -333,7 +333,7 @@ def build(module: AnsibleModule, space: str, warnings: list[str]) -> dict[str, A
             if params["source"] == "backup"
             else None
         )
-        wanted = standby_options.request(params, wal.restore_command() if wal else None)
+        wanted = standby_options.request(params, None if wal is None or wal.fetched_ahead else wal.restore_command())
         run = StandbyRun(wanted, primary, backups, Progress(None), *standby_options.asker(params, space))
         try:
             outcome = run.run(module.check_mode)

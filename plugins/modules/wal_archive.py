@@ -65,6 +65,13 @@ options:
         set O(max_slot_wal_keep_size).
     type: bool
     default: false
+  wal_directory:
+    description:
+      - The directory of this host that WAL comes into (V(engine=pg_basebackup)), as C(SERVER_NAME/_wal) below it, where the repositories are
+        stores. M(holdfast.postgres.wal_ship) brings it from there to all of them, encrypted where O(encryption) says so, and the role
+        P(holdfast.postgres.ship#role) installs a service for that.
+      - By default it is the repository of type V(file); with others beside it, they get the second copy.
+    type: path
   archive_timeout:
     description:
       - How long a segment may wait to be full before it is archived, as PostgreSQL writes it. What was committed later is lost
@@ -167,6 +174,18 @@ EXAMPLES = r"""
     streaming: true
     max_slot_wal_keep_size: 20GB
   register: streaming
+
+- name: Stream into a directory of this host, from where wal_ship brings it into a bucket
+  holdfast.postgres.wal_archive:
+    login_unix_socket: /var/run/postgresql
+    server_name: shop
+    engine: pg_basebackup
+    streaming: true
+    wal_directory: /var/lib/postgresql/wal
+    repository:
+      type: s3
+      bucket: backups
+      region: eu-central-1
 
 - name: Archive into a bucket by pgBackRest
   holdfast.postgres.wal_archive:
@@ -352,6 +371,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                         raise WalError(message)
                     warnings.append(message)
         warnings.extend(done.warnings)
+        unshipped = archiver.unshipped if params["state"] != "absent" else None
+        warnings.extend([unshipped] if unshipped else [])
         result.update(archiver.describe())
         if archiver.by_command and params["archive_command"]:
             result["archive_command"] = params["archive_command"]
@@ -378,6 +399,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent", "verified"], "default": "present"},
             "engine": {"type": "str", "choices": ARCHIVING},
             "streaming": {"type": "bool", "default": False},
+            "wal_directory": {"type": "path"},
             "archive_timeout": {"type": "str", "default": "1min"},
             "max_slot_wal_keep_size": {"type": "str"},
             "summarize_wal": {"type": "bool"},

@@ -14,12 +14,15 @@ description:
     partial ones, and files that are not the server's; and from when to when the server can be brought back.
   - Remembers what it saw in the repository, so that the next audit reads only what is new.
   - Removes segments that no kept backup needs, when asked to. An engine with a repository of its own does that itself.
+  - The archive is that of the engine V(pg_basebackup), in a directory, or in a store where M(holdfast.postgres.wal_ship) brings it.
+    O(encryption) is needed only where that is encrypted, and a timeline's history has to be read.
 author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.repository
+  - holdfast.postgres.repository.encryption
 attributes:
   action_group:
     support: full
@@ -95,7 +98,6 @@ elapsed:
   type: float
 """
 
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -103,11 +105,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import audit
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import folder_of, wal_in
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
@@ -115,30 +118,34 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Audit, and remove."""
     params, check = module.params, module.check_mode
-    if params["repository"]["type"] != "file":
-        raise BadOption(
-            "repository.type",
-            params["repository"]["type"],
-            "holds no WAL that a shell command archived",
-            "backup_facts shows the windows of engines with a repository of their own, and they remove WAL themselves.",
-        )
     shelf = Shelf(open_repository(params["repository"]), params["server_name"])
     shelf.repository.check(write=not check)
-    wal = FileWal(os.path.join(params["repository"]["path"], shelf.name, FOLDER), Compression("none"))
-    keeping = None if os.path.isdir(wal.directory) else keeping_engine({**params, "engine": None})
-    if keeping:
-        raise BadOption(
-            "repository",
-            wal.directory,
-            f"is not there, and {keeping} keeps the WAL of {shelf.name} beside it",
-            "backup_facts shows the windows of engines with a repository of their own, and they remove WAL themselves.",
+    with workspace() as space:
+        secrets = Secrets(params["encryption"] or {}, space)
+        try:
+            return _audit(module, shelf, secrets, space, warnings)
+        finally:
+            secrets.close()
+
+
+def _audit(module: AnsibleModule, shelf: Shelf, secrets: Secrets, space: str, warnings: list[str]) -> dict[str, Any]:
+    params, check = module.params, module.check_mode
+    wal = wal_in(shelf.repository, shelf.name, secrets.of_wal)
+    if wal is None:
+        keeping = keeping_engine({**params, "engine": None})
+        where = f"{folder_of(shelf.name)} in {shelf.repository.description}"
+        way_out = (
+            "backup_facts shows the windows of engines with a repository of their own, and they remove WAL themselves."
+            if keeping
+            else "Set archiving up (wal_archive), ship the WAL there (wal_ship), or check server_name."
         )
+        also = f", and {keeping} keeps the WAL of {shelf.name} beside it" if keeping else ""
+        raise BadOption("repository", where, f"is not there{also}", way_out)
     problems: list[str] = []
     records = [record for record in shelf.records(problems) if record.kind != "logical"]
     warnings.extend(problems)
-    with workspace() as space:
-        report = audit.inspect(wal, records, space)
-    word = silence.of_archive(wal.directory, wal.names())
+    report = audit.inspect(wal, records, space)
+    word = silence.of_archive(wal.directory, wal.names()) if isinstance(wal, FileWal) else None
     warnings.extend([word] if word else [])
     chosen = []
     if params["remove"]:
@@ -176,6 +183,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **argspec.REPOSITORY,
+            **argspec.ENCRYPTION,
             "remove": {"type": "bool", "default": False},
             "strict": {"type": "bool", "default": False},
         },

@@ -130,8 +130,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship import describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_options import open_shipper
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_result import describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress

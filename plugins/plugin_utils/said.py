@@ -253,6 +253,16 @@ def _passphrase(result: Result, _now: datetime.datetime) -> str:
     )
 
 
+def _ship(result: Result, _now: datetime.datetime) -> str:
+    stores = result.get("stores") or []
+    if not result.get("changed"):
+        head = "Nothing to do: each store has what is finished."
+    else:
+        head = f"Shipped {count(result.get('shipped') or 0, 'file')}, and {count(result.get('removed') or 0, 'file')} left the directory."
+    last = [f"{store['name']} has {store['last_segment']}" for store in stores if store.get("last_segment")]
+    return f"{head} The newest segment: {listing(last)}." if last else head
+
+
 _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "archive": _archive,
     "audit": _audit,
@@ -267,11 +277,13 @@ _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "restore_point": _restore_point,
     "rotate_credentials": _rotate_credentials,
     "rotate_passphrase": _passphrase,
+    "ship": _ship,
     "standby": _standby,
 }
 _SKIPPED = {
     "canary": "That segments arrive was not looked at.",
     "audit": "The archive is its engine's, and was not read here.",
+    "ship": "The service was looked after, and ships what comes.",
 }
 _READS = {"audit", "canary", "check"}  # in check mode they do the same
 

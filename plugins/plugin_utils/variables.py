@@ -35,7 +35,7 @@ SHARED = frozenset(
         # where backups are kept, how, and for how long
         "repository", "repositories", "server_name", "encryption", "retention", "accept_new_server",
         # the engine
-        "engine", "engine_program", "engine_options", "config_dir",
+        "engine", "engine_program", "engine_options", "config_dir", "wal_directory",
         # how far a server is brought back
         "recovery_target",
         "schedules",

@@ -21,7 +21,7 @@ sys.path[:0] = [str(CHECKOUT / "tests"), str(CHECKOUT / ".work/collections")]
 from lab.installations import Installation, find_installations  # noqa: E402
 from lab.servers import Server, pick  # noqa: E402
 
-from bench import artifact, directory, many, physical, pipelines  # noqa: E402
+from bench import artifact, directory, many, physical, pipelines, shipping  # noqa: E402
 from bench.common import Bench, Size  # noqa: E402
 from bench.place import Place  # noqa: E402
 
@@ -31,6 +31,7 @@ SMALL = Size(database=60, artifact=128, backups=300, objects=200, rounds=1)
 Part = Callable[[Bench, Place, Size], str]
 STORE_PARTS: dict[str, tuple[str, Part]] = {
     "pipelines": ("Backups into an object store", pipelines.measure),
+    "shipping": ("WAL shipped", shipping.measure),
     "artifact": ("One large artifact in an object store", artifact.measure),
     "listing": ("A catalogue of thousands", many.listing),
     "copying": ("Thousands of objects copied", many.copying),

@@ -41,6 +41,7 @@ USES = {
     "rotate_passphrase": ["backup_passphrase"],
     "schedule": ["k8s_cron_job"],
     "setup": ["backup_role"],
+    "ship": ["wal_ship"],
     "standby": ["pg_standby"],
     "status": ["backup_status"],
 }
@@ -76,6 +77,10 @@ OWN: dict[str, set[str]] = {
     "backup": {"holdfast_backup_engine"},
     "recover": {"holdfast_repositories", "holdfast_recover_tier"},
     "restore": {"holdfast_repositories", "holdfast_restore_tier", "holdfast_restore_point_name"},
+    "ship": {
+        "holdfast_ship_service", "holdfast_ship_state", "holdfast_ship_unit", "holdfast_ship_unit_dir", "holdfast_ship_unit_start",
+        "holdfast_ship_config_dir",
+    },
     "status": {"holdfast_status_fail_on"},
 }  # fmt: skip
 

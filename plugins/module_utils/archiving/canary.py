@@ -85,7 +85,7 @@ def prove(connection: Connection, archiver: Archiver, timeout: float, scratch: s
         )
     try:
         lsn = Lsn.parse(point["lsn"], "lsn")
-        backup = leads_to(wal, archiver.backups([]), timeline, lsn, size, scratch).backup.id
+        backup = leads_to(archiver.whole, archiver.backups([]), timeline, lsn, size, scratch).backup.id
     except WalError as exc:
         return Canary(point["segment"], name, point["lsn"], seconds, len(content), None, str(exc))
     return Canary(point["segment"], name, point["lsn"], seconds, len(content), backup, None)

@@ -19,9 +19,17 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_directory import WalDirectory
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_result import (
+    ShipResult,
+    describe,
+    leave_step,
+    may_pass,
+    ship_step,
+    unstick_step,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_store import Packed, ShippingStore
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Pool, threads
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Incomplete, RepositoryError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Incomplete
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, run
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
@@ -48,20 +56,6 @@ class ShipRequest:
     jobs: int
     keep: Optional[int]
     accept_new_server: bool
-
-
-@dataclass
-class ShipResult:
-    """What a pass did, or would do. ``shipped``: files, each counted once; ``removed``: files that left the directory."""
-
-    plan: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    shipped: int = 0
-    removed: int = 0
-
-    @property
-    def changed(self) -> bool:
-        return bool(self.plan)
 
 
 #: whether a file was written, and then its being read back
@@ -96,13 +90,14 @@ class Shipper:
         result = ShipResult()
         self._look(result, write=False)
         self._raise(result)
+        result.plan += [unstick_step(path) for path in self._directory.stuck()]
         for store in self._stores:
             waiting = [item for item in self._files if item.name not in store.has]
             if waiting:
-                result.plan.append(_ship_step(waiting, store))
+                result.plan.append(ship_step(waiting, store))
         gone = self._leaving({item.name for item in self._files})
         if gone:
-            result.plan.append(_leave_step(gone, self._directory))
+            result.plan.append(leave_step(gone, self._directory))
         return result
 
     def once(self) -> ShipResult:
@@ -126,9 +121,10 @@ class Shipper:
             for store in self._stores:
                 new = [item for item in self._files if item.name in store.has and item.name not in before[store.name]]
                 if new:
-                    result.plan.append(_ship_step(new, store))
+                    result.plan.append(ship_step(new, store))
             self._leave(result)
             self._save()
+            self._unstick(result)
         self._raise(result)
         return result
 
@@ -138,16 +134,21 @@ class Shipper:
         Raises:
             HoldfastError: what no waiting mends.
         """
-        pause = _PAUSE
+        pause, looked = _PAUSE, 0.0
         while True:
             try:
-                if self._directory.changed_at() != self._seen or pause > _PAUSE:
+                if (
+                    self._directory.changed_at() != self._seen
+                    or pause > _PAUSE
+                    or time.monotonic() - looked > _LONGEST_PAUSE
+                ):
+                    looked = time.monotonic()
                     self._progress.step("shipping WAL")
                     for text in self.once().warnings:
                         self._progress.step(text)
                 pause = _PAUSE
             except HoldfastError as exc:
-                if not _may_pass(exc, self._stores):
+                if not may_pass(exc, self._stores):
                     raise
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 self._progress.step(f"waiting {round(pause)} s for a store to come back: {exc}")
@@ -317,7 +318,13 @@ class Shipper:
             store.forget(names)
         self._files = [item for item in self._files if item.name not in names]
         result.removed += len(gone)
-        result.plan.append(_leave_step(gone, self._directory))
+        result.plan.append(leave_step(gone, self._directory))
+
+    def _unstick(self, result: ShipResult) -> None:
+        """Once there is room again."""
+        for path in self._directory.stuck():
+            self._directory.unstick(path)
+            result.plan.append(unstick_step(path))
 
     def _save(self) -> None:
         """Write down what the stores have, where that is other than it was."""
@@ -338,40 +345,3 @@ class Shipper:
                 if store.asked:
                     store.saved()
         self._saved_at = time.monotonic()
-
-
-def _may_pass(exc: HoldfastError, stores: Sequence[ShippingStore]) -> bool:
-    """Whether waiting may mend it: a store that is away, or full. Content, ownership and options it does not."""
-    return all(store.error is None or isinstance(store.error, RepositoryError) for store in stores) and isinstance(
-        exc, (RepositoryError, Incomplete)
-    )
-
-
-def _ship_step(items: Sequence[Finished], store: ShippingStore) -> str:
-    what = items[0].name if len(items) == 1 else f"{len(items)} files, from {items[0].name} to {items[-1].name},"
-    return f"ship {what} to {store.wal.description}"
-
-
-def _leave_step(items: Sequence[Finished], directory: WalDirectory) -> str:
-    what = items[0].name if len(items) == 1 else f"{len(items)} files, from {items[0].name} to {items[-1].name},"
-    return f"remove {what} from {directory.path}: each store has them"
-
-
-def describe(result: ShipResult, stores: Sequence[ShippingStore]) -> dict[str, Any]:
-    """For a module's result."""
-    return {
-        "changed": result.changed,
-        "plan": result.plan,
-        "shipped": result.shipped,
-        "removed": result.removed,
-        "stores": [
-            {
-                "name": store.name,
-                "repository": store.repository.description,
-                "sent": store.sent,
-                "last_segment": store.last,
-                "error": str(store.error) if store.error else None,
-            }
-            for store in stores
-        ],
-    }

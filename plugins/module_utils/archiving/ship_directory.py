@@ -9,13 +9,19 @@ import contextlib
 import fcntl
 import json
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import remembered
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, marker_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import (
+    FOLDER,
+    SHIPPED,
+    marker_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import wrong_with
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
@@ -32,12 +38,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.shipping import Finished, finished
 
 #: what is remembered between runs, and read by who looks at the state: of each store what of the directory it has
-STATE = ".shipped.json"
+STATE = SHIPPED
 #: what is on its way: who comes after a kill knows it for ours by its sum
 _BEGUN = ".shipping.json"
 _LOCK = ".ship.lock"
 _FORMAT = 1
 _BLOCK = 1024 * 1024
+_RECEIVING = re.compile(r"[0-9A-F]{24}\.partial")
+_SETTLED = 5.0  # seconds for which nobody has written to a file that is being made
 
 
 class WalDirectory:
@@ -203,7 +211,7 @@ class WalDirectory:
         return {"format": _FORMAT, "system_id": system_id, "stores": {}}
 
     def save_state(self, state: Mapping[str, Any]) -> None:
-        """Remember it. A power failure may take it: then the stores are asked again. Raises RepositoryError."""
+        """Remember it, as far as there is room: on a full disk shipping is what makes room again. What is not remembered, the stores are asked."""
         self._save(STATE, state)
 
     def begun(self) -> dict[str, dict[str, str]]:
@@ -214,16 +222,34 @@ class WalDirectory:
         return {}
 
     def save_begun(self, begun: Mapping[str, Mapping[str, str]]) -> None:
-        """Note it, before it is written. Raises RepositoryError."""
+        """Note it, before it is written; as ``save_state``."""
         self._save(_BEGUN, begun)
 
     def _save(self, name: str, content: Mapping[str, Any]) -> None:
-        path = os.path.join(self.path, name)
+        owner = owner_of(self.path) if os.geteuid() == 0 else None
+        with contextlib.suppress(OSError, ToolError):
+            files.put(os.path.join(self.path, name), json.dumps(content), owner, durable=False)
+
+    def stuck(self) -> list[str]:
+        """Paths of segments that pg_receivewal could not make on a full disk. It makes one of its full length in zeros before it writes into it;
+        of one that is shorter it says that it "should be 0 or" so many bytes, and never goes on, however much room there is."""
+        size, found = self.size().bytes, []
+        for name in os.listdir(self.path):
+            path = os.path.join(self.path, name)
+            with contextlib.suppress(OSError):
+                status = os.lstat(path)
+                if not _RECEIVING.fullmatch(name) or not stat.S_ISREG(status.st_mode) or status.st_size in (0, size):
+                    continue
+                if time.time() - status.st_mtime > _SETTLED and _is_zero(path):
+                    found.append(path)
+        return sorted(found)
+
+    def unstick(self, path: str) -> None:
+        """Empty one of these: nothing is in it. Raises RepositoryError."""
         try:
-            owner = owner_of(self.path) if os.geteuid() == 0 else None
-            files.put(path, json.dumps(content), owner, durable=False)
-        except (OSError, ToolError) as exc:
-            raise RepositoryError(f"{path} cannot be written: {exc}") from exc
+            os.truncate(path, 0)
+        except OSError as exc:
+            raise RepositoryError(f"{path} cannot be emptied: {exc.strerror}.") from exc
 
     def mark(self, item: Finished) -> list[int]:
         """What tells this very file from another one of its name. Raises OSError."""
@@ -239,6 +265,11 @@ def unpacking(name: str) -> list[Command]:
             compression.check()
             return compression.decompress()
     return []
+
+
+def _is_zero(path: str) -> bool:
+    with open(path, "rb") as stream:
+        return all(not any(data) for data in iter(lambda: stream.read(_BLOCK), b""))
 
 
 def _owner_ids(path: str) -> tuple[int, int]:

@@ -58,7 +58,7 @@ class ShippingStore:
     ) -> None:
         self.name, self.repository, self._server_name = name, repository, server_name
         self._encryption, self._scratch = encryption, scratch
-        self.wal = ShippedWal(repository, server_name, lambda method: encryption)
+        self.wal = ShippedWal(repository, server_name, lambda marker: encryption)
         self.has: dict[str, Any] = {}
         self.begun: dict[str, str] = {}
         self.error: Optional[HoldfastError] = None
@@ -98,7 +98,13 @@ class ShippingStore:
         if self._marked:
             return
         key = self.wal.key(MARKER)
-        content = json.dumps({"system_id": system_id, "encryption": self._encryption.method}).encode()
+        content = json.dumps(
+            {
+                "system_id": system_id,
+                "encryption": self._encryption.method,
+                **({"recipients": self._encryption.recipients} if self._encryption.method == "pgp" else {}),
+            }
+        ).encode()
         before = self.repository.read(key) if self.repository.stat(key) is not None else None
         if not self.repository.swap(key, before, content):
             self.check_owner(system_id, False)  # somebody else was faster

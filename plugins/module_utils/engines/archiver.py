@@ -31,6 +31,10 @@ class WalArchive(abc.ABC):
 
     #: what messages call it
     description: str
+    #: whether a server cannot fetch from it by a command, so that what it needs is fetched for it
+    fetched_ahead = False
+    #: how many files are best fetched at the same time
+    fetches = 1
 
     @abc.abstractmethod
     def archive_command(self) -> str:
@@ -151,6 +155,16 @@ class Archiver(Configured):
     def explain(self, connection: Connection) -> str:
         """What is known of a segment that does not come, for a message."""
         return archiver_words(connection)
+
+    @property
+    def whole(self) -> WalArchive:
+        """All that is archived, wherever it went from where the server's WAL arrives first."""
+        return self.wal
+
+    @property
+    def unshipped(self) -> Optional[str]:
+        """A sentence, where WAL is to go on to stores from where it arrives, and nobody has brought any there; else None."""
+        return None
 
     @abc.abstractmethod
     def backups(self, problems: list[str]) -> Iterator[Record]:

@@ -48,15 +48,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.reposito
     RepositoryEngineOptions,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import WAL_TIMEOUT
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import (
-    FOLDER,
-    FileArchiver,
-    FileWal,
-)
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileArchiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.receiver import (
     WalReceiver,
     slot_name,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import wal_in
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.engine import WalG
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import put
@@ -64,8 +61,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compres
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.opening import closed
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import check_store, named_repositories
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
+    check_store,
+    named_repositories,
+    open_repository,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import (
@@ -157,12 +157,17 @@ def _archive_beside(listings: Sequence[Listing]) -> Optional[WalArchive]:
     """The WAL archive beside our backups, where each of the repositories has the server's."""
     found: Optional[WalArchive] = None
     for listing in listings:
-        root = listing.shelf.repository.root if isinstance(listing.shelf.repository, FileRepository) else ""
-        directory = os.path.join(root, listing.shelf.name, FOLDER)
-        if not root or not os.path.isdir(directory):
+        wal = wal_in(listing.shelf.repository, listing.shelf.name, _names_alone)
+        if wal is None:
             return None
-        found = found or FileWal(directory, Compression("zstd"))
+        found = found or wal
     return found
+
+
+def _names_alone(marker: Mapping[str, Any]) -> Encryption:
+    raise BadOption(
+        "encryption", None, "is not used for this", "Names are looked at, and nothing else is read of the archive."
+    )
 
 
 def check_options(name: str, params: Mapping[str, Any]) -> None:
@@ -236,29 +241,53 @@ def open_archiver(name: str, params: Mapping[str, Any], host: Host) -> Archiver:
 
 
 def _open_directory(params: Mapping[str, Any], host: Host) -> Archiver:
-    stores = named_repositories(params)
-    options = stores[0][1]
-    if len(stores) > 1 or options["type"] != "file":
-        raise BadOption(
-            "engine",
-            "pg_basebackup",
-            "archives WAL into one directory only",
-            "Use engine: pgbackrest for stores and several repositories.",
-        )
+    server = check_name("server_name", params["server_name"])
+    root, stores = _directory_and_stores(params)
     encryption = params.get("encryption") or {}
-    if encryption.get("method", "none") != "none":
+    if encryption.get("method", "none") != "none" and (not stores or not params.get("wal_directory")):
         raise BadOption(
             "encryption.method", encryption["method"], "cannot be had for WAL that a shell command archives",
-            "Use engine: pgbackrest, which encrypts it, or an encrypted file system.",
+            "Let it be encrypted on its way to a store (wal_directory, and wal_ship), use engine: pgbackrest, or an encrypted file system.",
         )  # fmt: skip
-    check_store(options, stores[0][2])
-    server = check_name("server_name", params["server_name"])
+    opened = [open_repository(options, where) for _name, options, where in stores]
+    shipped = [(repository, wal_in(repository, server, _names_alone)) for repository in opened]
     if params.get("streaming"):
         # Not compressed, what is unfinished can be restored as well.
         plain = Compression(params["compression"] or "none", params["compression_level"])
-        return WalReceiver(options["path"], server, host, plain, params["accept_new_server"])
+        return WalReceiver(root, server, host, plain, params["accept_new_server"], shipped)
     compression = Compression(params["compression"] or "zstd", params["compression_level"])
-    return FileArchiver(options["path"], server, host, compression, params["accept_new_server"])
+    return FileArchiver(root, server, host, compression, params["accept_new_server"], shipped)
+
+
+def _directory_and_stores(params: Mapping[str, Any]) -> tuple[str, list[tuple[str, Mapping[str, Any], str]]]:
+    """Where the server's WAL comes on this host, and the repositories that it is to be shipped to. Raises BadOption."""
+    stores = named_repositories(params)
+    for _name, options, where in stores:
+        check_store(options, where)
+    if params.get("wal_directory"):
+        root = str(params["wal_directory"])
+        if not os.path.isabs(os.path.expanduser(root)):
+            raise BadOption(
+                "wal_directory", root, "is relative to wherever the module happens to run", "Write it from / on."
+            )
+    else:
+        files = [options["path"] for _name, options, _where in stores if options["type"] == "file"]
+        if len(files) != 1:
+            kinds = " and ".join(sorted({options["type"] for _name, options, _where in stores}))
+            raise BadOption(
+                "engine", "pg_basebackup",
+                f"has WAL come into one directory of this host, and the repositories are of type {kinds}",
+                "Name that directory (wal_directory), with streaming: true for a receiver, and bring the WAL to the stores from there by wal_ship "
+                "(role ship). Or use engine: pgbackrest, whose archive_command writes to stores and several repositories.",
+            )  # fmt: skip
+        root = str(files[0])
+    here = os.path.realpath(os.path.expanduser(root))
+    others = [
+        entry
+        for entry in stores
+        if entry[1]["type"] != "file" or os.path.realpath(os.path.expanduser(entry[1]["path"])) != here
+    ]
+    return os.path.expanduser(root), others
 
 
 def open_repository_engine(name: str, params: Mapping[str, Any], host: Host) -> RepositoryEngine:

@@ -44,7 +44,7 @@ def keeping_engine(params: Mapping[str, Any], command: Optional[str] = None) -> 
     """The same, without the default: None where nobody keeps an archive of the server. Raises BadOption."""
     if params.get("engine"):
         return str(params["engine"])
-    if params.get("streaming"):
+    if params.get("streaming") or params.get("wal_directory"):
         return "pg_basebackup"  # pg_receivewal's is the same archive
     server = check_name("server_name", params["server_name"])
     opened = list(_opened(params))

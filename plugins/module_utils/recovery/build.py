@@ -17,6 +17,7 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import give, make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.configuration_files import ConfigurationFiles
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import is_empty
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import (
@@ -99,6 +100,7 @@ class Builder:
         made = NewDirectory(self._staged, inner, plan.owner, plan.programs)
         self._source.lay_out(plan.chosen.record, made, self._progress)
         self._move_wal()
+        self._fetch_wal()
         instance = Instance(self._staged, plan.programs, plan.owner, self._configure())
         require_readable(instance)
         self._foresee()
@@ -116,6 +118,14 @@ class Builder:
         for folder, names, files in os.walk(self._plan.directories.staged(final)):
             for path in (folder, *(os.path.join(folder, name) for name in [*names, *files])):
                 give(path, self._plan.owner)
+
+    def _fetch_wal(self) -> None:
+        chosen, wal = self._plan.chosen, self._source.wal
+        if wal is not None and wal.fetched_ahead:
+            system_id = chosen.record.server.get("system_id")
+            fetched.fetch(
+                wal, chosen.choice.runs, chosen.archive.size, system_id, self._staged, self._plan.owner, self._progress
+            )
 
     def recover(self, instance: Instance) -> Landing:
         """Recover to the target in private, and stop there. Raises HoldfastError: it did not come to it."""
@@ -145,6 +155,7 @@ class Builder:
         if action == "promote":
             # What steered the recovery has done its work, and would steer the next one.
             write_auto(self._staged, {**self._measured, **request.settings}, self._plan.owner)
+            fetched.forget(self._staged)
         return landing
 
     def _foresee(self) -> None:
@@ -219,7 +230,7 @@ class Builder:
             )
         wanted: dict[str, Optional[str]] = {**self._measured, **request.settings, **plan.chosen.target.settings()}
         if wal is not None:
-            wanted["restore_command"] = wal.restore_command()
+            wanted["restore_command"] = fetched.COMMAND if wal.fetched_ahead else wal.restore_command()
             wanted["recovery_target_timeline"] = plan.chosen.choice.target_timeline
         if plan.chosen.target.kind != LATEST:
             wanted["recovery_target_action"] = request.action

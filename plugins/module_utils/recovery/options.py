@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_repository_engine
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import wal_in
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import (
@@ -88,11 +86,7 @@ def source(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> Phys
     if name == "pg_basebackup":
         shelf = Shelf(open_repository(params["repository"]), params["server_name"])
         shelf.repository.check(write=False)
-        wal: Optional[WalArchive] = None
-        if params["repository"]["type"] == "file":
-            directory = os.path.join(params["repository"]["path"], shelf.name, FOLDER)
-            wal = FileWal(directory, Compression("zstd")) if os.path.isdir(directory) else None
-        return ShelfSource(shelf, secrets, wal)
+        return ShelfSource(shelf, secrets, wal_in(shelf.repository, shelf.name, secrets.of_wal))
     host = Host.of_directory(params["data_directory"], params["owner"], params["login_user"], params["bin_dir"])
     engine = open_repository_engine(name, {**params, "config_dir": os.path.join(config_dir, "restore")}, host)
     make_config_dir(config_dir, host.owner)

@@ -20,7 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     WalError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import mark
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched, mark
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.choosing import Chooser, Chosen
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
     Directories,
@@ -124,7 +124,9 @@ class Planner:
         directories = self._directories(record, chosen.ahead)
         old = self._old_server(record, programs, owner, directories)
         service = own_unit(old.pid() if old is not None else None, self._request.service)
-        self._check_space(record, directories)
+        self._check_space(
+            record, directories, fetched.size_of(self._source.wal, chosen.choice.runs, chosen.archive.size)
+        )
         self._warnings += self._source.prove(record)
         made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted(), service)
         made.steps = self._steps(made)
@@ -268,7 +270,7 @@ class Planner:
             f"{self._directory} is another server (system identifier {there}) than the backup's ({mine}). {way_out}"
         )
 
-    def _check_space(self, record: Record, directories: Directories) -> None:
+    def _check_space(self, record: Record, directories: Directories, wal: int) -> None:
         """What is not known is not asked for: the disk may fill up then, and the old server is as it was."""
         sizes = self._source.sizes(record)
         needs = [Need(directories.staged(directories.data), sizes.get(DATA) or 0, "the restored server")]
@@ -276,6 +278,7 @@ class Planner:
             Need(directories.staged(path), sizes.get(oid) or 0, f"its tablespace {oid}")
             for oid, path in directories.tablespaces.items()
         ]
+        needs += [Need(directories.staged(directories.data), wal, "the WAL that is fetched for it")] if wal else []
         check_space(needs, "Free some space, or restore to another disk (data_directory, tablespace_locations).")
 
     def _steps(self, plan: RecoveryPlan) -> list[str]:
@@ -300,6 +303,8 @@ class Planner:
             for path in directories.late.values()
         ]
         count = sum(run.last - run.first + 1 for run in choice.runs)
+        if self._source.wal is not None and self._source.wal.fetched_ahead:
+            steps.append(f"fetch {count} segments from {self._source.wal.description}")
         steps.append(
             f"recover in private to {plan.chosen.target.describe()} on timeline {choice.timeline}, with {count} segments of WAL, all of "
             f"them there, then {request.action}"

@@ -10,7 +10,7 @@ import os
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import mark
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched, mark
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.build import Builder
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
     Directories,
@@ -113,6 +113,11 @@ class RecoverRun:
         if plan.directories.kept:
             steps.append(
                 f"What was there before lies in {', '.join(plan.directories.kept)}: delete it when nobody needs it any more."
+            )
+        if self._source.wal is not None and self._source.wal.fetched_ahead and request.action != "promote":
+            steps.append(
+                f"{fetched.DIRECTORY} in it has the WAL that was fetched for it: delete that, and reset restore_command (ALTER SYSTEM), once it is "
+                "promoted."
             )
         if request.keep_archiving:
             steps.append(

@@ -23,17 +23,22 @@ class Secrets:
 
     def of(self, record: Record) -> Encryption:
         """Raises BadOption: what this backup needs is missing; ToolError: gpg is."""
-        method = str(record.encryption["method"])
+        return self._by(str(record.encryption["method"]), record.encryption["recipients"], f"the backup {record.id}")
+
+    def of_wal(self, marker: Mapping[str, Any]) -> Encryption:
+        """For WAL in a store, whose ``marker`` tells how it is encrypted. Raises as ``of``."""
+        return self._by(str(marker.get("encryption") or "none"), marker.get("recipients") or [], "the WAL archive")
+
+    def _by(self, method: str, recipients: Any, what: str) -> Encryption:
         if method not in self._known:
             if method == "aes256" and not Encryption.passphrase(self._options):
                 raise BadOption(
-                    "encryption", None, f"is missing, and the backup {record.id} is encrypted ({method})",
+                    "encryption", None, f"is missing, and {what} is encrypted ({method})",
                     "Give encryption.passphrase or encryption.passphrase_file.",
                 )  # fmt: skip
             if method == "none" and Encryption.is_wanted(self._options):
-                raise not_encrypted(f"the backup {record.id}")
-            known = method != "none"
-            wanted = {**self._options, "method": method, "recipients": record.encryption["recipients"]} if known else {}
+                raise not_encrypted(what)
+            wanted = {**self._options, "method": method, "recipients": recipients} if method != "none" else {}
             encryption = Encryption(wanted, self._home)
             encryption.check()
             self._known[method] = encryption

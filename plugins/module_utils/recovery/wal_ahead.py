@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -185,8 +186,10 @@ class WalReader:
     def _batch(self, wal: WalArchive, names: Sequence[str]) -> Iterator[Record]:
         os.makedirs(self._scratch, mode=0o700, exist_ok=True)
         try:
-            for name in names:
-                if not wal.fetch(name, os.path.join(self._scratch, name)):
+            with threads(wal.fetches) as pool:
+                there = list(pool.map(lambda name: wal.fetch(name, os.path.join(self._scratch, name)), names))
+            for name, found in zip(names, there):
+                if not found:
                     raise WalError(f"The segment {name} was in {wal.description} a moment ago, and cannot be fetched.")
             yield from self.directory(self._scratch, names[0], names[-1])
         finally:

@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import as_backup
+import tempfile
+from collections.abc import Sequence
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import as_backup, survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.divergence import Position, compare
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Run
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 
 def choose(source: PhysicalSource, backup_id: str, upstream: Upstream, archive: bool, warnings: list[str]) -> Record:
@@ -54,3 +60,34 @@ def _newest_of_its_past(records: list[Record], upstream: Upstream, warnings: lis
     raise CatalogError(
         f"No backup of this server leads to {upstream}: {'; '.join(f'{name}: {why}' for name, why in passed)}. Use source: primary."
     )
+
+
+def segment_size(record: Record) -> SegmentSize:
+    """That of a backup's server."""
+    return SegmentSize(int(record.server.get("wal_segment_size") or 16 * 1024 * 1024))
+
+
+def to_fetch(source: PhysicalSource, record: Record, upstream: Upstream) -> Sequence[Run]:
+    """The WAL that is fetched from a store before a standby of a backup starts, as the upstream has it no more; nothing where it has, or a
+    restore_command fetches it.
+
+    Raises:
+        CatalogError: the store does not lead to where the upstream's own WAL begins.
+    """
+    wal, backup = source.wal, as_backup(record)
+    if wal is None or not wal.fetched_ahead or backup is None or upstream.keeps(backup.start_lsn) is not False:
+        return ()
+    size = segment_size(record)
+    inventory = Inventory(size)
+    inventory.read(wal.names())
+    with tempfile.TemporaryDirectory(prefix="holdfast-", dir="/tmp") as scratch:
+        archive = survey(wal, inventory, scratch)
+    timeline = upstream.position().timeline
+    last = archive.reach(timeline, backup.archive_from).last
+    if last is None or upstream.keeps(size.end(last)) is False:
+        until = "begins after it" if last is None else f"goes on without a gap to {size.name(last)} alone"
+        raise CatalogError(
+            f"The backup {record.id} needs WAL that {upstream} no longer has, and what is in {wal.description} {until}. Ship what is missing "
+            "(wal_ship), or use source: primary."
+        )
+    return archive.needed(timeline, backup.archive_from, last.number)

@@ -31,7 +31,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni i
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.agreement import ask
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.backups import choose
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.backups import choose, to_fetch
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.claims import Claims
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
     passline,
@@ -107,7 +107,8 @@ class StandbyPlanner:
         configuration = self._configuration(local, decision)
         record = None
         if decision.method == BACKUP and self._source is not None:
-            archive = self._request.restore_command is not None
+            wal = self._source.wal
+            archive = self._request.restore_command is not None or (wal is not None and wal.fetched_ahead)
             record = choose(self._source, self._request.backup_id, self._upstream, archive, self._result.warnings)
         rows = list((record.server.get("tablespaces") if record else None) or ())
         if decision.method == COPY:
@@ -135,6 +136,8 @@ class StandbyPlanner:
             claims.follows,
             view,
         )
+        if record is not None and self._source is not None:
+            made.fetch = to_fetch(self._source, record, self._upstream)
         if local is not None and decision.method == FOLLOW:
             made.idle_slots = self._idle_slots(local, view)
         made.steps = describe(made, self._request, self._upstream, self.passfile, self._result) + self.consent.steps()

@@ -13,6 +13,7 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, alone
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_tablespaces
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import write_auto
@@ -21,6 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeove
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import make_config_dir
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.backups import segment_size
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
     OLD_SIGNAL,
     SIGNAL,
@@ -124,6 +126,11 @@ class StandbyRun:
                     self._upstream.drop_slot(request.slot)
             raise
         self._wait(plan)
+        if plan.fetch and self.result.state == "streaming":
+            # It has come past what was fetched, and the primary has all that follows.
+            self._write(self._directory, plan)
+            run_as(request.owner, [self._instance(plan).program("pg_ctl"), "-D", self._directory, "reload"])
+            fetched.forget(self._directory)
         for name in plan.idle_slots:
             self._drop_slot(Local(self._instance(plan)), name)
 
@@ -222,6 +229,11 @@ class StandbyRun:
             if old is not None:
                 OwnConfiguration(self._directory, request.owner).give(staged)
             self._write(staged, plan)
+            if plan.fetch and plan.record is not None and self._source is not None and self._source.wal is not None:
+                system_id = self._upstream.system_id
+                size = segment_size(plan.record)
+                fetched.fetch(self._source.wal, plan.fetch, size, system_id, staged, request.owner, self._progress)
+                write_auto(staged, {**plan.wanted, "restore_command": fetched.COMMAND}, request.owner)
             takeover.stop()
             takeover.swap()
             takeover.start(self._instance(plan), "the standby")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -29,6 +30,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.standby.local im
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.own import OwnConfiguration
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.request import StandbyRequest, StandbyResult
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.upstream import Upstream
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Run
 
 
 @dataclass
@@ -51,6 +53,8 @@ class StandbyPlan:
     view: Optional[Following]
     steps: list[str] = field(default_factory=list)
     idle_slots: list[str] = field(default_factory=list)
+    #: WAL that is fetched from a store before it starts
+    fetch: Sequence[Run] = ()
 
 
 def describe(
@@ -74,6 +78,10 @@ def describe(
         staged = directories.staged(directories.data)
         if made.record is not None:
             plan.append(f"restore the backup {made.record.id} ({made.record.stopped_at}) into {staged}")
+            if made.fetch:
+                plan.append(
+                    f"fetch {sum(run.length for run in made.fetch)} segments of WAL, which the primary no longer has, from the repository"
+                )
         else:
             size = upstream.size()
             plan.append(f"copy {upstream}{'' if size is None else f' ({size} bytes)'} by pg_basebackup into {staged}")

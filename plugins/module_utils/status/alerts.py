@@ -14,6 +14,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.status.facts imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import Health
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import NOTHING, Schedule
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.shipping import behind_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.units import listing, size
 
 LEVELS = ("ok", "warning", "critical")
@@ -114,6 +115,11 @@ def of_archive(wal: Optional[dict[str, Any]], archiver: Optional[dict[str, Any]]
             text = f"The replication slot {slot.get('name')} is used by nobody, and holds back {size(slot['held_bytes'])} of WAL."
             alerts.append(Alert("warning", "slot", text, "Drop it if nobody comes back for it: the disk fills."))
     return alerts
+
+
+def of_shipping(shipping: Optional[dict[str, Any]]) -> list[Alert]:
+    """What is known of WAL that is shipped from this host."""
+    return [Alert("critical", behind.code, behind.text, behind.remedy) for behind in behind_of(shipping)]
 
 
 def of_schedules(schedules: Sequence[Schedule]) -> list[Alert]:

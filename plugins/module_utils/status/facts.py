@@ -13,6 +13,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import Health
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.shipping import behind_of
 
 
 def describe(server_name: str, found: Gathered, health: Health, details: bool, limit: Optional[int]) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def describe(server_name: str, found: Gathered, health: Health, details: bool, l
         "tiers": [asdict(tier) for tier in found.tiers],
         "wal": found.wal,
         "archiver": found.archiver,
+        "shipping": found.shipping,
     }
 
 
@@ -43,6 +45,7 @@ def problems(found: Gathered, health: Health) -> list[str]:
     said += (found.archiver or {}).get("problems", [])
     said += [f"The backup {name} is damaged: {wrong}." for name, wrong in health.damaged.items()]
     said += damaged_copies(found, health)
+    said += [behind.text for behind in behind_of(found.shipping)]
     if health.unverified:
         more = f" and {len(health.unverified) - 1} older ones" if len(health.unverified) > 1 else ""
         said.append(

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_options import root_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_state import shipping_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
@@ -21,10 +23,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_to_read
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FOLDER, FileWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import wal_in
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
     named_repositories,
     open_repository,
@@ -60,6 +62,8 @@ class Gathered:
     shelves: dict[str, Shelf] = field(default_factory=dict)
     wal: Optional[dict[str, Any]] = None
     archiver: Optional[dict[str, Any]] = None
+    #: how far WAL is shipped from a directory of this host (archiving/ship_state.py)
+    shipping: Optional[dict[str, Any]] = None
     #: bytes in an engine's own repository, as far as it tells
     stored: int = 0
     #: what could not be looked into, in sentences
@@ -109,6 +113,7 @@ def gather(params: Mapping[str, Any], space: str) -> Gathered:
     if params["archiving"]:
         found.archiver = ask_server(params, space)
     _look_at_wal(params, found, space)
+    found.shipping = shipping_of(root_of(params), params["server_name"], time.time())
     return found
 
 
@@ -172,6 +177,7 @@ def _look_at_wal(params: Mapping[str, Any], found: Gathered, space: str) -> None
     """What the archive makes reachable; an engine's own backups are added to those that were found."""
     wal: Optional[WalArchive] = None
     problems: list[str] = []
+    secrets = Secrets(params.get("encryption") or {}, space)
     name = params["engine"]
     try:
         name = name or keeping_engine(params)
@@ -180,15 +186,23 @@ def _look_at_wal(params: Mapping[str, Any], found: Gathered, space: str) -> None
     if name in WITH_REPOSITORY:
         wal = _look_into_engine(str(name), params, found, space, problems)
     else:
-        for _name, options, _where in named_repositories(params):
-            directory = os.path.join(options.get("path") or "", params["server_name"], FOLDER)
-            if options["type"] == "file" and os.path.isdir(directory):
-                wal = FileWal(directory, Compression("none"))
-                break
+        for tier in found.tiers:
+            if wal is None and tier.name in found.shelves:
+                shelf = found.shelves[tier.name]
+                try:
+                    wal = wal_in(shelf.repository, shelf.name, secrets.of_wal)
+                except HoldfastError as exc:
+                    problems.append(str(exc))
     if wal is None:
         found.unread += problems
         return
-    report = inspect(wal, [record for record in found.records.values() if record.kind != "logical"], space)
+    try:
+        report = inspect(wal, [record for record in found.records.values() if record.kind != "logical"], space)
+    except BadOption as exc:  # histories of timelines are encrypted as all else
+        found.unread.append(f"What {wal.description} makes reachable is not known: {exc}")
+        return
+    finally:
+        secrets.close()
     found.wal = {
         "archive": wal.description,
         "windows": [window.to_dict() for window in report.windows],

@@ -114,5 +114,6 @@ def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datet
         except HoldfastError as exc:
             alerts.append(rules.no_answer("Whether the server archives", exc))
     alerts += rules.of_archive(found.wal if found else None, archiver)
+    alerts += rules.of_shipping(found.shipping if found else None)
     alerts += rules.of_schedules(there)
     return Overview(params["server_name"], now, found, health, alerts, there, unknown)

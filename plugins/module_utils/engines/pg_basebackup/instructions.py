@@ -10,7 +10,12 @@ import shlex
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_basebackup.options import BASE
-from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.by_hand import checksums, read, secrets
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.by_hand import (
+    DECRYPT,
+    checksums,
+    read,
+    secrets,
+)
 
 
 def write(record: Record) -> str:
@@ -61,6 +66,7 @@ def write(record: Record) -> str:
             lines += ["# Settings, pg_hba rules, extensions and slots, to read:", f"#   {read(artifact.key, method)}"]
     lines += [
         "",
+        *_wal(record),
         "# 3. To go on to a later moment, where the WAL is archived, before the first start:",
         '#   touch "$PGDATA/recovery.signal"',
         '#   echo "restore_command = \'cp /archive/%f %p\'" >> "$PGDATA/postgresql.auto.conf"',
@@ -72,6 +78,18 @@ def write(record: Record) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _wal(record: Record) -> list[str]:
+    """How to have WAL that was shipped into a store at hand: comments, as the store is another one for each who reads them."""
+    server, method = record.server["name"], str(record.encryption["method"])
+    decrypt = DECRYPT.get(method, DECRYPT["aes256"])
+    return [
+        f"# Where the WAL lies in a store, as {server}/_wal beside this folder, fetch it into /archive, decrypt what ends in .gpg, and unpack it:",
+        f"#   aws s3 cp --recursive s3://BUCKET/PREFIX/{server}/_wal/ /archive/   # or azcopy, or gcloud storage cp",
+        f'#   for f in /archive/*.gpg; do {decrypt} "$f" > "${{f%.gpg}}" && rm "$f"; done',
+        "#   zstd -q -d --rm /archive/*.zst",
+    ]
 
 
 def _unpack(pipeline: str, directory: str) -> str:

@@ -31,6 +31,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     ToolError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 FOLDER = "_wal"  # no backup's id, which begins with a letter or digit
 _OWNER = ".server.json"
+#: what a shipper remembers of the stores: whoever finds it knows that one was here
+SHIPPED = ".shipped.json"
 # PostgreSQL before 16 has room for so many bytes, with the paths put in: %p is pg_wal/ and a name of 24 characters, the
 # longest %f that of a backup's history file.
 _ROOM = 1023
@@ -158,18 +161,49 @@ class FileWal(WalArchive):
                 raise RepositoryError(f"{name} cannot be deleted from {self.description}: {exc.strerror}.") from exc
 
 
+class Together(WalArchive):
+    """Several archives of one server, of which each has a part: what one lacks is looked for in the next."""
+
+    def __init__(self, parts: Sequence[WalArchive]) -> None:
+        self._parts = parts
+        self.description = " and ".join(part.description for part in parts)
+
+    def archive_command(self) -> str:
+        return self._parts[0].archive_command()
+
+    def restore_command(self) -> str:
+        return self._parts[0].restore_command()
+
+    def names(self, after: Optional[str] = None) -> Iterator[str]:
+        return iter(sorted({name for part in self._parts for name in part.names(after)}))
+
+    def fetch(self, name: str, path: str) -> bool:
+        for part in self._parts:
+            # What is encrypted in a store is not read here: the histories stay where the server's WAL arrives.
+            with contextlib.suppress(BadOption):
+                if part.fetch(name, path):
+                    return True
+        return False
+
+
 class FileArchiver(Archiver):
     """Continuous archiving of one server into a directory. ``root`` is the repository's, which must be there: one that is
-    missing most often is a mount that is."""
+    missing most often is a mount that is. ``stores``: where its WAL is shipped to, and what is there already."""
 
     name = "pg_basebackup"
     connects = False  # a shell command does not
 
     def __init__(
-        self, root: str, server_name: str, host: Host, compression: Compression, accept_new_server: bool
+        self,
+        root: str,
+        server_name: str,
+        host: Host,
+        compression: Compression,
+        accept_new_server: bool,
+        stores: Sequence[tuple[Repository, Optional[WalArchive]]] = (),
     ) -> None:
         self._root, self._host, self._accept = root, host, accept_new_server
-        self._server_name = server_name
+        self._server_name, self._stores = server_name, stores
         self._directory = os.path.join(root, server_name, FOLDER)
         self._compression = compression
         self.wal: WalArchive = FileWal(self._directory, compression)
@@ -225,12 +259,31 @@ class FileArchiver(Archiver):
             files.put(path, json.dumps(mine), self._host.owner)
         return [Step(f"mark {self._directory} as the archive of the server {self._host.system_id}")]
 
+    @property
+    def unshipped(self) -> Optional[str]:
+        """A sentence, where WAL is to go on from here to stores, and nobody has shipped any yet; else None."""
+        if not self._stores or os.path.exists(os.path.join(self._directory, SHIPPED)):
+            return None
+        where = " and ".join(repository.description for repository, _wal in self._stores)
+        return (
+            f"The server's WAL comes into {self._directory}, and nothing has brought it to {where} yet: run the playbook ship, with "
+            "holdfast_ship_service: true for a service (module wal_ship)."
+        )
+
     def leave(self, connection: Connection, check: bool) -> list[Step]:
         return end(marker_of(self._directory), self._host, check)
 
+    @property
+    def whole(self) -> WalArchive:
+        return Together([self.wal, *(wal for _repository, wal in self._stores if wal is not None)])
+
     def backups(self, problems: list[str]) -> Iterator[Record]:
-        shelf = Shelf(FileRepository(self._root), self._server_name)
-        return (record for record in shelf.records(problems) if record.engine == "pg_basebackup" and record.verified_at)
+        found: dict[str, Record] = {}
+        for repository in [FileRepository(self._root), *(repository for repository, _wal in self._stores)]:
+            for record in Shelf(repository, self._server_name).records(problems):
+                if record.engine == "pg_basebackup" and record.verified_at:
+                    found.setdefault(record.id, record)
+        return iter(sorted(found.values(), key=lambda record: record.id))
 
     def check(self) -> None:
         if not os.access(self._directory, os.R_OK | os.X_OK):

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step, WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileArchiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
@@ -34,7 +36,8 @@ _RECEIVED = re.compile(r"([0-9A-F]{24})(?:\.gz|\.lz4)?(?:\.partial)?")
 _LONGEST = 63  # bytes of a slot's name
 _SLOT = (
     "SELECT slot_type, active, (pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
-    " ELSE pg_current_wal_lsn() END, restart_lsn))::bigint AS behind FROM pg_replication_slots WHERE slot_name = %s"
+    " ELSE pg_current_wal_lsn() END, restart_lsn))::bigint AS behind, coalesce(to_jsonb(s) ->> 'wal_status', '') = 'lost' AS lost"
+    " FROM pg_replication_slots s WHERE slot_name = %s"
 )
 
 
@@ -61,9 +64,15 @@ class WalReceiver(FileArchiver):
     by_command = False
 
     def __init__(
-        self, root: str, server_name: str, host: Host, compression: Compression, accept_new_server: bool
+        self,
+        root: str,
+        server_name: str,
+        host: Host,
+        compression: Compression,
+        accept_new_server: bool,
+        stores: Sequence[tuple[Repository, Optional[WalArchive]]] = (),
     ) -> None:
-        super().__init__(root, server_name, host, compression, accept_new_server)
+        super().__init__(root, server_name, host, compression, accept_new_server, stores)
         self.slot = slot_name(server_name)
         self.user = host.owner
         self._program = find_tools(host.version_num, host.bin_dir).path("pg_receivewal")
@@ -81,7 +90,41 @@ class WalReceiver(FileArchiver):
             raise ServerError(
                 f"The replication slot {self.slot} is a {slot['slot_type']} one. Drop it, or use another server_name."
             )
+        self._check_slot(connection, slot)
         self._check_history(connection)
+
+    def _check_slot(self, connection: Connection, slot: Optional[dict[str, Any]]) -> None:
+        """Raises ServerError: WAL that was not received is gone from the server, so that the receiver would never go on."""
+        if slot is not None and slot["lost"]:
+            raise ServerError(
+                f"The replication slot {self.slot} is invalidated: the server removed WAL that was not received (max_slot_wal_keep_size), and "
+                "nothing brings that back. Stop the receiver, drop the slot (SELECT pg_drop_replication_slot"
+                f"('{self.slot}')), set it up anew, and take a new base backup at once: no backup from before leads past the gap."
+            )
+        if slot is not None and slot["active"]:
+            return
+        size = SegmentSize(self._host.wal_segment_size)
+        places = [(place, name) for name in self._received() if (place := goes_on_at(name, size)) is not None]
+        if slot is not None or not places:
+            return
+        (newest, begin), name = max(places, key=lambda found: (found[0][0].number, found[0][0].timeline, found[0][1]))
+        wanted = size.name(size.containing(newest.timeline, begin))
+        now = facts.value(
+            connection, "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END"
+        )
+        kept = facts.attempt(connection, "SELECT name FROM pg_ls_waldir()", [], "pg_wal")
+        if (
+            kept is None
+            or now is None
+            or wanted[8:] >= str(now)[8:]
+            or any(row["name"][8:] == wanted[8:] for row in kept)
+        ):
+            return
+        raise ServerError(
+            f"There is no replication slot {self.slot} any more, and the server has removed {wanted}, where pg_receivewal would go on: it would "
+            f"fail for ever. Pack what it takes for its newest, so that it begins anew (zstd --rm {os.path.join(self._directory, name)}), set it "
+            "up again, and take a new base backup at once: no backup from before leads past the gap. Nothing was changed."
+        )
 
     def _check_history(self, connection: Connection) -> None:
         """pg_receivewal goes on where the directory ends. Raises ServerError: that is a life of the server that was left, by a recovery or a
@@ -154,13 +197,33 @@ class WalReceiver(FileArchiver):
     def check_running(self, connection: Connection) -> None:
         slot = self._slot(connection)
         if slot is None:
-            raise ServerError(f"Nothing is received: there is no slot {self.slot}. Set it up (state: present).")
+            self._check_slot(connection, None)
+            raise ServerError(
+                f"Nothing is received: there is no slot {self.slot}. Set it up (state: present), and take a new base backup: what was written since "
+                "it was dropped may be gone."
+            )
+        self._check_slot(connection, slot)
         if not slot["active"]:
             self._check_history(connection)
             raise ServerError(
-                f"Nothing is received: the slot {self.slot} is {slot['behind']} bytes behind, and nobody reads from it. Start the "
+                f"Nothing is received: {self._half_made()}the slot {self.slot} is {slot['behind']} bytes behind, and nobody reads from it. Start the "
                 f"receiver, and look at its words if it ends: {' '.join(self.command)}"
             )
+
+    def _half_made(self) -> str:
+        """What a full disk has left, behind which pg_receivewal never goes on, as the beginning of a sentence."""
+        for name in self._received():
+            path = os.path.join(self._directory, name)
+            if (
+                name.endswith(".partial")
+                and len(name) == 32
+                and os.path.getsize(path) not in (0, self._host.wal_segment_size)
+            ):
+                return (
+                    f"{path} has {os.path.getsize(path)} bytes, as the disk was full when it was made, and pg_receivewal refuses to go on behind "
+                    "it; make room, and empty it (truncate -s 0), which wal_ship does by itself; "
+                )
+        return ""
 
     def explain(self, connection: Connection) -> str:
         slot: dict[str, Any] = self._slot(connection) or {}

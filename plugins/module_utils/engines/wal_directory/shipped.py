@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """WAL that was shipped into a repository: ``<server_name>/_wal/<name>[.zst|.gz|.lz4][.gpg]``, and ``.server.json``, whose it is.
 
-It lies in any store, so PostgreSQL cannot fetch from it by itself: what a recovery needs is fetched ahead (``Fetched``), and its
+It lies in any store, so PostgreSQL cannot fetch from it by itself: what a recovery needs is fetched ahead (recovery/fetched.py), and its
 ``restore_command`` is a plain cp.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads
@@ -40,8 +40,9 @@ _LARGEST_MARKER = 64 * 1024
 _REMOVERS = 8
 # The size of segments does not matter for the part of a name that is looked at here: the smallest takes every name.
 _ANY_SIZE = SegmentSize(MEGABYTE)
-#: by the method that the marker tells (none, aes256, pgp), how to decrypt; raises BadOption where the user gave no secret for it
-Decrypting = Callable[[str], Encryption]
+#: by what the marker tells (``encryption``: none, aes256 or pgp, and ``recipients``), how to decrypt; raises BadOption where the user gave no
+#: secret for it
+Decrypting = Callable[[Mapping[str, Any]], Encryption]
 
 
 def folder_of(server_name: str) -> str:
@@ -69,11 +70,14 @@ def read_marker(repository: Repository, server_name: str) -> Optional[dict[str, 
 class ShippedWal(WalArchive):
     """``decrypting`` is asked when something encrypted is read, and not before: names need no secret."""
 
+    fetched_ahead = True
+    fetches = 4
+
     def __init__(self, repository: Repository, server_name: str, decrypting: Decrypting) -> None:
         self._repository, self._folder, self._decrypting = repository, folder_of(server_name), decrypting
         self._server_name = server_name
         self._known: dict[str, ObjectInfo] = {}
-        self._method: Optional[str] = None
+        self._marker: Optional[Mapping[str, Any]] = None
         self.description = f"the WAL archive {self._folder} in {repository.description}"
 
     def archive_command(self) -> str:
@@ -120,10 +124,9 @@ class ShippedWal(WalArchive):
 
     def encryption(self) -> Encryption:
         """How what is here is encrypted. Raises BadOption: the secret for it is missing; CatalogError."""
-        if self._method is None:
-            marker = read_marker(self._repository, self._server_name) or {}
-            self._method = str(marker.get("encryption") or "none")
-        return self._decrypting(self._method)
+        if self._marker is None:
+            self._marker = read_marker(self._repository, self._server_name) or {}
+        return self._decrypting(self._marker)
 
     def save(self, stored: str, path: str) -> None:
         """Write what is stored under a name to ``path``, decrypted and unpacked. Raises HoldfastError: it is damaged, or was gone."""
