@@ -91,10 +91,11 @@ class Record:
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as users get it."""
+        """The record as users get it: without the signature, by which who reads a log of theirs could try passphrases."""
         # Not by asdict, which copies all that is inside: that takes longer than the rest of a listing of thousands.
         artifacts = [dict(vars(artifact)) for artifact in self.artifacts]
-        return {"format": FORMAT, **vars(self), "artifacts": artifacts, "size": self.size, "raw_size": self.raw_size}
+        values = {name: value for name, value in vars(self).items() if name != "signature"}
+        return {"format": FORMAT, **values, "artifacts": artifacts, "size": self.size, "raw_size": self.raw_size}
 
 
 def has_same_content(one: Record, other: Record) -> bool:
@@ -111,7 +112,10 @@ _ARTIFACT = tuple(item.name for item in fields(Artifact))
 
 def encode(record: Record) -> bytes:
     """A manifest."""
-    return (json.dumps(record.to_dict(), indent=1, ensure_ascii=False, sort_keys=False) + "\n").encode()
+    return (
+        json.dumps({**record.to_dict(), "signature": record.signature}, indent=1, ensure_ascii=False, sort_keys=False)
+        + "\n"
+    ).encode()
 
 
 def decode(data: bytes, where: str) -> Record:
