@@ -89,8 +89,13 @@ def failure(exc: BaseException, module_name: str) -> dict[str, Any]:
 
 
 def _stop(stopped: Stopped) -> dict[str, Any]:
-    left = stopped.left or ["What it had finished stays; what it had not is done by the next run."]
-    return {"msg": f"{stopped} {' '.join(left)}", "changed": stopped.changed, "stopped_by": stopped.signal_name}
+    said = stopping.told(stopped)
+    left = said or ["What it had finished stays; what it had not is done by the next run."]
+    return {
+        "msg": f"{stopped} {' '.join(left)}",
+        "changed": stopped.changed or said != stopped.left,
+        "stopped_by": stopped.signal_name,
+    }
 
 
 def _plain(exc: BaseException) -> str:

@@ -61,6 +61,7 @@ class Remains:
 
 
 _open: list[Remains] = []
+_achieved: list[str] = []
 _stopped: Optional[Stopped] = None
 _held = 0
 _deadline = 0.0
@@ -86,6 +87,16 @@ def _note(entry: Remains, exc: Stopped) -> None:
     if message and message not in exc.left:
         exc.left.append(message)
     exc.changed = exc.changed or (bool(message) and entry.changed)
+
+
+def achieved(message: str) -> None:
+    """From here to the end of the run this is done, whatever stops it: a sentence, which names what came or went."""
+    _achieved.append(message)
+
+
+def told(stopped: Stopped) -> list[str]:
+    """What is said of a stop: what remains of what was under way, and what was done before."""
+    return list(dict.fromkeys([*stopped.left, *_achieved]))
 
 
 @contextlib.contextmanager
@@ -148,6 +159,7 @@ def listen(give_up: Callable[[Stopped], None]) -> None:
     """From here on signals raise ``Stopped``. ``give_up`` is called in another thread when clearing up takes too long; it ends
     the process."""
     sys.unraisablehook = _unraisable
+    _achieved.clear()
     for number in SIGNALS:
         signal.signal(number, _stop)
     _insist(wanted_at_all)

@@ -26,7 +26,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, has_same_content
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
-from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import achieved, remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 
@@ -150,6 +150,8 @@ class CopyRun:
                 self._target.repository.forget_unfinished(f"{self._target.name}/{record.id}")
                 moved.by_store += copy_backup(record, self._source, self._target, self._threads, self._memory, beat)[1]
                 done.append(record.id)
+        if done:
+            achieved(f"Copied to {self._target.repository.description}, and verified: {', '.join(done)}.")
 
     def _copied(self, names: Sequence[str], done: Sequence[str]) -> str:
         """What a stop in the middle of copying leaves."""
@@ -193,6 +195,8 @@ class CopyRun:
                 now[:] = [record.id]
                 self._source.remove(record.id)
                 gone.append(record.id)
+        if gone:
+            achieved(f"Deleted in the source: {', '.join(gone)}.")
 
     def _forgotten(self, gone: Sequence[str], now: Sequence[str]) -> str:
         """What a stop in the middle of deleting leaves."""

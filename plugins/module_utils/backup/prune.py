@@ -26,7 +26,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate, Decision, decide
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
-from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import achieved, remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
 
 
@@ -154,6 +154,8 @@ def prune(
             else:
                 going.remove(decision.id)
                 warnings.append(f"The backup {decision.id} is to be deleted by the retention, and stays: {why}")
+    if gone:
+        achieved(f"Retention has deleted {', '.join(entry['id'] for entry in gone)}.")
     return gone
 
 
@@ -209,6 +211,7 @@ def _remove(shelf: Shelf, backup_id: str) -> None:
         f"{backup_id} was being deleted: if its manifest is gone, the next run removes the rest, or names it."
     ):
         shelf.remove(backup_id)
+    achieved(f"{backup_id} was deleted.")
 
 
 def delete_one(shelf: Shelf, backup_id: str, check: bool, warnings: list[str]) -> bool:

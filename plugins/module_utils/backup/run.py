@@ -22,7 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record i
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Incomplete, Unfinished
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate
-from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import achieved
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 
 
@@ -230,9 +230,9 @@ class BackupRun(Generic[OneTier]):
         living = [tier for tier in due if tier.error is None]
         self.result.record = None
         self.result.record = self._maker.make(backup_id, living, self._each, self._beat)
-        with remains(f"The backup {backup_id} was made, and is verified."):
-            self._each(due, lambda tier: tier.remember())
-            self._each(due, self._prune)
+        achieved(f"The backup {backup_id} was made, and is verified.")
+        self._each(due, lambda tier: tier.remember())
+        self._each(due, self._prune)
 
     def _hold(self, tier: OneTier, held: contextlib.ExitStack) -> None:
         lock = held.enter_context(tier.lock("a backup"))

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, delete_one
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, delete_one, plan_prune, prune
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading, readers
@@ -27,7 +28,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     RepositoryError,
     Stopped,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import failure
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from lab.records import lay
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -144,6 +147,22 @@ def test_a_deletion_says_what_may_be_half_gone(shelves: Shelves, monkeypatch: py
         with pytest.raises(Stopped) as stopped:
             work()
         assert "the next run removes the rest" in stopped.value.left[0]
+
+
+def test_what_was_done_before_a_stop_is_said(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by chance (generators.faults, seed 861468): a stop while the lock was given back named nothing of what had been deleted."""
+    monkeypatch.setattr(stopping, "_achieved", [])
+    copy(shelves)
+    delete_one(shelves[0], "b3", False, [])
+    said = failure(Stopped("SIGHUP"), "pg_backup")
+    assert "b3 was deleted." in said["msg"] and "verified: b1, b2, b3." in said["msg"] and said["changed"]
+    prune(
+        shelves[0],
+        plan_prune(look(shelves[0]), Policy.from_option({"keep_last": 1, "min_keep": 1}), []),
+        [],
+        lambda: None,
+    )
+    assert "Retention has deleted b1." in failure(Stopped("SIGHUP"), "pg_backup")["msg"]
 
 
 # Who else is at it
