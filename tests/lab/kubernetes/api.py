@@ -38,9 +38,16 @@ class Api:
         self.client = config.new_client_from_config(str(kubeconfig))
         self.core = client.CoreV1Api(self.client)
         self.dynamic = dynamic.DynamicClient(self.client)
+        self.removed: set[str] = set()
 
     def kind(self, api_version: str, kind: str) -> Any:
         return self.dynamic.resources.get(api_version=api_version, kind=kind)
+
+    def wait_for_removed(self) -> None:
+        """Until the namespaces that were removed are gone."""
+        wait_until(
+            lambda: not self.removed & {item.metadata.name for item in self.core.list_namespace().items}, 180, 0.5
+        )
 
     def create_namespace(self) -> Namespace:
         name = f"holdfast-{secrets.token_hex(4)}"
@@ -199,8 +206,8 @@ class Namespace:
         write_kubeconfig(path, name, {"token": token}, authority, settings.host, self.name)
         return path
 
-    def remove(self, wait: bool = False) -> None:
-        """With all that is in it. Pods first and at once: the namespace's own sweep looks again only after a while when it meets pods."""
+    def remove(self) -> None:
+        """With all that is in it; it takes a while. Pods first and at once: the namespace's own sweep looks again only after a while when it meets pods."""
         self.api.core.delete_collection_namespaced_pod(self.name, grace_period_seconds=0)
         for kind in ("ClusterRoleBinding", "ClusterRole"):
             resource = self.api.kind("rbac.authorization.k8s.io/v1", kind)
@@ -208,6 +215,4 @@ class Namespace:
                 if item["metadata"]["name"].startswith(f"{self.name}-"):
                     resource.delete(name=item["metadata"]["name"])
         self.api.core.delete_namespace(self.name)
-        if wait:
-            names = self.api.core.list_namespace
-            wait_until(lambda: self.name not in {item.metadata.name for item in names().items}, 120, every=0.5)
+        self.api.removed.add(self.name)

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from typing import Any
 
 import psycopg2
@@ -163,6 +165,12 @@ class Postgres:
             timeout,
         )  # fmt: skip
         return self
+
+    def reachable(self) -> bool:
+        """Whether this machine reaches the Service's address."""
+        with suppress(OSError), closing(socket.create_connection((self.host, self.port), timeout=5)):
+            return True
+        return False
 
     def connect(self, database: str = "postgres") -> Any:
         """A connection over the Service, that commits by itself."""
