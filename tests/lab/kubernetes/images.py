@@ -110,7 +110,9 @@ class Containerd:
 
     def clear(self) -> None:
         """What an earlier cluster left: its containers, and the images of checkouts."""
-        images = [name for name in self.call("images", "ls", "-q").split() if name.startswith(f"{HOLDFAST}:")]
+        names = self.call("images", "ls", "-q").split()
+        # The last one that was made stays, as its lower layers are the next one's too.
+        images = [name for name in names if name.startswith(f"{HOLDFAST}:") and name != f"{HOLDFAST}:dev"]
         if images:
             self._try("images", "rm", *images)
         self.remove_containers()
