@@ -97,8 +97,7 @@ class Containerd:
 
     def load(self, images: list[oci.Image]) -> None:
         """Import what is not there, and of that only the layers that are not there."""
-        lines = [line.split() for line in self.call("images", "ls").splitlines()[1:]]
-        there = {line[0]: line[2] for line in lines if len(line) > 2}
+        there = self._images()
         wanted = [image for image in images if there.get(image.reference) != oci.manifest_digest(image)]
         if not wanted:
             return
@@ -106,16 +105,32 @@ class Containerd:
         with tempfile.TemporaryDirectory(prefix="image-", dir="/tmp") as directory:
             archive = Path(directory, "images.tar")
             oci.write(archive, wanted, there=content)
-            self.call("images", "import", str(archive))
+            try:
+                self.call("images", "import", str(archive))
+            except RuntimeError:  # what was there may have been collected as garbage meanwhile
+                oci.write(archive, wanted)
+                self.call("images", "import", str(archive))
 
     def clear(self) -> None:
-        """What an earlier cluster left: its containers, and the images of checkouts."""
-        names = self.call("images", "ls", "-q").split()
+        """What an earlier cluster left: its containers, the images of checkouts, and what Kubernetes notes of images that are no more."""
+        names = self._images()
         # The last one that was made stays, as its lower layers are the next one's too.
-        images = [name for name in names if name.startswith(f"{HOLDFAST}:") and name != f"{HOLDFAST}:dev"]
-        if images:
-            self._try("images", "rm", *images)
+        keeps = {name for name in names if not name.startswith("sha256:")}
+        keeps -= {name for name in names if name.startswith(f"{HOLDFAST}:") and name != f"{HOLDFAST}:dev"}
+        kept = {names[name] for name in keeps}
+        gone = [
+            name
+            for name, digest in names.items()
+            if name not in keeps and (name[:7] != "sha256:" or digest not in kept)
+        ]
+        if gone:
+            self._try("images", "rm", *gone)
         self.remove_containers()
+
+    def _images(self) -> dict[str, str]:
+        """Digests of manifests by name."""
+        lines = [line.split() for line in self.call("images", "ls").splitlines()[1:]]
+        return {line[0]: line[2] for line in lines if len(line) > 2}
 
     def remove_containers(self) -> None:
         tasks = self.call("tasks", "ls", "-q").split()
