@@ -21,7 +21,7 @@ for program in "$packages"/bin/ansible* "$WORK"/barman/bin/barman-cloud-*; do
 done
 chmod 0755 "$root"/usr/local/bin/*
 rm -rf "$packages/bin"
-# What no Job needs: the documentation of google's and azure's clients is most of what is left.
+# What no Job needs: the libraries' own tests.
 find "$packages" -depth -type d -name tests -path '*/tests' -exec rm -rf {} +
 # kubernetes.core: from Galaxy, or, where that is out of reach, from PyPI's ansible, which has it.
 if ! timeout 60 env PYTHONPATH="$packages" /usr/bin/python3 "$root/usr/local/bin/ansible-galaxy" collection install --no-deps \
