@@ -105,9 +105,9 @@ def test_a_rewind_that_was_interrupted(pair: Pair, mapped: bool) -> None:
     options = pair.options(standby, primary, **{**consent(pair), "bin_dir": str(slow)})
     running = start_module("pg_standby", options)
     mark = Path(f"{primary.data}.holdfast-rewinding")
-    assert wait_until(mark.exists, 60)
-    running.kill()
     aside = Path(f"{primary.data}.holdfast-rewound")
+    assert wait_until(lambda: mark.exists() and aside.exists(), 60)
+    running.kill()
     assert primary.pid is None and aside.exists() and not (aside / "standby.signal").exists()
     with pytest.raises(RuntimeError):
         primary.start()
