@@ -320,3 +320,10 @@ def _refuse(path: str, exc: OSError, owner: Optional[str]) -> NoReturn:
     raise ToolError(
         f"{path} cannot be written: {exc.strerror} ({exc.filename or path}). What was there is as it was. Run this{whom}."
     ) from exc
+
+
+def is_open_to_others(status: os.stat_result) -> bool:
+    """Whether more than who reads it now may read a secret's file. One that a cluster mounts from a Secret is root's, and readable by the group
+    that the pod alone has (fsGroup): that is as private as it can be there."""
+    mounted = status.st_uid == 0 != os.geteuid()
+    return bool(status.st_mode & (0o037 if mounted else 0o077))

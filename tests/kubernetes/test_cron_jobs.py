@@ -2,32 +2,35 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Schedules on a real cluster: from a CronJob's own run to a backup in two tiers and a restored database, each step under exactly the rights that
-`needs.py` writes; and what a schedule that does not run looks like to who asks how the backups stand.
+the table of rights writes; and what a schedule that does not run looks like to who asks how the backups stand.
 
 The AKS guide has two CronJobs, two reads, and deletes its far backups by hand; a CronJob that is suspended, or whose runs fail, is quiet there.
 """
 
 from __future__ import annotations
 
+import base64
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import needs
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.postgres import Postgres
 from lab.playbooks import CHECKOUT, PlaybookResult, run_module, run_playbook
-from lab.stores import S3Server
+from lab.stores import AzureServer, S3Server
 from lab.waiting import wait_until
 
 Account = Callable[..., Path]
 NAME = "holdfast-backup-shop"
 
 
-def rules(*more: needs.Rule) -> list[dict[str, Any]]:
-    return [rule.manifest() for rule in more]
+def rules(job: str, without: str = "", **names: list[str]) -> list[dict[str, Any]]:
+    """What the table gives a job."""
+    return [rule.manifest() for rule in rights_of(job, **names).rules if rule.resource != without]
 
 
 def claim(name: str) -> dict[str, Any]:
@@ -45,6 +48,13 @@ def bucket(store: S3Server, namespace: Namespace) -> dict[str, Any]:
         "access_key": store.access_key,
         "secret_key": store.secret_key,
     }
+
+
+def or_skip_azure() -> AzureServer:
+    reason = AzureServer.missing()
+    if reason:
+        pytest.skip(reason)
+    return AzureServer()
 
 
 def access(kubeconfig: Path, namespace: Namespace) -> dict[str, Any]:
@@ -117,7 +127,7 @@ def test_from_a_cron_jobs_own_run_to_a_restored_database(
         "holdfast_login_user": "postgres",
         "holdfast_repositories": [{"name": "near", "path": "/backups", "retention": {"keep_within": "7d"}}, far],
     }
-    writer = service_account(rules(*needs.cron_job([NAME, "former"])))
+    writer = service_account(rules("schedule", schedules=[NAME, "former"]))
     assert changes(schedule(writer, namespace, image, variables, name="former", state="suspended"))
     planned = changes(schedule(writer, namespace, image, variables, "--check", "--diff"))
     assert not namespace.find("batch/v1", "CronJob", NAME)
@@ -135,7 +145,7 @@ def test_from_a_cron_jobs_own_run_to_a_restored_database(
     assert changes(schedule(writer, namespace, image, variables, state="suspended")) == [
         f"change the CronJob {namespace.name}/{NAME}"
     ]
-    looker = service_account(rules(*needs.status()))
+    looker = service_account(rules("status"))
     looked = run_module(
         "backup_facts",
         {"repository": bucket, "server_name": "shop", "kubernetes": access(looker, namespace)},
@@ -152,7 +162,7 @@ def test_from_a_cron_jobs_own_run_to_a_restored_database(
     )
 
     # Both tiers have the same backup: the near one is restored by a Job that mounts the claim, the far one from this machine.
-    runner = service_account(rules(*needs.job(["backups"])))
+    runner = service_account(rules("job", claims=["backups"]))
     restore = {
         "kubernetes": access(runner, namespace),
         "name": "restore",
@@ -201,9 +211,9 @@ def test_a_run_that_failed_is_told_of_and_why(
         "holdfast_login_user": "postgres",
         "holdfast_repository": bucket,
     }
-    writer = service_account(rules(*needs.cron_job([NAME])))
+    writer = service_account(rules("schedule", schedules=[NAME]))
     changes(schedule(writer, namespace, image, variables, cron="0 0 1 1 *"))
-    runner, looker = service_account(rules(*needs.run_by_hand(NAME))), service_account(rules(*needs.status()))
+    runner, looker = service_account(rules("run_by_hand", schedules=[NAME])), service_account(rules("status"))
     server.sql("alter role postgres password 'another one'")
     failed = by_hand(runner, namespace)
     assert failed.failed and "password" in failed.msg, failed.result
@@ -225,7 +235,7 @@ def test_a_run_that_failed_is_told_of_and_why(
 
 def test_what_is_another_ones_stays(namespace: Namespace, service_account: Account, image: str) -> None:
     """A CronJob of somebody's own under our name, another server's, a field that somebody else manages: refused by name, unchanged."""
-    writer = service_account(rules(*needs.cron_job([NAME, "theirs"])))
+    writer = service_account(rules("schedule", schedules=[NAME, "theirs"]))
     pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": image}]}
     spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": {"spec": pod}}}}
     namespace.apply({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "theirs"}, "spec": spec})
@@ -243,3 +253,38 @@ def test_what_is_another_ones_stays(namespace: Namespace, service_account: Accou
     assert run_module("k8s_cron_job", {**mine, "force": True}).changed
     wrong = run_module("k8s_cron_job", {**mine, "time_zone": "Mars/Phobos"}, check=True)
     assert wrong.failed and "Mars/Phobos" in wrong.msg
+
+
+def test_a_token_is_rotated_in_a_secret(namespace: Namespace, service_account: Account) -> None:
+    """By the role, three times: the plan, the run, the repeat. The former token stays beside, other keys stay, and none is printed."""
+    with or_skip_azure() as azure:
+        azure.make_container("tokens")
+        account = service_account(rules("rotation", secrets=["azure"]))
+        soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=3)
+        former = azure.sas("tokens", "rwdlc", soon)
+        content = {"sas-token": former, "storage-account": azure.account}
+        namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "azure"}, "stringData": content})
+        where = {
+            "type": "azure", "account": azure.account, "account_key": azure.account_key, "container": "tokens",
+            "endpoint_url": azure.endpoint_url, **({"ca_file": str(azure.ca_file)} if azure.certificate else {}),
+        }  # fmt: skip
+        given = {
+            "holdfast_rotate_credentials_repository": where,
+            "holdfast_rotate_credentials_secret": {"name": "azure"},
+            "holdfast_kubernetes": access(account, namespace),
+        }
+
+        def rotate(*arguments: str) -> tuple[bool, str]:
+            run = run_playbook(CHECKOUT / "playbooks" / "rotate_credentials.yml", given, *arguments)
+            assert run.returncode == 0, run.stdout
+            (result,) = run.of("holdfast.postgres.azure_sas")
+            return result["changed"], run.stdout + json.dumps(result)
+
+        def token(key: str = "sas-token") -> str:
+            return base64.b64decode(namespace.get("v1", "Secret", "azure")["data"][key]).decode()
+
+        assert rotate("--check")[0] and token() == former
+        changed, printed = rotate("-vvv")
+        assert changed and token() != former == token("sas-token.former") and token("storage-account") == azure.account
+        assert token() not in printed and former not in printed
+        assert not rotate()[0]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""k8s_job on a real cluster, under a ServiceAccount with exactly the rights that `needs.py` writes: a backup is run, followed, found again,
+"""k8s_job on a real cluster, under a ServiceAccount with exactly the rights of the table of rights: a backup is run, followed, found again,
 and restored; and what keeps a run from its end is told at once, each by one clear error.
 
 Guides back up by `kubectl exec … pg_dump > file`, whose stream is cut without a word; here the run is a pod's own, and its result is read back.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import needs
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.postgres import Postgres
 from lab.playbooks import ModuleResult, run_module, start_module
@@ -33,6 +33,7 @@ class Runner:
     def __init__(
         self, kubeconfig: Path, namespace: Namespace, image: str, server: Postgres | None, bucket: Any = None
     ) -> None:
+        self.more: dict[str, Any] = {}
         self.kubeconfig, self.namespace, self.image, self.server, self.bucket = (
             kubeconfig,
             namespace,
@@ -47,7 +48,8 @@ class Runner:
             variables["holdfast_login_host"] = self.server.service
         if self.bucket is not None:
             variables["holdfast_repository"] = self.bucket
-        variables.update(more.pop("variables", {}))
+        variables.update({**self.more.get("variables", {}), **more.pop("variables", {})})
+        more = {**{name: value for name, value in self.more.items() if name != "variables"}, **more}
         from_secret = {"variable": "holdfast_login_password", "secret": "pg", "key": "password"}
         return {
             "kubernetes": {"kubeconfig": str(self.kubeconfig), "namespace": self.namespace.name},
@@ -70,8 +72,9 @@ def good(result: ModuleResult) -> dict[str, Any]:
     return result.result
 
 
-def rules(*more: needs.Rule) -> list[dict[str, Any]]:
-    return [rule.manifest() for rule in more]
+def rules(job: str, without: str = "", **names: list[str]) -> list[dict[str, Any]]:
+    """What the table gives a job."""
+    return [rule.manifest() for rule in rights_of(job, **names).rules if rule.resource != without]
 
 
 @pytest.fixture
@@ -103,7 +106,13 @@ def test_a_backup_is_run_found_again_and_restored(
     server = postgres()
     server.sql("create database shop")
     server.sql("create table t as select g, md5(g::text) as m from generate_series(1, 5000) g", "shop")
-    runner = Runner(service_account(rules(*needs.job())), namespace, image, server, bucket)
+    runner = Runner(service_account(rules("job", claims=[])), namespace, image, server, bucket)
+    # From a Secret of the user's, mounted: root's, and readable by the pod's group.
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "passphrase"}, "stringData": {"it": "x" * 20}}
+    )
+    encrypted = {"holdfast_encryption": {"method": "aes256", "passphrase_file": "/run/passphrase/it"}}
+    runner.more = {"secrets": {"passphrase": "/run/passphrase"}, "variables": encrypted}
     planned = good(runner.run(check=True))
     assert planned["changed"] and not namespace.list("batch/v1", "Job") and not pods(namespace, planned["job"])
     done = good(runner.run(repository=bucket))
@@ -112,6 +121,7 @@ def test_a_backup_is_run_found_again_and_restored(
     assert run["status"] == "ok" and run["key"] and "verified" in run["line"], run
     (task,) = [one for one in done["record"]["tasks"] if one["action"] == "holdfast.postgres.pg_backup"]
     backup = task["result"]["backup"]["id"]
+    assert task["result"]["backup"]["encryption"] == "aes256"
     (pod,) = pods(namespace, done["job"])
     assert server.password not in json.dumps(pod) + json.dumps(
         namespace.get("batch/v1", "Job", done["job"])
@@ -154,7 +164,7 @@ def failing(runner: Runner, **more: Any) -> str:
 @pytest.fixture
 def idle(namespace: Namespace, service_account: Account, image: str) -> Runner:
     """Without a server: these runs do not come so far."""
-    return Runner(service_account(rules(*needs.job(["backups", "lost"]))), namespace, image, None)
+    return Runner(service_account(rules("job", claims=["backups", "lost"])), namespace, image, None)
 
 
 @pytest.mark.parametrize(
@@ -204,9 +214,7 @@ def test_a_run_that_needs_more_than_it_gets(idle: Runner, namespace: Namespace) 
 
 def test_rights_that_are_missing_are_named(namespace: Namespace, service_account: Account, image: str) -> None:
     """In check mode as in the run, with the line to add; nothing is begun by either."""
-    runner = Runner(
-        service_account(rules(*(rule for rule in needs.job() if rule.resource != "secrets"))), namespace, image, None
-    )
+    runner = Runner(service_account(rules("job", without="secrets", claims=[])), namespace, image, None)
     for check in (True, False):
         result = runner.run(check=check)
         assert result.failed and "- {apiGroups: [" in result.msg and "secrets" in result.msg, result.msg
@@ -223,7 +231,7 @@ def test_suspended_released_and_two_at_once(
     """A run that waits for its release; then two controllers at once, one of them killed half-way: one Job, one backup, and who asks next
     finds it."""
     server = postgres()
-    runner = Runner(service_account(rules(*needs.job())), namespace, image, server, bucket)
+    runner = Runner(service_account(rules("job", claims=[])), namespace, image, server, bucket)
     made = good(runner.run(state="suspended"))
     assert made["changed"] and not good(runner.run(state="suspended"))["changed"] and not pods(namespace, made["job"])
     assert not good(runner.run())["changed"]  # it waits for its release
@@ -247,7 +255,7 @@ def test_evicted_in_the_middle_of_a_backup(
     """A drained node: the pod clears up and lets the lock go, the next pod makes the backup, and who follows sees one run."""
     server = postgres()
     server.sql("create table t as select g, repeat(md5(g::text), 20) as m from generate_series(1, 20000) g")
-    runner = Runner(service_account(rules(*needs.job())), namespace, image, server, bucket)
+    runner = Runner(service_account(rules("job", claims=[])), namespace, image, server, bucket)
     slow = {"holdfast_backup_compression": "none", "holdfast_repository": {**bucket, "bandwidth_limit": 1024 * 1024}}
     running = start_module("k8s_job", runner.options(variables=slow), fresh=True)
     (pod,) = wait_until(

@@ -220,3 +220,17 @@ def test_a_repository_follows_no_link(theirs: Path, precious: Path) -> None:
     (theirs / "object").symlink_to(precious / "file")
     with pytest.raises(HoldfastError):
         repository.read("object")
+
+
+@pytest.mark.parametrize(
+    ("owner", "reader", "mode", "open_to_others"),
+    [(0, 1000, 0o440, False), (0, 1000, 0o444, True), (0, 1000, 0o460, True), (0, 0, 0o440, True), (1000, 1000, 0o440, True),
+     (1000, 1000, 0o600, False), (1001, 1000, 0o440, True)],
+)  # fmt: skip
+def test_a_secret_that_a_cluster_mounts(
+    owner: int, reader: int, mode: int, open_to_others: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's, and readable by the group of the pod alone; what is one's own has to be one's own."""
+    monkeypatch.setattr(os, "geteuid", lambda: reader)
+    status = os.stat_result((mode, 0, 0, 1, owner, 0, 0, 0, 0, 0))
+    assert files.is_open_to_others(status) is open_to_others

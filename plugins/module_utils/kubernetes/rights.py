@@ -57,6 +57,10 @@ _APPS, _BATCH, _STORAGE = "apps", "batch", "storage.k8s.io"
 _SNAPSHOT, _GROUP_SNAPSHOT = "snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io"
 _READ = ("get",)
 
+#: of a pod that is followed: its state, its log, and why it does not start
+_FOLLOW = (Rule("pods", ("list",)), Rule("pods/log", _READ), Rule("events", ("list",)))
+_NAMED = ("get", "patch", "delete")
+
 #: For each job what it needs, and nothing else. In ``names`` stands ``{what}`` for the names that ``rights_of`` is given.
 RIGHTS: Mapping[str, Rights] = {
     # A backup speaks with the server's Service and with the repository: automountServiceAccountToken: false.
@@ -82,6 +86,38 @@ RIGHTS: Mapping[str, Rights] = {
     "info_of_deployment": Rights(
         (Rule("replicasets", _READ, _APPS), Rule("deployments", _READ, _APPS, ("{server}",))),
     ),
+    # k8s_job. The names of Jobs are made of what is asked for, so that no rule can name them; of Secrets it reads none.
+    "job": Rights(
+        (
+            Rule("jobs", ("create", "get", "list", "patch", "delete"), _BATCH),
+            Rule("secrets", ("create",)),
+            *_FOLLOW,
+            Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
+        ),
+    ),
+    # k8s_job with from_cron_job
+    "run_by_hand": Rights(
+        (
+            Rule("cronjobs", _READ, _BATCH, ("{schedules}",)),
+            Rule("jobs", ("create", "get", "list"), _BATCH),
+            *_FOLLOW,
+        ),
+    ),
+    # k8s_cron_job, for schedules of these names, former ones too
+    "schedule": Rights(
+        (
+            Rule("cronjobs", ("create", "list"), _BATCH),
+            Rule("cronjobs", _NAMED, _BATCH, ("{schedules}",)),
+            Rule("secrets", ("create",)),
+            Rule("secrets", _NAMED, names=("{schedules}",)),
+            Rule("serviceaccounts", ("create",)),
+            Rule("serviceaccounts", _NAMED, names=("{schedules}",)),
+        ),
+    ),
+    # backup_facts and backup_status with kubernetes
+    "status": Rights((Rule("cronjobs", ("list",), _BATCH), Rule("jobs", ("list",), _BATCH), Rule("pods", ("list",)))),
+    # azure_sas with secret, which is there
+    "rotation": Rights((Rule("secrets", ("get", "patch"), names=("{secrets}",)),)),
     # The objects that a server is made of, for the day on which the namespace is gone.
     "capture": Rights(
         (

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import is_open_to_others
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command, run
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.passphrase import clean
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.recipients import Key, resolve
@@ -61,16 +62,19 @@ class Encryption:
             text: Optional[str] = options.get("passphrase")
             return clean(text.encode("utf-8", "surrogateescape"), "encryption.passphrase", "***") if text else None
         try:
-            mode = os.stat(path).st_mode
+            status = os.stat(path)
             with open(path, "rb") as stream:
                 data = stream.read(_LONGEST + 1)
         except OSError as exc:
             raise BadOption(
                 "encryption.passphrase_file", path, f"cannot be read: {exc.strerror}", "Put the passphrase there."
             ) from exc
-        if mode & 0o077:
+        if is_open_to_others(status):
             raise BadOption(
-                "encryption.passphrase_file", path, f"can be read by others (mode {mode & 0o777:04o})", "Use mode 0600."
+                "encryption.passphrase_file",
+                path,
+                f"can be read by others (mode {status.st_mode & 0o777:04o})",
+                "Use mode 0600.",
             )
         if len(data) > _LONGEST:
             raise BadOption(

@@ -133,3 +133,10 @@ def test_a_relative_path_is_refused(path: str) -> None:
     options = {name: spec.get("default") for name, spec in STORE.items()}
     with pytest.raises(BadOption, match="relative"):
         open_repository({**options, "type": "file", "path": path})
+
+
+@pytest.mark.parametrize("key", ["a/", "a//b", "/a", "a/./b", "a/../b", ".."])
+def test_keys_as_in_object_stores(tmp_path: Path, key: str) -> None:
+    """A folder with a slash at its end was listed here, and refused by every object store: restore points were found on disks alone."""
+    with pytest.raises(RepositoryError, match="outside"):
+        list(FileRepository(str(tmp_path)).list(key))

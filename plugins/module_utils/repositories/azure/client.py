@@ -15,6 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.durations import
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import is_open_to_others
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories import store
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Finding
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.libraries import AZURE_BLOB, AZURE_IDENTITY
@@ -31,16 +32,19 @@ def completed(options: Mapping[str, Any]) -> Mapping[str, Any]:
     path = options.get("sas_token_file")
     if path:
         try:
-            mode = os.stat(path).st_mode
+            status = os.stat(path)
             with open(path, encoding="ascii") as stream:
                 token = stream.read().strip()
         except (OSError, ValueError) as exc:
             raise BadOption(
                 "repository.sas_token_file", path, f"cannot be read ({exc})", "Put the token there."
             ) from exc
-        if mode & 0o077:
+        if is_open_to_others(status):
             raise BadOption(
-                "repository.sas_token_file", path, f"can be read by others (mode {mode & 0o777:04o})", "Use mode 0600."
+                "repository.sas_token_file",
+                path,
+                f"can be read by others (mode {status.st_mode & 0o777:04o})",
+                "Use mode 0600.",
             )
         return {**options, "sas_token": token}
     if any(options.get(name) for name in ("connection_string", "account_key", "sas_token")):
