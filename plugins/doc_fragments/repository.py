@@ -218,6 +218,15 @@ options:
     suboptions:
 {describe_store("repository", 6)}"""
 
+    RECORD: str = f"""
+options:
+  repository:
+    description:
+      - Where the run's record is read, as it is reached from here. Without it the result has what the pod said alone.
+    type: dict
+    suboptions:
+{describe_store("repository", 6)}"""
+
     SEVERAL: str = f"""
 options:
   repository:

@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.kubernetes
   - holdfast.postgres.k8s_run
+  - holdfast.postgres.repository.record
   - holdfast.postgres.run.progress
 attributes:
   action_group:
@@ -80,10 +81,6 @@ options:
     description:
       - Run on the node of this pod. A claim that only one node may mount, and that is in use, pins the Job to its node by itself.
     type: str
-  repository:
-    description:
-      - Where the run's record is read, as it is reached from here. Without it the result has what the pod said alone.
-    type: dict
 seealso:
   - module: holdfast.postgres.k8s_cron_job
 notes:

@@ -121,7 +121,7 @@ def test_a_backup_is_run_found_again_and_restored(
     assert run["status"] == "ok" and run["key"] and "verified" in run["line"], run
     (task,) = [one for one in done["record"]["tasks"] if one["action"] == "holdfast.postgres.pg_backup"]
     backup = task["result"]["backup"]["id"]
-    assert task["result"]["backup"]["encryption"] == "aes256"
+    assert task["result"]["backup"]["encryption"]["method"] == "aes256"
     (pod,) = pods(namespace, done["job"])
     assert server.password not in json.dumps(pod) + json.dumps(
         namespace.get("batch/v1", "Job", done["job"])
