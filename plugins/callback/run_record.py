@@ -5,21 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, Optional
-
-from ansible import context
-from ansible.plugins.callback import CallbackBase
-from ansible.template import Templar
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.runs import RunKey
-from ansible_collections.holdfast.postgres.plugins.plugin_utils import run_record
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.run_record import RunNotes
-
 DOCUMENTATION = r"""
 name: run_record
 type: notification
@@ -36,6 +21,21 @@ author: holdfast.postgres contributors (@holdfast)
 requirements:
   - enabled in configuration (E(ANSIBLE_CALLBACKS_ENABLED))
 """
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Optional
+
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+from ansible.template import Templar
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.runs import RunKey
+from ansible_collections.holdfast.postgres.plugins.plugin_utils import run_record
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.run_record import RunNotes
 
 CLEARING_UP = 45.0  # seconds; the pod's grace period has 60
 

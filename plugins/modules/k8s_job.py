@@ -107,8 +107,8 @@ EXAMPLES = r"""
         - name: far
           type: s3
           bucket: backups
-          access_key_id: "{{ vault_key }}"
-          secret_access_key: "{{ vault_secret }}"
+          access_key: "{{ vault_key }}"
+          secret_key: "{{ vault_secret }}"
           retention: {keep_within: 30d}
     variables_from:
       - variable: holdfast_login_password

@@ -188,9 +188,9 @@ class Directories:
             apart = dict(found["apart"])
             before = Directories(self.data, apart, found["aside"], apart.pop(WAL, None), found["texts"], found["late"])
             before.made = {str(path): list(was) for path, was in found["made"].items()}
-            before.moved = [(old, new) for old, new in found["moves"]]
+            before.moved = [(str(move[0]), str(move[1])) for move in found["moves"]]
             done = found["done"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return
         if done:
             return

@@ -256,7 +256,7 @@ def test_a_namespace_is_never_guessed(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert Cluster(access_of({"kubeconfig": config, "namespace": "given"})).namespace == "given"
     for other in ({"kubeconfig": config, "context": "b"}, {"host": "https://x", "api_key": "y"}):
         with pytest.raises(BadOption, match="Name the namespace"):
-            _ = Cluster(access_of(other)).namespace
+            assert Cluster(access_of(other)).namespace
 
 
 def test_the_path_of_a_kubeconfig_may_be_said_and_its_content_not() -> None:

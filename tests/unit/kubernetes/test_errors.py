@@ -311,7 +311,7 @@ def test_an_answer_is_a_message(
 ) -> None:
     code, text, request, kind, wanted = row
     error = explain(code, text, request)
-    assert type(error) is kind, error
+    assert error.__class__ is kind, error
     for part in wanted:
         assert part in str(error)
     assert "\n" not in str(error) and '{"' not in str(error)
