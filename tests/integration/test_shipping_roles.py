@@ -61,7 +61,7 @@ def test_the_roles(wiped: Callable[[Server | int], Server], s3_plain: S3Server, 
     variables: dict[str, Any] = {f"holdfast_{name}": value for name, value in server.login().items()} | {
         "holdfast_bin_dir": str(server.bindir),
         "holdfast_repository": store_of(s3_plain, "roles"),
-        "holdfast_config_dir": str(server.server_directory("config")),
+        "holdfast_config_dir": str(server.server_directory("config of roles")),
         "holdfast_server_name": "shop",
         "holdfast_engine": "pg_basebackup",
         "holdfast_wal_directory": str(near),
