@@ -229,6 +229,7 @@ def test_what_would_fail_every_night_is_refused_by_day(tmp_path: Path) -> None:
         assert not files(tmp_path / "cron")
 
 
+@pytest.mark.extended
 def test_a_run_is_proven_before_there_is_a_timer(tmp_path: Path, pg15: Server) -> None:
     """Kind: a schedule of which only the names were looked at. By default it is run in check mode, which reads all that a run reads: a password
     that is wrong, a repository that is not there, a variable. Asked for, it is run once, as cron will, and again only when it has changed."""
