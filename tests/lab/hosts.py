@@ -226,4 +226,4 @@ def fresh_host(suite: str = "bookworm", *, name: str = "db1") -> Iterator[Host]:
         address = podman("inspect", "-f", "{{.NetworkSettings.IPAddress}}", container).stdout.strip()
         yield Host(container, address)
     finally:
-        podman("rm", "--force", "--volumes", "--time", "0", container, check=False)
+        podman("rm", "--force", "--volumes", "--time", "0", container, timeout=600, check=False)
