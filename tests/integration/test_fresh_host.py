@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -131,6 +133,65 @@ def test_encrypted_to_any_moment() -> None:
         assert not strangers(host)
 
 
+ELSEWHERE = "/var/lib/pgsql/15/data"
+AS_RED_HATS = f"""
+set -e
+pg_dropcluster --stop 15 main
+ln -s /usr/lib/postgresql/15 /usr/pgsql-15
+install -d -m 0700 -o postgres -g postgres /var/lib/pgsql /var/lib/pgsql/15 {ELSEWHERE}
+runuser -u postgres -- /usr/pgsql-15/bin/initdb -A peer -D {ELSEWHERE}
+cat > /etc/systemd/system/postgresql-15.service <<'END'
+[Unit]
+Description=PostgreSQL 15 database server
+[Service]
+Type=notify
+User=postgres
+Group=postgres
+Environment=PGDATA={ELSEWHERE}/
+ExecStart=/usr/pgsql-15/bin/postgres -D ${{PGDATA}}
+ExecReload=/bin/kill -HUP $MAINPID
+KillMode=mixed
+KillSignal=SIGINT
+TimeoutSec=0
+[Install]
+WantedBy=multi-user.target
+END
+systemctl daemon-reload
+systemctl disable --now postgresql
+systemctl enable --now postgresql-15
+"""
+
+
+@pytest.mark.extended
+def test_a_server_that_is_laid_out_as_red_hats_are() -> None:
+    """Kind: one distribution's layout taken for all. The packages of Red Hat's family cannot be had here; their paths and their unit can: the
+    data directory has its configuration in it, nothing is in /etc/postgresql, and the unit has the version in its name."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with fresh_host() as host:
+        host.run(AS_RED_HATS)
+        host.sql("CREATE DATABASE shop")
+        host.sql("CREATE TABLE orders AS SELECT id FROM generate_series(1, 1000) id", "shop")
+        given = {**VARIABLES, "holdfast_setup_packages": ["python3-psycopg2", "zstd", "lz4", "gnupg"]}
+        ok(host.play("setup", given))
+        assert host.play("setup", given).changed == []
+        ok(host.play("restore_point", {"holdfast_restore_point_name": "before", "holdfast_server_name": host.name}))
+        host.sql("DROP TABLE orders", "shop")
+        back = {
+            "holdfast_data_directory": ELSEWHERE,
+            "holdfast_recovery_target": {"name": "before"},
+            "holdfast_recover_force": True,
+            "holdfast_recover_confirm": [ELSEWHERE],
+            "holdfast_recover_stop_server": True,
+        }
+        ok(host.play("recover", {**given, **back}))
+        assert host.sql("SELECT count(*) FROM orders", "shop") == "1000"
+        assert host.run("systemctl is-active postgresql-15").stdout.strip() == "active"
+        ok(host.play("setup", given))
+        assert not strangers(host)
+
+
 @pytest.mark.extended
 def test_a_stores_library_that_the_distribution_has_not(host: Host) -> None:
     """Kind: externally-managed-environment. An environment of our own is made, and the modules take its Python without being told."""
@@ -190,6 +251,34 @@ def test_a_schedule_is_run_by_systemd(host: Host) -> None:
     assert not host.run(
         "ls /etc/holdfast/schedules /etc/systemd/system/*.timer 2>/dev/null | grep nightly", check=False
     ).stdout
+
+
+@pytest.mark.extended
+def test_a_job_over_ssh_is_cancelled(host: Host) -> None:
+    """Kind: nobody hears the result any more, and the work goes on. By a real sshd, with become: the controller is killed while pg_dump waits
+    for a lock; the module on the host ends by itself, and what it had begun is no backup."""
+    before = backups(host, host.name)
+    lock = "BEGIN; LOCK TABLE orders; SELECT pg_sleep(900)"
+    host.run(f"nohup psql -d shop -c '{lock}' > /dev/null 2>&1 &", "postgres")
+    seen: list[str] = []
+    working = "pgrep -u postgres -x 'python3.*'"
+    watcher = threading.Thread(
+        target=lambda: seen.append(host.run(f"until {working}; do sleep 0.5; done", timeout=80).stdout)
+    )
+    watcher.start()
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            host.play("backup", {**VARIABLES, "holdfast_backup_lock_wait_timeout": "1h"}, timeout=80)
+        watcher.join()
+        assert seen, "the backup had not begun"
+        host.run(f"while {working}; do sleep 0.5; done", timeout=30)
+    finally:
+        host.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'LOCK TABLE' AND pid <> pg_backend_pid()"
+        )
+    assert backups(host, host.name) == before
+    ok(host.play("backup", VARIABLES))
+    assert backups(host, host.name) == before + 1
 
 
 def backups(host: Host, server: str) -> int:
