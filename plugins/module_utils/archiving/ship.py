@@ -226,6 +226,10 @@ class Shipper:
                     self._send(underway, lines, readers)
                     self._finish(underway.popleft(), result)
                     if not self._open():
+                        # What was sent before is there all the same.
+                        for entry in underway:
+                            if entry.puts:
+                                self._finish(entry, result)
                         return
             finally:
                 for pool in lines.values():

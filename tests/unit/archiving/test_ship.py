@@ -10,6 +10,7 @@ went on), pgrwl#219 (gone here, and not there), plugin-barman-cloud#263 (overwri
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
@@ -18,7 +19,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship import Shipper, ShipRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_directory import WalDirectory
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_state import shipping_of
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_store import ShippingStore
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_store import Packed, ShippingStore
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, LockHeld, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
@@ -143,6 +144,38 @@ def test_what_fails_holds_up_what_follows(place: Place) -> None:
     assert place.there() == place.names and place.here() == place.names[-1:]
     told = shipping_of(str(place.root / "here"), "shop", 2e9)
     assert told and told["stores"][0]["waiting"] == 0 and told["stores"][0]["error"] is None
+
+
+def test_what_was_sent_before_a_failure_is_known_to_be_there(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read back only when the third has failed already."""
+    failed = threading.Event()
+    fail, verify, send = ShippingStore.fail, ShippingStore.verify, Shipper._send
+
+    def all_at_once(self: Shipper, underway: Any, *rest: Any) -> None:
+        for entry in underway:
+            entry.packing.exception()
+        send(self, underway, *rest)
+
+    def failing(self: ShippingStore, exc: HoldfastError) -> None:
+        fail(self, exc)
+        failed.set()
+
+    def late(self: ShippingStore, packed: Packed) -> None:
+        assert failed.wait(10)
+        verify(self, packed)
+
+    def odd(asked: int, key: str, data: bytes) -> Optional[bool]:
+        if key.endswith(place.names[2]):
+            raise RepositoryError("away")
+        return None
+
+    monkeypatch.setattr(Shipper, "_send", all_at_once)
+    monkeypatch.setattr(ShippingStore, "fail", failing)
+    monkeypatch.setattr(ShippingStore, "verify", late)
+    with pytest.raises(HoldfastError, match="away"):
+        place.shipper(Odd(str(place.root / "there"), odd)).once()
+    told = shipping_of(str(place.root / "here"), "shop", 2e9)
+    assert told and told["stores"][0]["waiting"] == 3
 
 
 def test_a_file_that_comes_again_with_other_content(place: Place) -> None:
