@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 
@@ -18,11 +18,14 @@ class Consent:
         self.looking = looking
         #: options of the module, with the values that agree
         self.missing: dict[str, Any] = {}
+        #: how a run would be refused, the first of all
+        self.refusal: Optional[HoldfastError] = None
 
     def need(self, refusal: HoldfastError, **options: Any) -> None:
         """These options are missing: note them, or where this is no plan to look at, raise the refusal. Lists of one option add up."""
         if not self.looking:
             raise refusal
+        self.refusal = self.refusal or refusal
         for name, value in options.items():
             before = self.missing.get(name)
             if isinstance(value, list) and isinstance(before, list):

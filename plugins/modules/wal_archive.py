@@ -297,7 +297,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownershi
     telling_of_interrupted,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import WalError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import running_command
@@ -341,7 +341,11 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             def before() -> list[Step]:
                 return keep_password(params, host, module.check_mode) + owned.claim(module.check_mode) if owns else []
 
-            done = set_up(connection, archiver, host, request, module.check_mode, before, patroni, consent)
+            try:
+                done = set_up(connection, archiver, host, request, module.check_mode, before, patroni, consent)
+            except HoldfastError as exc:
+                # Without what is missing no plan can be made (another key): that is what has to be said.
+                raise consent.refusal or exc from exc
             done.plan += consent.steps()
             if consent.missing:
                 result["consent"] = consent.missing

@@ -161,7 +161,7 @@ def test_a_role_without_any_variable(role: str) -> None:
 
 def test_what_a_standby_needs_is_said_by_the_variables_names() -> None:
     said = refused(play("standby", {}, inventory="db1,"))
-    assert "Set holdfast_data_directory: " in said and "Set holdfast_primary_host: " in said
+    assert "Set holdfast_primary_host: " in said
 
 
 @pytest.mark.parametrize("role", ["restore", "recover"])
