@@ -51,7 +51,7 @@ def present(
             cluster.apply(manifest, force=force)
     if there is not None and _had_rules(there) and not request.rules:
         for kind in ("RoleBinding", "Role"):
-            _delete(cluster, kind, request.name, dry_run, change)
+            _delete(cluster, kind, cluster.get(kind, request.name), dry_run, change)
     for other in _of_server(cluster, request.run.server_name):
         name = other["metadata"]["name"]
         if name == request.name or name in beside:
@@ -81,10 +81,12 @@ def absent(cluster: Cluster, name: str, dry_run: bool) -> Change:
 
 
 def _removed(cluster: Cluster, there: Manifest, dry_run: bool) -> Change:
-    change = Change()
-    for kind in KINDS:
-        if kind not in ("RoleBinding", "Role") or _had_rules(there):
-            _delete(cluster, kind, there["metadata"]["name"], dry_run, change)
+    change, name = Change(), there["metadata"]["name"]
+    kinds = [kind for kind in KINDS if kind not in ("RoleBinding", "Role") or _had_rules(there)]
+    # Looked at before the first one goes, as what the CronJob owns goes with it, sooner or later.
+    found = [(kind, cluster.get(kind, name)) for kind in kinds]
+    for kind, one in found:
+        _delete(cluster, kind, one, dry_run, change)
     return change
 
 
@@ -110,10 +112,10 @@ def _apply(cluster: Cluster, manifest: Manifest, dry_run: bool, force: bool, cha
     return applied.object
 
 
-def _delete(cluster: Cluster, kind: str, name: str, dry_run: bool, change: Change) -> None:
-    there = cluster.get(kind, name)
+def _delete(cluster: Cluster, kind: str, there: Optional[Manifest], dry_run: bool, change: Change) -> None:
     if there is None or not _is_ours(there) or there["metadata"].get("deletionTimestamp"):
         return
+    name = there["metadata"]["name"]
     cluster.delete(kind, name, uid=there["metadata"]["uid"], dry_run=dry_run)
     change.plan.append(f"delete the {kind} {name}")
 
