@@ -133,7 +133,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory im
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import engines_keeping
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, Incomplete
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
@@ -178,6 +178,14 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     }
     if module._diff:
         result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in moved.plan)}
+    if moved.unread:
+        lacks = "not all of them are copied" if not params["backup_ids"] else "the latest may be another one"
+        raise Incomplete(
+            f"The manifests of {', '.join(moved.unread)} in {source.description} cannot be read (the warnings say why), so that nobody knows what "
+            f"these are: {lacks}. All else that was asked for {'would be' if module.check_mode else 'is'} in {target.description}, verified. Mend "
+            "these and copy again, or name what is wanted by backup_ids.",
+            result,
+        )
     return result
 
 

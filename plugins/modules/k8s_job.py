@@ -269,7 +269,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    execute(module, work, psycopg2=False)
+    execute(module, work, psycopg2=False, kubernetes=True)
 
 
 if __name__ == "__main__":

@@ -122,13 +122,14 @@ def sha256(repository: Repository, key: str) -> str:
 
 @dataclass
 class Moved:
-    """What a run copied, or would copy. ``size`` is bytes."""
+    """What a run copied, or would copy. ``size`` is bytes; ``unread``: what was asked for may be among these, whose manifests cannot be read."""
 
     plan: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     objects: int = 0
     size: int = 0
     by_store: int = 0
+    unread: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def add(self, steps: Sequence[Step]) -> None:

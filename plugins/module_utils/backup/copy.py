@@ -110,7 +110,7 @@ class CopyRun:
         """
         refuse_one_place(self._source.repository, self._source.name, self._target.repository, self._target.name, check)
         moved = Moved()
-        wanted = self._wanted(moved.warnings)
+        wanted = self._wanted(moved)
         due = [record for record in wanted if not self._stands(record, moved.warnings)]
         for record in due:
             steps = missing_steps(record, self._source, self._target)
@@ -224,10 +224,17 @@ class CopyRun:
             )
         return wrong is None
 
-    def _wanted(self, warnings: list[str]) -> list[Record]:
+    def _wanted(self, moved: Moved) -> list[Record]:
         """What is asked for, and all that it is based on, the oldest first: a chain is one thing."""
-        found = list(self._source.records(warnings))
+        unread: list[str] = []
+        found = list(self._source.records(moved.warnings, unread=unread))
         where = f"{self._source.name} in {self._source.repository.description}"
+        if not self._ids or "latest" in self._ids:
+            moved.unread = unread
+        if unread and not found:
+            raise CatalogError(
+                f"No manifest in {where} can be read, and nothing was copied. {' '.join(moved.warnings)}"
+            )
         if not found:
             raise CatalogError(
                 f"There is no backup of {self._source.name!r} in {self._source.repository.description}. "
@@ -236,7 +243,7 @@ class CopyRun:
             )
         known = by_id(found)
         if not self._ids:
-            return [record for record in in_order(found) if self._is_there(record, known, warnings)]
+            return [record for record in in_order(found) if self._is_there(record, known, moved.warnings)]
         wanted: dict[str, Record] = {}
         for backup_id in self._ids:
             one = latest_whole(found, utcnow(), where) if backup_id == "latest" else self._source.get(backup_id)

@@ -89,6 +89,27 @@ def test_what_is_damaged_in_the_target_is_copied_again(shelves: Shelves, damage:
         assert not copy(shelves).plan
 
 
+# What the source does not show
+
+
+@pytest.mark.parametrize("ids", [[], ["latest"], ["b1"]])
+@pytest.mark.parametrize("check", [False, True])
+def test_what_cannot_be_read_in_the_source_is_no_copy_of_all(shelves: Shelves, ids: list[str], check: bool) -> None:
+    """Ok, with a warning (a generator's seed 311667: a store refused one manifest). The others are copied; named ones are all there."""
+    path(shelves[0], "b3", "manifest.json").write_text("{")
+    moved = CopyRun(*shelves, ids, 2, MEMORY, False, 0).run(check)
+    assert moved.unread == ([] if ids == ["b1"] else ["b3"])
+    assert moved.names == {"": ["b1", "b2"], "latest": ["b2"], "b1": ["b1"]}["".join(ids)]
+    assert "b3" in " ".join(moved.warnings)
+
+
+def test_a_source_of_which_nothing_can_be_read_is_not_empty(shelves: Shelves) -> None:
+    for name in ("b1", "b2", "b3"):
+        path(shelves[0], name, "manifest.json").write_text("{")
+    with pytest.raises(CatalogError, match="No manifest .* can be read"):
+        copy(shelves)
+
+
 # What a stop leaves
 
 
