@@ -15,10 +15,16 @@ VARIABLE = "holdfast_become_user"
 
 # Where packages put sockets: Debian's and Red Hat's, and PostgreSQL's own default.
 SOCKET_DIRECTORIES = ("/var/run/postgresql", "/run/postgresql", "/tmp")
-# The server's own unit is the one whose main process it is; a session, or cron, has a unit too.
+# The server's own unit is the one whose main process it is; a session, or cron, has a unit too. ``$m`` is the process, ``$k`` what it is
+# called in the answer.
 _UNIT = (
-    'm=$(sed -n 1p "$p/cwd/postmaster.pid"); u=$(sed -n "s,^.*/\\([^/]*\\)[.]service$,\\1,p" "/proc/$m/cgroup" | head -n 1); '
-    '[ -n "$u" ] && [ "$(systemctl show --property=MainPID --value -- "$u")" = "$m" ] && echo "unit=$u"'
+    'u=$(sed -n "s,^.*/\\([^/]*\\)[.]service$,\\1,p" "/proc/$m/cgroup" | head -n 1); '
+    '[ -n "$u" ] && [ "$(systemctl show --property=MainPID --value -- "$u")" = "$m" ] && echo "$k=$u"'
+)
+# Only the first of a server's processes has a parent that is none of them.
+_FIRST = (
+    'q=$(sed -n "s/^PPid:[[:space:]]*//p" "$p/status"); d=; read -r d <"/proc/$q/comm"; '
+    f"case $d in postgres|postmaster) ;; *) m=${{p#/proc/}}; k=started; {_UNIT};; esac"
 )
 _LOCAL = ("", "localhost", "127.0.0.1", "::1")
 
@@ -39,6 +45,7 @@ class Seen:
     ports: list[str] = field(default_factory=list)  # owners of the servers that run at the port that was asked for
     processes: list[str] = field(default_factory=list)  # owners of the servers that run
     units: list[str] = field(default_factory=list)  # of systemd, by which those at that port were started
+    started: list[str] = field(default_factory=list)  # the same of all servers
     package: str = ""  # postgres, where there is such a user
 
 
@@ -61,7 +68,10 @@ def question(directories: Sequence[str], port: int, data_directory: Optional[str
         'for p in /proc/[0-9]*; do read -r c 2>/dev/null <"$p/comm" || continue; '
         "case $c in postgres|postmaster) stat -c 'process=%U' \"$p\" 2>/dev/null; "
         # A server works in its data directory, and says there at which port (pidfile.h).
-        f'[ "$(sed -n 4p "$p/cwd/postmaster.pid" 2>/dev/null)" = {port} ] && {{ stat -c \'port=%U\' "$p"; {_UNIT}; }} 2>/dev/null;; '
+        f'[ "$(sed -n 4p "$p/cwd/postmaster.pid" 2>/dev/null)" = {port} ] && {{ stat -c \'port=%U\' "$p"; '
+        f'm=$(sed -n 1p "$p/cwd/postmaster.pid"); k=unit; {_UNIT}; }} 2>/dev/null; '
+        # In a container root may not look where a process works, and knows neither port nor directory.
+        f"{{ {_FIRST}; }} 2>/dev/null;; "
         "esac; done | sort -u; "
         "id -u postgres >/dev/null 2>&1 && echo package=postgres; true"
     )
@@ -75,16 +85,20 @@ def read(answer: str) -> Seen:
             seen.root = value == "0"
         elif key == "sudo":
             seen.sudo = True
-        elif key in ("process", "port", "unit"):
-            {"process": seen.processes, "port": seen.ports, "unit": seen.units}[key].append(value)
+        elif key in ("process", "port", "unit", "started"):
+            {"process": seen.processes, "port": seen.ports, "unit": seen.units, "started": seen.started}[key].append(
+                value
+            )
         elif key in ("user", "socket", "directory", "package") and not getattr(seen, key):
             setattr(seen, key, value)
     return seen
 
 
 def unit(seen: Seen) -> Optional[str]:
-    """By which unit of systemd the server that was asked for runs; None: by none, or several servers run at that port."""
-    return seen.units[0] if len(seen.units) == 1 else None
+    """By which unit of systemd the server that was asked for runs; None: by none, or several servers run at that port. Where the port of
+    none could be seen, it is the only one that runs."""
+    found = seen.units or ([] if seen.ports else seen.started)
+    return found[0] if len(found) == 1 else None
 
 
 def is_local(host: Optional[str]) -> bool:

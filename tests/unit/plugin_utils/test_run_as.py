@@ -89,6 +89,20 @@ def test_a_unit_is_named_where_there_is_one_alone(units: list[str], found: str |
     assert unit(read("\n".join(["user=root", "uid=0", *(f"unit={name}" for name in units)]))) == found
 
 
+@pytest.mark.parametrize(
+    ("seen", "found"),
+    [
+        (["started=postgresql-15"], "postgresql-15"),
+        (["started=postgresql-15", "started=postgresql-16"], None),
+        (["started=postgresql-15", "port=postgres"], None),
+        (["started=postgresql-16", "started=postgresql-15", "port=postgres", "unit=postgresql-15"], "postgresql-15"),
+    ],
+)
+def test_where_ports_cannot_be_seen_the_only_server_is_meant(seen: list[str], found: str | None) -> None:
+    """In a container root may not look into another's process: Red Hat's postgresql-15 was then restarted as `postgresql`, which did nothing."""
+    assert unit(read("\n".join(["user=root", "uid=0", *seen]))) == found
+
+
 def test_addresses() -> None:
     assert [is_local(host) for host in (None, "", "localhost", "/run/x", "db2.example.com", "10.0.0.5")] == [
         True
