@@ -31,6 +31,9 @@ def make_client(options: Mapping[str, Any]) -> Any:
         RepositoryError: the library is missing, or there are no credentials.
     """
     GCS.demand("gcs")
+    # Newer libraries ask for the bucket in a thread of their own, for traces that nobody takes: a request that nobody made, which a right
+    # to objects alone does not allow, and which goes out after a stop.
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     import google.auth.exceptions
     from google.cloud import storage
 
