@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import pwd
 import secrets
 import shutil
 import stat
@@ -24,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account
 
 _WALK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC  # as far as that a directory need not be readable
 
@@ -142,7 +142,7 @@ def is_there(path: str, content: Union[str, bytes], owner: str, mode: int = 0o60
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
             status = os.fstat(stream.fileno())
             kept = stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == mode
-            return kept and status.st_uid == pwd.getpwnam(owner).pw_uid and stream.read() == _bytes(content)
+            return kept and status.st_uid == account(owner).pw_uid and stream.read() == _bytes(content)
     except OSError:
         return False
 
@@ -194,7 +194,7 @@ def give(path: str, owner: str) -> None:
     """Make a file or directory the owner's own; a link itself, not what it leads to. Raises ToolError."""
     try:
         with opened(os.path.dirname(os.path.abspath(path))) as directory:
-            entry = pwd.getpwnam(owner)
+            entry = account(owner)
             os.chown(os.path.basename(path), entry.pw_uid, entry.pw_gid, dir_fd=directory, follow_symlinks=False)
     except OSError as exc:
         raise ToolError(f"{path} cannot be given to {owner}: {exc.strerror}. Run this as root, or as {owner}.") from exc
@@ -265,7 +265,7 @@ def _make_all(folder: str, mode: int, group_of: Optional[str]) -> None:
 
 
 def _give(fd: int, owner: Optional[str], group_of: Optional[str] = None) -> None:
-    entry = pwd.getpwnam(owner or group_of) if owner or group_of else None  # type: ignore[arg-type]
+    entry = account(owner or group_of) if owner or group_of else None  # type: ignore[arg-type]
     if entry and os.geteuid() != entry.pw_uid:
         os.fchown(fd, entry.pw_uid if owner else -1, entry.pw_gid)
 

@@ -27,6 +27,7 @@ LAYERS = (
     (
         "errors",
         "consent",
+        "cron",
         "stopping",
         "times",
         "durations",

@@ -56,6 +56,8 @@ class Cluster:
 
     def __init__(self, access: Access, patience: float = 60.0) -> None:
         self.access, self.patience = access, patience
+        #: hears once that an API server which is away is waited for
+        self.tell: Callable[[str], None] = lambda message: None
         self._api: Any = None
         self._connected_at = 0.0
         self._answered = False
@@ -274,7 +276,7 @@ class Cluster:
     def _repeated(self, attempt: Callable[[], Any], request: Request, repeat: bool) -> Any:
         """Until there is an answer, or patience has ended. A request that may have been carried out is sent again only with ``repeat``."""
         began, pause = time.monotonic(), 0.5
-        fresh = False
+        fresh = told = False
         while True:
             try:
                 answer = attempt()
@@ -295,6 +297,9 @@ class Cluster:
                     ) from exc
                 if waited + pause > patience:
                     raise Unreachable(f"{exc} It was tried for {waited:.0f} s.", exc.sent) from exc
+                if not told:
+                    self.tell(f"{exc} It is waited for, for {patience:.0f} s at most.")
+                    told = True
                 time.sleep(pause)
                 pause = min(pause * 2, 5.0)
 

@@ -15,7 +15,13 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import job as jobs
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError, Missing
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
+    Forbidden,
+    KubernetesError,
+    Missing,
+    NotLoggedIn,
+    Unreachable,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.reasons import Trouble, troubles
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.wait import look_for_troubles
@@ -45,6 +51,10 @@ class NotStarted(KubernetesError):
     def __init__(self, message: str, trouble: Trouble) -> None:
         super().__init__(message)
         self.trouble = trouble
+
+
+class OutOfSight(KubernetesError):
+    """The run goes on, and cannot be followed from here any more."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,17 @@ class Follower:
         Raises:
             RunFailed: it failed.
             NotStarted: it cannot begin.
-            KubernetesError: it is gone, is not over in time, or the cluster cannot be asked any more; it may go on.
+            OutOfSight: the API server stays away, the credentials have expired, or a right is missing.
+            KubernetesError: it is gone, or is not over in time; it may go on.
         """
-        seen = Waiter(seconds, pause=0.5, most=2.0).until({"ended": self._look})
+        self.cluster.tell = self.tell
+        try:
+            seen = Waiter(seconds, pause=0.5, most=2.0).until({"ended": self._look})
+        except (Forbidden, NotLoggedIn, Unreachable) as exc:
+            raise OutOfSight(
+                f"The Job {self.name} was begun, and how it ends is not known here: {exc} It needs neither this host nor these credentials, and goes on "
+                "in the cluster. Once that is mended run this task again: it finds the Job, and follows it to its end."
+            ) from exc
         if seen is None:
             raise KubernetesError(
                 f"The Job {self.name} did not end within {seconds:.0f} s, although its own deadline is before that: its pod may be stuck on a node "

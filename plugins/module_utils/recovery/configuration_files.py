@@ -8,7 +8,6 @@ or is this host's own, which is said; and what is nowhere is told before anythin
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
@@ -23,6 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.configura
     references,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import may
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account
 
 BROUGHT = "holdfast_included"  # in the data directory: files that lay outside the old one
 _RULES = {"hba_file": "pg_hba.conf", "ident_file": "pg_ident.conf"}
@@ -198,4 +198,4 @@ def _open_to_others(path: str, owner: str) -> bool:
     found = os.stat(path)
     if found.st_uid == 0:
         return bool(found.st_mode & 0o137)
-    return found.st_uid != pwd.getpwnam(owner).pw_uid or bool(found.st_mode & 0o177)
+    return found.st_uid != account(owner).pw_uid or bool(found.st_mode & 0o177)

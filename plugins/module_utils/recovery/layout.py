@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import PART
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account
 
 TABLESPACE_MAP = "tablespace_map"
 #: where a data directory may have links; a link elsewhere is one that root would follow when it writes the configuration
@@ -167,7 +167,7 @@ def _oids(record: Record) -> list[str]:
 
 def _map(directory: str, tablespaces: Mapping[str, str], owner: str) -> None:
     """Links to the tablespaces, and the map that the server makes them from when it starts."""
-    entry = pwd.getpwnam(owner)
+    entry = account(owner)
     for oid, path in tablespaces.items():
         link = os.path.join(directory, "pg_tblspc", oid)
         if os.path.islink(link):

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping
 from typing import Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account
 
 WAL = "pg_wal"
 
@@ -24,7 +25,7 @@ def is_linked(data: str, key: str) -> bool:
 
 def relink(data: str, apart: Mapping[str, str], owner: str, texts: Optional[Mapping[str, str]] = None) -> None:
     """Make the links of a data directory lead to what lies apart from it, as far as that is there."""
-    entry = pwd.getpwnam(owner)
+    entry = account(owner)
     for key, directory in apart.items():
         link = _place(data, key)
         if not os.path.isdir(directory) or not os.path.isdir(os.path.dirname(link)):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -46,7 +45,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni i
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account, as_user
 
 
 @dataclass
@@ -168,7 +167,7 @@ class Planner:
     def _owner(self) -> str:
         name = data_owner(self._directory, self._request.owner)
         as_user(name)  # it refuses who is nobody here
-        if pwd.getpwnam(name).pw_uid == 0:
+        if account(name).pw_uid == 0:
             raise BadOption(
                 "owner", self._request.owner, "means root, as whom PostgreSQL does not run",
                 "Name the user who is to own the server.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -26,7 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.startup
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, last_words
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account, as_user
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import ServerLog, Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
@@ -72,7 +71,7 @@ class PrivateServer:
         self._users, self._databases = list(dict.fromkeys(users)), list(dict.fromkeys(databases))
         # A socket's path has at most 107 bytes, and the owner must get there.
         self._directory = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp")
-        owner = pwd.getpwnam(instance.owner)
+        owner = account(instance.owner)
         hba = os.path.join(self._directory, "hba")
         with open(hba, "w", encoding="utf-8") as stream:
             stream.write("local all all trust\n")
@@ -119,7 +118,7 @@ class PrivateServer:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env={**os.environ, "LC_ALL": "C", "HOME": pwd.getpwnam(self._instance.owner).pw_dir},
+            env={**os.environ, "LC_ALL": "C", "HOME": account(self._instance.owner).pw_dir},
             start_new_session=True,
             **as_user(self._instance.owner),
         )

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
@@ -16,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server import fa
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import config_dir
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.packaged import package_user
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import owner_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import name_of, owner_of
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -43,7 +42,7 @@ def data_owner(directory: str, named: Optional[str] = None) -> str:
         raise BadOption(
             "owner", None, "is missing, and PostgreSQL does not run as root", "Name the user who is to own the server."
         )
-    return pwd.getpwuid(os.geteuid()).pw_name
+    return name_of(os.geteuid())
 
 
 @dataclass(frozen=True)

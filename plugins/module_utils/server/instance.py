@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import guard
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError, ToolError
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account, as_user
 
 
 def run_as(
@@ -34,7 +33,7 @@ def run_as(
     Raises:
         ToolError: it is missing, or took longer than ``timeout`` seconds.
     """
-    home = pwd.getpwnam(owner).pw_dir if owner else os.path.expanduser("~")
+    home = account(owner).pw_dir if owner else os.path.expanduser("~")
     with tempfile.TemporaryFile() as output:
         try:
             code = guard.run(

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import glob
 import os
-import pwd
 from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account, name_of
 
 #: of configurations and secrets; in it one by the name of each owner. The role archive makes them as root (its tasks/directories.yml).
 CONFIGURATIONS = "/etc/holdfast/servers"
@@ -71,7 +71,7 @@ def plan_config_dir(path: str, owner: str) -> str:
 
 def _refused(path: str, owner: str) -> Optional[str]:
     """Why nothing can be written into a directory, or it cannot be made, as far as that is seen without trying; None: nothing is in the way."""
-    me = pwd.getpwuid(os.geteuid()).pw_name
+    me = name_of(os.geteuid())
     above = os.path.abspath(path)
     while not os.path.lexists(above):
         above = os.path.dirname(above)
@@ -82,6 +82,6 @@ def _refused(path: str, owner: str) -> Optional[str]:
         return None if writable else f"is there, and {me} cannot write into it"
     if not writable:
         return f"is not there, and {me} cannot make it (permission denied in {above})"
-    if os.geteuid() not in (0, pwd.getpwnam(owner).pw_uid):
+    if os.geteuid() not in (0, account(owner).pw_uid):
         return f"is not there, and {me} cannot make it for {owner}"
     return None

@@ -16,7 +16,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.calendar import Calendar
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.cron import longest_gap
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import Schedule
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time
 
@@ -57,7 +56,10 @@ def of_cron_job(
         return Schedule(name, by, None, failed, f"its calendar cannot be read ({exc})", in_cluster=True)
     if spec.get("suspend"):
         return Schedule(name, by, None, failed, "it is suspended", in_cluster=True)
-    every = longest_gap(spec["schedule"], now) if _makes_backups(cron) else None
+    if calendar.zone is None:
+        unknown = f"whether runs were missed is not known: this host does not know the time zone {spec['timeZone']} (install tzdata)"
+        return Schedule(name, by, None, failed, None, None, unknown, in_cluster=True)
+    every = calendar.fields.longest_gap(now) if _makes_backups(cron) else None
     return Schedule(name, by, calendar.next(now), failed, None, every, _missed(cron, calendar, now), in_cluster=True)
 
 

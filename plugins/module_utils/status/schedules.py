@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.cron import longest_gap
+from ansible_collections.holdfast.postgres.plugins.module_utils.cron import longest_gap
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 
 _TIMEOUT = 10  # seconds for systemctl

@@ -11,15 +11,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import job as jobs, names, run_job
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import errors, job as jobs, names, run_job
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.follow import (
     Follower,
     NotStarted,
+    OutOfSight,
     RunFailed,
     ended,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.pod import RunRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rule_for
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.run_job import JobRun
 
 from .fakes import FakeCluster
@@ -261,3 +263,28 @@ def test_each_line_of_the_log_is_told_once() -> None:
     cluster.log = ["2026-11-26T05:00:01Z TASK [Back up]", "2026-11-26T05:00:03Z ok"]
     follower._progress(pod(OK))
     assert told == ["TASK [Back up]", "ok"]
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        errors.Unreachable("away."),
+        errors.NotLoggedIn("expired."),
+        errors.Forbidden("no right.", rule_for("get", "jobs", "batch"), "shop"),
+    ],
+    ids=["away", "expired", "forbidden"],
+)
+def test_a_run_that_cannot_be_followed_any_more_goes_on(lost: KubernetesError) -> None:
+    """Said first, as it is what hurts: whoever reads "expired" alone begins a second one."""
+    cluster = FakeCluster()
+    name = made(cluster)
+    cluster.get = _raising(lost)  # type: ignore[method-assign]
+    with pytest.raises(OutOfSight, match=f"{name} was begun.*{lost}.*goes on in the cluster.*run this task again"):
+        Follower(cluster, name, lambda line: None).to_the_end(5)  # type: ignore[arg-type]
+
+
+def _raising(exc: KubernetesError) -> Any:
+    def get(*_asked: Any) -> Any:
+        raise exc
+
+    return get

@@ -72,6 +72,7 @@ def test_the_last_run_counts() -> None:
         (cron("2026-11-25T02:30:00Z", schedule="*/5 * * * *"), None, "more than 100 runs were missed .* never begin again"),
         (cron("2026-11-25T02:30:00Z", schedule="*/5 * * * *", startingDeadlineSeconds=60), None, "more than 100 runs were missed since 2026-11-25T02:30:00Z$"),
         (cron("2026-11-20T02:30:00Z", active="nightly-1"), None, "left out .* nightly-1 is not over"),
+        (cron(timeZone="Mars/Phobos"), None, "not known: this host does not know the time zone Mars/Phobos"),
         # It may still begin.
         (cron("2026-11-26T02:30:00Z", schedule="58 4 * * *"), None, None),
     ],

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -23,7 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_c
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.said import Said
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import waiting_for
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import as_user
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account, as_user
 
 OLDEST = (3, 12)  # from here on its list of backups has times with an offset
 _GET = (
@@ -61,7 +60,7 @@ class Barman:
         self.directory, self._owner = directory, owner
         strange = "PG|BARMAN_" if ambient else "PG|BARMAN_|AWS_|AZURE_|GOOGLE_"
         inherited = {name: value for name, value in os.environ.items() if not re.match(strange, name)}
-        home = pwd.getpwnam(owner).pw_dir
+        home = account(owner).pw_dir
         self._environment = {**inherited, "HOME": home, "LC_ALL": "C", **environment}
         self.help = cache(self._help)
 

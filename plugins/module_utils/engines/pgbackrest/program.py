@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import re
 import shlex
 import shutil
@@ -21,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError, how_it_ended
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account
 
 _GET = "Install the package pgbackrest, or name where it is by engine_program."
 
@@ -64,7 +64,7 @@ class Program:
     ) -> None:
         self.path, self.config_options, self.stanza = path, tuple(config_options), stanza
         self._owner, self._patience = owner, patience
-        self._env = {**env, "HOME": pwd.getpwnam(owner).pw_dir, "LC_ALL": "C"}
+        self._env = {**env, "HOME": account(owner).pw_dir, "LC_ALL": "C"}
 
     def line(self, *arguments: str) -> str:
         """The beginning of a command line for the shell."""

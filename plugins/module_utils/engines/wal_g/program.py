@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import To
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import run_as
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account
 
 OLDEST = 2  # WALG_PREVENT_WAL_OVERWRITE, delete garbage and detailed listings are all there
 _GET = f"Install wal-g {OLDEST}.0 or newer (https://github.com/wal-g/wal-g/releases), or name where it is by program."
@@ -61,7 +61,7 @@ class Program:
         # WAL-G takes an empty variable for none. What we read of its log must be there, in the log.
         self._environment = {
             **dict.fromkeys(strange, ""),
-            "HOME": pwd.getpwnam(owner).pw_dir,
+            "HOME": account(owner).pw_dir,
             "WALG_LOG_LEVEL": "NORMAL",
             "WALG_LOG_DESTINATION": "stderr",
         }

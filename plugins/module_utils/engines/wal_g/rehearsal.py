@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import tempfile
 from collections.abc import Mapping
 
@@ -19,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.options import WAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_g.program import Program
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.users import account
 
 _NAME = "000000010000000000000001"
 _CONTENT = b"holdfast.postgres rehearses\n" * 64
@@ -27,7 +27,7 @@ _METHOD = ("WALG_COMPRESSION_METHOD", "WALG_PGP_", "WALG_LIBSODIUM_", "WALG_CSE_
 
 def rehearse(path: str, owner: str, settings: Mapping[str, str]) -> None:
     """Raises BadOption: it cannot do it; its own words say what."""
-    entry = pwd.getpwnam(owner)
+    entry = account(owner)
     with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch:
         data, store = os.path.join(scratch, "data"), os.path.join(scratch, "store")
         for made in (data, os.path.join(data, "pg_wal"), store):

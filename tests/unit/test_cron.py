@@ -9,7 +9,7 @@ import datetime
 from typing import Optional
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.cron import longest_gap
+from ansible_collections.holdfast.postgres.plugins.module_utils.cron import longest_gap
 
 HOUR, DAY = 3600, 86400
 NOW = datetime.datetime(2026, 11, 26, 12, 0, tzinfo=datetime.timezone.utc)
