@@ -79,6 +79,10 @@ def restore(server: Server, repository: Any, new: Restored, check: bool = False,
     return run_module("pg_recover", given, check=check)
 
 
+# These repositories have no archive: a backup's own end is what can be reached, and has to be asked for.
+ITS_END = {"recovery_target": {"immediate": True}}
+
+
 def facts(repository: Any) -> dict[str, Any]:
     where = repository if isinstance(repository, dict) else {"path": str(repository)}
     found: dict[str, Any] = ok(run_module("backup_facts", {"repository": where}))["ansible_facts"]["holdfast_backups"]
@@ -140,7 +144,11 @@ def test_the_hard_data(request: pytest.FixtureRequest, originals: Facts, tmp_pat
     assert all(artifact["key"].endswith(".gpg") == encrypted for artifact in made["backup"]["artifacts"])
 
     new, moved = beside(hard.server, "copy", dict(hard.tablespaces))
-    wanted = {"tablespace_locations": moved, **({"encryption": {"passphrase": SECRET}} if encrypted else {})}
+    wanted = {
+        "tablespace_locations": moved,
+        **ITS_END,
+        **({"encryption": {"passphrase": SECRET}} if encrypted else {}),
+    }
     with new:
         assert ok(restore(hard.server, repository, new, check=True, **wanted))["changed"]
         assert not new.data.exists()
@@ -242,7 +250,7 @@ def test_a_standby(shop: Server, tmp_path: Path) -> None:
         record = back_up(standby, tmp_path)
         assert record["server"]["in_recovery"] is True
         with Restored(shop, "from the standby") as new:
-            assert ok(restore(shop, tmp_path, new))["recovery"]["state"] == "promoted"
+            assert ok(restore(shop, tmp_path, new, **ITS_END))["recovery"]["state"] == "promoted"
             assert not (new.data / "standby.signal").exists()
             assert_same(shop, new)
         # It follows its primary as before, and the new one did not.
@@ -291,7 +299,10 @@ def test_a_chain_of_three(server_factory: Callable[..., Server], tmp_path: Path)
 
     new, moved = beside(server, "of three", {"away": space})
     with new:
-        assert ok(restore(server, tmp_path, new, tablespace_locations=moved))["recovery"]["backup"] == third["id"]
+        assert (
+            ok(restore(server, tmp_path, new, tablespace_locations=moved, **ITS_END))["recovery"]["backup"]
+            == third["id"]
+        )
         assert_same(server, new)
     text = (tmp_path / "main" / third["id"] / "RESTORE.txt").read_text()
     assert second["id"] in text and "pg_combinebackup" in text
@@ -300,9 +311,9 @@ def test_a_chain_of_three(server_factory: Callable[..., Server], tmp_path: Path)
     shutil.rmtree(tmp_path / "main" / second["id"])
     new, moved = beside(server, "without", {"away": space})
     with new:
-        refused(restore(server, tmp_path, new, backup_id=third["id"]), third["id"], second["id"])
+        refused(restore(server, tmp_path, new, backup_id=third["id"], **ITS_END), third["id"], second["id"])
         assert not new.data.exists()
-        with_first = ok(restore(server, tmp_path, new, tablespace_locations=moved))
+        with_first = ok(restore(server, tmp_path, new, tablespace_locations=moved, **ITS_END))
         assert with_first["recovery"]["backup"] == first["id"] and third["id"] in str(with_first.get("warnings"))
         assert new.query("SELECT count(*) FROM noise") == [(300,)]
     # And the next one is made upon what is whole.
@@ -428,7 +439,8 @@ def test_without_its_wal_it_needs_an_archive(server_factory: Callable[..., Serve
     refused(run_module("pg_backup", given), "include_wal", "does not keep its WAL")
     shutil.rmtree(repository / "main" / "_wal")
     with Restored(server, "alone") as new:
-        refused(restore(server, repository, new), record["id"], "the archive has not")
+        refused(restore(server, repository, new), "no WAL archive is with it", "immediate")
+        refused(restore(server, repository, new, **ITS_END), record["id"], "archive")
         assert not new.data.exists()
 
 

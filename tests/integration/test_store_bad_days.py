@@ -914,7 +914,7 @@ def test_a_library_that_is_missing(shop: Server, bucket: Bucket, tmp_path: Path,
     }[package]
     env = {"PYTHONPATH": f"{tmp_path}:{collections_path()}"}
     done = run_module("pg_backup", arguments(shop, store), env=env)
-    refused(done, name, sys.executable, "pip install", "ansible_python_interpreter")
+    refused(done, name, sys.executable, "by pip", "ansible_python_interpreter")
 
 
 def test_secrets_are_said_to_nobody(

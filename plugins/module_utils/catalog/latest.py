@@ -177,6 +177,7 @@ def _others(records: Sequence[Record], logical: Sequence[Record], damaged: Mappi
         return f"The newest, {in_order(logical)[-1].id}, was never verified."
     if records:
         return (
-            f"What is there are {len(records)} backups of the whole server (the newest is {in_order(records)[-1].id})."
+            f"There are only backups of the whole server (the newest is {in_order(records)[-1].id}): bring the server back by pg_recover (playbook "
+            "recover), or back the databases up by pg_dump."
         )
     return ""

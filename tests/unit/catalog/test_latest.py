@@ -152,7 +152,7 @@ def test_none_that_has_it_says_what_there_is() -> None:
         latest([NIGHT], PartsRequest(["crm"]), NOW, "the repository")
     with pytest.raises(CatalogError, match=r"never verified"):
         latest([backup("new", "24T00:00:00", verified=False)], PartsRequest(), NOW, "the repository")
-    with pytest.raises(CatalogError, match=r"backups of the whole server"):
+    with pytest.raises(CatalogError, match=r"backups of the whole server.*pg_recover \(playbook recover\)"):
         latest([backup("new", "24T00:00:00", kind="full")], PartsRequest(), NOW, "the repository")
 
 
