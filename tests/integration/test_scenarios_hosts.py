@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.namespaces import Cluster, Host, below, possible, touched
+from lab.namespaces import Cluster, Host, below, possible, scheduled, touched
 from lab.playbooks import PlaybookResult, collections_path
 from lab.servers import free_port, system_user
 
@@ -108,6 +108,7 @@ def written_inventory(path: Path, hosts: Mapping[str, Mapping[str, Any]], common
     shared = {
         "holdfast_schedule_ansible_playbook": str(Path(sys.executable).parent / "ansible-playbook"),
         "holdfast_schedule_collections_path": str(collections_path()),
+        "holdfast_schedule_variables": scheduled({**common, **next(iter(hosts.values()))}),
         **common,
     }
     path.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))

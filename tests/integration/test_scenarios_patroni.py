@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.namespaces import Host, below, possible, touched
+from lab.namespaces import Host, below, possible, scheduled, touched
 from lab.patroni import MISSING, PASSWORD, Member, cluster_of, wait_for
 from lab.playbooks import PlaybookResult, collections_path
 from lab.servers import free_port, system_user
@@ -49,6 +49,7 @@ class Team:
             "holdfast_server_name": "lab",
             "holdfast_engine": "pg_basebackup",
         }
+        shared["holdfast_schedule_variables"] = scheduled({**shared, **variables(members[0])})
         self.inventory = root / "hosts.json"
         hosts = {**{member.name: variables(member) for member in members}, "beside": {}}
         self.inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))

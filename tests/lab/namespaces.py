@@ -144,6 +144,11 @@ def touched(before: Mapping[str, str], after: Mapping[str, str], own: Iterable[s
     return sorted(path for path in changed if not any(part in path for part in own))
 
 
+def scheduled(variables: Mapping[str, Any]) -> dict[str, str]:
+    """What a scheduled run is given, of the variables that an inventory has: it runs without that inventory."""
+    return {name: f"{{{{ {name} }}}}" for name in variables if not name.startswith("holdfast_schedule_")}
+
+
 class Cluster:
     """A server on a host, in `data`, with the defaults of initdb. Its owner is the system's user for servers, or `owner`."""
 

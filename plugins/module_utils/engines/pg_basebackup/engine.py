@@ -50,6 +50,8 @@ _TABLESPACES = (
     " WHERE pg_tablespace_location(oid) <> '' ORDER BY oid"
 )
 # Source: https://www.postgresql.org/docs/current/progress-reporting.html#BASEBACKUP-PROGRESS-REPORTING
+# Where the copy of a standby begins at the earliest; it never goes back.
+_RESTARTPOINT = "SELECT redo_lsn::text FROM pg_control_checkpoint()"
 _WAITS_FOR_ARCHIVE = (
     "SELECT pid FROM pg_stat_progress_basebackup JOIN pg_stat_activity USING (pid)"
     " WHERE application_name = %s AND phase = 'waiting for wal archiving to finish'"
@@ -87,6 +89,7 @@ class PgBasebackup(FolderEngine):
         self.version = self._tools.version
         self._read_manifest = read_manifest
         self._doubts: list[str] = []
+        self._why_full = ""
         self._left_out: list[str] = []
         self._base = self._upon(parent)
         self.parent = self._base.id if self._base else None
@@ -107,16 +110,17 @@ class PgBasebackup(FolderEngine):
                 "made after it. The module wal_archive sets it with summarize_wal: true."
             )
         if parent is None:
-            self._doubts.append("This is a full backup: there was no full one before it that it could be made upon.")
-            return None
+            return self._full("there was no full one before it that it could be made upon")
         if parent.server.get("system_id") not in (None, self.identity.system_id):
-            self._doubts.append(f"This is a full backup: {parent.id}, the last one, is of another server.")
-            return None
+            return self._full(f"{parent.id}, the last one, is of another server")
         why = self._unknown_since(parent)
-        if why:
-            self._doubts.append(f"This is a full backup: {why}.")
-            return None
-        return parent
+        return self._full(why) if why else parent
+
+    def _full(self, why: str) -> Optional[Record]:
+        """Nothing that it could be made upon."""
+        self._why_full = f" ({why})"
+        self._doubts.append(f"This is a full backup: {why}.")
+        return None
 
     def _unknown_since(self, parent: Record) -> Optional[str]:
         """Why the server cannot tell what has changed since a backup; None: nothing speaks against it."""
@@ -126,6 +130,13 @@ class PgBasebackup(FolderEngine):
                 f"the server was promoted since {parent.id} (its timeline is {now}, and was {parent.server['timeline']}), and has no "
                 "summaries of the WAL before that"
             )
+        if self.identity.in_recovery and parent.stop_lsn:
+            restarts = Lsn.parse(str(facts.value(self._connection, _RESTARTPOINT)), "redo_lsn")
+            if restarts < Lsn.parse(parent.stop_lsn, "stop_lsn"):
+                return (
+                    f"a copy of this standby would begin at its last restartpoint ({restarts}), which lies before the end of {parent.id} "
+                    f"({parent.stop_lsn}): since then its primary has made no checkpoint, or this standby has not come to it"
+                )
         if now is None or not parent.start_lsn:
             return None
         there = facts.attempt(self._connection, summaries.QUERY, self._doubts, "WAL summaries")
@@ -167,7 +178,7 @@ class PgBasebackup(FolderEngine):
         size = self._size()
         steps = [
             f"copy the whole server ({size} bytes) by pg_basebackup {self.version}, "
-            + (f"what has changed since {self.parent}" if self.parent else "in full")
+            + (f"what has changed since {self.parent}" if self.parent else f"in full{self._why_full}")
             + (", with the WAL that makes it consistent" if self._options.include_wal else "")
         ]
         steps += [f"copy the tablespace {row['name']!r} ({row['location']})" for row in self._tablespaces()]
