@@ -143,6 +143,7 @@ RECOVERY: Spec = {
     },
     "start": {"type": "bool", "default": True},
     "stop_server": {"type": "bool", "default": False},
+    "accept_unsigned": {"type": "bool", "default": False},
     "keep_archiving": {"type": "bool", "default": False},
 }
 

@@ -109,6 +109,13 @@ options:
     description: Stop the server that runs in O(data_directory). It serves until the backup is unpacked beside it.
     type: bool
     default: false
+  accept_unsigned:
+    description:
+      - Take a backup of pg_basebackup that a passphrase encrypts though its manifest is not signed by it. Without this it is refused,
+        as who may write into the repository could have put artifacts of another backup in the place of its own.
+      - What is signed, and is not what was signed, is always refused.
+    type: bool
+    default: false
   keep_archiving:
     description:
       - Let the restored server archive as the old one did, on its new timeline. By default C(archive_mode) is off in it, so that

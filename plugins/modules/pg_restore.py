@@ -210,6 +210,13 @@ options:
       - Without it such a restore is refused before anything is touched.
     type: bool
     default: false
+  accept_unsigned:
+    description:
+      - Take a backup that a passphrase encrypts though its manifest is not signed by it. Without this it is refused, as who may write into
+        the repository could have put artifacts of another backup in the place of its own.
+      - What is signed, and is not what was signed, is always refused.
+    type: bool
+    default: false
   encoding:
     description: Encoding of the database that is made, instead of the one it had.
     type: str
@@ -395,8 +402,7 @@ def _restore(module: AnsibleModule, warnings: list[str], begun: list[RestoreRun]
             if shelf and record:
                 if not module.check_mode:
                     stack.enter_context(Reading(shelf, [record.id], "a restore", warnings))
-                source = from_backup(shelf, record, encryption, options.databases)
-                warnings += source.unproven
+                source = from_backup(shelf, record, encryption, options.databases, params["encryption"] or {})
                 log = RestoreLog(shelf.repository, f"{shelf.name}/{RESTORES}")
             else:
                 source = from_files(params["source"], options.databases, encryption)
@@ -471,6 +477,7 @@ def main() -> None:
             "fix_sequences": {"type": "bool", "default": False},
             "allow_errors": {"type": "list", "elements": "str", "default": []},
             "break_replication": {"type": "bool", "default": False},
+            "accept_unsigned": {"type": "bool", "default": False},
             "encoding": {"type": "str"},
             "locale": {"type": "str"},
             "template": {"type": "str", "default": "template0"},

@@ -143,6 +143,13 @@ options:
     description: Whether a server that runs in O(data_directory), and cannot follow, may be stopped.
     type: bool
     default: false
+  accept_unsigned:
+    description:
+      - With O(source=backup), take a backup that a passphrase encrypts though its manifest is not signed by it. Without this it is refused, as
+        who may write into the repository could have put artifacts of another backup in the place of its own.
+      - What is signed, and is not what was signed, is always refused.
+    type: bool
+    default: false
   force:
     description:
       - Replace, or rewind, what is in O(data_directory) and cannot follow the primary. A new copy leaves the old directory beside.
@@ -403,6 +410,7 @@ def main() -> None:
             "rewind": {"type": "bool", "default": True},
             "max_rate": {"type": "int"},
             "stop_server": {"type": "bool", "default": False},
+            "accept_unsigned": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
             "confirm": {"type": "list", "elements": "str", "default": []},
             "max_lag_bytes": {"type": "int"},

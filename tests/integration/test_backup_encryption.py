@@ -118,12 +118,14 @@ def back_up(server: Server, repository: Path, encryption: dict[str, Any], check:
     return run_module("pg_backup", {**arguments(server, repository, encryption), "compression": "none"}, check=check)
 
 
-def restore(server: Server, repository: Path, encryption: dict[str, Any] | None = None) -> ModuleResult:
+def restore(
+    server: Server, repository: Path, encryption: dict[str, Any] | None = None, check: bool = False, **more: Any
+) -> ModuleResult:
     server.psql("DROP DATABASE IF EXISTS back;")
     options = arguments(server, repository, encryption or {})
     if not encryption:
         del options["encryption"]
-    return run_module("pg_restore", {**options, "target_db": "back"})
+    return run_module("pg_restore", {**options, "target_db": "back", **more}, check=check)
 
 
 def pgp(ring: Ring, *recipients: str) -> dict[str, Any]:
@@ -254,8 +256,16 @@ def test_an_artifact_of_another_backup_in_the_place_of_its_own(server: Server, t
     manifest.write_text(json.dumps(forged))
     done = restore(server, tmp_path, SECRET)
     assert done.failed and "is not what was signed" in done.msg, done.msg
-    manifest.write_text(json.dumps({**forged, "signature": None}))
+    claimed = {"method": "pgp", "recipients": ["A"], "fingerprints": ["A"]}
+    manifest.write_text(json.dumps({**forged, "signature": None, "encryption": claimed}))
     done = restore(server, tmp_path, SECRET)
+    assert done.failed and "for public keys" in done.msg, done.msg
+    # Without a signature it is refused too, and check mode says what would have to be agreed to.
+    manifest.write_text(json.dumps({**forged, "signature": None}))
+    planned, done = restore(server, tmp_path, SECRET, check=True), restore(server, tmp_path, SECRET)
+    assert done.failed and "is not signed" in done.msg and "back" not in server.databases(), done.msg
+    assert planned.result["consent"] == {"accept_unsigned": True} and "accept_unsigned" in planned.result["plan"][-1]
+    done = restore(server, tmp_path, SECRET, accept_unsigned=True)
     assert not done.failed and "is not signed" in str(done.result["warnings"]), done.msg
     # What is true, pinned and copied, is as it was.
     (folder / key).write_bytes(kept)

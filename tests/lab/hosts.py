@@ -218,7 +218,8 @@ def fresh_host(suite: str = "bookworm", *, name: str = "db1") -> Iterator[Host]:
     )
     try:
         deadline = time.monotonic() + 60
-        wanted = "test -S /run/postgresql/.s.PGSQL.5432 && systemctl is-active ssh postgresql"
+        # One after the other, as is-active is content with one of several; the server has a socket before systemd has done with its start.
+        wanted = "test -S /run/postgresql/.s.PGSQL.5432 && systemctl is-active ssh && systemctl is-active postgresql"
         while podman("exec", container, "sh", "-c", wanted, check=False).returncode != 0:
             if time.monotonic() > deadline:
                 raise TimeoutError(podman("logs", container, check=False).stdout[-500:] or "systemd did not start")

@@ -60,7 +60,7 @@ LEFT_OUT: dict[str, set[str]] = {
     | {
         "state", "replication_user", "replication_password", "slot_name", "drop_slots", "source", "engine", "compression",
         "compression_level", "backup_id", "owner", "config_file", "settings", "tablespace_locations", "rewind", "max_rate",
-        "service", "stop_server",
+        "service", "stop_server", "accept_unsigned",
     },
     "setup": {"state"},
     "standby": {"synchronous_standbys"},  # of a promotion, which is the role promote's

@@ -17,10 +17,11 @@ import hashlib
 import hmac
 import json
 import secrets
-from typing import Optional
+from collections.abc import Mapping
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 
 #: what is signed how; another list of fields is another method
@@ -41,27 +42,49 @@ def sign(record: Record, encryption: Encryption) -> Optional[dict[str, str]]:
     return {"method": METHOD, "salt": salt.hex(), "value": _value(record, encryption.secret, salt)}
 
 
-def check_signature(record: Record, encryption: Encryption) -> list[str]:
-    """Compare a backup's signature, where this run has its passphrase. Returns what is not proven, in sentences.
+def check_signature(record: Record, encryption: Encryption, asked: Mapping[str, Any]) -> Optional[CatalogError]:
+    """Compare a backup's signature, where this run has its passphrase. ``encryption`` decrypts this record, ``asked`` is the user's option.
+
+    Returns why it is to be refused unless its having no signature is agreed to; None: it is what was signed, or nothing was to be compared.
 
     Raises:
         CatalogError: the manifest is not what was signed.
+        BadOption: it says that public keys encrypt it, and a passphrase was expected: everybody has public keys.
     """
-    if encryption.secret is None or record.encryption["method"] != "aes256":
-        return []
+    if encryption.secret is None or record.encryption["method"] == "none":
+        return None
+    if record.encryption["method"] == "pgp":
+        if asked.get("method") != "pgp":
+            raise BadOption(
+                "encryption.method", asked.get("method") or "none", f"is not what the backup {record.id} says of itself: that it is encrypted "
+                "for public keys, which anybody can do who may write into the repository",
+                "If that is how it was made, set encryption.method: pgp for this run. If your backups are encrypted by a passphrase, use "
+                "another one (backup_id), and find out who can write there.",
+            )  # fmt: skip
+        return None
     given = record.signature
     if given is None or given["method"] != METHOD:
         which = "is not signed" if given is None else f"is signed in a way that is not known here ({given['method']})"
-        return [
-            f"The manifest of {record.id} {which}: whether all that it names was written together, by who has the passphrase, is not known."
-        ]
+        return CatalogError(
+            f"The manifest of {record.id} {which}, and what a passphrase encrypts is signed by it: somebody may have changed the manifest, or "
+            "put artifacts of another backup in the place of its own. Nothing was touched. Use another backup (backup_id), and find out who can "
+            "write into the repository; or, where you know that it is right, set accept_unsigned: true."
+        )
     value = _value(record, encryption.secret, bytes.fromhex(given["salt"]))
     if not hmac.compare_digest(value, given["value"]):
         raise CatalogError(
             f"The manifest of {record.id} is not what was signed by who has the passphrase: somebody has changed it, or put artifacts of another "
             "backup in the place of its own. Nothing was touched. Use another backup (backup_id), and find out who can write into the repository."
         )
-    return []
+    return None
+
+
+def accepted(record_id: str) -> str:
+    """What a run says that takes a backup without a signature all the same."""
+    return (
+        f"The manifest of {record_id} is not signed (accept_unsigned): whether all that it names was written together, by who has the passphrase, "
+        "is not known."
+    )
 
 
 def _value(record: Record, secret: bytes, salt: bytes) -> str:

@@ -39,6 +39,7 @@ def directory_options(params: Mapping[str, Any]) -> dict[str, Any]:
         "stop_server",
         "force",
         "accept_new_server",
+        "accept_unsigned",
     )
     return {
         **{name: params[name] for name in taken},

@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched, mark
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.agreed import need_signatures
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.choosing import Chooser, Chosen
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
     Directories,
@@ -126,7 +127,7 @@ class Planner:
         self._check_space(
             record, directories, fetched.size_of(self._source.wal, chosen.choice.runs, chosen.archive.size)
         )
-        self._warnings += self._source.prove(record)
+        need_signatures(self._source.prove(record), self._request, self.consent, self._warnings)
         made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted(), service)
         made.steps = self._steps(made)
         self._warnings += chosen.choice.notes

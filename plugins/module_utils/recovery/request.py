@@ -33,6 +33,7 @@ class DirectoryRequest:
     force: bool
     confirm: tuple[str, ...]
     accept_new_server: bool
+    accept_unsigned: bool
 
 
 @dataclass(frozen=True)

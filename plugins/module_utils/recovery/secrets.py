@@ -21,6 +21,11 @@ class Secrets:
         self._options, self._home = options, home
         self._known: dict[str, Encryption] = {}
 
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """What the user wrote."""
+        return self._options
+
     def of(self, record: Record) -> Encryption:
         """Raises BadOption: what this backup needs is missing; ToolError: gpg is."""
         return self._by(str(record.encryption["method"]), record.encryption["recipients"], f"the backup {record.id}")

@@ -41,6 +41,10 @@ class NewDirectory:
     programs: str
 
 
+#: the id of a backup, and why it is refused unless accept_unsigned is given
+Unsigned = tuple[str, CatalogError]
+
+
 class PhysicalSource(abc.ABC):
     """Copies of a server, and the WAL that goes with them (None: only what the copies themselves hold)."""
 
@@ -59,9 +63,9 @@ class PhysicalSource(abc.ABC):
         """The restore points of that name that were written down, oldest first. Raises HoldfastError."""
         return []
 
-    def prove(self, record: Record) -> list[str]:
-        """Look whether a copy can be read, as far as that can be told without reading all of it. Returns what is not proven, in sentences.
-        Raises HoldfastError."""
+    def prove(self, record: Record) -> list[Unsigned]:
+        """Look whether a copy can be read, as far as that can be told without reading all of it. Returns what of it is not signed and should
+        be. Raises HoldfastError."""
         return []
 
     def sizes(self, record: Record) -> Mapping[str, Optional[int]]:
@@ -132,9 +136,9 @@ class ShelfSource(PhysicalSource):
                     sizes[of] = None if unknown else (before or 0) + (artifact.raw_size or 0)
         return sizes
 
-    def prove(self, record: Record) -> list[str]:
+    def prove(self, record: Record) -> list[Unsigned]:
         """Every artifact of the chain is there in its size, and the smallest can be decrypted; each is what was signed."""
-        unproven: list[str] = []
+        unsigned: list[Unsigned] = []
         for needed in self._chain(record):
             for artifact in needed.artifacts:
                 key = self._shelf.key(needed.id, artifact.key)
@@ -154,8 +158,9 @@ class ShelfSource(PhysicalSource):
                 raise ToolError(
                     f"The backup {needed.id} cannot be read: is the passphrase or key right? {exc}"
                 ) from exc
-            unproven += check_signature(needed, encryption)
-        return unproven
+            refusal = check_signature(needed, encryption, self._secrets.asked)
+            unsigned += [(needed.id, refusal)] if refusal else []
+        return unsigned
 
     def reading(self, record: Record, warnings: list[str]) -> contextlib.AbstractContextManager[object]:
         ids = [needed.id for needed in self._chain(record)]
@@ -209,7 +214,7 @@ class EngineSource(PhysicalSource):
 
         return Reading(shelf, ids, "a recovery", warnings, is_there)
 
-    def prove(self, record: Record) -> list[str]:
+    def prove(self, record: Record) -> list[Unsigned]:
         """Where the engine reads nothing back, whether all of the backup is there, and its WAL."""
         if not self._engine.reads_back:
             self._engine.verify(record)

@@ -7,8 +7,20 @@ from __future__ import annotations
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.signature import accepted
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.database import sessions_hint
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions, force_alone
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.source import Source
+
+
+def need_signature(source: Source, options: RestoreOptions, consent: Consent, warnings: list[str]) -> None:
+    """A backup whose signature is not there. Raises CatalogError."""
+    if source.unsigned is None or source.record is None:
+        return
+    if options.accept_unsigned:
+        warnings.append(accepted(source.record.id))
+    else:
+        consent.need(source.unsigned, accept_unsigned=True)
 
 
 def need_confirm(full: list[str], wanted: list[str], options: RestoreOptions, consent: Consent) -> None:

@@ -41,6 +41,7 @@ class RestoreOptions:
     fix_sequences: bool
     allow_errors: tuple[str, ...]
     break_replication: bool
+    accept_unsigned: bool
     encoding: Optional[str]
     locale: Optional[str]
     template: str

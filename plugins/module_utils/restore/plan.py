@@ -13,7 +13,11 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.add import Adder
-from ansible_collections.holdfast.postgres.plugins.module_utils.restore.agreed import need_confirm, need_sessions_ended
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.agreed import (
+    need_confirm,
+    need_sessions_ended,
+    need_signature,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.archive import ArchiveReader
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.belongings import Belongings, survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.database import TargetServer
@@ -142,6 +146,7 @@ class Planner:
             HoldfastError: something would be destroyed unasked, or cannot be.
         """
         self.unchanged, self.warnings = [], [note for dump, _name in wanted for note in dump.notes]
+        need_signature(self._source, self._options, self.consent, self.warnings)
         due = [self._step(dump, name) for dump, name in wanted if not self._stands(dump, name)]
         need_confirm(
             [step.name for step in due if step.full], [name for _dump, name in wanted], self._options, self.consent

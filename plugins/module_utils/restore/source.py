@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded
@@ -51,8 +52,8 @@ class Source:
             self.made_by = int(record.engine_version.split(".")[0])
         #: databases of the server that a backup of all leaves out, each with the reason
         self.left_out: list[tuple[str, str]] = []
-        #: what is not known of where it comes from, in sentences
-        self.unproven: list[str] = []
+        #: why it is refused unless accept_unsigned is given
+        self.unsigned: Optional[CatalogError] = None
         #: settings of all roles in all databases, as PostgreSQL stores them (name=value)
         self.settings_for_all: list[str] = []
 
@@ -150,8 +151,11 @@ def select(shelf: Shelf, backup_id: str, options: RestoreOptions, warnings: list
             return chosen.record
 
 
-def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tuple[str, ...]) -> Source:
-    """A backup of ours as a source. Its cluster record is decrypted here: a wrong passphrase shows before anything else."""
+def from_backup(
+    shelf: Shelf, record: Record, encryption: Encryption, names: tuple[str, ...], asked: Mapping[str, Any]
+) -> Source:
+    """A backup of ours as a source. Its cluster record is decrypted here: a wrong passphrase shows before anything else. ``asked`` is the
+    user's option encryption."""
     if record.encryption["method"] != "none" and encryption.method == "none":
         raise BadOption(
             "encryption", None, f"is missing, and the backup {record.id} is encrypted ({record.encryption['method']})",
@@ -179,7 +183,7 @@ def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tup
                 ) from exc
         if artifact.role == "globals":
             globals_ = stream(artifact)
-    unsigned = check_signature(record, encryption)
+    unsigned = check_signature(record, encryption, asked)
     properties = {row["name"]: row for row in cluster.get("databases", [])}
     dumps = []
     for entry in record.databases:
@@ -197,7 +201,7 @@ def from_backup(shelf: Shelf, record: Record, encryption: Encryption, names: tup
             )
         )
     source = Source(f"the backup {record.id}", dumps, globals_, record)
-    source.unproven = unsigned
+    source.unsigned = unsigned
     if not record.scope.get("databases"):
         held = {entry["name"] for entry in record.databases} | {"template0", "template1"}
         source.left_out = [

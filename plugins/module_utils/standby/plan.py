@@ -12,6 +12,7 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.agreed import need_signatures
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import Directories, is_empty
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_tablespaces
@@ -110,6 +111,8 @@ class StandbyPlanner:
             wal = self._source.wal
             archive = self._request.restore_command is not None or (wal is not None and wal.fetched_ahead)
             record = choose(self._source, self._request.backup_id, self._upstream, archive, self._result.warnings)
+            unsigned = self._source.prove(record)
+            need_signatures(unsigned, self._request, self.consent, self._result.warnings)
         rows = list((record.server.get("tablespaces") if record else None) or ())
         if decision.method == COPY:
             rows = self._upstream.tablespaces()

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record, decode, encode
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline import signature
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.signature import check_signature, sign
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from lab.records import lay
 
+SECRET = {"method": "aes256", "passphrase": "sesame"}
 NOW = datetime.datetime.now(datetime.timezone.utc)
 
 
@@ -31,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Encryption:
-    return Encryption({"method": "aes256", "passphrase": "sesame"}, str(tmp_path))
+    return Encryption(SECRET, str(tmp_path))
 
 
 @pytest.fixture
@@ -42,12 +43,12 @@ def record(tmp_path: Path, secret: Encryption) -> Record:
 
 
 def test_what_was_signed_is_what_is_read(record: Record, secret: Encryption) -> None:
-    assert check_signature(record, secret) == []
+    assert check_signature(record, secret, SECRET) is None
     # What changes later is not of it.
     later = replace(
         record, pinned=True, annotations={"a": "b"}, verified_at=None, warnings=["x"], drilled_at="2026-01-01T00:00:00Z"
     )
-    assert check_signature(later, secret) == []
+    assert check_signature(later, secret, SECRET) is None
     # By it a passphrase could be guessed: it stays in the repository, where artifacts let it be guessed already.
     assert "signature" not in record.to_dict()
 
@@ -71,21 +72,35 @@ def test_what_was_signed_is_what_is_read(record: Record, secret: Encryption) -> 
 )
 def test_whatever_was_changed_is_seen(record: Record, secret: Encryption, changed: dict[str, Any]) -> None:
     with pytest.raises(CatalogError, match="is not what was signed"):
-        check_signature(replace(record, **changed), secret)
+        check_signature(replace(record, **changed), secret, SECRET)
 
 
 def test_the_signature_of_another_one(tmp_path: Path, record: Record, secret: Encryption) -> None:
     other = lay(Shelf(FileRepository(str(tmp_path)), "main"), "b2", NOW, encryption="aes256")
     with pytest.raises(CatalogError, match="is not what was signed"):
-        check_signature(replace(other, signature=record.signature), secret)
+        check_signature(replace(other, signature=record.signature), secret, SECRET)
     with pytest.raises(CatalogError, match="is not what was signed"):
-        check_signature(record, Encryption({"method": "aes256", "passphrase": "another"}, str(tmp_path)))
+        check_signature(record, Encryption({"method": "aes256", "passphrase": "another"}, str(tmp_path)), SECRET)
 
 
-def test_what_has_none_is_told_of(record: Record, secret: Encryption, tmp_path: Path) -> None:
-    assert "is not signed" in check_signature(replace(record, signature=None), secret)[0]
+def test_what_has_none_is_to_be_agreed_to(record: Record, secret: Encryption, tmp_path: Path) -> None:
+    assert "is not signed" in str(check_signature(replace(record, signature=None), secret, SECRET))
     strange = {**(record.signature or {}), "method": "none"}
-    assert "is not known here" in check_signature(replace(record, signature=strange), secret)[0]
+    assert "is not known here" in str(check_signature(replace(record, signature=strange), secret, SECRET))
     plain = lay(Shelf(FileRepository(str(tmp_path)), "main"), "b3", NOW)
     nobody = Encryption({}, str(tmp_path))
-    assert sign(plain, nobody) is None and check_signature(plain, nobody) == [] == check_signature(record, nobody)
+    assert sign(plain, nobody) is None
+    assert check_signature(plain, nobody, {}) is None is check_signature(record, nobody, {})
+
+
+@pytest.mark.parametrize(
+    "asked", [SECRET, {"passphrase": "sesame"}, {"method": "none", "passphrase": "sesame"}], ids=str
+)
+def test_public_keys_where_a_passphrase_was_expected(record: Record, tmp_path: Path, asked: dict[str, Any]) -> None:
+    """Kind: the manifest itself says what is compared. Found: with "pgp" in it no signature was asked for, and gpg opened by the passphrase
+    what the passphrase had encrypted, of whichever backup."""
+    claimed = replace(record, encryption={"method": "pgp", "recipients": ["A"], "fingerprints": ["A"]}, signature=None)
+    theirs = {**asked, "method": "pgp", "recipients": ["A"]}
+    with pytest.raises(BadOption, match="find out who can write there"):
+        check_signature(claimed, Encryption(theirs, str(tmp_path)), asked)
+    assert check_signature(claimed, Encryption(theirs, str(tmp_path)), theirs) is None

@@ -25,7 +25,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import NewDirectory, ShelfSource
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import (
+    NewDirectory,
+    ShelfSource,
+    Unsigned,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from lab.records import lay
 
@@ -98,8 +102,8 @@ def signed(tmp_path: Path, packed: list[bytes], monkeypatch: pytest.MonkeyPatch)
     return shelf
 
 
-def proven(shelf: Shelf, home: Path, backup_id: str = "b3") -> tuple[list[str], list[str]]:
-    """What is not proven of a backup, and why others, or itself, cannot be used."""
+def proven(shelf: Shelf, home: Path, backup_id: str = "b3") -> tuple[list[Unsigned], list[str]]:
+    """What of a backup is not signed, and why others, or itself, cannot be used."""
     problems: list[str] = []
     secrets = Secrets(WORD, str(home))
     try:
@@ -140,11 +144,11 @@ def test_each_backup_of_a_chain_is_what_was_signed(signed: Shelf, tmp_path: Path
         proven(signed, tmp_path)
 
 
-def test_a_link_of_a_chain_whose_signature_was_taken_away_is_told_of(signed: Shelf, tmp_path: Path) -> None:
+def test_a_link_of_a_chain_whose_signature_was_taken_away_is_found(signed: Shelf, tmp_path: Path) -> None:
     assert proven(signed, tmp_path) == ([], [])
     changed(signed, "b2", signature=None)
-    unproven, problems = proven(signed, tmp_path)
-    assert len(unproven) == 1 and "The manifest of b2 is not signed" in unproven[0] and not problems
+    ((name, refusal),), problems = proven(signed, tmp_path)
+    assert name == "b2" and "The manifest of b2 is not signed" in str(refusal) and not problems
     # The whole folder of another one, with its valid manifest, in a link's place: it says whose it is.
     shutil.rmtree(tmp_path / "main" / "b1")
     shutil.copytree(tmp_path / "main" / "b0", tmp_path / "main" / "b1")
