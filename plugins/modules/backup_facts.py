@@ -167,7 +167,8 @@ ansible_facts:
           description:
             - What the WAL archive makes reachable. C(archive) names it; C(windows) has for each timeline from when to when the server
               can be brought back, in C(stretches) without a gap; C(last_segment), its C(last_segment_age) in seconds; C(findings)
-              of the audit. Null without an archive.
+              of the audit. Of several repositories that have WAL it is the one that leads the furthest (C(tier)), with the findings of all;
+              C(archives) has each. Null without an archive.
           returned: always
           type: dict
         archiver:

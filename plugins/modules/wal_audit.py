@@ -12,16 +12,17 @@ version_added: 0.1.0
 description:
   - Reads the names of all archived segments, and tells of gaps, timelines without their history, segments that are there twice,
     partial ones, and files that are not the server's; and from when to when the server can be brought back.
-  - Remembers what it saw in the repository, so that the next audit reads only what is new.
   - Removes segments that no kept backup needs, when asked to. An engine with a repository of its own does that itself.
   - The archive is that of the engine V(pg_basebackup), in a directory, or in a store where M(holdfast.postgres.wal_ship) brings it.
+  - Of several O(repositories) each that has WAL of the server is audited by itself, with the backups that it has, as a recovery reads from one
+    alone. One that cannot be read is a finding of level V(error), and the others are audited.
     O(encryption) is needed only where that is encrypted, and a timeline's history has to be read.
 author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.attributes.actiongroup
-  - holdfast.postgres.repository
+  - holdfast.postgres.repository.several
   - holdfast.postgres.repository.encryption
 attributes:
   action_group:
@@ -56,6 +57,17 @@ EXAMPLES = r"""
       path: /backups
     strict: true
 
+- name: Is it complete in each tier?
+  holdfast.postgres.wal_audit:
+    repositories:
+      - name: near
+        path: /backups
+      - name: far
+        type: s3
+        bucket: backups
+        region: eu-central-1
+    strict: true
+
 - name: Remove WAL that no backup needs
   holdfast.postgres.wal_audit:
     repository:
@@ -65,17 +77,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: What is to be said of the archive, the worst first, each with C(level) (V(error), V(warning), V(fine)), C(code), C(text) and C(names).
+  description: What is to be said of the archive, the worst first, each with C(level) (V(error), V(warning), V(fine)), C(code), C(text) and C(names),
+    and with O(repositories) its C(tier), which the text begins with.
   returned: success
   type: list
   elements: dict
 windows:
-  description: For each timeline, from when to when the server can be brought back, without a gap.
+  description: For each timeline, from when to when the server can be brought back, without a gap; with O(repositories) with its C(tier).
   returned: success
   type: list
   elements: dict
 removed:
-  description: Names that were removed, or in check mode would be, with why. Of many the first 1000.
+  description: Names that were removed, or in check mode would be, with why, and with O(repositories) their C(tier). Of many the first 1000.
   returned: success
   type: list
   elements: dict
@@ -103,90 +116,68 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import audit
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileWal
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import folder_of, wal_in
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit_tiers import Audited, each_tier
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Audit, and remove."""
-    params, check = module.params, module.check_mode
-    shelf = Shelf(open_repository(params["repository"]), params["server_name"])
-    shelf.repository.check(write=not check)
+    params = module.params
     with workspace() as space:
         secrets = Secrets(params["encryption"] or {}, space)
         try:
-            return _audit(module, shelf, secrets, space, warnings)
+            tiers = each_tier(params, secrets.of_wal, space, module.check_mode)
+            for tier in tiers:
+                warnings.extend(tier.named(word) for word in tier.warnings)
+            return _answer(module, tiers, warnings)
         finally:
             secrets.close()
 
 
-def _audit(module: AnsibleModule, shelf: Shelf, secrets: Secrets, space: str, warnings: list[str]) -> dict[str, Any]:
-    params, check = module.params, module.check_mode
-    wal = wal_in(shelf.repository, shelf.name, secrets.of_wal)
-    if wal is None:
-        keeping = keeping_engine({**params, "engine": None})
-        where = f"{folder_of(shelf.name)} in {shelf.repository.description}"
-        way_out = (
-            "backup_facts shows the windows of engines with a repository of their own, and they remove WAL themselves."
-            if keeping
-            else "Set archiving up (wal_archive), ship the WAL there (wal_ship), or check server_name."
-        )
-        also = f", and {keeping} keeps the WAL of {shelf.name} beside it" if keeping else ""
-        raise BadOption("repository", where, f"is not there{also}", way_out)
-    problems: list[str] = []
-    records = [record for record in shelf.records(problems) if record.kind != "logical"]
-    warnings.extend(problems)
-    report = audit.inspect(wal, records, space)
-    word = silence.of_archive(wal.directory, wal.names()) if isinstance(wal, FileWal) else None
-    warnings.extend([word] if word else [])
-    chosen = []
-    if params["remove"]:
-        if problems:
-            warnings.append("Nothing is removed while there are manifests that cannot be read: their WAL is not known.")
-        else:
-            chosen = audit.removable(report, wal)
-        if report.unplaced:
-            warnings.append(
-                f"Nothing is removed: which WAL {', '.join(report.unplaced)} need is not known, as their manifests do not say."
-            )
-    if chosen and not check:
-        audit.remove(wal, chosen)
-    errors = [finding.text for finding in report.findings if finding.level == "error"]
-    if params["strict"] and errors:
+def _answer(module: AnsibleModule, tiers: list[Audited], warnings: list[str]) -> dict[str, Any]:
+    chosen = {tier.name: tier.removable(warnings) for tier in tiers} if module.params["remove"] else {}
+    findings = sorted((finding for tier in tiers for finding in tier.findings()), key=audit.worst_first)
+    plan = [
+        tier.named(f"remove {len(items)} files, from {items[0].name} to {items[-1].name}: {items[0].why}")
+        for tier in tiers
+        if (items := chosen.get(tier.name))
+    ]
+    if not module.check_mode:
+        for tier in tiers:
+            tier.remove(chosen.get(tier.name) or [])
+    errors = [finding["text"] for finding in findings if finding["level"] == "error"]
+    if module.params["strict"] and errors:
         raise HoldfastError(" ".join(errors))
-    plan = (
-        [f"remove {len(chosen)} files, from {chosen[0].name} to {chosen[-1].name}: {chosen[-1].why}"] if chosen else []
-    )
+    removed = [
+        {"name": item.name, "why": item.why, **tier.label} for tier in tiers for item in chosen.get(tier.name) or ()
+    ]
     result: dict[str, Any] = {
-        "changed": bool(chosen),
-        "findings": [audit.describe(finding) for finding in report.findings],
-        "windows": [window.to_dict() for window in report.windows],
-        "removed": [{"name": item.name, "why": item.why} for item in chosen[:1000]],
-        "removed_count": len(chosen),
-        "looked_at": report.looked_at,
+        "changed": bool(removed),
+        "findings": findings,
+        "windows": [{**window, **tier.label} for tier in tiers for window in tier.windows()],
+        "removed": removed[:1000],
+        "removed_count": len(removed),
+        "looked_at": sum(tier.looked_at for tier in tiers),
         "plan": plan,
     }
     if module._diff:
-        result["diff"] = {"prepared": "".join(f"- {item.name}\n" for item in chosen)}
+        result["diff"] = {"prepared": "".join(f"- {item['name']}\n" for item in removed)}
     return result
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **argspec.REPOSITORY,
+            **argspec.REPOSITORIES,
             **argspec.ENCRYPTION,
             "remove": {"type": "bool", "default": False},
             "strict": {"type": "bool", "default": False},
         },
+        required_one_of=[("repository", "repositories")],
+        mutually_exclusive=[("repository", "repositories")],
         supports_check_mode=True,
     )
     execute(module, work, psycopg2=False)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.removal impo
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.window import Window, windows
 
+_LEVELS = ("error", "warning", "fine")
 _PORTION = 1000  # files that are removed at once
 
 
@@ -84,3 +85,8 @@ def remove(wal: WalArchive, chosen: Sequence[Removal]) -> None:
 def describe(finding: Finding) -> dict[str, Any]:
     """A finding as users get it."""
     return {"level": finding.level, "code": finding.code, "text": finding.text, "names": list(finding.names[:20])}
+
+
+def worst_first(finding: Mapping[str, Any]) -> int:
+    """The order in which findings are told."""
+    return _LEVELS.index(finding["level"])

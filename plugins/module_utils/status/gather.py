@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect, worst_first
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_options import root_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_state import shipping_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import lock
@@ -174,8 +174,8 @@ def _look_into_engine(
 
 
 def _look_at_wal(params: Mapping[str, Any], found: Gathered, space: str) -> None:
-    """What the archive makes reachable; an engine's own backups are added to those that were found."""
-    wal: Optional[WalArchive] = None
+    """What each archive makes reachable; an engine's own backups are added to those that were found."""
+    archives: list[tuple[str, WalArchive]] = []
     problems: list[str] = []
     secrets = Secrets(params.get("encryption") or {}, space)
     name = params["engine"]
@@ -185,29 +185,61 @@ def _look_at_wal(params: Mapping[str, Any], found: Gathered, space: str) -> None
         problems.append(str(exc))
     if name in WITH_REPOSITORY:
         wal = _look_into_engine(str(name), params, found, space, problems)
+        archives += [(str(name), wal)] if wal else []
     else:
         for tier in found.tiers:
-            if wal is None and tier.name in found.shelves:
+            if tier.name in found.shelves:
                 shelf = found.shelves[tier.name]
                 try:
                     wal = wal_in(shelf.repository, shelf.name, secrets.of_wal)
                 except HoldfastError as exc:
                     problems.append(str(exc))
-    if wal is None:
-        found.unread += problems
-        return
+                    continue
+                archives += [(tier.name, wal)] if wal else []
     try:
-        report = inspect(wal, [record for record in found.records.values() if record.kind != "logical"], space)
-    except BadOption as exc:  # histories of timelines are encrypted as all else
-        found.unread.append(f"What {wal.description} makes reachable is not known: {exc}")
-        return
+        reports = [_archive(tier, wal, found, space, len(archives) > 1) for tier, wal in archives]
     finally:
         secrets.close()
-    found.wal = {
+    told = [report for report in reports if report]
+    if not told:
+        found.unread += problems
+        return
+    # The one that leads the furthest stands for all: what one of them has can be reached.
+    best = max(told, key=lambda report: (bool(reaching(report)), report["last_segment"] or ""))
+    findings = sorted((finding for report in told for finding in report["findings"]), key=worst_first)
+    found.wal = {**best, "findings": findings, "problems": problems, "archives": told}
+
+
+def _archive(name: str, wal: WalArchive, found: Gathered, space: str, several: bool) -> Optional[dict[str, Any]]:
+    """One archive, with the backups that lie beside it: a recovery reads both from one repository. None: it cannot be read, which is told."""
+    records = [
+        record
+        for record in found.records.values()
+        if record.kind != "logical" and (not several or name in found.where[record.id])
+    ]
+    try:
+        report = inspect(wal, records, space)
+    except BadOption as exc:  # histories of timelines are encrypted as all else
+        found.unread.append(f"What {wal.description} makes reachable is not known: {exc}")
+        return None
+    except HoldfastError as exc:
+        if not several:
+            raise
+        found.unread.append(f"What {wal.description} makes reachable is not known: {exc}")
+        return None
+    findings = [{**describe(finding), "tier": name} for finding in report.findings]
+    for finding in findings if several else ():
+        finding["text"] = f"{name}: {finding['text']}"
+    return {
+        "tier": name,
         "archive": wal.description,
         "windows": [window.to_dict() for window in report.windows],
         "last_segment": report.last_segment(),
         "last_segment_age": wal.age(report.last_segment()),
-        "findings": [describe(finding) for finding in report.findings],
-        "problems": problems,
+        "findings": findings,
     }
+
+
+def reaching(report: Mapping[str, Any]) -> list[Any]:
+    """The windows of an archive that a backup leads into. Pure."""
+    return [window for window in report["windows"] if window["stretches"]]
