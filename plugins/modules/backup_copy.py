@@ -49,7 +49,9 @@ options:
     elements: str
     default: []
   delete_source:
-    description: Whether what was copied is deleted in the source once all of it was verified in the target.
+    description:
+      - Whether what was copied is deleted in the source once all of it was verified in the target.
+      - Refused with V(backups) where WAL lies beside backups of the whole server, as that is not copied.
     type: bool
     default: false
   threads:
@@ -132,12 +134,16 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_pref
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import folder_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import engines_keeping
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, Incomplete
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import MIB
+
+#: the engine whose WAL lies in a folder beside our backups
+WITH_WAL_BESIDE = "pg_basebackup"
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -161,6 +167,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         shelves = Shelf(source, server), Shelf(target, other)
         how = params["threads"], params["memory_limit"], params["delete_source"], params["lock_wait"]
         run = CopyRun(*shelves, params["backup_ids"], *how)
+        warnings.extend(_about_wal(Shelf(source, server), params["delete_source"]))
         if others := [name for name in engines_keeping(source, server) if name in WITH_REPOSITORY]:
             warnings.append(
                 f"{source.description} has backups of {server} by {' and '.join(others)}, too, which are not among those that are copied: "
@@ -187,6 +194,27 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             result,
         )
     return result
+
+
+def _about_wal(source: Shelf, delete: bool) -> list[str]:
+    """What is to be said of WAL that lies beside the backups, and is not copied. Raises BadOption: its backups are to be deleted."""
+    if WITH_WAL_BESIDE not in engines_keeping(source.repository, source.name):
+        return []
+    if not any(record.kind != "logical" for record in source.records([])):
+        return []
+    what = f"{folder_of(source.name)} in {source.repository.description}"
+    if delete:
+        raise BadOption(
+            "delete_source",
+            True,
+            f"would leave {what} without the backups that lead into it, and it is not copied with them: no moment between backups could be reached "
+            "any more",
+            "Move all of it with what: prefix. Or copy without delete_source, and let retention delete here what is old.",
+        )
+    return [
+        f"{what} is WAL, and is not copied with the backups: from the copy each backup's own end can be reached, and no moment after it. Copy all of it "
+        "with what: prefix, or ship the WAL there as well (wal_ship, role ship)."
+    ]
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from lab import segments
-from lab.answers import ok, refused
+from lab.answers import ok, refused, warned
 from lab.playbooks import CHECKOUT, run_module, run_playbook
 from lab.records import lay
 
@@ -72,6 +72,21 @@ def test_a_tier_that_is_away_and_one_without_wal(tiers: list[dict[str, Any]], tm
     assert found["findings"][0]["level"] == "error" and {level for level, _code in codes(found, "near")} == {"fine"}
     refused(run_module("wal_audit", {"repositories": [away, tiers[1]], "server_name": "shop"}), "away: ")
     refused(run_module("wal_audit", {"repositories": tiers, "server_name": "other"}), "other/_wal", "near", "far")
+
+
+def test_a_copy_leaves_wal_where_it_is_and_says_so(tiers: list[dict[str, Any]], tmp_path: Path) -> None:
+    """It copied the backups without their WAL and without a word, and deleted the ones that led into it."""
+    (tmp_path / "copy").mkdir()
+    source, target = {"path": tiers[0]["path"]}, {"path": str(tmp_path / "copy")}
+    given = {"source": source, "target": target, "server_name": "shop"}
+    for check in (True, False):
+        refused(run_module("backup_copy", {**given, "delete_source": True}, check=check), "shop/_wal", "what: prefix")
+        assert "shop/_wal" in warned(run_module("backup_copy", given, check=check))
+    assert "shop/_wal" in warned(run_module("backup_copy", given))  # also when nothing is left to do
+    whole = {"source": source, "target": {"path": str(tmp_path / "whole")}, "what": "prefix"}
+    (tmp_path / "whole").mkdir()
+    moved = ok(run_module("backup_copy", whole))
+    assert any("_wal/" in key for key in moved["copied"])
 
 
 @pytest.mark.extended
