@@ -332,7 +332,7 @@ def test_the_archiver_and_its_command_are_killed(archiving: Archived) -> None:
     archiving.write(2)
     found = [int(row[0]) for row in server.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'archiver'")]
     os.kill(found[0], signal.SIGKILL)  # for the server that is a crash: it recovers
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             assert server.query("SELECT 1") == [(1,)]
@@ -408,7 +408,7 @@ def test_an_archive_that_is_somebody_elses_already(archiving: Archived) -> None:
         ("my-own-archiver --sync %p %f", ""),
     ):
         server.query("ALTER SYSTEM SET archive_command = %s", values=[command])
-        server.query("SELECT pg_reload_conf(), pg_sleep(0.2)")
+        server.query("SELECT pg_reload_conf()")
         refused(archiving.module(), "archives already", command, "replace", engine)
     # The plan comes before anything is agreed to, and is the run's.
     planned = ok(archiving.module(check=True))
@@ -419,13 +419,13 @@ def test_an_archive_that_is_somebody_elses_already(archiving: Archived) -> None:
     # A better or worse one of somebody's own needs the word as well: what it keeps, others may rely on.
     command = "test ! -f /archive/%f && cp %p /archive/%f"
     server.query("ALTER SYSTEM SET archive_command = %s", values=[command])
-    server.query("SELECT pg_reload_conf(), pg_sleep(0.2)")
+    server.query("SELECT pg_reload_conf()")
     refused(archiving.module(), "archives already", command, "replace", "flush")
     # Ours with another compression is ours.
     ok(archiving.module(replace=True, compression="gzip"))
     assert ok(archiving.module())["changed"]
     # One that keeps nothing needs no such word, but is told of.
-    server.psql("ALTER SYSTEM SET archive_command = '/bin/true'; SELECT pg_reload_conf(), pg_sleep(0.2)")
+    server.psql("ALTER SYSTEM SET archive_command = '/bin/true'; SELECT pg_reload_conf()")
     done = ok(archiving.module())
     assert done["changed"] and "archives nothing" in str(done["warnings"])
 

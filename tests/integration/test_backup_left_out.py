@@ -273,7 +273,7 @@ def test_a_lock_that_somebody_holds(server: Server, tmp_path: Path) -> None:
         options = {"databases": ["crm", "shop"], "globals": False, "lock_wait_timeout": "2s"}
         module = start_module("pg_backup", {**login, **options, "progress_file": str(progress)})
         seen = ""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while "waiting for a lock" not in seen and time.monotonic() < end:
             seen = progress.read_text() if progress.exists() else ""
             time.sleep(0.05)

@@ -170,14 +170,14 @@ def test_somebody_queues_between_our_locks_and_those_of_pg_dump(
     go.touch()
     done = module.result(60)
     assert not done.failed, done.msg
-    truncating.join(10)
+    truncating.join(60)
     assert zz.query("SELECT day FROM etl", restored(zz, repository)) == [("today",)]
     files = [path.name for path in repository.rglob("*") if path.is_file() and "databases" in str(path)]
     keys = [artifact["key"].rpartition("/")[2] for artifact in done.result["backup"]["artifacts"]]
     assert sorted(files) == sorted(name for name in keys if name != "cluster.json")  # nothing of the first try is left
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -50,7 +50,7 @@ class Place:
             self.wal.archive_command() if command is None else command.format(path=self.path, other=self.elsewhere)
         )
         self.server.query("ALTER SYSTEM SET archive_command = %s", values=[command])
-        self.server.query("SELECT pg_reload_conf(), pg_sleep(0.1)")
+        self.server.query("SELECT pg_reload_conf()")
 
     def segment(self) -> tuple[int, str, str]:
         """Timeline and positions of something that was just written."""
@@ -234,7 +234,7 @@ def test_a_slow_archive_is_waited_for(place: Place) -> None:
 
 def waited(archiving: Archiving) -> None:
     """As a program waits that has PostgreSQL wait."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         archiving.watch()
         time.sleep(0.05)
@@ -297,7 +297,7 @@ def test_nothing_is_deleted_for_a_backup_without_its_wal(server_factory: Callabl
     ):
         assert command != own
         server.query("ALTER SYSTEM SET archive_command = %s", values=[command])
-        server.query("SELECT pg_reload_conf(), pg_sleep(0.1)")
+        server.query("SELECT pg_reload_conf()")
         if "other" in command:
             server.query("SELECT pg_stat_reset_shared('archiver')")
         refused(words)
@@ -326,7 +326,7 @@ def test_a_command_that_hangs_ends_the_backup(server_factory: Callable[..., Serv
     gate = server.server_directory("gate") / "closed"
     gate.touch()
     server.query("ALTER SYSTEM SET archive_command = %s", values=[f"while [ -e {gate} ]; do sleep 0.1; done; {own}"])
-    server.query("SELECT pg_reload_conf(), pg_sleep(0.1)")
+    server.query("SELECT pg_reload_conf()")
     asked = {**given, "wal_timeout": "1s", **({} if engine == "pgbackrest" else {"include_wal": False})}
     try:
         done = run_module("pg_backup", asked)

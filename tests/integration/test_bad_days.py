@@ -150,11 +150,17 @@ def test_a_host_that_refuses(shop: Server, repository: Path) -> None:
 
 
 def test_a_host_that_never_answers(shop: Server, repository: Path) -> None:
-    began = time.monotonic()
-    with fault.silent_server() as port:
-        done = back_up(shop, repository, login_port=port, connect_params={"connect_timeout": 2})
+    took = []
+    for server in (
+        fault.refusing_port,
+        fault.silent_server,
+    ):  # the first one tells what this machine needs for all else
+        began = time.monotonic()
+        with server() as port:
+            done = back_up(shop, repository, login_port=port, connect_params={"connect_timeout": 2})
+        took.append(time.monotonic() - began)
     refused(done, str(port), "timeout")
-    assert time.monotonic() - began < 8
+    assert took[1] < 8 + 2 * took[0]
     nothing_left(repository)
 
 
@@ -676,7 +682,7 @@ def test_ten_thousand_backups(shop: Server, repository: Path) -> None:
     module = start_module("backup_facts", {"repository": {"path": str(repository)}, "limit": 100}, fresh=True)
     peak = Peak(module.process.pid)
     found = module.result().result["ansible_facts"]["holdfast_backups"]
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30  # 3 on a machine that does nothing else
     assert (found["count"], len(found["backups"]), found["newest"]) == (10_000, 100, record["id"])
     assert found["total_size"] == 10_000 * record["size"]
     assert found["problems"] == found["leftovers"] == []

@@ -307,7 +307,7 @@ def test_what_is_not_empty_any_more_or_only_looks_empty_is_kept(shop: Server, tm
     assert refused.failed and "not empty" in refused.msg
 
     def fill() -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not any("_restoring_" in name for name in shop.databases()) and time.monotonic() < deadline:
             time.sleep(0.05)
         shop.psql("CREATE TABLE new_work (n int)", "prepared")

@@ -192,7 +192,7 @@ class Restored:
 
     def recovered(self) -> Restored:
         """When it has promoted itself."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.query("SELECT pg_is_in_recovery()") == "t":
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             time.sleep(0.1)

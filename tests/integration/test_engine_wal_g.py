@@ -216,7 +216,7 @@ def test_a_segment_that_is_not_there_after_the_push_stays_with_the_server(copied
     try:
         server.query("SELECT pg_create_restore_point('lab')")
         name = server.query("SELECT pg_walfile_name(pg_switch_wal())")[0][0]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while int(server.query("SELECT failed_count FROM pg_stat_archiver")[0][0]) == failed:
             assert time.monotonic() < deadline
             time.sleep(0.1)

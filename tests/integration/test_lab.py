@@ -214,7 +214,7 @@ def test_servers_end_with_their_process_however_it_ends() -> None:
         traces += [Path(f"/proc/{pid}"), Path(directory)]
         child.send_signal(end)
         child.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(trace.exists() for trace in traces) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [trace for trace in traces if trace.exists()] == []
@@ -255,7 +255,7 @@ def test_a_proxy_slows_hangs_and_cuts(pg16: Server) -> None:
         )
 
     with fault.Proxy(pg16.port) as proxy, start(proxy.port) as client:
-        assert client.wait(10) == 0
+        assert client.wait(60) == 0
         assert proxy.passed > 1024 * 1024
     with fault.Proxy(pg16.port, bytes_per_second=2_000_000) as proxy, start(proxy.port) as client:
         proxy.wait_for(100_000)
@@ -264,7 +264,7 @@ def test_a_proxy_slows_hangs_and_cuts(pg16: Server) -> None:
             client.wait(1)
         assert proxy.passed < 1024 * 1024
         proxy.cut()
-        assert client.wait(10) != 0
+        assert client.wait(60) != 0
         assert client.stderr and b"closed the connection" in client.stderr.read()
 
 

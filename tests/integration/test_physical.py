@@ -433,7 +433,7 @@ def test_without_its_wal_it_needs_an_archive(server_factory: Callable[..., Serve
     with Restored(server, "with the archive") as new:
         assert ok(restore(server, repository, new))["recovery"]["backup"] == record["id"]
         assert_same(server, new)
-    server.psql("ALTER SYSTEM SET archive_command = 'false'; SELECT pg_reload_conf(); SELECT pg_sleep(0.2)")
+    server.psql("ALTER SYSTEM SET archive_command = 'false'; SELECT pg_reload_conf()")
     server.psql("CREATE TABLE more (); SELECT pg_switch_wal()")
     wait_until(lambda: server.query("SELECT failed_count > 0 FROM pg_stat_archiver")[0][0])
     refused(run_module("pg_backup", given), "include_wal", "does not keep its WAL")

@@ -31,7 +31,7 @@ def running(server: Server, receiver: dict[str, Any]) -> Iterator[None]:
     before = [] if os.geteuid() else ["runuser", "-u", receiver["user"], "--"]
     with subprocess.Popen([*before, *receiver["command"]], cwd="/", start_new_session=True) as process:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not server.query("SELECT active FROM pg_replication_slots WHERE active"):
                 assert process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.05)
@@ -69,7 +69,7 @@ def test_a_receiver(server_factory: Callable[..., Server], major: int, compressi
         ok(run_module("wal_archive", {**given, "state": "verified"}))
         server.psql("INSERT INTO late SELECT n FROM generate_series(1001, 1500) n;")
         last = server.query("SELECT pg_current_wal_flush_lsn()")[0][0]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while server.query("SELECT flush_lsn < %s FROM pg_stat_replication", values=[last]) != [(False,)]:
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -324,7 +324,7 @@ def segment_arrives(archived: Archived) -> None:
     import time
 
     status = archived.server.data / "pg_wal" / "archive_status"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(path.suffix == ".ready" for path in status.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -218,13 +218,13 @@ def test_one_shipper_at_a_time(shipping: Shipping, running: list[RunningModule])
     segments.write(shipping.directory, range(3, 4))
     service = start_module("wal_ship", shipping.given(follow=True))
     running.append(service)
-    wait_until(lambda: f"{segments.name(3)}.zst" in shipping.objects(), timeout=20)
+    wait_until(lambda: f"{segments.name(3)}.zst" in shipping.objects())
     refused(run_module("wal_ship", shipping.given()), "Another process ships")
     segments.write(shipping.directory, range(4, 7))
-    wait_until(lambda: f"{segments.name(6)}.zst" in shipping.objects(), timeout=20)
-    wait_until(lambda: shipping.here() == [segments.name(6)], timeout=20)
+    wait_until(lambda: f"{segments.name(6)}.zst" in shipping.objects())
+    wait_until(lambda: shipping.here() == [segments.name(6)])
     service.process.terminate()
-    done = service.result(timeout=8)
+    done = service.result(timeout=30)
     assert done.result["stopped_by"] == "SIGTERM" and "the next run goes on" in done.msg
     assert not run_module("wal_ship", shipping.given()).changed
 

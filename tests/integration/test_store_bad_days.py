@@ -1064,7 +1064,7 @@ def test_azure_run_that_was_killed(
             module = start_module("pg_backup", arguments(shop, azure_options(azure, container, way)))
             running.append(module)
             way.wait_for(1)
-            deadline = time.monotonic() + 20  # the first block may still be on its way
+            deadline = time.monotonic() + 60  # the first block may still be on its way
             while not uncommitted() and time.monotonic() < deadline:
                 time.sleep(0.05)
             module.kill()

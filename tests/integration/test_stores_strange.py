@@ -216,7 +216,7 @@ def test_who_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, kind: st
         began = time.monotonic()
         with way.rule(lambda request: HOLD), pytest.raises(RepositoryError, match="did not answer for 1 seconds"):
             works[work]()
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 20  # by default a minute
 
 
 # One place by two names

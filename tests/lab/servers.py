@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -15,8 +16,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ import psycopg2
 from psycopg2 import sql as pgsql
 
 from .installations import Installation, find_installations, installation
+from .waiting import wait_until
 
 __all__ = ["Installation", "Server", "find_installations", "free_port", "installation", "pick"]
 
@@ -62,10 +64,34 @@ def pick(major: int | None = None) -> Installation:
     return chosen
 
 
+_PORTS = Path("/tmp/lab-ports")  # a file for each port that was given away
+_TAKEN = 1800  # seconds, after which who has it listens there, or has ended
+
+
 def free_port(address: str = "127.0.0.1") -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, and nobody gets until what is to listen there does so, or again.
+
+    One that the kernel gives away (bind to 0) is of the range of which it takes one for each connection that anybody opens: while a server
+    is prepared, or stopped for a moment, it was gone now and then. So it is one below that range, and written down for other test runs.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    with suppress(OSError):
+        _PORTS.mkdir(mode=0o1777)
+        _PORTS.chmod(0o1777)
+    for _attempt in range(1000):
+        port = random.SystemRandom().randrange(10_000, max(first, 12_000))
+        taken = _PORTS / str(port)
+        with suppress(FileNotFoundError, PermissionError):
+            if time.time() - taken.stat().st_mtime > _TAKEN:
+                taken.unlink()
+        try:
+            taken.touch(exist_ok=False)
+            with closing(socket.socket()) as probe:
+                probe.bind((address, port))
+        except OSError:  # somebody has it
+            continue
+        return port
+    raise RuntimeError("there is no free port")
 
 
 @lru_cache(maxsize=1)
@@ -256,6 +282,10 @@ class Server:
 
     def psql(self, script: str, db: str = "postgres", variables: Mapping[str, str] | None = None) -> str:
         """Run a script by psql, stopping at the first error, and return its unaligned output."""
+        with self._heard(script):
+            return self._psql(script, db, variables)
+
+    def _psql(self, script: str, db: str, variables: Mapping[str, str] | None) -> str:
         chosen = [f"--set={name}={value}" for name, value in (variables or {}).items()]
         flags = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-")
         env = {"PGCLIENTENCODING": "UTF8"}
@@ -276,9 +306,24 @@ class Server:
 
     def query(self, statement: Any, db: str = "postgres", values: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """The rows of one statement; an empty list for a statement that has none."""
-        with closing(self.connect(db)) as connection, connection.cursor() as cursor:
+        with self._heard(statement), closing(self.connect(db)) as connection, connection.cursor() as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
+
+    @contextmanager
+    def _heard(self, script: Any) -> Iterator[None]:
+        """After a pg_reload_conf() in it: until those who connect have the new settings. On a busy machine that is not at once."""
+        before = self._loaded() if "pg_reload_conf" in str(script) else None
+        yield
+        if before is not None:
+            wait_until(lambda: self._loaded() != before)
+
+    def _loaded(self) -> Any:
+        """When what new sessions have was read; None: nobody may connect."""
+        with suppress(psycopg2.Error), closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_conf_load_time()")
+            return cursor.fetchone()
+        return None
 
     def databases(self) -> list[str]:
         names = self.query(
@@ -309,7 +354,8 @@ class Server:
                     cursor.execute(pgsql.SQL(statement).format(pgsql.Identifier(name)))
 
             cursor.execute("ALTER SYSTEM RESET ALL")
-            cursor.execute("SELECT pg_reload_conf()")
+            with self._heard("pg_reload_conf"):
+                cursor.execute("SELECT pg_reload_conf()")
             cursor.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
             cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
             for db in names("SELECT DISTINCT datname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"):
