@@ -302,6 +302,10 @@ plan:
   returned: always
   type: list
   elements: str
+consent:
+  description: The options that this waits for, with the values that agree to it. A plan needs none of them.
+  returned: in check mode, when something is missing
+  type: dict
 proof:
   description:
     - What was proven of the backup that was made (C(proven)), and what was not (C(unproven)), in sentences.
@@ -493,6 +497,8 @@ def back_up(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         result["backup"] = done.record.to_dict()
     if any(tier.decisions for tier in run.tiers):
         result["retention"] = [asdict(decision) for tier in run.tiers for decision in tier.decisions]
+    if done.consent:
+        result["consent"] = done.consent
     if module._diff:
         result["diff"] = {"prepared": "".join(f"+ {step}\n" for step in done.plan)}
     run.check_complete(result)

@@ -344,8 +344,10 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             try:
                 done = set_up(connection, archiver, host, request, module.check_mode, before, patroni, consent)
             except HoldfastError as exc:
+                if consent.refusal is None:
+                    raise
                 # Without what is missing no plan can be made (another key): that is what has to be said.
-                raise consent.refusal or exc from exc
+                raise consent.refusal from exc
             done.plan += consent.steps()
             if consent.missing:
                 result["consent"] = consent.missing

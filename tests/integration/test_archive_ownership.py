@@ -95,6 +95,10 @@ def test_a_second_cluster_never_takes_the_first_ones(
         for module in ("wal_archive", "pg_backup"):
             done = run_module(module, {**given, **other.login(), "repository": repository})
             assert done.failed and "server_name of its own" in done.msg, done.msg
+            # A plan says what would have to be agreed to, or, where the engine itself refuses, the same as the run.
+            planned = run_module(module, {**given, **other.login(), "repository": repository}, check=True)
+            waits = (planned.result.get("consent") or {}).get("accept_new_server")
+            assert waits is True or (planned.failed and "server_name of its own" in planned.msg), planned.result
     assert files(config) == before
     assert other.query("SHOW archive_mode") == [("off",)]
     ok(run_module("wal_archive", {**given, "state": "verified"}))

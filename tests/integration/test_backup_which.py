@@ -230,7 +230,9 @@ def test_an_empty_place_is_not_a_new_repository(shop: Server, repository: Path, 
     assert done.failed and first in done.msg and "accept_new_repository" in done.msg
     assert list(repository.iterdir()) == []
     planned = run_module("pg_backup", given(shop, repository, **state), check=True)
-    assert planned.failed and planned.msg == back_up(shop, repository, **state).msg
+    assert not planned.failed and planned.result["consent"] == {"accept_new_repository": True}, planned.msg
+    assert planned.result["plan"][-1] == "do all this only when it is agreed to: accept_new_repository: true"
+    assert list(repository.iterdir()) == []
     # Another server's backups there are another matter.
     made(shop, repository, **state, server_name="other")
     # It is there again, or moved with all that it has: nothing to say but that.

@@ -422,6 +422,8 @@ def test_a_manifest_that_cannot_be_used(shop: Server, copied: Path, content: Any
 def test_backups_of_another_server(pg18: Server, copied: Path) -> None:
     options = {"databases": ["postgres"], "bin_dir": str(pg18.bindir)}
     refused(back_up(pg18, copied, **options), "another server", "server_name", "accept_new_server")
+    planned = run_module("pg_backup", arguments(pg18, copied, **options), check=True)
+    assert not planned.failed and planned.result["consent"] == {"accept_new_server": True}, planned.msg
     made(pg18, copied, **options, accept_new_server=True)
 
 

@@ -142,8 +142,8 @@ def test_the_guide_and_the_pages_of_tasks_are_followed_to_their_ends() -> None:
     with ExitStack() as stack:
         reader = _reader(stack, "bookworm")
         names = ("guide", "backups", "restores", "passphrases")
-        for block in [*page("README.md", QUICK_START), *(block for name in names for block in page(f"docs/{name}.md"))]:
-            said = reader.follow(block)
+        pages = [*page("README.md", QUICK_START), *(block for name in names for block in page(f"docs/{name}.md"))]
+        said = "".join(reader.follow(block) for block in pages)
         assert "holdfast-backup-db1.timer" in reader.host.run("systemctl list-timers --all --no-pager").stdout
         assert "encrypted (aes256)" in said
         assert reader.host.sql("SELECT count(*) FROM orders", "shop_orders") == "1000"

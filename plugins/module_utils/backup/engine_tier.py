@@ -27,6 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import KINDS
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
@@ -68,7 +69,7 @@ class EngineTier(Tier):
         host: Host,
         repositories: Sequence[EngineRepository],
         warnings: list[str],
-        before: Callable[[bool], Sequence[Step]] = lambda check: (),
+        before: Callable[[bool, Consent], Sequence[Step]] = lambda check, consent: (),
         shelves: Sequence[Callable[[], Shelf]] = (),
     ) -> None:
         self._shelves = shelves
@@ -83,7 +84,7 @@ class EngineTier(Tier):
         self.ready = True
 
     def prepare(self, check: bool) -> list[str]:
-        steps = list(self._before(check))
+        steps = list(self._before(check, self.consent))
         if self._is_anothers():
             self._say_what_has_no_effect()
         else:
@@ -221,7 +222,7 @@ class EngineTier(Tier):
                 "engine", self.engine.name, f"is not configured on this host: {missing[0]} is not there",
                 "Run it on the host whose archiving was set up (wal_archive, playbook archive), with the same config_dir and server_name.",
             )  # fmt: skip
-        self._before(True)
+        self._before(True, Consent())
         if self.engine.is_told_by_configuration:
             self._check_repositories()
         self.engine.prepare(True)

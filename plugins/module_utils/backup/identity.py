@@ -20,6 +20,7 @@ from typing import Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     HoldfastError,
     ObjectMissing,
@@ -50,7 +51,7 @@ class Identity:
         self._path = os.path.join(os.path.expanduser(state_dir), "repositories", f"{name}.json")
         self._key = f"{shelf.name}/{MARK}"
 
-    def check(self, records: list[Record], accept: bool) -> Optional[str]:
+    def check(self, records: list[Record], accept: bool, consent: Consent) -> Optional[str]:
         """Compare what is there with what is known here. Returns a warning, where the path has changed and its content has not.
 
         Raises:
@@ -70,11 +71,13 @@ class Identity:
             if accept:
                 return None
             disk = " It is another file system, too: is the disk mounted?" if device != known.device else ""
-            raise RepositoryError(
+            refusal = RepositoryError(
                 f"{self._shelf.name} in {self._shelf.repository.description} is not what this host backed up into before: the backup "
                 f"{known.last_backup} ({known.stopped_at}) and all others are gone.{disk} Nothing was written. Mount it, or correct the "
                 "path, bucket or prefix; if a new repository is meant, set accept_new_repository: true for one run."
             )
+            consent.need(refusal, accept_new_repository=True)
+            return None
         if device != known.device:
             return (
                 f"{self._shelf.repository.description} is on another device ({device}) than at the last backup ({known.device}), with the "

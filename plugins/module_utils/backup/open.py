@@ -13,6 +13,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import (
     keep_password,
@@ -65,8 +66,9 @@ def engine_tier(params: Mapping[str, Any], connection: Connection, warnings: lis
     host = Host.running(connection, params)
     owned = Ownership(params, host)
 
-    def before(check: bool) -> list[Step]:
-        owned.check(params["accept_new_server"])
+    def before(check: bool, consent: Consent) -> list[Step]:
+        owned.check_server(params["accept_new_server"], consent)
+        owned.check_encryption(Consent())  # that is wal_archive's to change
         return keep_password(params, host, check) + ([] if owned.known else owned.claim(check))
 
     repositories = [

@@ -48,6 +48,8 @@ class BackupResult:
     plan: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     proof: Proof = field(default_factory=Proof)
+    #: options that a plan waits for
+    consent: dict[str, Any] = field(default_factory=dict)
     #: databases that could not be dumped, each with the reason
     failed: dict[str, HoldfastError] = field(default_factory=dict)
 

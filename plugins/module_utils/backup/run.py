@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request i
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier, Held, Tier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Incomplete, Unfinished
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.decide import Candidate
@@ -40,7 +41,7 @@ class BackupRun(Generic[OneTier]):
     ) -> None:
         self.tiers, self._maker, self._request, self._progress = tiers, maker, request, progress
         self._locks: list[tuple[OneTier, Held]] = []
-        self._present = Present()
+        self._present, self._consent = Present(), Consent()
         self.result = result
 
     def run(self, check: bool) -> BackupResult:
@@ -49,6 +50,21 @@ class BackupRun(Generic[OneTier]):
         Raises:
             HoldfastError: its message is for the user; nothing that was there before is lost.
         """
+        self._consent = Consent(looking=check)
+        for tier in self.tiers:
+            tier.consent = self._consent
+        try:
+            self._run(check)
+        except HoldfastError as exc:
+            if self._consent.refusal is None:
+                raise
+            # Without what is missing no plan can be made: that is what has to be said.
+            raise self._consent.refusal from exc
+        self.result.plan += self._consent.steps()
+        self.result.consent = self._consent.missing
+        return self.result
+
+    def _run(self, check: bool) -> None:
         self._maker.check()
         self._each(self.tiers, lambda tier: self._prepare(tier, check))
         self._present = self._maker.present()
@@ -63,7 +79,6 @@ class BackupRun(Generic[OneTier]):
         else:
             self._back_up(due, check)
         self._judge()
-        return self.result
 
     def check_complete(self, result: dict[str, Any]) -> None:
         """Raise Incomplete, with the module's result, when databases that were asked for are not in the backup that was made."""

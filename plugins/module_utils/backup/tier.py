@@ -23,6 +23,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.opening import closed
@@ -58,6 +59,8 @@ class Tier(abc.ABC):
 
     def __init__(self, warnings: list[str]) -> None:
         self.warnings = warnings
+        #: what has to be agreed to, of the run
+        self.consent = Consent()
         #: the backups that are there, oldest id first
         self.known: list[Record] = []
         #: what interrupted runs left, and may go
@@ -104,15 +107,16 @@ class Tier(abc.ABC):
         return None
 
     def check_server(self, system_id: Optional[str]) -> None:
-        """Raise CatalogError where it is another server's."""
+        """That it is another server's has to be agreed to. Raises CatalogError."""
         newest = next(reversed(in_order(self.known)), None)
         before = newest.server.get("system_id") if newest else None
         if newest and before and system_id and before != system_id:
-            raise CatalogError(
+            refusal = CatalogError(
                 f"{self.description} holds backups of another server: the newest, {newest.id}, has system identifier {before}, "
                 f"this server has {system_id}. Give this server a server_name of its own; if it replaces the other one (pg_upgrade, "
                 "a new initdb), set accept_new_server: true for one run."
             )
+            self.consent.need(refusal, accept_new_server=True)
 
     def planned_deletions(self) -> list[tuple[str, str]]:
         """Of the decisions, what goes: id and reasons."""
@@ -169,7 +173,7 @@ class FolderTier(Branch, Tier):
             )
         said: list[str] = []
         if self._identity is not None:
-            moved = self._identity.check(self.known, self._accept)
+            moved = self._identity.check(self.known, self._accept, self.consent)
             said += [moved] if moved else []
         self.record = what_makes_it_needless(self.known, request, present, utcnow(), self.doubt, said, self._closed)
         self._warn(said)

@@ -127,11 +127,15 @@ class Ownership:
             CatalogError: it is another server's.
             BadOption: it encrypts otherwise.
         """
-        known = self.known
-        if known is None:
-            return
-        mine, consent = self._mine, consent or Consent()
-        if self.is_anothers and not accept_new_server:
+        consent = consent or Consent()
+        self.check_server(accept_new_server, consent)
+        if not replace:
+            self.check_encryption(consent)
+
+    def check_server(self, accept_new_server: bool, consent: Consent) -> None:
+        """The first half of ``check``: it is this server's. Raises CatalogError."""
+        known, mine = self.known, self._mine
+        if known is not None and self.is_anothers and not accept_new_server:
             refusal = CatalogError(
                 f"The configuration of {self._server_name} in {os.path.dirname(self._path)} is that of the server in "
                 f"{known.get('data_directory')} (system identifier {known.get('system_id')}); this one is in {mine['data_directory']} "
@@ -139,10 +143,12 @@ class Ownership:
                 "accept_new_server: true for one run."
             )
             consent.need(refusal, accept_new_server=True)
-        if not replace:
-            self._check_encryption(known, consent)
 
-    def _check_encryption(self, known: Mapping[str, Any], consent: Consent) -> None:
+    def check_encryption(self, consent: Consent) -> None:
+        """The second half: it encrypts so. Raises BadOption."""
+        known = self.known
+        if known is None:
+            return
         before, now = str(known.get("encryption") or "none"), self._method
         what = None
         if before != now:
