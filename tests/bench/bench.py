@@ -21,7 +21,7 @@ sys.path[:0] = [str(CHECKOUT / "tests"), str(CHECKOUT / ".work/collections")]
 from lab.installations import Installation, find_installations  # noqa: E402
 from lab.servers import Server, pick  # noqa: E402
 
-from bench import artifact, directory, many, physical, pipelines, shipping  # noqa: E402
+from bench import artifact, directory, kubernetes, many, physical, pipelines, shipping  # noqa: E402
 from bench.common import Bench, Size  # noqa: E402
 from bench.place import Place  # noqa: E402
 
@@ -36,6 +36,7 @@ STORE_PARTS: dict[str, tuple[str, Part]] = {
     "listing": ("A catalogue of thousands", many.listing),
     "copying": ("Thousands of objects copied", many.copying),
 }
+KUBERNETES = "Kubernetes"
 PAGE = CHECKOUT / "docs" / "benchmarks.md"
 HEAD = "# Benchmarks\n\nOurs and the guides' pipelines, taking turns in one run: `make bench`.\n"
 
@@ -53,6 +54,15 @@ def ready(installation: Installation) -> Iterator[Bench]:
 
 def sections(chosen: Sequence[str], size: Size) -> Iterator[tuple[str, str]]:
     """The title and text of each part that is asked for."""
+    if "kubernetes" in chosen:
+        load, told = os.getloadavg()[0], shlex.join(sys.argv[1:])
+        made = (
+            f"{os.cpu_count()} cores, {size.rounds} rounds, {datetime.date.today()}, load before {load:.1f}. Made by\n\n"
+            f"```text\n.venv/bin/python tests/bench/bench.py {told}\n```\n"
+        )
+        yield KUBERNETES, f"{made}\n{kubernetes.measure(size)}"
+        if list(chosen) == ["kubernetes"]:
+            return
     installation = next((item for item in find_installations() if item.source != "pypi"), None) or pick()
     with ready(installation) as bench:
 
@@ -86,14 +96,19 @@ def write(title: str, text: str) -> None:
     _head, *old = PAGE.read_text(encoding="utf-8").split("\n## ") if PAGE.exists() else [""]
     found = {section.partition("\n")[0]: section.partition("\n")[2].strip("\n") for section in old}
     found[title] = text.strip("\n")
-    titles = ["Backups into a directory", "Whole servers", *(known for known, _part in STORE_PARTS.values())]
+    titles = [
+        "Backups into a directory",
+        "Whole servers",
+        *(known for known, _part in STORE_PARTS.values()),
+        KUBERNETES,
+    ]
     body = "".join(f"\n## {known}\n\n{found[known]}\n" for known in titles if known in found)
     PAGE.write_text(HEAD + body, encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ["directory", "physical", "stores", *STORE_PARTS]
+    names = ["directory", "physical", "stores", "kubernetes", *STORE_PARTS]
     parser.add_argument(
         "--only", nargs="+", choices=names, default=["directory", "physical", "stores"], help="parts to run"
     )

@@ -10,6 +10,7 @@ postgres         postgres(name, …): PostgreSQL 15 in a StatefulSet of the name
 fault            with fault("CreateSnapshot", "fail no space"): the CSI driver answers so, to this test's namespace alone
 without          with without("kube-apiserver"): the program is killed, and back at the end; only in a cluster that is this run's own
 store            S3 that pods and this machine reach by the same address; a test makes a bucket of its own there
+bucket           a bucket of it that is the test's own, as options of a repository
 image            the collection's own image, with what this checkout has now; its reference
 
 A cluster that is named has images of its own: HOLDFAST_KUBERNETES_POSTGRES (bash and PostgreSQL's programs in PATH, user 26 may run it) and
@@ -173,6 +174,19 @@ def without(cluster: Kubernetes) -> Callable[[str], AbstractContextManager[None]
 def store(cluster: Kubernetes) -> Iterator[S3Server]:
     lab = cluster.lab_or_skip("a store that pods reach on this machine")
     yield from or_skip(S3Server, tls=False, address=lab.host_address)
+
+
+@pytest.fixture
+def bucket(store: S3Server, namespace: Namespace) -> dict[str, Any]:
+    """A bucket of the test's own, as pods and this machine both reach it."""
+    return {
+        "type": "s3",
+        "bucket": store.make_bucket(namespace.name),
+        "region": store.region,
+        "endpoint_url": store.endpoint_url,
+        "access_key": store.access_key,
+        "secret_key": store.secret_key,
+    }
 
 
 @pytest.fixture(scope="session")

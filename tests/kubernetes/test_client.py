@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.wait 
 )
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.images import POSTGRES
+from lab.kubernetes.way import Way
 from lab.waiting import wait_until
 
 Object = dict[str, Any]
@@ -192,54 +191,6 @@ def test_who_is_not_let_in_hears_why(ours: Cluster, cluster: Any, namespace: Nam
             Cluster(access_of({**given, "namespace": namespace.name}), patience=0).get("Pod", "x")
 
 
-class Way:
-    """A port on the way to the API server, which can be closed and opened again."""
-
-    def __init__(self, server: str) -> None:
-        host, _colon, port = server.removeprefix("https://").partition(":")
-        self._to = (host, int(port or 443))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.open, self.accepted = True, 0
-        self._pairs: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                here, _address = self._listener.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            if not self.open:
-                here.close()
-                continue
-            there = socket.create_connection(self._to)
-            self._pairs += [here, there]
-            for one, other in ((here, there), (there, here)):
-                threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
-
-    def _copy(self, one: socket.socket, other: socket.socket) -> None:
-        try:
-            while data := one.recv(65536):
-                other.sendall(data)
-        except OSError:
-            pass
-        finally:
-            for each in (one, other):
-                each.close()
-
-    def close(self) -> None:
-        self.open = False
-        for one in self._pairs:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def end(self) -> None:
-        self._listener.close()
-        self.close()
-
-
 @pytest.fixture
 def way(ours: Cluster) -> Iterator[Way]:
     made = Way(ours.server)
@@ -251,11 +202,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
     ours: Cluster, way: Way, namespace: Namespace, service_account: Callable[..., Path]
 ) -> None:
     """Half-way through a run, with a wait under way; and where it stays away, that is said with how long it was tried."""
-    import yaml
-
-    path = service_account([{"apiGroups": [""], "resources": ["*"], "verbs": ["*"]}])
-    config = yaml.safe_load(path.read_text())
-    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{way.port}"
+    config = way.config(service_account([{"apiGroups": [""], "resources": ["*"], "verbs": ["*"]}]))
     found = Cluster(access_of({"kubeconfig": config, "namespace": namespace.name}), patience=30)
     assert found.get("ConfigMap", "m") is None
     way.close()

@@ -17,95 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.postgres import Postgres
-from lab.playbooks import CHECKOUT, PlaybookResult, run_module, run_playbook
-from lab.stores import AzureServer, S3Server
+from lab.kubernetes.runs import PASSWORD, SCHEDULE, access, by_hand, changes, claim, finished, rules, schedule
+from lab.playbooks import CHECKOUT, run_module, run_playbook
+from lab.stores import AzureServer
 from lab.waiting import wait_until
 
 Account = Callable[..., Path]
-NAME = "holdfast-backup-shop"
 
 
-def rules(job: str, without: str = "", **names: list[str]) -> list[dict[str, Any]]:
-    """What the table gives a job."""
-    return [rule.manifest() for rule in rights_of(job, **names).rules if rule.resource != without]
-
-
-def claim(name: str) -> dict[str, Any]:
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
-
-
-@pytest.fixture
-def bucket(store: S3Server, namespace: Namespace) -> dict[str, Any]:
-    return {
-        "type": "s3",
-        "bucket": store.make_bucket(namespace.name),
-        "region": store.region,
-        "endpoint_url": store.endpoint_url,
-        "access_key": store.access_key,
-        "secret_key": store.secret_key,
-    }
-
-
-def or_skip_azure() -> AzureServer:
+def or_skip_azure(**options: Any) -> AzureServer:
     reason = AzureServer.missing()
     if reason:
         pytest.skip(reason)
-    return AzureServer()
-
-
-def access(kubeconfig: Path, namespace: Namespace) -> dict[str, Any]:
-    return {"kubeconfig": str(kubeconfig), "namespace": namespace.name}
-
-
-def schedule(
-    kubeconfig: Path, namespace: Namespace, image: str, variables: dict[str, Any], *arguments: str, **more: Any
-) -> PlaybookResult:
-    """The playbook schedule, as people run it."""
-    pod = {
-        "image": image,
-        "image_pull_policy": "IfNotPresent",
-        "claims": {"backups": "/backups"},
-        "variables_from": [{"variable": "holdfast_login_password", "secret": "pg", "key": "password"}],
-        "deadline": "10min",
-    }
-    given = {
-        "manager": "kubernetes",
-        "pod": pod,
-        "cron": "* * * * *",
-        "time_zone": "Europe/Berlin",
-        "variables": variables,
-        **more,
-    }
-    asked = {
-        "holdfast_kubernetes": access(kubeconfig, namespace),
-        **{f"holdfast_schedule_{name}": value for name, value in given.items()},
-    }
-    return run_playbook(CHECKOUT / "playbooks" / "schedule.yml", asked, *arguments, inventory="shop,")
-
-
-def changes(run: PlaybookResult) -> list[str]:
-    """What each schedule's task did, or would do."""
-    assert run.returncode == 0, run.stdout + run.stderr
-    (result,) = run.of("holdfast.postgres.k8s_cron_job")
-    return [step for item in result["results"] for step in item["plan"]]
-
-
-def by_hand(kubeconfig: Path, namespace: Namespace) -> Any:
-    return run_module(
-        "k8s_job", {"kubernetes": access(kubeconfig, namespace), "from_cron_job": NAME, "deadline": "10min"}
-    )
-
-
-def finished(namespace: Namespace) -> list[dict[str, Any]]:
-    return [
-        one
-        for one in namespace.list("batch/v1", "Job")
-        if any(item["type"] == "Complete" for item in (one.get("status") or {}).get("conditions") or [])
-    ]
+    return AzureServer(**options)
 
 
 def test_from_a_cron_jobs_own_run_to_a_restored_database(
@@ -127,23 +53,23 @@ def test_from_a_cron_jobs_own_run_to_a_restored_database(
         "holdfast_login_user": "postgres",
         "holdfast_repositories": [{"name": "near", "path": "/backups", "retention": {"keep_within": "7d"}}, far],
     }
-    writer = service_account(rules("schedule", schedules=[NAME, "former"]))
+    writer = service_account(rules("schedule", schedules=[SCHEDULE, "former"]))
     assert changes(schedule(writer, namespace, image, variables, name="former", state="suspended"))
     planned = changes(schedule(writer, namespace, image, variables, "--check", "--diff"))
-    assert not namespace.find("batch/v1", "CronJob", NAME)
+    assert not namespace.find("batch/v1", "CronJob", SCHEDULE)
     done = schedule(writer, namespace, image, variables, "-vvv")
     assert changes(done) == planned and bucket["secret_key"] not in done.stdout + done.stderr
     assert any("former name" in step for step in planned) and not namespace.find("batch/v1", "CronJob", "former")
     assert changes(schedule(writer, namespace, image, variables)) == []
-    made = namespace.get("batch/v1", "CronJob", NAME)
+    made = namespace.get("batch/v1", "CronJob", SCHEDULE)
     assert bucket["secret_key"] not in json.dumps(made) and not namespace.list(
         "rbac.authorization.k8s.io/v1", "Role", "app.kubernetes.io/managed-by=holdfast"
     )
-    assert namespace.get("v1", "Secret", NAME)["metadata"]["ownerReferences"][0]["uid"] == made["metadata"]["uid"]
+    assert namespace.get("v1", "Secret", SCHEDULE)["metadata"]["ownerReferences"][0]["uid"] == made["metadata"]["uid"]
 
     (job, *_more) = wait_until(lambda: finished(namespace), 300)
     assert changes(schedule(writer, namespace, image, variables, state="suspended")) == [
-        f"change the CronJob {namespace.name}/{NAME}"
+        f"change the CronJob {namespace.name}/{SCHEDULE}"
     ]
     looker = service_account(rules("status"))
     looked = run_module(
@@ -158,7 +84,7 @@ def test_from_a_cron_jobs_own_run_to_a_restored_database(
     assert (
         backup["verified_at"]
         and [one["name"] for one in backup["databases"]]
-        and job["metadata"]["name"].startswith(NAME)
+        and job["metadata"]["name"].startswith(SCHEDULE)
     )
 
     # Both tiers have the same backup: the near one is restored by a Job that mounts the claim, the far one from this machine.
@@ -171,7 +97,7 @@ def test_from_a_cron_jobs_own_run_to_a_restored_database(
         "playbook": "holdfast.postgres.restore",
         "server_name": "shop",
         "claims": {"backups": "/backups"},
-        "variables_from": [{"variable": "holdfast_login_password", "secret": "pg", "key": "password"}],
+        "variables_from": [PASSWORD],
         "variables": {
             **variables,
             "holdfast_restore_databases": ["shop"],
@@ -211,9 +137,9 @@ def test_a_run_that_failed_is_told_of_and_why(
         "holdfast_login_user": "postgres",
         "holdfast_repository": bucket,
     }
-    writer = service_account(rules("schedule", schedules=[NAME]))
+    writer = service_account(rules("schedule", schedules=[SCHEDULE]))
     changes(schedule(writer, namespace, image, variables, cron="0 0 1 1 *"))
-    runner, looker = service_account(rules("run_by_hand", schedules=[NAME])), service_account(rules("status"))
+    runner, looker = service_account(rules("run_by_hand", schedules=[SCHEDULE])), service_account(rules("status"))
     server.sql("alter role postgres password 'another one'")
     failed = by_hand(runner, namespace)
     assert failed.failed and "password" in failed.msg, failed.result
@@ -221,7 +147,7 @@ def test_a_run_that_failed_is_told_of_and_why(
         "backup_facts", {"repository": bucket, "server_name": "shop", "kubernetes": access(looker, namespace)}
     )
     facts = looked.result["ansible_facts"]["holdfast_backups"]
-    assert any(NAME in problem and "password" in problem for problem in facts["problems"]), facts["problems"]
+    assert any(SCHEDULE in problem and "password" in problem for problem in facts["problems"]), facts["problems"]
     namespace.apply(
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pg"}, "stringData": {"password": "another one"}}
     )
@@ -229,13 +155,13 @@ def test_a_run_that_failed_is_told_of_and_why(
     assert not done.failed and done.result["run"]["status"] == "ok", done.msg
     status = {"repository": bucket, "server_name": "shop", "kubernetes": access(looker, namespace)}
     seen = run_module("backup_status", status).result
-    (told,) = [one for one in seen["schedules"] if one["name"] == NAME]
+    (told,) = [one for one in seen["schedules"] if one["name"] == SCHEDULE]
     assert told["failed"] is None and told["next_run"] and seen["status"] == "ok", seen["lines"]
 
 
 def test_what_is_another_ones_stays(namespace: Namespace, service_account: Account, image: str) -> None:
     """A CronJob of somebody's own under our name, another server's, a field that somebody else manages: refused by name, unchanged."""
-    writer = service_account(rules("schedule", schedules=[NAME, "theirs"]))
+    writer = service_account(rules("schedule", schedules=[SCHEDULE, "theirs"]))
     pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": image}]}
     spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": {"spec": pod}}}}
     namespace.apply({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "theirs"}, "spec": spec})
@@ -243,11 +169,11 @@ def test_what_is_another_ones_stays(namespace: Namespace, service_account: Accou
     for state in ("present", "absent"):
         refused = run_module("k8s_cron_job", {**options, "state": state})
         assert refused.failed and "not one of this collection" in refused.msg
-    mine = {**options, "name": NAME}
+    mine = {**options, "name": SCHEDULE}
     assert not run_module("k8s_cron_job", mine).failed
     other = run_module("k8s_cron_job", {**mine, "server_name": "other"})
     assert other.failed and "shop" in other.msg
-    namespace.patch("batch/v1", "CronJob", NAME, {"spec": {"suspend": True}})
+    namespace.patch("batch/v1", "CronJob", SCHEDULE, {"spec": {"suspend": True}})
     conflict = run_module("k8s_cron_job", mine)
     assert conflict.failed and "suspend" in conflict.msg, conflict.result
     assert run_module("k8s_cron_job", {**mine, "force": True}).changed
@@ -288,3 +214,59 @@ def test_a_token_is_rotated_in_a_secret(namespace: Namespace, service_account: A
         assert changed and token() != former == token("sas-token.former") and token("storage-account") == azure.account
         assert token() not in printed and former not in printed
         assert not rotate()[0]
+
+
+@pytest.mark.extended
+def test_the_guides_two_tiers_and_what_looks_after_them(
+    postgres: Callable[..., Postgres], cluster: Any, namespace: Namespace, service_account: Account, image: str
+) -> None:
+    """The AKS guide's: a claim for 7 days, Azure for 30 by a SAS token that lies in a Secret; one read of the server. Prune, check and status are
+    schedules as well. The token expires: the run says so and the near tier has its backup all the same; rotated by the role into the Secret, the
+    next run has it, and nothing of the schedule was changed."""
+    lab = cluster.lab_or_skip("Azurite where pods reach it")
+    server = postgres()
+    server.sql("create table t as select generate_series(1, 5000) g")
+    namespace.apply(claim("backups"))
+    with or_skip_azure(tls=False, address=lab.host_address) as azure:
+        container = azure.make_container("postgresql-backups")
+        now = datetime.datetime.now(datetime.timezone.utc)
+        stale = azure.sas(container, "rwdlc", now - datetime.timedelta(minutes=1))
+        secret = {"sas-token": stale, "storage-account": azure.account, "container-name": container}
+        namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "azure"}, "stringData": secret})
+        where = {"type": "azure", "account": azure.account, "container": container, "endpoint_url": azure.endpoint_url}
+        near = {"name": "near", "path": "/backups", "retention": {"keep_within": "7d"}}
+        far = {**where, "name": "far", "sas_token_file": "/run/azure/sas-token", "retention": {"keep_within": "30d"}}
+        variables = {
+            "holdfast_login_host": server.service,
+            "holdfast_login_user": "postgres",
+            "holdfast_repositories": [near, far],
+        }
+        names = [SCHEDULE, "prune", "check"]
+        schedules = [
+            {"name": name, "playbook": f"holdfast.postgres.{playbook}", "cron": "0 0 1 1 *"}
+            for name, playbook in zip(names, ("backup", "prune", "check"), strict=True)
+        ]
+        writer, runner = (service_account(rules(job, schedules=names)) for job in ("schedule", "run_by_hand"))
+        given = {"pod": {"secrets": {"azure": "/run/azure"}}, "schedules": schedules}
+        assert changes(schedule(writer, namespace, image, variables, **given))
+
+        failed = by_hand(runner, namespace)
+        assert failed.failed and "far" in failed.msg, failed.result
+        rotation = {
+            "holdfast_rotate_credentials_repository": {**where, "account_key": azure.account_key},
+            "holdfast_rotate_credentials_secret": {"name": "azure"},
+            "holdfast_kubernetes": access(service_account(rules("rotation", secrets=["azure"])), namespace),
+        }
+        rotated = run_playbook(CHECKOUT / "playbooks" / "rotate_credentials.yml", rotation)
+        assert rotated.returncode == 0, rotated.stdout
+        assert changes(schedule(writer, namespace, image, variables, **given)) == []
+
+        reads = "select coalesce(sum(seq_scan), 0) from pg_stat_user_tables where relname = 't'"
+        before = server.sql(reads)[0][0]
+        for name in names:
+            done = by_hand(runner, namespace, name)
+            assert not done.failed and done.result["run"]["status"] == "ok", (name, done.msg)
+        assert server.sql(reads)[0][0] - before <= 2, "each tier was read for"
+        known = {**where, "account_key": azure.account_key}
+        facts = run_module("backup_facts", {"repository": known, "server_name": "shop"}).result["ansible_facts"]
+        assert facts["holdfast_backups"]["backups"][-1]["verified_at"]

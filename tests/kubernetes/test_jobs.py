@@ -16,82 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
+from lab.answers import ok
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.postgres import Postgres
-from lab.playbooks import ModuleResult, run_module, start_module
-from lab.stores import S3Server
+from lab.kubernetes.runs import OF_JOB, Runner, evict, log_of, pods, rules
+from lab.playbooks import start_module
 from lab.waiting import wait_until
 
 Account = Callable[..., Path]
-OF_JOB = "batch.kubernetes.io/job-name"
-
-
-class Runner:
-    """k8s_job as somebody with these rights runs it."""
-
-    def __init__(
-        self, kubeconfig: Path, namespace: Namespace, image: str, server: Postgres | None, bucket: Any = None
-    ) -> None:
-        self.more: dict[str, Any] = {}
-        self.kubeconfig, self.namespace, self.image, self.server, self.bucket = (
-            kubeconfig,
-            namespace,
-            image,
-            server,
-            bucket,
-        )
-
-    def options(self, **more: Any) -> dict[str, Any]:
-        variables: dict[str, Any] = {"holdfast_login_user": "postgres"}
-        if self.server is not None:
-            variables["holdfast_login_host"] = self.server.service
-        if self.bucket is not None:
-            variables["holdfast_repository"] = self.bucket
-        variables.update({**self.more.get("variables", {}), **more.pop("variables", {})})
-        more = {**{name: value for name, value in self.more.items() if name != "variables"}, **more}
-        from_secret = {"variable": "holdfast_login_password", "secret": "pg", "key": "password"}
-        return {
-            "kubernetes": {"kubeconfig": str(self.kubeconfig), "namespace": self.namespace.name},
-            "name": "backup",
-            "image": self.image,
-            "image_pull_policy": "IfNotPresent",
-            "server_name": "shop",
-            "variables": variables,
-            "variables_from": [from_secret] if self.server is not None else [],
-            "deadline": "10min",
-            **more,
-        }
-
-    def run(self, check: bool = False, **more: Any) -> ModuleResult:
-        return run_module("k8s_job", self.options(**more), check=check)
-
-
-def good(result: ModuleResult) -> dict[str, Any]:
-    assert not result.failed, result.msg + result.stderr
-    return result.result
-
-
-def rules(job: str, without: str = "", **names: list[str]) -> list[dict[str, Any]]:
-    """What the table gives a job."""
-    return [rule.manifest() for rule in rights_of(job, **names).rules if rule.resource != without]
-
-
-@pytest.fixture
-def bucket(store: S3Server, namespace: Namespace) -> dict[str, Any]:
-    """A bucket of the test's own, as pods and this machine both reach it."""
-    return {
-        "type": "s3",
-        "bucket": store.make_bucket(namespace.name),
-        "region": store.region,
-        "endpoint_url": store.endpoint_url,
-        "access_key": store.access_key,
-        "secret_key": store.secret_key,
-    }
-
-
-def pods(namespace: Namespace, job: str) -> list[dict[str, Any]]:
-    return list(namespace.list("v1", "Pod", f"{OF_JOB}={job}"))
 
 
 def test_a_backup_is_run_found_again_and_restored(
@@ -113,9 +45,9 @@ def test_a_backup_is_run_found_again_and_restored(
     )
     encrypted = {"holdfast_encryption": {"method": "aes256", "passphrase_file": "/run/passphrase/it"}}
     runner.more = {"secrets": {"passphrase": "/run/passphrase"}, "variables": encrypted}
-    planned = good(runner.run(check=True))
+    planned = ok(runner.run(check=True))
     assert planned["changed"] and not namespace.list("batch/v1", "Job") and not pods(namespace, planned["job"])
-    done = good(runner.run(repository=bucket))
+    done = ok(runner.run(repository=bucket))
     assert done["plan"] == planned["plan"][:-1] and done["job"] == planned["job"]
     run = done["run"]
     assert run["status"] == "ok" and run["key"] and "verified" in run["line"], run
@@ -126,9 +58,9 @@ def test_a_backup_is_run_found_again_and_restored(
     assert server.password not in json.dumps(pod) + json.dumps(
         namespace.get("batch/v1", "Job", done["job"])
     ) + namespace.logs(run["pod"])
-    again = good(runner.run())
+    again = ok(runner.run())
     assert not again["changed"] and again["run"] == run and len(pods(namespace, done["job"])) == 1
-    assert not good(runner.run(check=True))["changed"]
+    assert not ok(runner.run(check=True))["changed"]
     # Its Secret goes with it.
     assert [one for one in namespace.list("v1", "Secret") if one["metadata"]["name"].startswith(done["job"])]
 
@@ -141,11 +73,11 @@ def test_a_backup_is_run_found_again_and_restored(
             "holdfast_restore_backup_id": backup,
         },
     )
-    assert good(restore)["run"]["status"] == "ok"
+    assert ok(restore)["run"]["status"] == "ok"
     same = "select count(*), md5(string_agg(m, ',' order by g)) from t"
     assert server.sql(same, "shop_again") == server.sql(same, "shop")
-    gone = good(runner.run(state="absent"))
-    assert gone["changed"] and not good(runner.run(state="absent"))["changed"]
+    gone = ok(runner.run(state="absent"))
+    assert gone["changed"] and not ok(runner.run(state="absent"))["changed"]
     wait_until(
         lambda: not [one for one in namespace.list("v1", "Secret") if one["metadata"]["name"].startswith(done["job"])],
         60,
@@ -202,7 +134,7 @@ def test_a_pod_that_fits_nowhere_and_a_quota(idle: Runner, namespace: Namespace)
     wait_until(lambda: (namespace.get("v1", "ResourceQuota", "small").get("status") or {}).get("hard"), 30)
     message = failing(idle)
     assert "quota" in message and "state: absent" in message, message
-    assert good(idle.run(state="absent"))["changed"]
+    assert ok(idle.run(state="absent"))["changed"]
 
 
 def test_a_run_that_needs_more_than_it_gets(idle: Runner, namespace: Namespace) -> None:
@@ -232,14 +164,14 @@ def test_suspended_released_and_two_at_once(
     finds it."""
     server = postgres()
     runner = Runner(service_account(rules("job", claims=[])), namespace, image, server, bucket)
-    made = good(runner.run(state="suspended"))
-    assert made["changed"] and not good(runner.run(state="suspended"))["changed"] and not pods(namespace, made["job"])
-    assert not good(runner.run())["changed"]  # it waits for its release
+    made = ok(runner.run(state="suspended"))
+    assert made["changed"] and not ok(runner.run(state="suspended"))["changed"] and not pods(namespace, made["job"])
+    assert not ok(runner.run())["changed"]  # it waits for its release
     killed = start_module("k8s_job", runner.options(state="released"), fresh=True)
     wait_until(lambda: pods(namespace, made["job"]), 60)
     killed.kill()
     others = [start_module("k8s_job", runner.options()) for _number in range(2)]
-    results = [good(other.result()) for other in others]
+    results = [ok(other.result()) for other in others]
     assert [result["run"]["status"] for result in results] == ["ok", "ok"]
     assert {result["job"] for result in results} == {made["job"]} and len(pods(namespace, made["job"])) == 1
     assert not any(result["changed"] for result in results)
@@ -265,14 +197,8 @@ def test_evicted_in_the_middle_of_a_backup(
     name = pod["metadata"]["name"]
     wait_until(lambda: keys_of(bucket, "lock.json"), 60)
     evict(namespace, name)
-    done = good(running.result(timeout=400))
+    done = ok(running.result(timeout=400))
     assert done["run"]["status"] == "ok" and done["run"]["pod"] != name
-
-
-def log_of(namespace: Namespace, pod: dict[str, Any]) -> str:
-    if (pod.get("status") or {}).get("phase") != "Running":
-        return ""
-    return namespace.logs(pod["metadata"]["name"])
 
 
 def keys_of(bucket: dict[str, Any], end: str) -> list[str]:
@@ -284,8 +210,3 @@ def keys_of(bucket: dict[str, Any], end: str) -> list[str]:
     )  # fmt: skip
     found = client.list_objects_v2(Bucket=bucket["bucket"]).get("Contents") or []
     return [one["Key"] for one in found if one["Key"].endswith(end)]
-
-
-def evict(namespace: Namespace, pod: str) -> None:
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace.name}}
-    namespace.api.core.create_namespaced_pod_eviction(pod, namespace.name, body)

@@ -552,8 +552,8 @@ class AzureServer(_Store):
     account = AZURE_ACCOUNT
     account_key = AZURE_KEY
 
-    def __init__(self, *, tls: bool = True) -> None:
-        super().__init__(tls=tls)
+    def __init__(self, *, tls: bool = True, address: str = "127.0.0.1") -> None:
+        super().__init__(tls=tls, address=address)
 
     def __enter__(self) -> AzureServer:
         return self
@@ -614,7 +614,7 @@ class AzureServer(_Store):
         tls = self.certificate
         self._run(
             [
-                *(str(self._program()), "--blobHost", "127.0.0.1", "--blobPort", str(self.port)),
+                *(str(self._program()), "--blobHost", self.address, "--blobPort", str(self.port)),
                 *("--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck"),
                 *(("--cert", str(tls.cert), "--key", str(tls.key)) if tls else ()),
             ]

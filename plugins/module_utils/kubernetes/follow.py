@@ -85,6 +85,8 @@ class Follower:
     _since: str = ""
     _shown: set[str] = field(default_factory=set)
     _troubles: dict[str, float] = field(default_factory=dict)
+    #: the last ones that were there
+    _pods: list[Manifest] = field(default_factory=list)
 
     def to_the_end(self, seconds: float) -> Ended:
         """Wait until it is over, at most so long.
@@ -116,7 +118,8 @@ class Follower:
             raise KubernetesError(
                 f"The Job {self.name} was deleted while it was followed. What it had finished stays; the next run does the rest."
             )
-        pods = self.pods()
+        # One that was deleted is gone by the time its Job has failed.
+        pods = self._pods = self.pods() or self._pods
         over = jobs.finished(job)
         if pods:
             self._progress(pods[-1])
@@ -223,10 +226,15 @@ def _why(job: Manifest, pod: Optional[Manifest], about: Ended) -> str:
         return hurt[0].message
     if about.line:
         return about.line
+    if pod is None or pod["metadata"].get("deletionTimestamp"):
+        return (
+            "its pod was deleted before it was known how it ended, by somebody or with its node. Told to end, a run clears up and lets its lock go, and "
+            "what it had finished stays: run this task again, which makes the Job anew."
+        )
     terminated = _terminated(pod)
     told = " ".join(str(terminated.get("message") or "").split())[-600:]
     if terminated:
         return f"its container ended with exit code {terminated.get('exitCode')}" + (
             f" and said: {told}" if told else " and said nothing."
         )
-    return str(failed.get("message") or "its pod is gone, and nobody knows why.")
+    return str(failed.get("message") or "nobody says why.")

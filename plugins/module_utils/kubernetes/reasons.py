@@ -42,12 +42,12 @@ _WHY_UNSCHEDULABLE = (
         False,
     ),
     (
-        re.compile(r"PVC with ReadWriteOncePod access mode already in-use"),
+        re.compile(r"ReadWriteOncePod access mode"),
         "a claim of it is ReadWriteOncePod, and another pod has it",
         False,
     ),
     (
-        re.compile(r"volume node affinity conflict"),
+        re.compile(r"volume node affinity conflict|didn't match PersistentVolume's node affinity"),
         "its volume is in another zone, or on another node, than the pod may be",
         True,
     ),
@@ -79,6 +79,12 @@ _MOUNT = (
         False,
     ),
     (
+        re.compile(r"-t nfs\d? (\S+).*(?:bad option|unknown filesystem type|helper program)"),
+        "its node has no program that mounts NFS ({0}): install nfs-common (Debian) or nfs-utils there",
+        False,
+    ),
+    (re.compile(r"-t nfs\d? (\S+)"), "the NFS server's {0} cannot be mounted from its node", False),
+    (
         re.compile(r"mount\.nfs|NFS|Connection timed out|No route to host"),
         "the NFS server cannot be mounted from the node",
         False,
@@ -102,7 +108,8 @@ def troubles(objects: Iterable[Manifest], events: Iterable[Manifest] = ()) -> li
         else:
             found += _of_controller(one, mine)
     unique = list({trouble.message: trouble for trouble in found}.values())
-    return sorted(unique, key=lambda trouble: not trouble.certain)
+    # A claim's own words say more than those of the pod that waits for it.
+    return sorted(unique, key=lambda trouble: (not trouble.certain, trouble.code != "claim"))
 
 
 def _newest(events: Iterable[Manifest]) -> Manifests:
@@ -262,7 +269,8 @@ def _of_claim(claim: Manifest, events: Sequence[Manifest]) -> list[Trouble]:
                     not (claim.get("spec") or {}).get("storageClassName") and "no storage class" in message,
                 )
             ]
-        if reason in ("ExternalProvisioning", "WaitForFirstConsumer", "Provisioning"):
+        # Each further attempt is announced ("Provisioning"), which takes nothing back of how the last one ended.
+        if reason in ("ProvisioningSucceeded", "WaitForFirstConsumer"):
             return []
     return []
 

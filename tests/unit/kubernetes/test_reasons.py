@@ -41,6 +41,7 @@ def other(kind: str, **more: Any) -> dict[str, Any]:
     return {"kind": kind, "metadata": {"name": "x", "namespace": "shop", "uid": "u"}, **more}
 
 
+NO_HELPER = "Output: mount: /y: bad option; for several filesystems (e.g. nfs, cifs) you might need a /sbin/mount.<type> helper program."
 # the object, its events, the trouble's code, whether it is certain, what is said
 TABLE: list[tuple[dict[str, Any], list[dict[str, Any]], str, bool, str]] = [
     (held("ImagePullBackOff", 'Back-off pulling image "ee:1": not found'), [], "image", True, "ee:1 cannot be pulled"),
@@ -136,7 +137,7 @@ TABLE: list[tuple[dict[str, Any], list[dict[str, Any]], str, bool, str]] = [
         [],
         "unschedulable",
         False,
-        "placed",
+        "another pod has it",
     ),
     (unplaced("0/1 nodes are available: 1 node(s) had untolerated taint(s)."), [], "unschedulable", False, "tainted"),
     (
@@ -173,6 +174,35 @@ TABLE: list[tuple[dict[str, Any], list[dict[str, Any]], str, bool, str]] = [
         "claim",
         True,
         "fast",
+    ),
+    (
+        pod({}),
+        [
+            event(
+                "FailedMount",
+                f"mount failed: exit status 32 Mounting arguments: -t nfs nas:/x /y {NO_HELPER}",
+            )
+        ],
+        "mount",
+        False,
+        "install nfs-common",
+    ),
+    (
+        unplaced("0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity. not found"),
+        [],
+        "unschedulable",
+        True,
+        "another zone",
+    ),
+    (
+        other("PersistentVolumeClaim"),
+        [
+            event("Provisioning", "External provisioner is provisioning volume"),
+            event("ProvisioningFailed", "the pool is full"),
+        ],
+        "claim",
+        False,
+        "the pool is full",
     ),
     (
         other("PersistentVolumeClaim"),

@@ -228,7 +228,7 @@ def test_an_end_that_only_kubernetes_calls_good(pods: list[dict[str, Any]]) -> N
         (failed(), [pod("boom", 1)], "boom"),
         (failed(), [pod("", 137, reason="OOMKilled")], "memory"),
         (failed("DeadlineExceeded"), [], "deadline"),
-        (failed("BackoffLimitExceeded", "it was tried often"), [], "it was tried often"),
+        (failed("BackoffLimitExceeded", "Job has reached the specified backoff limit"), [], "its pod was deleted"),
     ],
 )
 def test_an_end_that_is_bad(job: dict[str, Any], pods: list[dict[str, Any]], told: str) -> None:
