@@ -21,7 +21,7 @@ sys.path[:0] = [str(CHECKOUT / "tests"), str(CHECKOUT / ".work/collections")]
 from lab.installations import Installation, find_installations  # noqa: E402
 from lab.servers import Server, pick  # noqa: E402
 
-from bench import artifact, directory, kubernetes, many, physical, pipelines, shipping  # noqa: E402
+from bench import artifact, directory, many, physical, pipelines, runs, shipping  # noqa: E402
 from bench.common import Bench, Size  # noqa: E402
 from bench.place import Place  # noqa: E402
 
@@ -60,7 +60,7 @@ def sections(chosen: Sequence[str], size: Size) -> Iterator[tuple[str, str]]:
             f"{os.cpu_count()} cores, {size.rounds} rounds, {datetime.date.today()}, load before {load:.1f}. Made by\n\n"
             f"```text\n.venv/bin/python tests/bench/bench.py {told}\n```\n"
         )
-        yield KUBERNETES, f"{made}\n{kubernetes.measure(size)}"
+        yield KUBERNETES, f"{made}\n{runs.measure(size)}"
         if list(chosen) == ["kubernetes"]:
             return
     installation = next((item for item in find_installations() if item.source != "pypi"), None) or pick()
