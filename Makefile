@@ -111,6 +111,7 @@ test-extended: setup
 	@tests/tools/install_patroni.sh
 	@tests/tools/install_old_boto3.sh
 	@tests/tools/install_pgbackrest.sh
+	@tests/tools/install_postgresql_14.sh
 	$(PY) -m pytest -q -rs -m extended tests/integration
 
 # Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.

