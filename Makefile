@@ -95,7 +95,7 @@ integration: setup matrix
 	@tests/tools/install_barman.sh
 	@tests/tools/install_pgbackrest.sh
 	@tests/tools/install_hosts.sh bookworm
-	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal -m "not extended" tests/integration
+	$(PY) -m pytest -q -n $(WORKERS) --dist worksteal --durations=20 --durations-min=5 -m "not extended" tests/integration
 
 # Every command of the README and the guide, on fresh Debians, and what a fresh host does to each role. The images are made once (three
 # minutes each) and kept outside the checkout: tests/tools/install_hosts.sh.
