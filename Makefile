@@ -113,6 +113,7 @@ test-extended: setup
 	@tests/tools/install_pgbackrest.sh
 	@tests/tools/install_postgresql_14.sh
 	$(PY) -m pytest -q -rs -m extended tests/integration
+	$(PY) -m pytest -q -rs -m extended tests/kubernetes
 
 # Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.
 faults: setup ## faults by chance for SECONDS (600) each, on backups and on whole servers, as matrices in numbers
@@ -123,10 +124,10 @@ test-stores: setup
 	$(PY) -m pytest -q -rs tests/stores
 
 # A cluster is built once, outside the checkout (~/.cache/holdfast-k8s), and started for each run: tests/lab/kubernetes. Where neither it nor
-# another can be had, each test says so and skips. K8S="-k snapshot", for instance.
+# another can be had, each test says so and skips. K8S="-k snapshot", for instance; K8S='-m ""' with what takes long.
 test-kubernetes: setup
 	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare $(and $(SECONDS),--seconds $(SECONDS)))
-	$(PY) -m pytest -q -rs tests/kubernetes $(K8S)
+	$(PY) -m pytest -q -rs -m "not extended" tests/kubernetes $(K8S)
 
 image: setup
 	@tests/tools/build_image.sh

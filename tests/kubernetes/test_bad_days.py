@@ -91,7 +91,7 @@ def test_the_api_server_goes_away_and_comes_back(runner: Runner, namespace: Name
     assert len(pods(namespace, done["job"])) == 1
 
 
-@pytest.mark.parametrize("how", ["token", "right"])
+@pytest.mark.parametrize("how", ["token", pytest.param("right", marks=pytest.mark.extended)])
 def test_what_lets_one_follow_is_taken_away(
     runner: Runner, namespace: Namespace, service_account: Account, how: str
 ) -> None:
@@ -120,6 +120,7 @@ def refused_after_the_start(done: Any, *parts: str) -> None:
 # The pod goes away
 
 
+@pytest.mark.extended
 def test_its_pod_is_deleted(runner: Runner, namespace: Namespace) -> None:
     """By somebody's hand, who says nothing of a disruption: the run has failed, and says that it was stopped; the next one makes the backup, and no
     lock is in its way."""
@@ -133,6 +134,7 @@ def test_its_pod_is_deleted(runner: Runner, namespace: Namespace) -> None:
     assert ok(done)["run"]["status"] == "ok" and done.result["run"]["pod"] != pod["metadata"]["name"]
 
 
+@pytest.mark.extended
 def test_two_tasks_at_once_take_turns(runner: Runner, namespace: Namespace) -> None:
     """A run by hand while the schedule's is at work: the second one waits for the lock, and both are whole."""
     both = [start_module("k8s_job", runner.options(name=name), fresh=True) for name in ("one", "other")]
