@@ -111,7 +111,6 @@ def test_a_pod_that_is_evicted(server: Server, tmp_path: Path) -> None:
     repository, message = tmp_path / "r", tmp_path / "message"
     repository.mkdir()
     bindir = Path(sys.executable).parent
-    before = pids("holdfast pg_dump")
     with fault.Proxy(server.port, 100_000) as slow:
         slow_one = {"holdfast_login_port": slow.port, "holdfast_backup_databases": ["shop"]}
         play = tmp_path / "vars.json"
@@ -140,9 +139,8 @@ def test_a_pod_that_is_evicted(server: Server, tmp_path: Path) -> None:
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait_until(
-                lambda: (repository / "db1" / "lock.json").exists() and set(pids("holdfast pg_dump")) - set(before), 60
-            )
+            lock, own = repository / "db1" / "lock.json", f"port={slow.port}"
+            wait_until(lambda: lock.exists() and pids("holdfast pg_dump", own))
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=50) == 128 + signal.SIGTERM
         finally:

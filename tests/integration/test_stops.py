@@ -52,9 +52,9 @@ def server(server_factory: Callable[..., Server]) -> Server:
 # The controller goes
 
 
-def working() -> list[int]:
-    """Processes of a module that ansible-playbook has started, and its pg_dump."""
-    return [*pids("AnsiballZ_pg_backup"), *pids("holdfast pg_dump")]
+def working(scratch: str, port: int) -> list[int]:
+    """Processes of a module that ansible-playbook has started below this directory, and its pg_dump at this port: others run some, too."""
+    return [*pids("AnsiballZ_pg_backup", scratch), *pids("holdfast pg_dump", f"port={port}")]
 
 
 @pytest.mark.parametrize("version", sorted(playbooks.controllers()))
@@ -63,7 +63,6 @@ def working() -> list[int]:
 )
 def test_a_job_is_cancelled(server: Server, tmp_path: Path, number: signal.Signals, whom: str, version: str) -> None:
     """AWX kills the group of ansible-playbook; from 2.19 on who works on a task has a group of its own."""
-    before = working()
     bindir = playbooks.controllers()[version]
     with fault.Proxy(server.port, 100_000) as slow, tempfile.TemporaryDirectory() as scratch:
         repository = tmp_path / "repository"
@@ -72,7 +71,14 @@ def test_a_job_is_cancelled(server: Server, tmp_path: Path, number: signal.Signa
         tasks = [{"holdfast.postgres.pg_backup": {**arguments, "repository": {"path": str(repository)}}}]
         play = Path(scratch, "play.yml")
         play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-        how = ["-e", "ansible_connection=local", "-e", f"ansible_python_interpreter={bindir}/python"]
+        how = [
+            "-e",
+            "ansible_connection=local",
+            "-e",
+            f"ansible_remote_tmp={scratch}/tmp",
+            "-e",
+            f"ansible_python_interpreter={bindir}/python",
+        ]
         process = subprocess.Popen(
             [str(bindir / "ansible-playbook"), str(play), "-i", "localhost,", *how],
             env=playbooks.environment(Path(scratch), bindir),
@@ -83,10 +89,11 @@ def test_a_job_is_cancelled(server: Server, tmp_path: Path, number: signal.Signa
             cwd=scratch,
         )
         slow.wait_for(300_000)
+        assert len(working(scratch, slow.port)) > 1
         began = time.monotonic()
         (os.kill if whom == "one" else os.killpg)(process.pid, number)
         process.wait(SOON)
-        while (left := set(working()) - set(before)) and time.monotonic() - began < SOON:
+        while (left := working(scratch, slow.port)) and time.monotonic() - began < SOON:
             time.sleep(0.05)
         assert not left
     assert not list(repository.rglob("manifest.json"))
