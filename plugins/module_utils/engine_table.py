@@ -19,7 +19,7 @@ class EngineRow:
     ``archive_command`` of it runs; empty where that cannot be told from others."""
 
     kinds: Sequence[str]
-    #: what a backup of it becomes: databases of a running server, or a directory that becomes one
+    #: what a backup of it becomes: databases of a running server, a directory that becomes one, or a volume that has one
     restores_to: str
     #: whether it keeps its backups in a repository in a format of its own, and works on the server's host; else they lie in our folders
     has_repository: bool
@@ -45,12 +45,18 @@ ENGINES: Mapping[str, EngineRow] = {
     ),
     # WAL-E wrote the commands that WAL-G took over
     "wal_g": EngineRow(KINDS, "directory", True, ("{server}/wal-g",), r"wal-[ge]\b.*\bwal-push", reads_back=False),
+    # our folder says what it is; what was on the server's volumes is kept by their storage, in a cluster
+    "volume_snapshot": EngineRow(("full",), "volume", False, reads_back=False),
 }
-#: those that copy whole servers
+#: those that copy, by programs
+COPYING = [name for name, row in ENGINES.items() if row.restores_to != "volume"]
+#: those whose backups' content lies elsewhere than in a repository
+ELSEWHERE = [name for name, row in ENGINES.items() if row.restores_to == "volume"]
+#: those that copy whole servers, by programs
 PHYSICAL = [name for name, row in ENGINES.items() if row.restores_to == "directory"]
 #: those that keep an archive of WAL
 ARCHIVING = [name for name, row in ENGINES.items() if row.archive]
 #: those with a repository of their own
 WITH_REPOSITORY = [name for name, row in ENGINES.items() if row.has_repository]
 #: those of which a backup is not read back
-LISTED_WHOLE = [name for name, row in ENGINES.items() if not row.reads_back]
+LISTED_WHOLE = [name for name, row in ENGINES.items() if row.has_repository and not row.reads_back]

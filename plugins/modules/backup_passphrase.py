@@ -104,7 +104,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import COPYING, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.passphrase_file import (
@@ -151,7 +151,7 @@ def main() -> None:
             "owner": {"type": "str"},
             "least_age": {"type": "str", "default": "1d"},
             "copied": {"type": "bool", "default": False},
-            "engine": {"type": "str", "choices": list(ENGINES)},
+            "engine": {"type": "str", "choices": COPYING},
         },
         supports_check_mode=True,
     )

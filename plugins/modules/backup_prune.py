@@ -127,7 +127,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune_run import prune_all
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import COPYING, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 
 
@@ -157,7 +157,7 @@ def main() -> None:
             **argspec.RETENTION,
             **argspec.ARCHIVER,
             **argspec.LOCK,
-            "engine": {"type": "str", "choices": list(ENGINES)},
+            "engine": {"type": "str", "choices": COPYING},
             **argspec.PROGRESS,
         },
         required_one_of=[("repository", "repositories")],

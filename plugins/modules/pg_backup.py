@@ -358,7 +358,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ENGINES
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import COPYING, ENGINES
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import SPEC, check_options, choose
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.ownership import telling_of_interrupted
@@ -516,7 +516,7 @@ def main() -> None:
             **argspec.LOCK,
             **argspec.PROGRESS,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "engine": {"type": "str", "choices": list(ENGINES), "default": "pg_dump"},
+            "engine": {"type": "str", "choices": COPYING, "default": "pg_dump"},
             "backup_id": {"type": "str", "aliases": ["id"]},
             "max_age": {"type": "str"},
             "annotations": {"type": "dict"},

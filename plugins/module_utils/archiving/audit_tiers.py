@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import audit
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileWal
@@ -132,7 +133,12 @@ def each_tier(params: Mapping[str, Any], decrypting: Decrypting, space: str, che
 
 
 def _audit(tier: Audited, wal: WalArchive, shelf: Shelf, space: str) -> None:
-    records = [record for record in shelf.records(tier.unread) if record.kind != "logical"]
+    # Of volume snapshots those alone need WAL that were made in backup mode.
+    records = [
+        record
+        for record in shelf.records(tier.unread)
+        if record.kind != "logical" and (record.engine not in ELSEWHERE or record.start_lsn is not None)
+    ]
     tier.warnings += tier.unread
     tier.report = audit.inspect(wal, records, space)
     word = silence.of_archive(wal.directory, wal.names()) if isinstance(wal, FileWal) else None

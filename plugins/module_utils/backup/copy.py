@@ -25,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import ANY, Reading, readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, has_same_content
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import achieved, remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
@@ -241,7 +242,8 @@ class CopyRun:
                 f"{self._source.say_if_unknown() or 'Check its name.'} "
                 "(What an engine with a repository of its own keeps there is copied by what: prefix.)"
             )
-        known = by_id(found)
+        known = by_id(self._in_repository(found, moved.warnings))
+        found = list(known.values())
         if not self._ids:
             return [record for record in in_order(found) if self._is_there(record, known, moved.warnings)]
         wanted: dict[str, Record] = {}
@@ -249,6 +251,20 @@ class CopyRun:
             one = latest_whole(found, utcnow(), where) if backup_id == "latest" else self._source.get(backup_id)
             wanted.update((link.id, link) for link in chain(one, known))
         return [record for record in in_order(found) if record.id in wanted]
+
+    def _in_repository(self, found: Sequence[Record], warnings: list[str]) -> list[Record]:
+        """Those whose content is in the repository. Of others a copy would be a record of what its source deletes. Raises CatalogError."""
+        elsewhere = [record.id for record in found if record.engine in ELSEWHERE]
+        named = sorted(set(elsewhere) & set(self._ids))
+        if named:
+            raise CatalogError(
+                f"{', '.join(named)} is of volume snapshots, which stay in their storage: there is nothing to copy. Nothing was copied."
+            )
+        if elsewhere and not self._ids:
+            warnings.append(
+                f"Not copied, as they are of volume snapshots, which stay in their storage: {', '.join(sorted(elsewhere))}."
+            )
+        return [record for record in found if record.engine not in ELSEWHERE]
 
     @staticmethod
     def _is_there(record: Record, known: Mapping[str, Record], warnings: list[str]) -> bool:

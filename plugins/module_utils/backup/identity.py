@@ -67,7 +67,7 @@ class Identity:
         if known is None:
             return None
         device = self._device()
-        if self._number() != known.number and known.last_backup not in [record.id for record in records]:
+        if self.number() != known.number and known.last_backup not in [record.id for record in records]:
             if accept:
                 return None
             disk = " It is another file system, too: is the disk mounted?" if device != known.device else ""
@@ -85,14 +85,19 @@ class Identity:
             )
         return None
 
+    def mark(self) -> str:
+        """The repository's number, which it is given if it has none. Raises RepositoryError."""
+        number = self.number()
+        if number is None:
+            number = secrets.token_hex(8)
+            self._shelf.repository.write(self._key, json.dumps({"number": number}).encode())
+        return number
+
     def remember(self, record: Record) -> Optional[str]:
         """A backup was made: mark the repository, if it has no mark, and remember it here. Returns a warning where that cannot be
         done."""
         try:
-            number = self._number()
-            if number is None:
-                number = secrets.token_hex(8)
-                self._shelf.repository.write(self._key, json.dumps({"number": number}).encode())
+            number = self.mark()
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             text = json.dumps(
                 {
@@ -106,7 +111,8 @@ class Identity:
             return f"It could not be remembered which repository this is, so that another one in its place would not be noticed: {exc}"
         return None
 
-    def _number(self) -> Optional[str]:
+    def number(self) -> Optional[str]:
+        """The number by which this repository is told from others; None: it has none yet. Raises RepositoryError."""
         try:
             content = bounded.loads(bounded.read(self._shelf.repository, self._key, bounded.LARGEST_LOCK), 2)
         except (ObjectMissing, ValueError):

@@ -18,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import key
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     CatalogError,
     DamagedManifest,
@@ -60,13 +61,18 @@ def in_sequence(records: Sequence[Record], now: datetime.datetime) -> dict[str, 
 
 
 def plan_prune(
-    listing: Listing, policy: Policy, warnings: list[str], own: Optional[Candidate] = None
+    listing: Listing,
+    policy: Policy,
+    warnings: list[str],
+    own: Optional[Candidate] = None,
+    beyond: Callable[[Record], Optional[str]] = lambda record: None,
 ) -> list[Decision]:
     """What retention would do; ``own`` is the backup that this run makes, or made just now: then only those of its scope are
     looked at, since what holds for them need not hold for others. Damaged manifests only warn: what can't be read is
     never deleted, nor is what it may be based on.
 
-    Before anything goes, all that stays is looked at: what lacks an artifact displaces nothing. Raises RepositoryError.
+    Before anything goes, all that stays is looked at: what lacks an artifact displaces nothing. ``beyond``: what is wrong with what a backup
+    has elsewhere than in the repository. Raises RepositoryError.
     """
     warnings.extend(message for message in listing.problems if message not in warnings)
     records = {record.id: record for record in listing.records if own is None or record.id != own.id}
@@ -78,8 +84,9 @@ def plan_prune(
         records = {name: record for name, record in records.items() if key(record) == own.group}
     now, presence = utcnow(), Presence(listing.shelf)
     moments = in_sequence(list(records.values()), now)
+    elsewhere = {name: wrong for name, record in records.items() if (wrong := beyond(record))}
     while True:
-        damaged = presence.look([])
+        damaged = {**elsewhere, **presence.look([])}
         candidates = [
             replace(candidate(record, damaged.get(record.id)), stopped_at=moments[record.id])
             for record in records.values()
@@ -92,7 +99,7 @@ def plan_prune(
         presence.look(new)
     warnings.extend(
         f"The backup {name} in {listing.shelf.repository.description} is damaged: {wrong}. It displaces no other one."
-        for name, wrong in presence.look([]).items()
+        for name, wrong in {**elsewhere, **presence.look([])}.items()
     )
     return _keep_what_may_be_needed(decisions, records, listing.lost + listing.unread, warnings)
 
@@ -214,9 +221,27 @@ def _remove(shelf: Shelf, backup_id: str) -> None:
     achieved(f"{backup_id} was deleted.")
 
 
-def delete_one(shelf: Shelf, backup_id: str, check: bool, warnings: list[str]) -> bool:
+def keep_what_lies_elsewhere(
+    decisions: Sequence[Decision], records: Mapping[str, Record], warnings: list[str]
+) -> list[Decision]:
+    """Decisions by which nothing goes whose content is not in the repository: its record gone, that would stay for good, unseen."""
+    held = {item.id for item in decisions if not item.keep and records[item.id].engine in ELSEWHERE}
+    if held:
+        warnings.append(
+            f"{', '.join(sorted(held))} would go by the retention, and stays: it is of volume snapshots, which the module pvc_snapshot deletes with "
+            "it (state: pruned)."
+        )
+    return [
+        replace(item, keep=True, reasons=("its content is in a cluster: pvc_snapshot deletes both",))
+        if item.id in held
+        else item
+        for item in decisions
+    ]
+
+
+def delete_one(shelf: Shelf, backup_id: str, check: bool, warnings: list[str], elsewhere: bool = False) -> bool:
     """Delete one backup, or what an interrupted run left of one. Returns whether there was one. One whose manifest is damaged goes too, as
-    it was named, and ``warnings`` says what nobody could look at.
+    it was named, and ``warnings`` says what nobody could look at. ``elsewhere``: who calls deletes what a backup has outside the repository.
 
     Raises:
         CatalogError: it is pinned, or another backup needs it, or may; or its manifest is newer, or another server's.
@@ -233,6 +258,11 @@ def delete_one(shelf: Shelf, backup_id: str, check: bool, warnings: list[str]) -
         if not check:
             _remove(shelf, backup_id)
         return True
+    if record is not None and record.engine in ELSEWHERE and not elsewhere:
+        raise CatalogError(
+            f"The backup {backup_id} is of volume snapshots in a cluster, which would stay there for good. Nothing was deleted: the module "
+            "pvc_snapshot deletes both (state: absent)."
+        )
     if record is not None and record.pinned:
         raise CatalogError(
             f"The backup {backup_id} is pinned. Unpin it first (pg_backup with its id and pinned: false)."

@@ -11,7 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.open import engine_tier, policy_of
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, plan_prune, prune
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import (
+    clean,
+    keep_what_lies_elsewhere,
+    plan_prune,
+    prune,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
@@ -75,7 +80,8 @@ def _of_folders(shelf: Shelf, policy: Policy, check: bool, lock_wait: int, warni
         _say_whose(shelf, bool(listing.records), warnings)
         if not listing.records and (unknown := shelf.say_if_unknown()):
             warnings.append(unknown)
-        decisions = plan_prune(listing, policy, warnings)
+        known = {record.id: record for record in listing.records}
+        decisions = keep_what_lies_elsewhere(plan_prune(listing, policy, warnings), known, warnings)
         leftovers: Sequence[str] = listing.leftovers
         gone = [asdict(decision) for decision in decisions if not decision.keep]
         if not check:

@@ -189,6 +189,10 @@ class FolderTier(Branch, Tier):
     def doubt(self, record: Record) -> Optional[str]:
         return damage(self.shelf, record)
 
+    def beyond(self, record: Record) -> Optional[str]:
+        """What is wrong with what a backup has elsewhere than in the repository; None: nothing, or it has nothing there."""
+        return None
+
     def lock(self, purpose: str) -> Held:
         return self.shelf.lock(purpose, self.warnings)
 
@@ -204,7 +208,7 @@ class FolderTier(Branch, Tier):
             return
         if own is None and self.record is not None:
             own = replace(candidate(self.record), new=True)
-        self.decisions = plan_prune(self.listing, self.policy, self.warnings, own)
+        self.decisions = plan_prune(self.listing, self.policy, self.warnings, own, self.beyond)
 
     def prune(self, beat: Callable[[], None]) -> None:
         self.pruned = prune(self.shelf, self.decisions, self.warnings, beat)

@@ -54,7 +54,7 @@ class Rights:
 
 
 _APPS, _BATCH, _STORAGE = "apps", "batch", "storage.k8s.io"
-_SNAPSHOT, _GROUP_SNAPSHOT = "snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io"
+_SNAPSHOT = "snapshot.storage.k8s.io"
 _READ = ("get",)
 
 #: of a pod that is followed: its state, its log, and why it does not start
@@ -128,17 +128,35 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
         ),
     ),
+    # pvc_snapshot, which makes, deletes and prunes
     "snapshot": Rights(
         (
-            Rule("volumesnapshots", ("create", "get", "list", "watch", "patch", "delete"), _SNAPSHOT),
-            Rule("volumegroupsnapshots", ("create", "get", "list", "watch", "patch", "delete"), _GROUP_SNAPSHOT),
-            Rule("persistentvolumeclaims", ("get", "list")),
+            Rule("statefulsets", _READ, _APPS, ("{server}",)),
+            Rule("pods", ("get", "list")),
+            Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
+            Rule("volumesnapshots", ("create", "get", "list", "patch", "delete"), _SNAPSHOT),
+            Rule("events", ("list",)),  # why one is not ready
         ),
         (
-            Rule("volumesnapshotclasses", ("get", "list"), _SNAPSHOT),
-            # delete and patch for those alone whose class retains them
-            Rule("volumesnapshotcontents", ("get", "list", "patch", "delete"), _SNAPSHOT),
+            Rule("persistentvolumes", _READ),
+            Rule("volumesnapshotclasses", ("list",), _SNAPSHOT),
+            Rule("volumesnapshotcontents", _READ, _SNAPSHOT),
+            Rule("volumeattachments", ("list",), _STORAGE),  # with consistency: stopped
+            # for those alone whose class retains them
+            Rule("volumesnapshotcontents", ("patch", "delete"), _SNAPSHOT),
         ),
+    ),
+    # pvc_snapshot with state: restored, into claims of these names
+    "snapshot_restore": Rights(
+        (
+            Rule("volumesnapshots", _READ, _SNAPSHOT),
+            Rule("persistentvolumeclaims", ("create",)),
+            Rule("persistentvolumeclaims", ("get", "patch"), names=("{new_claims}",)),
+            Rule("jobs", ("create", "get", "delete"), _BATCH),
+            Rule("pods", ("list",)),
+            Rule("events", ("list",)),
+        ),
+        (Rule("storageclasses", _READ, _STORAGE),),
     ),
     "restore": Rights(
         (

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import PartsRequest, without_rows
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES, Compression
@@ -122,7 +123,9 @@ def select(shelf: Shelf, backup_id: str, options: RestoreOptions, warnings: list
                 "backup_id",
                 backup_id,
                 f"is a copy of the whole server, by {record.engine}",
-                "Bring the server back by pg_recover (playbook recover), or name a dump.",
+                "Bring the server back by pvc_snapshot (state: restored), or name a dump."
+                if record.engine in ELSEWHERE
+                else "Bring the server back by pg_recover (playbook recover), or name a dump.",
             )
         empty = [] if options.schema_only else without_rows(record, options.tables)
         if empty:

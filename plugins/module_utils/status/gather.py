@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit import describe, inspect, worst_first
@@ -19,13 +20,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, has_same_content
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_to_read
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import wal_in
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import keeping_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import (
     named_repositories,
@@ -35,6 +38,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server import in
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.archiving import archiver_state
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.facts import slots
+from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.cluster import lacking
 
 
 @dataclass
@@ -73,6 +77,11 @@ class Gathered:
     #: how an engine looks at a backup in its own repository, by its name
     looks: dict[str, Callable[[Record], Optional[str]]] = field(default_factory=dict)
 
+    #: what is wrong with what a backup has elsewhere than in a repository
+    elsewhere: Callable[[Record], Optional[str]] = lambda record: (
+        "whether its VolumeSnapshots are still there was not looked at: say kubernetes (the namespace)"
+    )
+
     def damage(self, record: Record) -> Optional[str]:
         """What is wrong with a backup in each of the repositories that has it; None: one of them has all of it."""
         found: list[Optional[str]] = []
@@ -85,10 +94,18 @@ class Gathered:
                 except HoldfastError as exc:
                     # Not known is not whole.
                     wrong = f"whether all of it is there is not known: {exc}"
+            if wrong is None and record.engine in ELSEWHERE:
+                wrong = self._elsewhere(record)
             found.append(wrong)
             if wrong is not None:
                 self.hurt[record.id, name] = wrong
         return None if None in found else found[-1]
+
+    def _elsewhere(self, record: Record) -> Optional[str]:
+        try:
+            return self.elsewhere(record)
+        except HoldfastError as exc:
+            return f"whether its VolumeSnapshots are still there is not known: {exc}"
 
 
 def gather(params: Mapping[str, Any], space: str) -> Gathered:
@@ -98,6 +115,8 @@ def gather(params: Mapping[str, Any], space: str) -> Gathered:
         HoldfastError: no repository could be read, or the engine's not; or the server did not answer where it is asked.
     """
     found = Gathered()
+    if (access := access_of(params.get("kubernetes"))).given:
+        found.elsewhere = partial(lacking, Cluster(access))
     errors: list[HoldfastError] = []
     for name, options, where in named_repositories(params) if params["repository"] or params["repositories"] else ():
         shelf = Shelf(open_repository(options, where), params["server_name"])
@@ -212,10 +231,13 @@ def _look_at_wal(params: Mapping[str, Any], found: Gathered, space: str) -> None
 
 def _archive(name: str, wal: WalArchive, found: Gathered, space: str, several: bool) -> Optional[dict[str, Any]]:
     """One archive, with the backups that lie beside it: a recovery reads both from one repository. None: it cannot be read, which is told."""
+    # Windows are what pg_recover reaches, which begins at no volume snapshot.
     records = [
         record
         for record in found.records.values()
-        if record.kind != "logical" and (not several or name in found.where[record.id])
+        if record.kind != "logical"
+        and record.engine not in ELSEWHERE
+        and (not several or name in found.where[record.id])
     ]
     try:
         report = inspect(wal, records, space)

@@ -1,0 +1,469 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pvc_snapshot on a real CSI driver: what is right is made and kept track of, what would start and be corrupt is refused, and what fails
+leaves nothing that looks like a backup. Each run has exactly the rights that rights.py has for it."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
+from lab.answers import ok, refused, warned
+from lab.kubernetes.api import Namespace
+from lab.kubernetes.images import POSTGRES
+from lab.kubernetes.postgres import MOUNT, USER, Postgres
+from lab.playbooks import ModuleResult, run_module
+from lab.waiting import wait_until
+
+Object = dict[str, Any]
+Fault = Callable[[str, str], AbstractContextManager[None]]
+API = "snapshot.storage.k8s.io/v1"
+ARCHIVING = {"archive_mode": "on", "archive_command": "test ! -f /archive/%f && cp %p /archive/%f"}
+
+
+@dataclass
+class Shop:
+    """A namespace with two servers: `plain` lies on one claim and archives nothing; `wide` has a tablespace on a claim of its own, and
+    archives into a third one."""
+
+    namespace: Namespace
+    plain: Postgres
+    wide: Postgres
+    kubeconfig: Path
+    directory: Path
+
+    def run(self, repository: Path, server: Postgres | None = None, **options: Any) -> ModuleResult:
+        login: Object = {}
+        if server is not None:
+            login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+            options = {"stateful_set": server.name, **options}
+            if server is self.wide:
+                options = {"exclude_claims": ["archive-wide-0"], **options}
+        given = {
+            "kubernetes": {"kubeconfig": str(self.kubeconfig), "namespace": self.namespace.name},
+            "repository": {"path": str(repository)},
+            "state_dir": str(self.directory / "state"),
+            "server_name": "shop",
+            "timeout": "60s",
+            "wal_timeout": "60s",
+            **login,
+            **options,
+        }
+        check = given.pop("check_mode", False)
+        return run_module("pvc_snapshot", given, check=check, diff=True)
+
+    def snapshots(self) -> Sequence[Object]:
+        return self.namespace.list(API, "VolumeSnapshot")
+
+
+def _wide(objects: list[Object]) -> None:
+    top = next(one for one in objects if one["kind"] == "StatefulSet")
+    template = top["spec"]["volumeClaimTemplates"][0]
+    top["spec"]["volumeClaimTemplates"] += [{**template, "metadata": {"name": name}} for name in ("space", "archive")]
+    (container,) = top["spec"]["template"]["spec"]["containers"]
+    container["volumeMounts"] += [{"name": name, "mountPath": f"/{name}"} for name in ("space", "archive")]
+
+
+@pytest.fixture(scope="module")
+def shop(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    cluster.lab_or_skip("a driver whose snapshots are of one moment")
+    namespace, directory = cluster.api.create_namespace(), tmp_path_factory.mktemp("shop")
+    try:
+        plain = Postgres(namespace, "plain")
+        wide = Postgres(namespace, "wide", _wide, settings=ARCHIVING)
+        rights = rights_of(
+            "snapshot", server=["plain", "wide", "none"], claims=["data-plain-0", "data-wide-0", "space-wide-0"]
+        )
+        kubeconfig = namespace.service_account(
+            [rule.manifest() for rule in rights.rules],
+            directory,
+            cluster_rules=[rule.manifest() for rule in rights.cluster],
+        )
+        plain.ready()
+        wide.ready()
+        namespace.execute("wide-0", "mkdir", "-m", "0700", "/space/ts")
+        wide.sql("create tablespace space location '/space/ts'")
+        wide.sql("create table far (i int) tablespace space")
+        yield Shop(namespace, plain, wide, kubeconfig, directory)
+    finally:
+        namespace.remove()
+
+
+@pytest.fixture(autouse=True)
+def tidy(shop: Shop) -> Iterator[None]:
+    """No test sees the snapshots of another one."""
+    yield
+    for one in shop.snapshots():
+        shop.namespace.delete(API, "VolumeSnapshot", one["metadata"]["name"])
+    wait_until(lambda: not shop.snapshots(), 60)
+
+
+@pytest.fixture
+def fault(shop: Shop, cluster: Any) -> Fault:
+    return lambda call, what: cluster.lab_or_skip("faults").fault(call, what, shop.namespace.name)  # type: ignore[no-any-return]
+
+
+def test_a_snapshot_is_a_backup_beside_the_others(shop: Shop, tmp_path: Path) -> None:
+    """Planned, made, enough the second time, seen by backup_facts, and gone with its snapshots."""
+    planned = ok(shop.run(tmp_path, shop.plain, check_mode=True, backup_id="first", annotations={"why": "test"}))
+    assert planned["changed"] and not list(tmp_path.iterdir()) and not shop.snapshots()
+    made = ok(shop.run(tmp_path, shop.plain, backup_id="first", annotations={"why": "test"}))
+    assert made["plan"] == planned["plan"] and made["diff"] == planned["diff"]
+    record = made["backup"]
+    (one,) = record["consistency"]["snapshots"]
+    assert (record["engine"], record["kind"], record["consistency"]["mode"]) == (
+        "volume_snapshot",
+        "full",
+        "checkpoint",
+    )
+    (found,) = shop.snapshots()
+    assert found["status"]["readyToUse"] and found["metadata"]["name"] == one["name"]
+    assert found["metadata"]["labels"]["holdfast.postgres/complete"] == "true"
+    assert any("ready to use" in said for said in made["proof"]["proven"])
+    assert any("goes with it" in said for said in made["proof"]["unproven"])
+    again = ok(shop.run(tmp_path, shop.plain, max_age="1h"))
+    assert not again["changed"] and again["backup"]["id"] == "first"
+    assert not ok(shop.run(tmp_path, shop.plain, backup_id="first", annotations={"why": "test"}))["changed"]
+    pinned = ok(shop.run(tmp_path, shop.plain, backup_id="first", pinned=True))
+    assert pinned["changed"] and pinned["backup"]["pinned"]
+    known: Object = {"repository": {"path": str(tmp_path)}, "server_name": "shop"}
+    unseen = backup_facts(shop, tmp_path, kubernetes=False)
+    assert unseen["last_success"] is None and "was not looked at" in str(unseen["problems"])
+    refused(run_module("pg_backup", {**known, "state": "absent", "backup_id": "first"}), "pvc_snapshot")
+    refused(shop.run(tmp_path, state="absent", backup_id="first"), "pinned")
+    ok(shop.run(tmp_path, shop.plain, backup_id="first", pinned=False))
+    gone = ok(shop.run(tmp_path, state="absent", backup_id="first", check_mode=True))
+    assert gone["plan"] == ok(shop.run(tmp_path, state="absent", backup_id="first"))["plan"]
+    assert not shop.snapshots() and not ok(shop.run(tmp_path, state="absent", backup_id="first"))["changed"]
+
+
+def backup_facts(shop: Shop, repository: Path, kubernetes: bool = True) -> Object:
+    options: Object = {"repository": {"path": str(repository)}, "server_name": "shop"}
+    if kubernetes:
+        rules = [{"apiGroups": ["batch"], "resources": ["cronjobs", "jobs"], "verbs": ["list"]}]
+        rules += [{"apiGroups": [API.partition("/")[0]], "resources": ["volumesnapshots"], "verbs": ["get"]}]
+        mine = shop.namespace.service_account(rules, shop.directory)
+        options["kubernetes"] = {"kubeconfig": str(mine), "namespace": shop.namespace.name}
+    found: Object = ok(run_module("backup_facts", options))["ansible_facts"]["holdfast_backups"]
+    return found
+
+
+def test_a_snapshot_that_somebody_deleted_is_no_backup(shop: Shop, tmp_path: Path) -> None:
+    """It displaces nothing, is not enough, and backup_facts says so; it does not say that one is good that it cannot look at."""
+    first = ok(shop.run(tmp_path, shop.plain, consistency="none"))["backup"]
+    second = ok(shop.run(tmp_path, shop.plain, consistency="none"))["backup"]
+    assert backup_facts(shop, tmp_path)["last_success"] == second["stopped_at"]
+    assert backup_facts(shop, tmp_path, kubernetes=False)["last_success"] is None
+    shop.namespace.delete(API, "VolumeSnapshot", second["consistency"]["snapshots"][0]["name"])
+    wait_until(lambda: len(shop.snapshots()) == 1, 30)
+    facts = backup_facts(shop, tmp_path)
+    assert facts["last_success"] == first["stopped_at"] and "is gone" in str(facts["problems"])
+    kept = shop.run(tmp_path, state="pruned", retention={"keep_last": 1}, check_mode=True)
+    assert ok(kept)["pruned"] == [] or ok(kept)["pruned"][0]["id"] == second["id"]
+    assert "is gone" in warned(kept)
+    third = shop.run(tmp_path, shop.plain, consistency="none", max_age="1h", check_mode=True)
+    assert not ok(third)["changed"] and ok(third)["backup"]["id"] == first["id"] and "is gone" in warned(third)
+
+
+def test_what_would_start_and_be_corrupt_is_refused(shop: Shop, tmp_path: Path) -> None:
+    """Each wrong pair of layout and consistency, with the reason, and nothing made."""
+    wide, plain = shop.wide, shop.plain
+    for mode in ("checkpoint", "none"):
+        refused(shop.run(tmp_path, wide, consistency=mode), "each snapshot is of a moment of its own", "backup_mode")
+        refused(shop.run(tmp_path, plain, consistency=mode, atomic=False), "copies files")
+    refused(shop.run(tmp_path, plain, consistency="backup_mode"), "archives none", "checkpoint")
+    refused(shop.run(tmp_path, plain, atomic=False), "archives none")
+    refused(shop.run(tmp_path, stateful_set="plain", consistency="stopped"), "a pod does")
+    refused(shop.run(tmp_path, stateful_set="plain", consistency="checkpoint"), "login_host")
+    refused(shop.run(tmp_path, claims=["data-wide-0"], consistency="none"), "leaves out", "space-wide-0")
+    # The tablespace is not among what is to be snapshotted: only the server itself can say so.
+    wrong = shop.run(tmp_path, wide, exclude_claims=["archive-wide-0", "space-wide-0"], consistency="checkpoint")
+    refused(wrong, "tablespace /space/ts")
+    refused(shop.run(tmp_path, wide, stateful_set="plain", exclude_claims=[]), "is not the server on data-plain-0")
+    refused(shop.run(tmp_path, plain, snapshot_class="gone"), "snapshot_class", "is not there")
+    refused(shop.run(tmp_path), "Say which server is meant")
+    refused(shop.run(tmp_path, stateful_set="none"), "There is no StatefulSet none")
+    refused(shop.run(tmp_path, plain, exclude_claims=["x"]), "is none of the server's claims")
+    refused(shop.run(tmp_path, plain, timeout="soon"), "timeout")
+    assert not shop.snapshots() and not list(tmp_path.glob("shop/2*"))
+
+
+def test_a_snapshot_that_never_becomes_ready_leaves_nothing(shop: Shop, tmp_path: Path, fault: Fault) -> None:
+    """The driver fails, or has made it and never says that it is ready: told with what it said last, in time, and nothing is left; an error that
+    passes is waited for."""
+    with fault("CreateSnapshot", "fail no space is left in the pool"):
+        refused_late = shop.run(tmp_path, shop.plain, timeout="6s")
+    assert refused_late.failed and "no space is left in the pool" in refused_late.msg, refused_late.msg
+    with fault("CreateSnapshot", "notready"):
+        never = shop.run(tmp_path, shop.plain, timeout="6s")
+    assert never.failed and "was waited for" in never.msg and "being copied" in never.msg, never.msg
+    wait_until(lambda: not shop.snapshots(), 30)
+    assert not list(tmp_path.glob("shop/2*"))
+
+
+def test_what_a_run_that_died_left_is_recognised(shop: Shop, tmp_path: Path) -> None:
+    """Snapshots with our labels that no backup has: told in the plan, and deleted by the next run; those of another repository, and of
+    other people, stay."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    made = ok(shop.run(tmp_path / "a", shop.plain, backup_id="whole"))["backup"]
+    other = ok(shop.run(tmp_path / "b", shop.plain, backup_id="whole"))["backup"]
+    for path in sorted((tmp_path / "a" / "shop" / "whole").iterdir()):
+        path.unlink()
+    (tmp_path / "a" / "shop" / "whole").rmdir()
+    assert not backup_facts(shop, tmp_path / "a")["backups"]
+    options: Object = {"state": "pruned", "retention": {"keep_last": 3}}
+    planned = ok(shop.run(tmp_path / "a", **options, check_mode=True))
+    assert planned["plan"] == ["remove what the interrupted run whole left"] and len(shop.snapshots()) == 2
+    assert ok(shop.run(tmp_path / "a", **options))["plan"] == planned["plan"]
+    (left,) = shop.snapshots()
+    assert left["metadata"]["name"] == other["consistency"]["snapshots"][0]["name"]
+    assert left["metadata"]["name"] != made["consistency"]["snapshots"][0]["name"]
+    assert not ok(shop.run(tmp_path / "a", **options))["changed"]
+
+
+class Load:
+    """Transfers that keep a sum, and a log of what was committed, until it ends."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        self.stop = threading.Event()
+        self.done: list[int] = []
+        tables = "create table account (id int primary key, balance bigint); create table done (n int)"
+        server.sql(
+            f"drop table if exists account, done; {tables}; insert into account select i, 1000 from generate_series(1, 200) i"
+        )
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def _work(self) -> None:
+        with closing(self._server.connect()) as connection, connection.cursor() as cursor:
+            number = 0
+            while not self.stop.is_set():
+                number += 1
+                one, other = random.sample(range(1, 201), 2)
+                cursor.execute(
+                    f"begin; update account set balance = balance - 7 where id = {one};"
+                    f" update account set balance = balance + 7 where id = {other}; insert into done values ({number}); commit"
+                )
+                self.done.append(number)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        wait_until(lambda: len(self.done) > 50, 30)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop.set()
+        self._thread.join(30)
+
+
+def restorer(shop: Shop, *claims: str) -> Path:
+    rights = rights_of("snapshot_restore", new_claims=list(claims))
+    return shop.namespace.service_account(
+        [rule.manifest() for rule in rights.rules],
+        shop.directory,
+        cluster_rules=[rule.manifest() for rule in rights.cluster],
+    )
+
+
+def restore(shop: Shop, kubeconfig: Path, repository: Path, check: bool = False, **options: Any) -> ModuleResult:
+    given: Object = {
+        "kubernetes": {"kubeconfig": str(kubeconfig), "namespace": shop.namespace.name},
+        "repository": {"path": str(repository)},
+        "server_name": "shop",
+        "state": "restored",
+        "timeout": "90s",
+        **options,
+    }
+    return run_module("pvc_snapshot", given, check=check, diff=True)
+
+
+def start(shop: Shop, name: str, mounts: dict[str, str], archive: str | None = None) -> Callable[[str], str]:
+    """A server of the lab's image on claims, which makes nothing ready itself; what it answers to a statement."""
+    volumes = {**mounts, **({"/archive": archive} if archive else {})}
+    container = {
+        "name": "postgres",
+        "image": POSTGRES,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [
+            "bash", "-c",
+            f"chmod 0700 {MOUNT}/pgdata; exec postgres -D {MOUNT}/pgdata -c listen_addresses= -c unix_socket_directories=/tmp",
+        ],
+        "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "/tmp"]}, "periodSeconds": 1},
+        "volumeMounts": [{"name": f"v{n}", "mountPath": path} for n, path in enumerate(volumes)],
+    }  # fmt: skip
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER},
+            "containers": [container],
+            "volumes": [
+                {"name": f"v{n}", "persistentVolumeClaim": {"claimName": claim}}
+                for n, claim in enumerate(volumes.values())
+            ],
+        },
+    }
+    shop.namespace.apply(pod)
+
+    def serves(found: Object) -> bool:
+        return any(one.get("ready") for one in (found.get("status") or {}).get("containerStatuses") or ())
+
+    try:
+        shop.namespace.wait("v1", "Pod", name, serves, 60)
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}\n{shop.namespace.logs(name)}") from None
+
+    def ask(statement: str) -> str:
+        done = shop.namespace.execute(name, "psql", "-XAt", "-h", "/tmp", "-U", "postgres", "-c", statement)
+        assert done.status == 0, done.stderr
+        return done.stdout.strip()
+
+    return ask
+
+
+def compare(ask: Callable[[str], str], load: Load, least: int) -> None:
+    """What was committed before the snapshot is there, what is there was committed in that order without a hole, and each transaction is there
+    whole."""
+    assert ask("select sum(balance) from account") == "200000"
+    there = int(ask("select coalesce(max(n), 0) from done"))
+    assert int(ask("select count(*) from done")) == there
+    assert least <= there <= len(load.done) + 1
+    assert ask("select count(*) from account where (1000 - balance) % 7 <> 0") == "0"
+
+
+def test_one_claim_restored_under_load(shop: Shop, tmp_path: Path) -> None:
+    """After a checkpoint, while transactions come: planned, restored, the second time nothing to do, started, and compared row by row."""
+    with Load(shop.plain) as load:
+        before = len(load.done)
+        made = ok(shop.run(tmp_path, shop.plain))["backup"]
+        least = before
+    mine = restorer(shop, "data-again")
+    options: Object = {"backup_id": "latest", "new_claims": {"data-plain-0": "data-again"}}
+    refused(restore(shop, mine, tmp_path, **options, size="1Mi"), "size", "Pending for ever")
+    refused(restore(shop, mine, tmp_path, **options, storage_class="none"), "storage_class", "is not there")
+    refused(restore(shop, mine, tmp_path, backup_id="latest", new_claims={"x": "y"}), "has no snapshot in this backup")
+    refused(
+        restore(shop, mine, tmp_path, backup_id="latest", new_claims={"data-plain-0": "data-plain-0"}), "own claims"
+    )
+    planned = ok(restore(shop, mine, tmp_path, check=True, **options))
+    assert planned["changed"] and shop.namespace.find("v1", "PersistentVolumeClaim", "data-again") is None
+    done = ok(restore(shop, mine, tmp_path, **options))
+    assert done["plan"] == planned["plan"] and done["claims"] == {"data-plain-0": "data-again"}
+    assert any("system identifier" in said for said in done["proof"]["proven"])
+    assert made["server"]["system_id"] in str(done["proof"]["proven"])
+    assert not ok(restore(shop, mine, tmp_path, **options))["changed"]
+    ask = start(shop, "again", {MOUNT: "data-again"})
+    compare(ask, load, least)
+    assert ask("show archive_mode") == "off"
+    assert not shop.namespace.list("batch/v1", "Job")
+
+
+def test_several_claims_in_backup_mode_restored_under_load(shop: Shop, tmp_path: Path) -> None:
+    """Each snapshot is of a moment of its own: backup_label and tablespace_map, laid in, and the WAL make one of them; without a way to the WAL
+    it is refused."""
+    with Load(shop.wide) as load:
+        shop.wide.sql("insert into far select generate_series(1, 5000)")
+        before = len(load.done)
+        made = ok(shop.run(tmp_path, shop.wide))
+    record = made["backup"]
+    assert record["consistency"]["mode"] == "backup_mode" and record["start_lsn"] and record["stop_lsn"]
+    assert {one["key"] for one in record["artifacts"]} == {"snapshots.json", "backup_label", "tablespace_map"}
+    assert any("can be read" in said for said in made["proof"]["unproven"])
+    assert shop.wide.sql(
+        "select count(*) from pg_stat_activity where query ilike '%pg_backup%' and pid <> pg_backend_pid()"
+    ) == [(0,)]
+    mine = restorer(shop, "data-new", "space-new")
+    options: Object = {
+        "backup_id": record["id"],
+        "new_claims": {"data-wide-0": "data-new", "space-wide-0": "space-new"},
+    }
+    refused(restore(shop, mine, tmp_path, **options), "restore_command")
+    settings = {"restore_command": "cp /archive/%f %p"}
+    done = ok(restore(shop, mine, tmp_path, **options, settings=settings))
+    assert "with backup_label laid in" in str(done["plan"])
+    ask = start(shop, "new", {MOUNT: "data-new", "/space": "space-new"}, archive="archive-wide-0")
+    wait_until(lambda: ask("select pg_is_in_recovery()") == "f", 60)
+    compare(ask, load, before)
+    assert ask("select count(*) from far") == "5000"
+
+
+def test_a_session_of_backup_mode_that_is_lost(shop: Shop, tmp_path: Path, fault: Fault) -> None:
+    """The server ends it while the driver takes its time: refused, and nothing is left that looks like a backup."""
+    with fault("CreateSnapshot", "sleep 5"), ThreadPoolExecutor(1) as pool:
+        run = pool.submit(shop.run, tmp_path, shop.wide)
+        mine = "from pg_stat_activity where application_name ilike '%holdfast%' and pid <> pg_backend_pid()"
+        wait_until(lambda: shop.snapshots(), 30)
+        wait_until(lambda: shop.wide.sql(f"select count(pg_terminate_backend(pid)) {mine}")[0][0], 30)
+        lost = run.result()
+    assert lost.failed and "worthless" in lost.msg and "deleted" in lost.msg, lost.msg
+    wait_until(lambda: not shop.snapshots(), 30)
+    assert not list(tmp_path.glob("shop/2*"))
+
+
+def test_what_a_class_retains_goes_with_its_backup(shop: Shop, cluster: Any, tmp_path: Path) -> None:
+    """deletionPolicy Retain: retention deletes the content, and what it is in the storage, too."""
+    name = f"{shop.namespace.name}-retain"
+    driver = cluster.api.kind(API, "VolumeSnapshotClass").get(name=cluster.snapshot_class).driver
+    classes = cluster.api.kind(API, "VolumeSnapshotClass")
+    metadata = {"name": name}
+    kind = {"apiVersion": API, "kind": "VolumeSnapshotClass"}
+    classes.create(body={**kind, "metadata": metadata, "driver": driver, "deletionPolicy": "Retain"})
+    try:
+        options: Object = {"snapshot_class": name, "consistency": "none", "retention": {"keep_last": 1}}
+        first = ok(shop.run(tmp_path, shop.plain, **options))["backup"]
+        content = first["consistency"]["snapshots"][0]["content"]
+        assert first["consistency"]["snapshots"][0]["deletion_policy"] == "Retain"
+        second = ok(shop.run(tmp_path, shop.plain, **options))
+        assert [one["id"] for one in second["pruned"]] == [first["id"]]
+        contents = [one.metadata.name for one in cluster.api.kind(API, "VolumeSnapshotContent").get().items]
+        assert content not in contents
+        ok(shop.run(tmp_path, state="absent", backup_id=second["backup"]["id"]))
+        assert not shop.snapshots()
+    finally:
+        classes.delete(name=name)
+
+
+def test_a_server_that_is_stopped(shop: Shop, tmp_path: Path) -> None:
+    """Found by its claims' names, with no pod: that is the default then; restored without being made ready, which is said."""
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    kind = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+    shop.namespace.apply({**kind, "metadata": {"name": "data-still-0"}, "spec": claim})
+    rights = rights_of("snapshot", server=[], claims=["data-still-0"])
+    mine = shop.namespace.service_account(
+        [rule.manifest() for rule in rights.rules],
+        shop.directory,
+        cluster_rules=[rule.manifest() for rule in rights.cluster],
+    )
+    options: Object = {"kubernetes": {"kubeconfig": str(mine), "namespace": shop.namespace.name}}
+    bound = lambda it: (it.get("status") or {}).get("phase") == "Bound"  # noqa: E731
+    shop.namespace.wait("v1", "PersistentVolumeClaim", "data-still-0", bound, 60)
+    made = ok(shop.run(tmp_path, claims=["data-still-0"], **options))
+    assert made["backup"]["consistency"]["mode"] == "stopped"
+    done = ok(restore(shop, restorer(shop, "data-still-0-restored"), tmp_path, backup_id="latest"))
+    assert "was not known" in str(done["proof"]["unproven"])
+
+
+@pytest.mark.extended
+def test_a_retention_of_thirty(shop: Shop, tmp_path: Path) -> None:
+    """Thirty are made, and a policy lets go what it lets go of dumps, with the snapshots; a pinned one stays."""
+    for number in range(30):
+        ok(shop.run(tmp_path, shop.plain, consistency="none", backup_id=f"n{number:02}", pinned=number == 3))
+    assert len(shop.snapshots()) == 30
+    planned = ok(shop.run(tmp_path, state="pruned", retention={"keep_last": 5}, check_mode=True))
+    done = ok(shop.run(tmp_path, state="pruned", retention={"keep_last": 5}))
+    assert done["plan"] == planned["plan"] and len(done["pruned"]) == 24
+    wait_until(lambda: len(shop.snapshots()) == 6, 60)
+    left = {one["metadata"]["annotations"]["holdfast.postgres/backup-id"] for one in shop.snapshots()}
+    assert left == {"n03", *(f"n{number}" for number in range(25, 30))}
