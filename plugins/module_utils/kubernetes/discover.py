@@ -104,6 +104,11 @@ def _likeness(container: Manifest) -> int:
     )
 
 
+def is_postgres(pod_spec: Manifest) -> bool:
+    """Whether a container of it looks like a server of PostgreSQL: by PGDATA, or by two of its variables, its port and its image."""
+    return any(_likeness(one) >= 3 for one in containers(pod_spec))
+
+
 def environment(container: Manifest, config_maps: Mapping[str, Manifest]) -> dict[str, Optional[str]]:
     """The variables of a container; None: the value is not known, as it is in a Secret, or in what was not read. What ``env`` says
     takes precedence over ``envFrom``, and ``$(NAME)`` is what stands before."""

@@ -276,22 +276,27 @@ def _of_claim(claim: Manifest, events: Sequence[Manifest]) -> list[Trouble]:
 
 
 def _of_controller(one: Manifest, events: Sequence[Manifest]) -> list[Trouble]:
-    """A Job, StatefulSet or ReplicaSet whose pods are not even made."""
+    """A Job, StatefulSet, ReplicaSet or Deployment whose pods are not even made."""
+    for condition in (one.get("status") or {}).get("conditions") or ():
+        # Events of a Deployment's pods are its ReplicaSet's; this is what that said last.
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return [_not_made(name_of(one), _text(condition.get("message")))]
     for event in events:
         reason, message = event.get("reason"), _text(event.get("message"))
         if reason in ("SuccessfulCreate", "Completed"):
             return []
         if reason == "FailedCreate":
-            name = name_of(one)
-            if "exceeded quota" in message or "failed quota" in message:
-                return [Trouble("quota", f"{name} cannot make its pod, for the namespace's quota: {message}", True)]
-            if re.search(r"admission webhook|PodSecurity|ValidatingAdmissionPolicy|is forbidden", message):
-                return [
-                    Trouble("denied", f"{name} cannot make its pod: {message}", "failed calling webhook" not in message)
-                ]
-            if "serviceaccount" in message.lower() and "not found" in message:
-                return [Trouble("denied", f"{name} cannot make its pod: {message}", True)]
-            return [Trouble("start", f"{name} cannot make its pod: {message}")]
+            return [_not_made(name_of(one), message)]
         if reason == "BackoffLimitExceeded":
             return []
     return []
+
+
+def _not_made(name: str, message: str) -> Trouble:
+    if "exceeded quota" in message or "failed quota" in message:
+        return Trouble("quota", f"{name} cannot make its pod, for the namespace's quota: {message}", True)
+    if re.search(r"admission webhook|PodSecurity|ValidatingAdmissionPolicy|is forbidden", message):
+        return Trouble("denied", f"{name} cannot make its pod: {message}", "failed calling webhook" not in message)
+    if "serviceaccount" in message.lower() and "not found" in message:
+        return Trouble("denied", f"{name} cannot make its pod: {message}", True)
+    return Trouble("start", f"{name} cannot make its pod: {message}")

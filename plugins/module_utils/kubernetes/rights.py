@@ -60,6 +60,15 @@ _READ = ("get",)
 #: of a pod that is followed: its state, its log, and why it does not start
 _FOLLOW = (Rule("pods", ("list",)), Rule("pods/log", _READ), Rule("events", ("list",)))
 _NAMED = ("get", "patch", "delete")
+_CHANGE = ("get", "patch")
+#: of applications that are stopped: their pods, runs of CronJobs, who scales them, and why one does not start again
+_ENDING = (
+    Rule("pods", ("list",)),
+    Rule("jobs", ("list",), _BATCH),
+    Rule("horizontalpodautoscalers", ("list",), "autoscaling"),
+    Rule("scaledobjects", ("list",), "keda.sh"),
+    Rule("events", ("list",)),
+)
 
 #: For each job what it needs, and nothing else. In ``names`` stands ``{what}`` for the names that ``rights_of`` is given.
 RIGHTS: Mapping[str, Rights] = {
@@ -118,6 +127,33 @@ RIGHTS: Mapping[str, Rights] = {
     "status": Rights((Rule("cronjobs", ("list",), _BATCH), Rule("jobs", ("list",), _BATCH), Rule("pods", ("list",)))),
     # azure_sas with secret, which is there
     "rotation": Rights((Rule("secrets", ("get", "patch"), names=("{secrets}",)),)),
+    # k8s_apps with applications, in each namespace that has some
+    "applications": Rights(
+        (
+            Rule("deployments", _CHANGE, _APPS, ("{deployments}",)),
+            Rule("statefulsets", _CHANGE, _APPS, ("{stateful_sets}",)),
+            Rule("cronjobs", _CHANGE, _BATCH, ("{cron_jobs}",)),
+            *_ENDING,
+        ),
+    ),
+    # k8s_apps with selector: which they are nobody knows beforehand.
+    "applications_by_selector": Rights(
+        (
+            Rule("deployments", ("get", "list", "patch"), _APPS),
+            Rule("statefulsets", ("get", "list", "patch"), _APPS),
+            Rule("cronjobs", ("get", "list", "patch"), _BATCH),
+            *_ENDING,
+        ),
+    ),
+    # On top of either, in the namespace of whoever keeps them: get to look, patch for on_managed: pause.
+    "applications_managed": Rights(
+        (
+            Rule("applications", _CHANGE, "argoproj.io", ("{argocd}",)),
+            Rule("kustomizations", _CHANGE, "kustomize.toolkit.fluxcd.io", ("{kustomizations}",)),
+            Rule("helmreleases", _CHANGE, "helm.toolkit.fluxcd.io", ("{helm_releases}",)),
+            Rule("scaledobjects", _CHANGE, "keda.sh", ("{keda}",)),
+        ),
+    ),
     # The objects that a server is made of, for the day on which the namespace is gone.
     "capture": Rights(
         (
@@ -162,8 +198,6 @@ RIGHTS: Mapping[str, Rights] = {
         (
             Rule("statefulsets", _READ, _APPS, ("{server}",)),
             Rule("statefulsets/scale", ("get", "patch"), _APPS, ("{server}",)),
-            Rule("deployments/scale", ("get", "patch"), _APPS, ("{applications}",)),
-            Rule("cronjobs", ("get", "patch"), _BATCH, ("{cron_jobs}",)),
             Rule("pods", ("list",)),
             Rule("pods/log", _READ),
             Rule("events", ("list",)),

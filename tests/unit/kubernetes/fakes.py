@@ -73,7 +73,7 @@ class FakeCluster:
             self.writes.append(("apply", *key))
         return Applied(self.put(manifest), bare, wanted)
 
-    def patch(self, kind: str, name: str, body: Any, **_more: Any) -> Manifest:
+    def patch(self, kind: str, name: str, body: Any, namespace: str | None = None, **_more: Any) -> Manifest:
         if not _more.get("dry_run"):
             self.writes.append(("patch", kind, name))
             _merge(self.objects[kind, name], body)
