@@ -79,12 +79,11 @@ READING: Spec = {
 LOCK: Spec = {"lock_wait": {"type": "int", "default": 0}}
 PROGRESS: Spec = {"progress_file": {"type": "path"}}
 
-# A playbook that runs in a pod; the fragment is k8s_run.py.
-IN_CLUSTER: Spec = {
+# The pod that playbooks of ours run in; the fragment is k8s_pod.py.
+IN_POD: Spec = {
     "image": {"type": "str"},
     "image_pull_policy": {"type": "str", "choices": ["Always", "IfNotPresent", "Never"]},
     "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
-    "playbook": {"type": "str", "default": "holdfast.postgres.backup"},
     "server_name": {"type": "str", "default": "main"},
     "variables": {"type": "dict", "default": {}, "no_log": True},
     "variables_from": {
@@ -110,9 +109,15 @@ IN_CLUSTER: Spec = {
         },
     },
     "resources": {"type": "dict", "default": {}},
-    "deadline": {"type": "str", "default": "6h"},
     "run_as_user": {"type": "int"},
     "fs_group": {"type": "int", "default": 1000},
+}
+
+# A playbook that runs to its end there; the fragment is k8s_run.py.
+IN_CLUSTER: Spec = {
+    **IN_POD,
+    "playbook": {"type": "str", "default": "holdfast.postgres.backup"},
+    "deadline": {"type": "str", "default": "6h"},
     "restart_evicted": {"type": "bool"},
 }
 
@@ -141,6 +146,7 @@ RECOVERY: Spec = {
             "action": {"type": "str", "choices": ["promote", "pause", "shutdown"], "default": "promote"},
         },
     },
+    "prepare": {"type": "bool", "default": False},
     "start": {"type": "bool", "default": True},
     "stop_server": {"type": "bool", "default": False},
     "accept_unsigned": {"type": "bool", "default": False},

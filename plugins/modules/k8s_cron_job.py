@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.kubernetes
+  - holdfast.postgres.k8s_pod
   - holdfast.postgres.k8s_run
 attributes:
   action_group:

@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.kubernetes
+  - holdfast.postgres.k8s_pod
   - holdfast.postgres.k8s_run
   - holdfast.postgres.repository.record
   - holdfast.postgres.run.progress

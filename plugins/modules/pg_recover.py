@@ -96,6 +96,13 @@ options:
         type: str
         choices: [promote, pause, shutdown]
         default: promote
+  prepare:
+    description:
+      - Lay the server out with all WAL that it needs, and leave its recovery to whoever starts it, such as a pod of the server's own image. Nothing is
+        proven of what comes of it, and O(start) has no effect.
+      - It is for an engine whose WAL is fetched ahead (V(pg_basebackup) from a store), as a C(restore_command) of this host would mean nothing there.
+    type: bool
+    default: false
   start:
     description: Whether the server is started in the end.
     type: bool

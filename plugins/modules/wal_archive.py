@@ -317,7 +317,9 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             connection = Address(params, space).connect()
         word = interrupted.of_connection(connection)
         warnings.extend([word] if word else [])
-        host = Host.running(connection, params)
+        # What pg_receivewal receives may come over the network: from a pod, for one.
+        elsewhere = params["streaming"] and bool(params["login_host"])
+        host = Host.running(connection, params, elsewhere)
         archiver = open_archiver(physical_engine(params, running_command(connection)), params, host)
         patroni = Patroni(params["patroni"]) if recognise(host.data_directory) else None
         result: dict[str, Any] = {"engine": archiver.name, "archive": archiver.wal.description}

@@ -130,7 +130,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_options import open_shipper
+from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_options import (
+    await_directory,
+    open_shipper,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_result import describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
@@ -146,6 +149,8 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     with workspace() as space:
         encryption = Encryption(params["encryption"], space)
         try:
+            if params["follow"] and not module.check_mode:
+                await_directory(params, progress)
             directory, shipper, stores = open_shipper(params, encryption, space, progress)
             if module.check_mode:
                 done = shipper.plan()

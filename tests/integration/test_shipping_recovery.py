@@ -126,6 +126,52 @@ def test_any_moment_from_a_store(site: Site) -> None:
     assert facts["wal"]["windows"][0]["stretches"] and site.bucket in facts["wal"]["archive"]
 
 
+def test_laid_out_for_who_starts_it(site: Site) -> None:
+    """`prepare`: nothing is started here, and nothing claimed to be proven; who starts the server, as a pod of its own image would, has it recover by a
+    plain cp. A second run changes nothing, until it was started: then it is refused. WAL that is only here cannot be prepared for elsewhere."""
+    server = site.server
+    server.psql("CREATE TABLE t (n int)")
+    with site.receiver():
+        site.backup()
+        expected, lsn = site.write(range(10))
+        site.write(range(10, 30))
+        server.psql("INSERT INTO t VALUES (-1)")
+        site.received()
+        site.ship()
+    with Restored(server, "again") as new:
+        given = {
+            **site.common, "data_directory": str(new.data), "owner": server.owner, "settings": new.settings,
+            "bin_dir": str(server.bindir), "recovery_target": {"lsn": lsn, "inclusive": False}, "prepare": True,
+        }  # fmt: skip
+        planned = run_module("pg_recover", given, check=True)
+        assert not new.data.exists() and any("whoever starts it" in step for step in ok(planned)["plan"])
+        done = ok(run_module("pg_recover", given))
+        assert done["plan"] == ok(planned)["plan"] and not done["proof"]["proven"] and done["proof"]["unproven"]
+        assert new.pid is None and (new.data / "recovery.signal").exists()
+        assert not run_module("pg_recover", given).changed
+        new.start()
+        wait_until(lambda: new.query("SELECT NOT pg_is_in_recovery()") == [(True,)])
+        assert new.query(CONTENT)[0] == expected
+        new.stop()
+        refused(run_module("pg_recover", given), "force")
+    local = {"path": str(site.root)}
+    ok(
+        run_module(
+            "pg_backup",
+            {**server.client_options(), "server_name": "shop", "repository": local, "engine": "pg_basebackup"},
+        )
+    )
+    with Restored(server, "never") as new:
+        given = {
+            "server_name": "shop",
+            "repository": local,
+            "data_directory": str(new.data),
+            "owner": server.owner,
+            "prepare": True,
+        }
+        refused(run_module("pg_recover", given), "prepare", "store that WAL is shipped to")
+
+
 @pytest.mark.extended
 def test_over_a_switch_of_timelines(site: Site) -> None:
     """The server is promoted, as a standby is: the receiver goes on over the switch, histories are shipped before the segments of their timeline,

@@ -71,7 +71,9 @@ LEFT_OUT: dict[str, set[str]] = {
 OWN: dict[str, set[str]] = {
     "archive": {
         "holdfast_retention", "holdfast_service", "holdfast_archive_unit", "holdfast_archive_unit_dir",
-        "holdfast_archive_unit_start", "holdfast_archive_restart", "holdfast_archive_restart_command",
+        "holdfast_archive_unit_start",
+        "holdfast_archive_manager", "holdfast_archive_pod", "holdfast_kubernetes",
+        "holdfast_archive_restart", "holdfast_archive_restart_command",
         "holdfast_archive_prove", "holdfast_archive_backup", "holdfast_archive_backup_max_age",
     },
     "backup": {"holdfast_backup_engine"},

@@ -22,6 +22,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
     named_repositories,
     open_repository,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
+
+_RECEIVER = 60.0  # seconds
 
 
 def root_of(params: Mapping[str, Any]) -> Optional[str]:
@@ -31,6 +34,16 @@ def root_of(params: Mapping[str, Any]) -> Optional[str]:
     stores = named_repositories(params) if params.get("repository") or params.get("repositories") else []
     files = [options["path"] for _name, options, _where in stores if options["type"] == "file" and options.get("path")]
     return str(files[0]) if len(files) == 1 else None
+
+
+def await_directory(params: Mapping[str, Any], progress: Progress) -> None:
+    """Give the receiver, which makes the directory, a minute where both are begun together. ``open_shipper`` says what is missing then."""
+    root = root_of(params)
+    if root is None:
+        return
+    path = os.path.join(root, str(params["server_name"]), FOLDER)
+    progress.step(f"waiting for {path}")
+    Waiter(_RECEIVER, pause=0.5).until({"there": lambda: os.path.isdir(path) or None})
 
 
 def open_shipper(

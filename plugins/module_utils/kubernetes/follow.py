@@ -6,7 +6,6 @@ goes with the pod."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
     Unreachable,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.reasons import Trouble, troubles
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.reasons import Trouble, said_by, troubles
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.wait import look_for_troubles
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
@@ -200,11 +199,7 @@ def ended(job: Manifest, pods: Sequence[Manifest]) -> Ended:
 
 def message_of(pod: Optional[Manifest]) -> Mapping[str, Any]:
     """What the run said as it ended; empty where it said nothing of ours."""
-    try:
-        found = json.loads(str(_terminated(pod).get("message", "")))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) and found.get("holdfast") == 1 else {}
+    return said_by(_terminated(pod))
 
 
 def _terminated(pod: Optional[Manifest]) -> Mapping[str, Any]:

@@ -20,8 +20,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 PREFIX = "holdfast.postgres/"
 #: what is ours, of whatever kind
 MANAGED_BY = {"app.kubernetes.io/managed-by": "holdfast", "app.kubernetes.io/name": "holdfast-postgres"}
-#: labels: which server it works for, which task (the ``name`` that was given), which schedule
-SERVER, TASK, SCHEDULE = f"{PREFIX}server", f"{PREFIX}task", f"{PREFIX}schedule"
+#: labels: which server it works for, which task (the ``name`` that was given), which schedule, which Deployment
+SERVER, TASK, SCHEDULE, DEPLOYMENT = f"{PREFIX}server", f"{PREFIX}task", f"{PREFIX}schedule", f"{PREFIX}deployment"
 #: annotations: the server's name as it is, what was asked for (a digest), that it is still being made, that it has a Role
 SERVER_NAME, DIGEST = f"{PREFIX}server-name", f"{PREFIX}digest"
 PREPARING, RULES = f"{PREFIX}preparing", f"{PREFIX}rules"
@@ -65,8 +65,8 @@ def label(text: str) -> str:
 
 
 def labels(server_name: str, **more: str) -> dict[str, str]:
-    """The labels of what is ours; ``more``: ``task`` and ``schedule``."""
-    own = {"task": TASK, "schedule": SCHEDULE}
+    """The labels of what is ours; ``more``: ``task``, ``schedule`` and ``deployment``."""
+    own = {"task": TASK, "schedule": SCHEDULE, "deployment": DEPLOYMENT}
     return {**MANAGED_BY, SERVER: label(server_name), **{own[key]: label(value) for key, value in more.items()}}
 
 

@@ -27,11 +27,12 @@ class Module(Protocol):
 
 
 def request(params: Mapping[str, Any], namespace: str, node: Optional[str] = None) -> RunRequest:
-    """Raises BadOption."""
+    """``params`` of a Deployment have no playbook and no deadline of their own. Raises BadOption."""
+    restart = params.get("restart_evicted")
     return RunRequest(
         namespace=namespace,
         image=params["image"] or "",
-        playbook=params["playbook"],
+        playbook=params.get("playbook", ""),
         server_name=str(params["variables"].get("holdfast_server_name") or params["server_name"]),
         variables=params["variables"],
         variables_from=[FromSecret(one["variable"], one["secret"], one["key"]) for one in params["variables_from"]],
@@ -42,8 +43,8 @@ def request(params: Mapping[str, Any], namespace: str, node: Optional[str] = Non
         token=bool(params.get("api_access")),
         node=node,
         resources=params["resources"],
-        deadline=parse_duration(params["deadline"], "deadline"),
-        again=params["playbook"] in pod.AGAIN if params["restart_evicted"] is None else params["restart_evicted"],
+        deadline=parse_duration(params.get("deadline", "6h"), "deadline"),
+        again=params.get("playbook") in pod.AGAIN if restart is None else restart,
         user=params["run_as_user"],
         group=None if params["fs_group"] < 0 else params["fs_group"],
         pull_policy=params["image_pull_policy"],

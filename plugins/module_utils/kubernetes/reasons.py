@@ -10,8 +10,9 @@ Sources: pkg/kubelet/images/types.go, pkg/kubelet/kuberuntime, pkg/kubelet/event
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -218,9 +219,18 @@ def _of_container(pod: str, container: Manifest, events: Sequence[Manifest]) -> 
     return None
 
 
+def said_by(terminated: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a run of ours said as its container ended (``terminated``, of a status); empty where it said nothing, or is none of ours."""
+    try:
+        found = json.loads(str(terminated.get("message", "")))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and found.get("holdfast") == 1 else {}
+
+
 def _ended(state: Manifest) -> str:
     code, reason = state.get("exitCode"), state.get("reason") or "Error"
-    said = _text(state.get("message"))
+    said = str(said_by(state).get("line") or _text(state.get("message")))
     code_said = {137: " (killed)", 143: " (told to end)", 126: " (not executable)", 127: " (no such program)"}.get(
         code or 0, ""
     )

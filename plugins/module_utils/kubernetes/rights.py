@@ -123,8 +123,26 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("serviceaccounts", _NAMED, names=("{schedules}",)),
         ),
     ),
+    # k8s_deployment, for Deployments of these names; the role archive needs "job" besides
+    "deployment": Rights(
+        (
+            Rule("deployments", ("create",), _APPS),
+            Rule("deployments", _NAMED, _APPS, ("{deployments}",)),
+            Rule("secrets", ("create",)),
+            Rule("secrets", _NAMED, names=("{deployments}",)),
+            Rule("pods", ("get", "list")),
+            Rule("events", ("list",)),
+        ),
+    ),
     # backup_facts and backup_status with kubernetes
-    "status": Rights((Rule("cronjobs", ("list",), _BATCH), Rule("jobs", ("list",), _BATCH), Rule("pods", ("list",)))),
+    "status": Rights(
+        (
+            Rule("cronjobs", ("list",), _BATCH),
+            Rule("deployments", ("list",), _APPS),
+            Rule("jobs", ("list",), _BATCH),
+            Rule("pods", ("list",)),
+        ),
+    ),
     # azure_sas with secret, which is there
     "rotation": Rights((Rule("secrets", ("get", "patch"), names=("{secrets}",)),)),
     # k8s_apps with applications, in each namespace that has some

@@ -22,12 +22,12 @@ KINDS = ("CronJob", "RoleBinding", "Role", "Secret", "ServiceAccount")
 
 @dataclass
 class Change:
-    """What is done. ``before`` and ``after``: of the objects, secrets hidden, as Ansible shows a difference. ``others``: schedules of the same
+    """What is done. ``before`` and ``after``: of the objects by name, secrets hidden, as Ansible shows a difference. ``others``: schedules of the same
     server that stay as they are."""
 
     plan: list[str] = field(default_factory=list)
-    before: list[Any] = field(default_factory=list)
-    after: list[Any] = field(default_factory=list)
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
 
 
@@ -107,8 +107,8 @@ def _apply(cluster: Cluster, manifest: Manifest, dry_run: bool, force: bool, cha
     if applied.changed:
         verb = "change" if applied.before else "make"
         change.plan.append(f"{verb} the {name_of(manifest)}")
-        change.before.append(applied.before)
-        change.after.append(applied.after)
+        change.before[name_of(manifest)] = applied.before
+        change.after[name_of(manifest)] = applied.after
     return applied.object
 
 

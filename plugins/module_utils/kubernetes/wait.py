@@ -182,12 +182,16 @@ class _Watch:
         stays = [
             trouble
             for trouble, first in self.since.items()
-            if trouble.code not in left and (trouble.certain or now - first >= self._patience)
+            if trouble.code not in left and (self._is_certain(trouble) or now - first >= self._patience)
         ]
         if stays:
             lasting = "" if stays[0].certain else f" That has lasted for {format_duration(now - self.since[stays[0]])}."
             raise WaitFailed(f"{name_of(self.seen)} does not get on. {stays[0].message}{lasting}", self.seen, stays)
         return None
+
+    def _is_certain(self, trouble: Trouble) -> bool:
+        """A Deployment's container that ended is begun anew, and may find by then what it lacked."""
+        return trouble.certain and not (self._kind == "Deployment" and trouble.code == "crash")
 
     def reasons(self) -> str:
         return " ".join(trouble.message for trouble in self.since)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -12,12 +13,15 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.choosing import Chosen
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import SIGNAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import Landing
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import IMMEDIATE, LATEST
 
+#: the state of one that recovers where it is started
+PREPARED = "prepared"
 _RECORD = re.compile(r"rmgr: (\w+) .*? lsn: ([0-9A-F]+/[0-9A-F]+),.*? desc: (\w+)")
 # What a server writes that nobody writes to: checkpoints, its own cleaning up, hints of those who read.
 _QUIET = {
@@ -59,8 +63,10 @@ def asked(request: RecoveryRequest, source: str) -> dict[str, Any]:
     }
 
 
-def made(request: RecoveryRequest, source: str, chosen: Chosen, landing: Landing, instance: Instance) -> dict[str, Any]:
-    """What is remembered of one that was done; its server is stopped. Raises ServerError."""
+def made(
+    request: RecoveryRequest, source: str, chosen: Chosen, landing: Optional[Landing], instance: Instance
+) -> dict[str, Any]:
+    """What is remembered of one that was done, or (without a landing) prepared; its server is stopped. Raises ServerError."""
     control = instance.control()
     return {
         **asked(request, source),
@@ -69,7 +75,7 @@ def made(request: RecoveryRequest, source: str, chosen: Chosen, landing: Landing
         "at": format_time(utcnow()),
         "position": control["Latest checkpoint location"],
         "position_timeline": int(control["Latest checkpoint's TimeLineID"]),
-        "landing": asdict(landing),
+        "landing": asdict(landing) if landing is not None else {"state": PREPARED},
     }
 
 
@@ -98,7 +104,12 @@ def doubt(
         marker.get(key) != value for key, value in _way(request, chosen).items()
     ):
         return "the repository leads to another moment now"
+    prepared = marker.get("landing", {}).get("state") == PREPARED
+    if prepared != request.prepare:
+        return "it was prepared, to recover where it is started" if prepared else "it was recovered already"
     try:
+        if prepared:
+            return _started(marker, instance)
         if request.action != "promote" and request.target.kind != LATEST:
             state = instance.control()["Database cluster state"]
             return None if "recovery" in state else f"it does not recover any more ({state})"
@@ -126,6 +137,15 @@ def stands_alone(
         return _written(marker, instance) is None
     except (HoldfastError, KeyError):
         return False
+
+
+def _started(marker: Mapping[str, Any], instance: Instance) -> Optional[str]:
+    """Of one that was prepared: whether anybody has begun its recovery."""
+    control = instance.control()
+    same = control["Latest checkpoint location"] == marker["position"]
+    if same and os.path.exists(os.path.join(instance.directory, SIGNAL)):
+        return None
+    return "it was started since, and has recovered, or does"
 
 
 def _written(marker: Mapping[str, Any], instance: Instance) -> Optional[str]:

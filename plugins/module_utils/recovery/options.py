@@ -74,9 +74,10 @@ def request(params: Mapping[str, Any]) -> RecoveryRequest:
         action=action,
         owner=params["owner"],
         user=params["login_user"],
-        start=params["start"],
+        start=params["start"] and not params["prepare"],
         keep_archiving=params["keep_archiving"],
         wal_timeout=parse_duration(params["wal_timeout"], "wal_timeout"),
+        prepare=params["prepare"],
     )
 
 

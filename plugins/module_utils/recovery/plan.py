@@ -305,9 +305,9 @@ class Planner:
         count = sum(run.last - run.first + 1 for run in choice.runs)
         if self._source.wal is not None and self._source.wal.fetched_ahead:
             steps.append(f"fetch {count} segments from {self._source.wal.description}")
+        way = f"to {plan.chosen.target.describe()} on timeline {choice.timeline}, with {count} segments of WAL, all of them there, then {request.action}"
         steps.append(
-            f"recover in private to {plan.chosen.target.describe()} on timeline {choice.timeline}, with {count} segments of WAL, all of "
-            f"them there, then {request.action}"
+            f"leave it to whoever starts it to recover {way}" if request.prepare else f"recover in private {way}"
         )
         if plan.old is not None:
             steps.append(

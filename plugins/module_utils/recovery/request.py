@@ -38,7 +38,8 @@ class DirectoryRequest:
 
 @dataclass(frozen=True)
 class RecoveryRequest(DirectoryRequest):
-    """What the user wants of a recovery. ``wal_timeout``: seconds that the archive may take for one file."""
+    """What the user wants of a recovery. ``wal_timeout``: seconds that the archive may take for one file; ``prepare``: it is laid out here, and recovers
+    where it is started."""
 
     target: Target
     action: str
@@ -47,6 +48,7 @@ class RecoveryRequest(DirectoryRequest):
     start: bool
     keep_archiving: bool
     wal_timeout: float
+    prepare: bool = False
 
 
 @dataclass

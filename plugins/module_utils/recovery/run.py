@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched, mark
@@ -43,6 +44,11 @@ class RecoverRun:
             HoldfastError: its message is for the user. What was there before is as it was, and runs if it ran.
         """
         result, before = self.result, self._planner.directories
+        if self._request.prepare and self._source.wal is not None and not self._source.wal.fetched_ahead:
+            raise BadOption(
+                "prepare", True, f"cannot be done with WAL of {self._source.wal.description}",
+                "Its restore_command means nothing where the server is started. Leave prepare out, or use a store that WAL is shipped to.",
+            )  # fmt: skip
         found = before.interrupted()
         if found is not None and not found.done:
             if check and not os.path.isdir(before.data):
@@ -89,7 +95,13 @@ class RecoverRun:
         with self._source.reading(plan.chosen.record, result.warnings), takeover.making():
             instance = builder.lay_out()
             takeover.stop()
-            result.landing = builder.recover(instance)
+            if not request.prepare:
+                result.landing = builder.recover(instance)
+            else:
+                result.proof.unproven.append(
+                    "Nothing was recovered here: what was laid out is the backup, with all WAL up to the target. Whoever starts PostgreSQL in it has "
+                    "it recover, and should look at what came of it."
+                )
             content = mark.made(request, self._source.name, plan.chosen, result.landing, instance)
             write_marker(instance.directory, plan.owner, content)
             takeover.swap()
@@ -114,7 +126,15 @@ class RecoverRun:
             steps.append(
                 f"What was there before lies in {', '.join(plan.directories.kept)}: delete it when nobody needs it any more."
             )
-        if self._source.wal is not None and self._source.wal.fetched_ahead and request.action != "promote":
+        if request.prepare:
+            steps.append(
+                f"It recovers when PostgreSQL {plan.chosen.record.server.get('version')} is started in {plan.directories.data}, as {plan.owner}."
+            )
+        if (
+            self._source.wal is not None
+            and self._source.wal.fetched_ahead
+            and (request.action != "promote" or request.prepare)
+        ):
             steps.append(
                 f"{fetched.DIRECTORY} in it has the WAL that was fetched for it: delete that, and reset restore_command (ALTER SYSTEM), once it is "
                 "promoted."

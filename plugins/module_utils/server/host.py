@@ -71,9 +71,9 @@ class Host:
     wal_segment_size: int = 16 * 1024 * 1024
 
     @classmethod
-    def running(cls, connection: Connection, params: Mapping[str, Any]) -> Host:
-        """What an engine must know of the running server, which has to be on this host. ``params`` are the ``login_*`` options, with
-        ``bin_dir``, ``config_dir`` and ``server_name``.
+    def running(cls, connection: Connection, params: Mapping[str, Any], elsewhere: bool = False) -> Host:
+        """What an engine must know of the running server, which has to be on this host; where it may be ``elsewhere``, as for a receiver of WAL,
+        what is done here is done as who we are. ``params`` are the ``login_*`` options, with ``bin_dir``, ``config_dir`` and ``server_name``.
 
         Raises:
             ServerError: its data directory is not here, or may not be seen.
@@ -85,12 +85,13 @@ class Host:
                 f"The role {identity.role!r} may not see where the server's data directory is. Use a superuser, or grant it "
                 "pg_read_all_settings."
             )
-        if not os.path.isdir(directory):
+        here = os.path.isdir(directory)
+        if not here and not elsewhere:
             raise ServerError(
                 f"The server's data directory {directory} is not on this host, or may not be seen by who runs this module. "
                 "Run it on the database host, as root or as the user who owns the directory (become_user)."
             )
-        owner = owner_of(directory)
+        owner = owner_of(directory) if here else name_of(os.geteuid())
         passfile = os.path.join(config_dir(params, owner), f"{params['server_name']}.pgpass")
         return cls(
             data_directory=directory,

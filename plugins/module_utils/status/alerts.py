@@ -126,6 +126,12 @@ def of_schedules(schedules: Sequence[Schedule]) -> list[Alert]:
     """What the host's scheduler, or the cluster's, tells."""
     alerts = []
     for schedule in schedules:
+        if schedule.goes_on:
+            why = schedule.failed or schedule.idle
+            text = f"WAL is not received or not shipped: {schedule.by} is not at work ({why})."
+            remedy = "It begins anew by itself once that is mended." if schedule.failed else "Run the playbook archive."
+            alerts += [Alert("critical", "receiver_down", text, remedy)] if why else []
+            continue
         if schedule.failed:
             text = f"The last run of the schedule {schedule.name} failed ({schedule.failed})."
             output = f"journalctl -u {schedule.name}.service has its output."

@@ -16,6 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.calendar import Calendar
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.deployments import of_deployment
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import Schedule
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time
 
@@ -26,17 +27,21 @@ _MOST = 100
 
 
 def look(cluster: Cluster, server_name: str, now: datetime.datetime) -> list[Schedule]:
-    """The schedules of a server in the namespace. Raises KubernetesError."""
+    """The schedules of a server in the namespace, and what receives its WAL there. Raises KubernetesError."""
     selector = f"app.kubernetes.io/managed-by=holdfast,{names.SERVER}={names.label(server_name)}"
-    found = [
-        one
-        for one in cluster.list("CronJob", selector)
-        if (one["metadata"].get("annotations") or {}).get(names.SERVER_NAME) == server_name
-    ]
-    if not found:
+
+    def its_own(kind: str) -> list[Manifest]:
+        found = cluster.list(kind, selector)
+        return [
+            one for one in found if (one["metadata"].get("annotations") or {}).get(names.SERVER_NAME) == server_name
+        ]
+
+    crons, receivers = its_own("CronJob"), its_own("Deployment")
+    if not crons and not receivers:
         return []
     its_jobs, pods = cluster.list("Job", selector), cluster.list("Pod", selector)
-    return [of_cron_job(one, its_jobs, pods, now) for one in found]
+    schedules = [of_cron_job(one, its_jobs, pods, now) for one in crons]
+    return schedules + [of_deployment(one, pods) for one in receivers]
 
 
 def of_cron_job(

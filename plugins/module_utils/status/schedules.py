@@ -32,7 +32,7 @@ class _Silent(Exception):
 class Schedule:
     """One schedule. ``next_run`` None: not known, or never; ``by`` is what starts it (a timer, the line of cron, a CronJob); ``failed``: how the
     last run ended badly, None: it did not, or nobody knows; ``idle``: why it never runs; ``every``: seconds between two of its runs at most,
-    None: not known, or it makes no backups; ``missed``: which runs did not begin."""
+    None: not known, or it makes no backups; ``missed``: which runs did not begin; ``goes_on``: it is no calendar's, and is to run all the time."""
 
     name: str
     by: str
@@ -42,6 +42,7 @@ class Schedule:
     every: Optional[int] = None
     missed: Optional[str] = None
     in_cluster: bool = False
+    goes_on: bool = False
 
     def describe(self) -> dict[str, Optional[str]]:
         """For a module's result; times in ISO 8601."""

@@ -92,6 +92,7 @@ def window(wal: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
 
 def of_schedules(schedules: Sequence[Schedule], unknown: Optional[str], now: datetime.datetime) -> str:
     """next run 26 Nov 02:30 UTC"""
+    schedules = [schedule for schedule in schedules if not schedule.goes_on]
     if not schedules:
         return f"next run not known: {unknown}" if unknown else "no schedule on this host"
     times = [schedule.next_run for schedule in schedules if schedule.next_run]
