@@ -65,6 +65,8 @@ _achieved: list[str] = []
 _stopped: Optional[Stopped] = None
 _held = 0
 _deadline = 0.0
+#: held by who tells the result, for good: the main thread, or the one that gives up; two results are none
+_telling = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -158,6 +160,8 @@ def _unraisable(args: Any) -> None:
 def listen(give_up: Callable[[Stopped], None]) -> None:
     """From here on signals raise ``Stopped``. ``give_up`` is called in another thread when clearing up takes too long; it ends
     the process."""
+    global _telling
+    _telling = threading.RLock()
     sys.unraisablehook = _unraisable
     _achieved.clear()
     for number in SIGNALS:
@@ -168,11 +172,13 @@ def listen(give_up: Callable[[Stopped], None]) -> None:
 
 
 def finished() -> None:
-    """The work has ended, one way or another: signals come too late."""
+    """The work has ended, one way or another: signals come too late. Where it was given up at this very moment, this does not return, as the
+    other thread tells the result and ends the process."""
     global _deadline
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, 0)
+    _telling.acquire()  # pylint: disable=consider-using-with
     _deadline = 0.0
 
 
@@ -256,6 +262,8 @@ def _watch_clock(give_up: Callable[[Stopped], None]) -> None:
     while True:
         time.sleep(0.5)
         if _deadline and time.monotonic() > _deadline and _stopped is not None:
+            if not _telling.acquire(blocking=False):  # pylint: disable=consider-using-with
+                return
             for entry in reversed(_open):
                 _note(entry, _stopped)
             give_up(_stopped)

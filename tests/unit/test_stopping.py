@@ -138,6 +138,23 @@ with stopping.remains("Something is left.", seconds=5) as left:
     assert json.loads(out)["msg"] == "The run was stopped by SIGTERM. Nothing is left."
 
 
+def test_clearing_up_that_ends_while_it_is_given_up() -> None:
+    """One result is told, and not two: the main thread ends while the other gives up. Found by a run of this suite under load."""
+    body = """
+begun = threading.Event()
+def slow():
+    begun.set()
+    time.sleep(0.5)
+stopping.end_children = slow
+try:
+    nap()
+finally:
+    begun.wait(20)
+"""
+    result = stopped(body)
+    assert result["stopped_by"] == "SIGTERM" and "was given up" in result["msg"]
+
+
 def test_clearing_up_that_never_ends_is_given_up() -> None:
     body = """
 with stopping.remains("The side database stays."):
