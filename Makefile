@@ -16,9 +16,10 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo faults test lint sanity unit integration matrix test-extended test-stores test-kubernetes image docs-test wal-g bench clean
+.PHONY: help setup demo demo-kubernetes faults test lint sanity unit integration matrix test-extended test-stores test-kubernetes image docs-test wal-g bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
+	@echo "make demo-kubernetes  the same in a real Kubernetes: a CronJob, WAL received and shipped, a dropped table brought back beside"
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
 	@echo "make test-extended  what takes long: every bad day of stores, each engine in depth, standbys"
 	@echo "make test-stores  the same through Ceph's S3, where it is installed"
@@ -46,6 +47,11 @@ $(COLLECTIONS)/ansible_collections/kubernetes: $(STAMP)
 
 demo: setup
 	@$(PY) tests/demo/demo.py
+
+# In the lab's cluster that HOLDFAST_KUBECONFIG names, or in one that is built (once) and started for it.
+demo-kubernetes: setup
+	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare)
+	@$(PY) tests/demo/kubernetes_demo.py
 
 # BENCH="--only stores --small", for instance: tests/bench/bench.py --help says what there is.
 bench: setup .work/venv-awscli/.installed
