@@ -53,11 +53,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.startab
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import WalReader, look_ahead
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.configuration import in_force
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import disown
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import LATEST
 
-PATRONI = "patroni.dynamic.json"
 #: what a server that answers while it recovers needs as much of as the old one had, with its defaults
 PARAMETERS = {
     "max_connections": "100",
@@ -217,10 +217,9 @@ class Builder:
         self._check_files(files)
         self._measured.update(self._raised({**self._found, **request.settings}))
         self._check_port(in_place)
-        if not in_place and os.path.lexists(os.path.join(self._staged, PATRONI)):
-            os.unlink(os.path.join(self._staged, PATRONI))
+        if not in_place and disown(self._staged, plan.owner):
             self._result.isolated.append(Isolated(
-                PATRONI, None, "it is the mark of a cluster that this server is no member of", "by Patroni, when it joins one",
+                "patroni.dynamic.json", None, "it is the mark of a cluster that this server is no member of", "by Patroni, when it joins one",
             ))  # fmt: skip
         steered = sorted(name for name in STEERING if self._found.get(name, STEERING[name]) != STEERING[name])
         if steered:

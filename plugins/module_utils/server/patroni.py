@@ -22,6 +22,7 @@ from urllib.error import HTTPError, URLError
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import is_there, put, read
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.settings import Change, differences
 
@@ -50,6 +51,27 @@ def recognise(directory: str) -> Optional[Managed]:
         if _HEAD in stream.read(1000):
             return Managed(directory, False)
     return None
+
+
+def disown(directory: str, owner: str) -> bool:
+    """Take Patroni's marks off a copy of a member, which is a member of nothing: else whoever comes to it takes it for one. Returns whether it
+    had any. Nothing in it is another server's: never a directory in which Patroni's own server lies.
+
+    Raises:
+        ToolError: its postgresql.conf cannot be written.
+    """
+    if recognise(directory) is None:
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, _CACHE))
+    path = os.path.join(directory, "postgresql.conf")
+    with contextlib.suppress(FileNotFoundError):
+        head, newline, rest = read(path).partition(b"\n\n")
+        lines = [line for line in head.split(b"\n") if not (line.startswith(b"#") and _HEAD.encode() in line)]
+        content = b"\n".join(lines) + newline + rest
+        if not is_there(path, content, owner):
+            put(path, content, owner)
+    return True
 
 
 class Patroni:

@@ -22,6 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeove
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import make_config_dir
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import disown
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.backups import segment_size
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (
     OLD_SIGNAL,
@@ -253,7 +254,9 @@ class StandbyRun:
         return Maker(self._request.owner, self._planner.programs, address.conninfo(address.db), password)
 
     def _write(self, directory: str, plan: StandbyPlan) -> None:
-        """The settings, and the signal that makes it a standby."""
+        """The settings, and the signal that makes it a standby. What was copied of a member of Patroni is none: those are refused before."""
+        if directory != self._directory:
+            disown(directory, self._request.owner)
         write_auto(directory, plan.wanted, self._request.owner)
         for name in ("recovery.signal", "backup_label.old", "postmaster.pid", "postmaster.opts"):
             if directory != self._directory or name == "recovery.signal":
