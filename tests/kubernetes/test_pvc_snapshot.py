@@ -149,9 +149,7 @@ def test_a_snapshot_is_a_backup_beside_the_others(shop: Shop, tmp_path: Path) ->
 def backup_facts(shop: Shop, repository: Path, kubernetes: bool = True) -> Object:
     options: Object = {"repository": {"path": str(repository)}, "server_name": "shop"}
     if kubernetes:
-        rules = [{"apiGroups": ["batch"], "resources": ["cronjobs", "jobs"], "verbs": ["list"]}]
-        rules += [{"apiGroups": [API.partition("/")[0]], "resources": ["volumesnapshots"], "verbs": ["get"]}]
-        mine = shop.namespace.service_account(rules, shop.directory)
+        mine = shop.namespace.service_account([rule.manifest() for rule in rights_of("status").rules], shop.directory)
         options["kubernetes"] = {"kubeconfig": str(mine), "namespace": shop.namespace.name}
     found: Object = ok(run_module("backup_facts", options))["ansible_facts"]["holdfast_backups"]
     return found

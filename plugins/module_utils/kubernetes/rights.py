@@ -141,6 +141,7 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("deployments", ("list",), _APPS),
             Rule("jobs", ("list",), _BATCH),
             Rule("pods", ("list",)),
+            Rule("volumesnapshots", ("get",), _SNAPSHOT),  # where there are backups of pvc_snapshot
         ),
     ),
     # azure_sas with secret, which is there
