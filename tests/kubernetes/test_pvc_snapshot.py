@@ -402,7 +402,7 @@ def test_a_session_of_backup_mode_that_is_lost(shop: Shop, tmp_path: Path, fault
     with fault("CreateSnapshot", "sleep 5"), ThreadPoolExecutor(1) as pool:
         run = pool.submit(shop.run, tmp_path, shop.wide)
         mine = "from pg_stat_activity where application_name ilike '%holdfast%' and pid <> pg_backend_pid()"
-        wait_until(lambda: shop.snapshots(), 30)
+        wait_until(shop.snapshots, 30)
         wait_until(lambda: shop.wide.sql(f"select count(pg_terminate_backend(pid)) {mine}")[0][0], 30)
         lost = run.result()
     assert lost.failed and "worthless" in lost.msg and "deleted" in lost.msg, lost.msg
@@ -445,7 +445,10 @@ def test_a_server_that_is_stopped(shop: Shop, tmp_path: Path) -> None:
         cluster_rules=[rule.manifest() for rule in rights.cluster],
     )
     options: Object = {"kubernetes": {"kubeconfig": str(mine), "namespace": shop.namespace.name}}
-    bound = lambda it: (it.get("status") or {}).get("phase") == "Bound"  # noqa: E731
+
+    def bound(it: Object) -> bool:
+        return bool((it.get("status") or {}).get("phase") == "Bound")
+
     shop.namespace.wait("v1", "PersistentVolumeClaim", "data-still-0", bound, 60)
     made = ok(shop.run(tmp_path, claims=["data-still-0"], **options))
     assert made["backup"]["consistency"]["mode"] == "stopped"

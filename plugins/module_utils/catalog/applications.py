@@ -49,8 +49,8 @@ class StoppedApplications:
         try:
             found = bounded.loads(data)
             entries = {str(one["uid"]): dict(one, replicas=int(one["replicas"])) for one in found["stopped"]}
-            for one in entries.values():
-                _ = one["kind"], one["namespace"], one["name"]
+            if lacking := [key for one in entries.values() for key in ("kind", "namespace", "name") if key not in one]:
+                raise KeyError(lacking[0])
         except (ValueError, KeyError, TypeError) as exc:
             raise CatalogError(
                 f"The record of stopped applications, {where}, cannot be read: {exc}. The annotations holdfast.postgres/replicas say the same; "

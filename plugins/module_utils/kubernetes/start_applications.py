@@ -95,17 +95,19 @@ class Start(Applications):
     def _go_on(self, apps: Sequence[App], kind: str, this: bool) -> None:
         for name in sorted({one for app in apps for one in app.paused if (Keeper.parse(one).kind == kind) == this}):
             keeper, mine = Keeper.parse(name), [str(app.target) for app in apps if name in app.paused]
-            last: list[bool] = []
+            self._let_go_on(keeper, mine)
 
-            def make(
-                found: Manifest, keeper: Keeper = keeper, mine: list[str] = mine, last: list[bool] = last
-            ) -> Optional[Manifest]:
-                body = resuming(keeper, found, mine)
-                last[:] = [body is not None and body["metadata"]["annotations"][PAUSED_FOR] is None]
-                return body
+    def _let_go_on(self, keeper: Keeper, mine: list[str]) -> None:
+        last = False
 
-            if self.patch_keeper(keeper, make) and last[0]:
-                self.change.plan.append(f"let {keeper} go on")
+        def make(found: Manifest) -> Optional[Manifest]:
+            nonlocal last
+            body = resuming(keeper, found, mine)
+            last = body is not None and body["metadata"]["annotations"][PAUSED_FOR] is None
+            return body
+
+        if self.patch_keeper(keeper, make) and last:
+            self.change.plan.append(f"let {keeper} go on")
 
     def _tell_of_others(self, apps: Sequence[App], known: Mapping[str, Mapping[str, Any]]) -> None:
         """What the record has under the name of one of these, and is another object by now."""

@@ -142,17 +142,19 @@ class Stop(Applications):
         keepers = sorted({one for names in pause.values() for one in names})
         for name in keepers:
             keeper, mine = Keeper.parse(name), [str(target) for target, names in pause.items() if name in names]
-            was_paused: list[bool] = []
-
-            def make(
-                found: Manifest, keeper: Keeper = keeper, mine: list[str] = mine, was: list[bool] = was_paused
-            ) -> Manifest:
-                was[:] = [is_paused(found)]
-                return pausing(keeper, found, mine)
-
-            if self.patch_keeper(keeper, make) and not was_paused[0]:
-                self.change.plan.append(f"pause {keeper}")
+            self._pause_one(keeper, mine)
         return noted
+
+    def _pause_one(self, keeper: Keeper, mine: list[str]) -> None:
+        was_paused = False
+
+        def make(found: Manifest) -> Manifest:
+            nonlocal was_paused
+            was_paused = is_paused(found)
+            return pausing(keeper, found, mine)
+
+        if self.patch_keeper(keeper, make) and not was_paused:
+            self.change.plan.append(f"pause {keeper}")
 
     def _wait(self, apps: list[App]) -> None:
         ours = {app.uid: app for app in apps if app.stopped is not None}
