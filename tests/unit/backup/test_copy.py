@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.module import fa
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from lab.records import lay
+from lab.waiting import wait_until
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 MEMORY = 64 * 1024 * 1024
@@ -144,12 +146,15 @@ def test_a_prefix_says_how_far_it_came(shelves: Shelves, monkeypatch: pytest.Mon
     source, target = (shelf.repository for shelf in shelves)
     name, first = ("delete", "main/b2/databases/shop.dump") if delete else ("sink", "main/b2/databases/shop.dump")
     stop_at(monkeypatch, FileRepository, name, lambda key: key == first)
+    before = threading.active_count()
     with pytest.raises(Stopped) as stopped:
         PrefixRun(source, target, 1, MEMORY, delete).run(False)
     (said,) = stopped.value.left
     # (The next object may be under way already.)
     assert "next run deletes the rest" in said if delete else re.match("[12] of 6 objects were copied", said)
     monkeypatch.undo()
+    # What was under way ends with the process of a real run; here the next run would meet it.
+    wait_until(lambda: threading.active_count() <= before)
     assert not PrefixRun(source, target, 1, MEMORY, delete).run(False).warnings
     assert len(list(target.list(""))) == 6
 
