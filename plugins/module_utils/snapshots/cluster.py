@@ -164,7 +164,7 @@ def _remove(
         cluster.delete(CONTENT, meta(content)["name"])
     if content is not None:
         wait_until_gone(cluster, CONTENT, meta(content)["name"], _DELETED)
-    elif there is not None:
+    if there is not None:
         wait_until_gone(cluster, SNAPSHOT, name, _DELETED, namespace, uid)
 
 
