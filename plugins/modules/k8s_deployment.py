@@ -124,7 +124,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.deployment import DeploymentRequest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.run_deployment import Change
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.own_objects import Change
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 

@@ -22,7 +22,8 @@ from lab.kubernetes.api import Api, Namespace  # noqa: E402
 from lab.kubernetes.cluster import Cluster, Taken, down, missing  # noqa: E402
 from lab.kubernetes.parts import NEEDED  # noqa: E402
 from lab.kubernetes.postgres import MOUNT, USER, Postgres  # noqa: E402
-from lab.kubernetes.receiving import archive, bucket, claim, variables  # noqa: E402
+from lab.kubernetes.receiving import archive, bucket, variables  # noqa: E402
+from lab.kubernetes.runs import claim  # noqa: E402
 from lab.playbooks import PlaybookResult, run_adhoc, run_playbook  # noqa: E402
 from lab.stores import S3Server  # noqa: E402
 from lab.waiting import wait_until  # noqa: E402

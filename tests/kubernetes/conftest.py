@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.kubernetes import receiving
 from lab.kubernetes.api import Api, Namespace
 from lab.kubernetes.cluster import Cluster, Taken, missing
 from lab.kubernetes.parts import NEEDED
@@ -179,14 +180,7 @@ def store(cluster: Kubernetes) -> Iterator[S3Server]:
 @pytest.fixture
 def bucket(store: S3Server, namespace: Namespace) -> dict[str, Any]:
     """A bucket of the test's own, as pods and this machine both reach it."""
-    return {
-        "type": "s3",
-        "bucket": store.make_bucket(namespace.name),
-        "region": store.region,
-        "endpoint_url": store.endpoint_url,
-        "access_key": store.access_key,
-        "secret_key": store.secret_key,
-    }
+    return receiving.bucket(store, namespace)
 
 
 @pytest.fixture(scope="session")

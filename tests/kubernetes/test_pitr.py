@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.postgres import MOUNT, USER, Postgres
-from lab.kubernetes.receiving import NAME, archive, bucket, claim, steps, variables
+from lab.kubernetes.receiving import NAME, archive, bucket, steps, variables
+from lab.kubernetes.runs import claim
 from lab.playbooks import run_module
 from lab.stores import S3Server
 from lab.waiting import wait_until

@@ -14,7 +14,8 @@ from typing import Any
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.postgres import Postgres
-from lab.kubernetes.receiving import NAME, archive, bucket, claim, steps, variables
+from lab.kubernetes.receiving import NAME, archive, bucket, steps, variables
+from lab.kubernetes.runs import claim
 from lab.stores import S3Server
 
 

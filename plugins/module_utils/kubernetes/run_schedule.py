@@ -7,28 +7,23 @@ mode), so that what others set on the objects stays theirs."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import cron_job, names, pod
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.cron_job import ScheduleRequest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, name_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.own_objects import (
+    Change,
+    apply,
+    is_ours,
+    of_server,
+    refuse_to_delete_others,
+    refuse_to_take_over,
+)
 
 #: what a schedule consists of, in the order in which it goes
 KINDS = ("CronJob", "RoleBinding", "Role", "Secret", "ServiceAccount")
-
-
-@dataclass
-class Change:
-    """What is done. ``before`` and ``after``: of the objects by name, secrets hidden, as Ansible shows a difference. ``others``: schedules of the same
-    server that stay as they are."""
-
-    plan: list[str] = field(default_factory=list)
-    before: dict[str, Any] = field(default_factory=dict)
-    after: dict[str, Any] = field(default_factory=dict)
-    others: list[str] = field(default_factory=list)
 
 
 def present(
@@ -39,12 +34,12 @@ def present(
     cron_job.check(request)
     there = cluster.get("CronJob", request.name)
     if there is not None:
-        _refuse_another_ones(there, request)
+        refuse_to_take_over("CronJob", there, request.run.server_name, "backs up")
     change = Change()
     # The CronJob comes last: one whose Secret is refused would fail every night.
     for manifest in _belongings(request, there):
-        _apply(cluster, manifest, dry_run, force, change)
-    made = _apply(cluster, cron_job.cron_job(request), dry_run, force, change)
+        apply(cluster, manifest, dry_run, force, change)
+    made = apply(cluster, cron_job.cron_job(request), dry_run, force, change)
     if there is None and not dry_run:
         # Whoever deletes the CronJob deletes these with it.
         for manifest in _belongings(request, made):
@@ -52,7 +47,7 @@ def present(
     if there is not None and _had_rules(there) and not request.rules:
         for kind in ("RoleBinding", "Role"):
             _delete(cluster, kind, cluster.get(kind, request.name), dry_run, change)
-    for other in _of_server(cluster, request.run.server_name):
+    for other in of_server(cluster, "CronJob", request.run.server_name):
         name = other["metadata"]["name"]
         if name == request.name or name in beside:
             continue
@@ -72,11 +67,7 @@ def absent(cluster: Cluster, name: str, dry_run: bool) -> Change:
     there = cluster.get("CronJob", name)
     if there is None:
         return _removed(cluster, {"metadata": {"name": name}}, dry_run)
-    if not _is_ours(there):
-        raise KubernetesError(
-            f"The CronJob {name} in the namespace {cluster.namespace} is not one of this collection (it has no label app.kubernetes.io/managed-by: "
-            "holdfast). It was left as it is."
-        )
+    refuse_to_delete_others(cluster, "CronJob", there)
     return _removed(cluster, there, dry_run)
 
 
@@ -90,54 +81,19 @@ def _removed(cluster: Cluster, there: Manifest, dry_run: bool) -> Change:
     return change
 
 
-def _of_server(cluster: Cluster, server_name: str) -> list[Manifest]:
-    selector = f"app.kubernetes.io/managed-by=holdfast,{names.SERVER}={names.label(server_name)}"
-    found = cluster.list("CronJob", selector)
-    return [one for one in found if (one["metadata"].get("annotations") or {}).get(names.SERVER_NAME) == server_name]
-
-
 def _belongings(request: ScheduleRequest, owner: Optional[Manifest]) -> list[Manifest]:
     secret = pod.secret(request.run, request.name, cron_job.labels(request), owner)
     account = [] if request.run.service_account != request.name else [cron_job.service_account(request, owner)]
     return [*account, secret, *cron_job.role(request, owner)]
 
 
-def _apply(cluster: Cluster, manifest: Manifest, dry_run: bool, force: bool, change: Change) -> Manifest:
-    applied = cluster.apply(manifest, dry_run=dry_run, force=force)
-    if applied.changed:
-        verb = "change" if applied.before else "make"
-        change.plan.append(f"{verb} the {name_of(manifest)}")
-        change.before[name_of(manifest)] = applied.before
-        change.after[name_of(manifest)] = applied.after
-    return applied.object
-
-
 def _delete(cluster: Cluster, kind: str, there: Optional[Manifest], dry_run: bool, change: Change) -> None:
-    if there is None or not _is_ours(there) or there["metadata"].get("deletionTimestamp"):
+    if there is None or not is_ours(there) or there["metadata"].get("deletionTimestamp"):
         return
     name = there["metadata"]["name"]
     cluster.delete(kind, name, uid=there["metadata"]["uid"], dry_run=dry_run)
     change.plan.append(f"delete the {kind} {name}")
 
 
-def _is_ours(there: Manifest) -> bool:
-    return (there["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "holdfast"
-
-
 def _had_rules(there: Manifest) -> bool:
     return (there["metadata"].get("annotations") or {}).get(names.RULES) == "true"
-
-
-def _refuse_another_ones(there: Manifest, request: ScheduleRequest) -> None:
-    where = f"the namespace {there['metadata'].get('namespace')}"
-    if not _is_ours(there):
-        raise KubernetesError(
-            f"There is a CronJob {request.name} in {where}, and it is not one of this collection. It was left as it is: give this one another name, "
-            "or delete that one."
-        )
-    server = (there["metadata"].get("annotations") or {}).get(names.SERVER_NAME)
-    if server != request.run.server_name:
-        raise KubernetesError(
-            f"The CronJob {request.name} in {where} backs up the server {server}, not {request.run.server_name}: taking its name would end its "
-            "backups. Give this one a name of its own."
-        )

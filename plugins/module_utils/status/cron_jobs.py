@@ -12,10 +12,11 @@ from itertools import islice, takewhile
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import follow, job as jobs, names
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import follow, job as jobs
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.calendar import Calendar
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.own_objects import of_server, selector
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.deployments import of_deployment
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.schedules import Schedule
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, parse_time
@@ -28,18 +29,10 @@ _MOST = 100
 
 def look(cluster: Cluster, server_name: str, now: datetime.datetime) -> list[Schedule]:
     """The schedules of a server in the namespace, and what receives its WAL there. Raises KubernetesError."""
-    selector = f"app.kubernetes.io/managed-by=holdfast,{names.SERVER}={names.label(server_name)}"
-
-    def its_own(kind: str) -> list[Manifest]:
-        found = cluster.list(kind, selector)
-        return [
-            one for one in found if (one["metadata"].get("annotations") or {}).get(names.SERVER_NAME) == server_name
-        ]
-
-    crons, receivers = its_own("CronJob"), its_own("Deployment")
+    crons, receivers = (of_server(cluster, kind, server_name) for kind in ("CronJob", "Deployment"))
     if not crons and not receivers:
         return []
-    its_jobs, pods = cluster.list("Job", selector), cluster.list("Pod", selector)
+    its_jobs, pods = (cluster.list(kind, selector(server_name)) for kind in ("Job", "Pod"))
     schedules = [of_cron_job(one, its_jobs, pods, now) for one in crons]
     return schedules + [of_deployment(one, pods) for one in receivers]
 

@@ -18,11 +18,6 @@ NAME = "holdfast-receive-shop"
 PLAYBOOKS = CHECKOUT / "playbooks"
 
 
-def claim(name: str, size: str = "1Gi") -> dict[str, Any]:
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
-
-
 def bucket(store: S3Server, namespace: Namespace) -> dict[str, Any]:
     return {
         "type": "s3",
