@@ -43,21 +43,17 @@ class Dialect:
     descriptors: Mapping[str, str] = field(default_factory=dict)
 
 
-#: crontab(5), as the role ``schedule`` writes it: five fields always
-CRONTAB = Dialect(7, "*")
-CRON_JOB = Dialect(
-    6,
-    "*?",
-    {
-        "@yearly": "0 0 1 1 *",
-        "@annually": "0 0 1 1 *",
-        "@monthly": "0 0 1 * *",
-        "@weekly": "0 0 * * 0",
-        "@daily": "0 0 * * *",
-        "@midnight": "0 0 * * *",
-        "@hourly": "0 * * * *",
-    },
-)
+_DESCRIPTORS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+CRONTAB = Dialect(7, "*", _DESCRIPTORS)
+CRON_JOB = Dialect(6, "*?", _DESCRIPTORS)
 
 
 @dataclass(frozen=True)
@@ -110,6 +106,16 @@ def longest_gap(line: str, since: datetime.datetime) -> Optional[int]:
         return Fields.parse(line, CRONTAB).longest_gap(since)
     except Unreadable:
         return None
+
+
+def problem(line: str) -> str:
+    """Why cron would never run such a line; empty where it would. It passes over what it cannot read, and tells its log alone."""
+    try:
+        fields = Fields.parse(line, CRONTAB)
+    except Unreadable as exc:
+        return f"has the {exc}, where {exc.takes} is taken" if exc.what else "is not five fields (30 2 * * *)"
+    leap_year = (datetime.date(2024, 1, 1) + datetime.timedelta(days=number) for number in range(366))
+    return "" if any(fields.on(day) for day in leap_year) else "names a day that never comes"
 
 
 def _field(number: int, text: str, dialect: Dialect) -> frozenset[int]:

@@ -119,7 +119,7 @@ def test_several_and_what_each_has_of_its_own(tmp_path: Path) -> None:
     )
     given["holdfast_schedules"] = [
         {"name": "full", "cron": "30 1 * * 0", "variables": {"holdfast_engine": "pg_basebackup"}},
-        {"name": "audit", "cron": "7 * * * *", "playbook": "holdfast.postgres.audit"},
+        {"name": "audit", "cron": "@hourly", "playbook": "holdfast.postgres.audit"},
     ]
     planned = ok(schedule(given, "--check"))
     assert ok(schedule(given)) == planned
@@ -179,6 +179,8 @@ def test_a_change_of_scheduler_leaves_one(tmp_path: Path) -> None:
         {"cron": "30 2 * * *\n* * * * * root id"},
         {"cron": "30 2 * * * root id; true"},
         {"cron": "30 2 * * %"},
+        {"cron": "30 25 * * *"},
+        {"cron": "0 3 31 2 *"},
         {"calendar": "daily\nExecStart=id"},
         {"user": "root id #"},
         {"config_dir": "/etc/hold fast"},

@@ -9,7 +9,7 @@ import datetime
 from typing import Optional
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.cron import longest_gap
+from ansible_collections.holdfast.postgres.plugins.module_utils.cron import longest_gap, problem
 
 HOUR, DAY = 3600, 86400
 NOW = datetime.datetime(2026, 11, 26, 12, 0, tzinfo=datetime.timezone.utc)
@@ -31,7 +31,7 @@ NOW = datetime.datetime(2026, 11, 26, 12, 0, tzinfo=datetime.timezone.utc)
         ("0 3 1 * 0", 7 * DAY),  # on the first of a month, and on Sundays
         ("0 3 1 jan *", 365 * DAY),
         ("0 3 30 2 *", None),
-        ("@daily", None),
+        ("@daily", DAY),
         ("0 3 L * *", None),
         ("61 3 * * *", None),
         ("0 3 * *", None),
@@ -40,3 +40,27 @@ NOW = datetime.datetime(2026, 11, 26, 12, 0, tzinfo=datetime.timezone.utc)
 )
 def test_the_longest_gap(line: str, gap: Optional[int]) -> None:
     assert longest_gap(line, NOW) == gap
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("30 2 * * *", ""),
+        ("@daily", ""),
+        ("0 3 * * 7", ""),
+        ("0 3 29 2 *", ""),
+        ("@reboot", "five fields"),
+        ("30 2 * *", "five fields"),
+        ("30 2 * * * root", "five fields"),
+        ("60 2 * * *", "minute '60'"),
+        ("30 25 * * *", "hour '25'"),
+        ("0 3 * * 8", "day of the week '8'"),
+        ("*/0 2 * * *", "minute '*/0'"),
+        ("0 18-8 * * *", "hour '18-8'"),
+        ("0 3 30 2 *", "never comes"),
+    ],
+)
+def test_what_would_never_run_is_told_before_it_is_written(line: str, says: str) -> None:
+    """Kind: a schedule that is there and does nothing. cron passes over a line that it cannot read, and says so in its log alone."""
+    said = problem(line)
+    assert says in said and bool(says) == bool(said)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a backup is recent, and makes another one needless. Pure: one definition, for runs, facts and metrics."""
+"""Whether a backup is recent, and makes another one needless. Pure: one definition, for runs and facts."""
 
 from __future__ import annotations
 

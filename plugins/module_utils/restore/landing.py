@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
-from ansible_collections.holdfast.postgres.plugins.module_utils.checks import data as checks
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks import database as checks
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.belongings import name_holders, refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.database import TargetServer

@@ -31,7 +31,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.packaged 
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.patroni import refuse_standby
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.space import Need, check_space
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
-from ansible_collections.holdfast.postgres.plugins.module_utils.standby.agreement import ask
+from ansible_collections.holdfast.postgres.plugins.module_utils.standby.agreed import ask
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.backups import choose, to_fetch
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.claims import Claims
 from ansible_collections.holdfast.postgres.plugins.module_utils.standby.configuration import (

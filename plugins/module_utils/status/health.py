@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a server's backups are well: which is good, when the last one was, whether one is overdue. Pure; facts, metrics and
+"""Whether a server's backups are well: which is good, when the last one was, whether one is overdue. Pure; facts and
 reports have it from here."""
 
 from __future__ import annotations

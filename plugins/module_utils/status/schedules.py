@@ -124,10 +124,11 @@ def _makes_backups(script: str, server_name: str) -> bool:
 def _cron_line(path: str) -> Optional[str]:
     try:
         with open(path, encoding="utf-8") as stream:
-            lines = [line.split() for line in stream if re.match(r"[\d*]", line)]
+            lines = [line.split() for line in stream if re.match(r"[\d*@]", line)]
     except (OSError, ValueError):
         return None
-    return " ".join(lines[-1][:5]) if lines and len(lines[-1]) > 5 else None
+    fields = 1 if lines and lines[-1][0].startswith("@") else 5
+    return " ".join(lines[-1][:fields]) if lines and len(lines[-1]) > fields else None
 
 
 def _of_systemd(name: str, makes_backups: bool) -> Optional[Schedule]:

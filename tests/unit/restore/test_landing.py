@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.checks.data import compare_rows
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.database import compare_rows
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.landing import not_explained
 
 RECORDED = [{"schema": "s", "table": name, "rows": 2} for name in ("a", "b")]

@@ -21,7 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.
     shown,
     unseen,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.database import Dumper, NothingSelected
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.dumper import Dumper, NothingSelected
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.options import DumpOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pg_dump.snapshots import (
     NO_ROOM,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.checks.data import compare_rows
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.database import compare_rows
 
 
 def table(rows: Optional[int]) -> dict[str, Any]:
