@@ -62,9 +62,11 @@ options:
       - Instead of a repository, a dump that another tool made, in any format of pg_dump, compressed by gzip, zstd, lz4, xz or bzip2 or
         not, or a script of pg_dumpall (whole, for a server without databases).
       - Or a folder of such dumps. Of each of O(databases) the file is taken that is called by its name and C(latest), else the one with
-        the last moment in its name; here, in C(last), as postgres-backup-local has it, and in a folder of the database's name.
-        Names are matched exactly, times of files
-        count for nothing, and where names do not decide nothing is restored. The chosen file is named in RV(plan) and RV(restored).
+        the last moment in its name; here, in C(last), as postgres-backup-local has it, and in a folder of the database's name; where there is none,
+        in C(daily), then C(weekly), then C(monthly). A link C(latest.sql) at the top counts for the database whose dump it leads to.
+        Names are matched exactly, times of files count for nothing, and where names do not decide nothing is restored. The chosen file is named in
+        RV(plan) and RV(restored).
+      - A link that is called C(latest) and leads nowhere is an error, as the dump that it means is not there (O(source_choice)).
       - A dump is read to its end before anything is touched, also in check mode. It is refused where it is cut off or damaged, is of
         another database than its file's name says, or holds what reaches beyond the one database that is asked for, commands to psql, roles
         and tablespaces, ALTER SYSTEM, COPY with a program or a file of the server, subscriptions that connect, changes of system catalogs,
@@ -81,6 +83,13 @@ options:
         rights of O(login_user), which for a superuser includes programs on the server. Restore dumps that you do not trust as a role
         that owns nothing but the new database, or into a server that holds nothing else.
     type: path
+  source_choice:
+    description:
+      - Which dump of a folder is taken. V(latest) is the one that is called so, where there is one; V(newest) the one with the last moment in its name,
+        whatever is called C(latest).
+    type: str
+    choices: [latest, newest]
+    default: latest
   databases:
     description:
       - Names of the databases to restore. By default all that the backup has.
@@ -405,7 +414,9 @@ def _restore(module: AnsibleModule, warnings: list[str], begun: list[RestoreRun]
                 source = from_backup(shelf, record, encryption, options.databases, params["encryption"] or {})
                 log = RestoreLog(shelf.repository, f"{shelf.name}/{RESTORES}")
             else:
-                source = from_files(params["source"], options.databases, encryption)
+                source = from_files(
+                    params["source"], options.databases, encryption, params["source_choice"] == "newest"
+                )
                 log = local_log(params["state_dir"])
 
             def verify() -> None:
@@ -448,6 +459,7 @@ def main() -> None:
             **argspec.PROGRESS,
             "backup_id": {"type": "str", "default": "latest"},
             "source": {"type": "path"},
+            "source_choice": {"type": "str", "choices": ["latest", "newest"], "default": "latest"},
             "databases": {"type": "list", "elements": "str", "default": []},
             "target_db": {"type": "str"},
             "tables": {"type": "list", "elements": "str", "default": []},

@@ -27,13 +27,17 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encrypt
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.signature import check_signature
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import Stream, stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.dump import Dump, reading
+from ansible_collections.holdfast.postgres.plugins.module_utils.restore.folder import (
+    dump_in,
+    is_directory_dump,
+    not_there,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.foreign.header import (
     HEAD,
     archive,
     other,
     packed,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.restore.foreign.names import Unclear, dumps_of, newest
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.judge import ONLY_ROWS, judge
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
@@ -236,24 +240,25 @@ def unreadable(path: str, exc: OSError) -> BadOption:
     )  # fmt: skip
 
 
-def from_files(path: str, names: tuple[str, ...], encryption: Encryption) -> Source:
+def from_files(path: str, names: tuple[str, ...], encryption: Encryption, by_date: bool = False) -> Source:
     """As ``_from_files``. Raises BadOption for what cannot be read, too."""
     try:
-        return _from_files(path, names, encryption)
+        return _from_files(path, names, encryption, by_date)
     except OSError as exc:
         raise unreadable(path, exc) from exc
 
 
-def _from_files(path: str, names: tuple[str, ...], encryption: Encryption) -> Source:
+def _from_files(path: str, names: tuple[str, ...], encryption: Encryption, by_date: bool) -> Source:
     """Files that other tools made: a dump of any format, compressed or not; a directory-format dump; a pg_dumpall
-    script; or a folder of dumps, of which the latest of each wanted database is taken.
+    script; or a folder of dumps, of which the latest of each wanted database is taken (folder.py). ``by_date``: the one of the last moment in
+    its name, whatever is called latest.
 
     Raises:
         BadOption: there is nothing there that can be restored, or it is not clear what.
     """
     if not os.path.exists(path):
-        raise BadOption("source", path, "does not exist", "Name a dump, or a folder of dumps.")
-    if not os.path.isdir(path) or _is_directory_dump(path):
+        raise not_there(path)
+    if not os.path.isdir(path) or is_directory_dump(path):
         dump = _detect(path, names[0] if len(names) == 1 else None, encryption)
         return Source(path, [dump], None, None)
     if os.path.exists(os.path.join(path, "PG_VERSION")):
@@ -274,50 +279,9 @@ def _from_files(path: str, names: tuple[str, ...], encryption: Encryption) -> So
         )
     dumps = []
     for name in names:
-        dumps.append(_detect(_latest(path, name), name, encryption))
+        dumps.append(_detect(dump_in(path, name, by_date), name, encryption))
         dumps[-1].by_name = True
     return Source(path, dumps, None, None)
-
-
-def _is_directory_dump(path: str) -> bool:
-    return any(os.path.exists(os.path.join(path, f"toc.dat{suffix}")) for suffix in ("", ".gz"))
-
-
-def _latest(path: str, name: str) -> str:
-    """The newest dump of a database in a folder, also in postgres-backup-local's layout (last/NAME-latest.sql.gz), or in one that
-    has a folder for each database."""
-    seen: dict[tuple[int, int], str] = {}  # the same file under two names is one
-    present: list[str] = []
-    for folder in (path, os.path.join(path, "last"), os.path.join(path, name)):
-        if os.path.isdir(folder) and not _is_directory_dump(folder):
-            inside = [os.path.join(folder, file) for file in sorted(os.listdir(folder))]
-            present += [file for file in inside if not os.path.isdir(file) or _is_directory_dump(file)]
-    found = {}
-    for item in dumps_of(name, sorted({os.path.basename(file) for file in present})):
-        for file in present:
-            if os.path.basename(file) == item.name and os.path.exists(file):
-                state = os.stat(file)
-                if item.latest or (state.st_dev, state.st_ino) not in seen:
-                    seen[(state.st_dev, state.st_ino)] = file
-                    found[file] = item
-    if not found:
-        near = sorted(os.path.basename(file) for file in present if os.path.basename(file).startswith(name))[:5]
-        raise BadOption(
-            "source", path, f"has no dump of the database {name!r}",
-            f"Files are looked for that are called {name}, or {name} and a date or 'latest', and suffixes such as .sql.gz; here, in last/ and in {name}/."
-            + (f" There is {', '.join(map(repr, near))}: if one is meant, name it as source." if near else ""),
-        )  # fmt: skip
-    try:
-        chosen = newest(list(found.values()))
-    except Unclear as exc:
-        raise BadOption(
-            "source", path, f"has several dumps of {name!r}, and their names do not say which is the newest: {exc}",
-            "Name the file itself as source.",
-        ) from exc  # fmt: skip
-    files = [file for file, item in found.items() if item is chosen or item.name == chosen.name]
-    if len(files) > 1:
-        raise BadOption("source", path, f"has {chosen.name!r} twice", "Name the file itself as source.")
-    return files[0]
 
 
 def _detect(path: str, database: Optional[str], encryption: Encryption) -> Dump:

@@ -19,14 +19,11 @@ _MOMENT = (
     r"(?:[T_.-]?(?P<time>\d{2}[-_:.h]?\d{2}(?:[-_:.m]?\d{2})?)[ms]?(?:Z|UTC|[+-]\d{2}:?\d{2})?)?(?:[._-](?i:mon|tues|wednes|thurs|fri|satur|sun)day)?"
 )
 _KINDS = r"\.(?:sql|psql|pgsql|dump|dmp|pgdump|pg_dump|pgc|custom|backup|bak|tar|dir)"
-_FILE = (
-    r"(?:[-_.](?:(?P<latest>latest)|(?P<epoch>\d{10})|"
-    + _MOMENT
-    + r"))?(?:"
-    + _KINDS
-    + r")*(?:\.(?:gz|zst|zstd|lz4|xz|bz2))?(?:\.(?:gpg|pgp))?"
-)
+_SUFFIXES = r"(?:" + _KINDS + r")*(?:\.(?:gz|zst|zstd|lz4|xz|bz2))?(?:\.(?:gpg|pgp))?"
+_FILE = r"(?:[-_.](?:(?P<latest>latest)|(?P<epoch>\d{10})|" + _MOMENT + r"))?" + _SUFFIXES
 _REST = re.compile(_FILE)
+# A year with its week, or its month: which of the two only the folder tells.
+_PERIOD = re.compile(r"[-_.](?P<period>\d{4}[-_.]?\d{2})" + _SUFFIXES)
 _BESIDE = (".sha256", ".sha1", ".md5", ".log", ".tmp", ".part", ".partial", ".txt", ".json")
 
 
@@ -61,13 +58,17 @@ class Unclear(Exception):
         self.names = list(names)
 
 
-def dumps_of(database: str, names: Sequence[str]) -> list[Found]:
-    """The files of a folder that are dumps of a database, by their names."""
+def dumps_of(database: str, names: Sequence[str], periods: bool = False) -> list[Found]:
+    """The files of a folder that are dumps of a database, by their names. ``periods``: they have a year and its week or month."""
     found = []
     for name in sorted(names):
         if not name.startswith(database) or name.endswith(_BESIDE):
             continue
         match = _REST.fullmatch(name[len(database) :])
+        period = _PERIOD.fullmatch(name[len(database) :]) if periods else None
+        if period is not None:
+            found.append(Found(name, False, re.sub(r"\D", "", period.group("period"))))
+            continue
         if match is None:
             continue
         moment = match.group("epoch")
