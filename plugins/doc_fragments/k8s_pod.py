@@ -81,6 +81,13 @@ options:
         description: Where it is mounted.
         type: str
         required: true
+  read_only:
+    description:
+      - Paths of O(claims) and O(nfs) at which nothing can be written, such as where others left their dumps.
+      - O(fs_group) concerns these as well. Kubernetes gives the files of a claim that is C(ReadWriteOnce) to that group.
+    type: list
+    elements: str
+    default: []
   resources:
     description: C(requests) and C(limits) of the container, as Kubernetes writes them.
     type: dict

@@ -108,6 +108,7 @@ IN_POD: Spec = {
             "path": {"type": "str", "required": True},
         },
     },
+    "read_only": {"type": "list", "elements": "str", "default": []},
     "resources": {"type": "dict", "default": {}},
     "run_as_user": {"type": "int"},
     "fs_group": {"type": "int", "default": 1000},

@@ -59,6 +59,11 @@ options:
     description:
       - Run this CronJob now, by its own template. One that was begun by hand and is not over is followed, and no second one begun.
     type: str
+  check:
+    description:
+      - Run the playbook in check mode, in which it reads all that a run reads, and says what it would do. The Job itself is made.
+    type: bool
+    default: false
   force:
     description: Run it although the Job of the same options ended well already. One that is not over is followed all the same.
     type: bool
@@ -132,7 +137,8 @@ job:
 run:
   description:
     - How the run ended, with C(job), C(pod), C(status) (V(ok), V(failed), V(stopped)), C(line) (one line on it), C(changed) (of the run itself), and C(key)
-      and C(sha256) of its record. Null where it was not followed, or did not run.
+      and C(sha256) of its record; with O(check) also the C(consent), options that a run would have to be given, as it destroys something.
+      Null where it was not followed, or did not run.
   returned: always
   type: dict
 record:
@@ -260,6 +266,7 @@ def main() -> None:
                 "default": "present",
             },
             "from_cron_job": {"type": "str"},
+            "check": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
             "wait": {"type": "bool", "default": True},
             "keep": {"type": "str", "default": "7d"},

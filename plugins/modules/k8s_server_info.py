@@ -221,11 +221,16 @@ pull_secrets:
   type: list
   elements: str
 password:
-  description: Where the superuser's password is, as C(secret), C(key), and the C(variable) that it comes by; null when no variable of the container
-    is from a Secret.
+  description: Where the superuser's password is, as C(secret), C(key), and the C(variable) that it comes by, with the C(user) that it is of (null where
+    that is not known); null when no variable of the container is from a Secret.
   returned: success
   type: dict
-  sample: {secret: db, key: postgres-password, variable: POSTGRES_PASSWORD}
+  sample: {secret: db, key: postgres-password, variable: POSTGRES_PASSWORD, user: postgres}
+hba_file:
+  description: Where pg_hba.conf is, as C(path), C(source) (V(configMap), V(secret), V(persistentVolumeClaim), V(container)), the C(name) of that
+    object, C(path_in_volume), and C(advice), a sentence on where a line is added. Null each where it is not known.
+  returned: success
+  type: dict
 service_account:
   description: Service account of the pod.
   returned: success
@@ -290,7 +295,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.describe import Asked, describe
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.findings import findings
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.findings import (
+    findings,
+    where_rules_are,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.survey import Survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
@@ -300,6 +308,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import
 
 _WHO = "SELECT host(inet_server_addr()) AS address, pg_is_in_recovery() AS in_recovery"
 _WHERE = "SELECT current_setting('data_directory') AS path"
+_RULES = "SELECT current_setting('hba_file') AS path"
 _TABLESPACES = "SELECT pg_tablespace_location(oid) AS path FROM pg_tablespace WHERE pg_tablespace_location(oid) <> ''"
 
 
@@ -315,6 +324,7 @@ def ask(params: dict[str, Any], doubts: list[str]) -> Asked:
         with contextlib.closing(address.connect()) as connection:
             (who,) = facts.rows(connection, _WHO)
             where = facts.attempt(connection, _WHERE, doubts, "data_directory")
+            rules = facts.attempt(connection, _RULES, doubts, "hba_file")
             return Asked(
                 who["address"],
                 who["in_recovery"],
@@ -323,6 +333,7 @@ def ask(params: dict[str, Any], doubts: list[str]) -> Asked:
                 None,
                 tuple(row["path"] for row in facts.rows(connection, _TABLESPACES)),
                 refused_replication(address),
+                rules[0]["path"] if rules else None,
             )
 
 
@@ -333,6 +344,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     found = survey.of(params["stateful_set"], params["pod"], params["selector"])
     asked = ask(params, warnings) if asks_server(params) else Asked()
     info = describe(found, params["container"], asked)
+    info["hba_file"]["advice"] = where_rules_are(info["hba_file"]) or None
     return {
         "changed": False,
         **info,

@@ -27,6 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import sto
 COLLECTION = "holdfast.postgres."
 #: bytes that a kubelet keeps of a container's message
 LARGEST_MESSAGE = 4096
+_LARGEST_CONSENT = 1024
 #: what of a result is Ansible's own, or an excerpt of what a module was told
 _LEFT_OUT = ("invocation", "exception", "warnings", "deprecations", "censored")
 
@@ -44,6 +45,8 @@ class RunNotes:
     #: the first failure, and the last thing that a role of ours said
     failure: Optional[str] = None
     said: Optional[str] = None
+    #: options that a run without check mode would have to be given, as it destroys something
+    consent: dict[str, Any] = field(default_factory=dict)
 
     def note(
         self, status: str, host: str, task: str, action: str, result: Mapping[str, Any], ignored: bool = False
@@ -53,8 +56,12 @@ class RunNotes:
         bad = status != "ok" and not ignored
         if bad and self.failure is None:
             self.failure = message_of(result) or f"{task}: {status}"
-        if not bad and action in ("debug", "ansible.builtin.debug") and isinstance(result.get("msg"), str):
-            self.said = str(result["msg"])
+        said = result.get("msg") if action in ("debug", "ansible.builtin.debug") else None
+        # The line to type that agrees to a plan is one for whoever is on this host.
+        if not bad and isinstance(said, str) and not said.startswith("ansible-playbook "):
+            self.said = said
+        if action.startswith(COLLECTION) and isinstance(result.get("consent"), Mapping):
+            self.consent.update(result["consent"])
         if bad or action.startswith(COLLECTION):
             kept = {"host": host, "task": task, "action": action, "status": status, "result": shown(result)}
             self.tasks.append({**kept, **({"ignored": True} if ignored else {})})
@@ -105,6 +112,7 @@ def termination(status: str, notes: RunNotes, line: str, where: Optional[RunKey]
         "key": where.key if where else None,
         "sha256": where.sha256 if where else None,
         "line": line,
+        **({"consent": _bounded(notes.consent)} if notes.consent else {}),
     }
     data, kept = json.dumps(content, ensure_ascii=False).encode(), len(line)
     while len(data) > LARGEST_MESSAGE and kept:
@@ -113,6 +121,13 @@ def termination(status: str, notes: RunNotes, line: str, where: Optional[RunKey]
         content["line"] = line[:kept] + "…"
         data = json.dumps(content, ensure_ascii=False).encode()
     return data
+
+
+def _bounded(consent: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What has to be agreed to; where that is too much to be said, the options alone."""
+    return (
+        consent if len(json.dumps(consent, ensure_ascii=False).encode()) <= _LARGEST_CONSENT else dict.fromkeys(consent)
+    )
 
 
 def shelves(variables: Mapping[str, Any]) -> list[Shelf]:

@@ -263,6 +263,11 @@ def _ship(result: Result, _now: datetime.datetime) -> str:
     return f"{head} The newest segment: {listing(last)}." if last else head
 
 
+def _of_run(result: Result, _now: datetime.datetime) -> str:
+    """What the run in the cluster said as it ended."""
+    return str((result.get("run") or {}).get("line") or "Nothing was run.")
+
+
 _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "archive": _archive,
     "audit": _audit,
@@ -270,6 +275,7 @@ _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "canary": _canary,
     "check": _check,
     "copy": _copy,
+    "kubernetes_backup": _of_run,
     "promote": _promote,
     "prune": _prune,
     "recover": _recover,

@@ -56,7 +56,9 @@ def test_a_server_is_found_with_all_that_it_is_made_of(
     assert one["volume"] == claim["spec"]["volumeName"] and one["storage_class"] == claim["spec"]["storageClassName"]
     assert one["snapshot_class"] == cluster.snapshot_class and one["phase"] == "Bound"
     assert [service["name"] for service in found["services"]] == ["pg", "pg-headless"] and found["service"] == "pg"
-    assert found["password"] == {"secret": "pg", "key": "password", "variable": "POSTGRES_PASSWORD"}
+    assert found["password"] == {
+        "secret": "pg", "key": "password", "variable": "POSTGRES_PASSWORD", "user": "postgres"
+    }  # fmt: skip
     assert (found["image"], found["run_as_user"], found["fs_group"]) == (
         pod["spec"]["containers"][0]["image"],
         USER,

@@ -32,6 +32,7 @@ USES = {
     "backup": ["pg_backup"],
     "check": ["backup_check"],
     "copy": ["backup_copy"],
+    "kubernetes_backup": ["k8s_job"],
     "promote": ["pg_standby"],
     "prune": ["backup_prune"],
     "recover": ["pg_recover"],
@@ -93,7 +94,7 @@ BORROWED = {
 }
 
 # These call several modules, or none, and have their own words.
-SEVERAL = {"audit", "setup", "schedule", "rotate_passphrase"}
+SEVERAL = {"audit", "kubernetes_backup", "setup", "schedule", "rotate_passphrase"}
 
 
 def options_of_role(role: str) -> dict[str, dict[str, Any]]:

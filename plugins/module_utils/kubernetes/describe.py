@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import discover, images
@@ -28,6 +28,7 @@ class Asked:
     wal_directory: Optional[str] = None
     tablespaces: tuple[str, ...] = ()
     replication: Optional[str] = None
+    hba_file: Optional[str] = None
 
 
 def describe(found: Objects, container_name: str = "", asked: Optional[Asked] = None) -> dict[str, Any]:
@@ -42,13 +43,14 @@ def describe(found: Objects, container_name: str = "", asked: Optional[Asked] = 
     pod_spec = spec_of(pod) if pod else found.template
     labels = meta(pod or spec_of(top or {}).get("template") or {}).get("labels") or {}
     image = str(container.get("image") or "") if container else ""
-    used = discover.references(found.template, container)
+    used = discover.references(found.template, container, variables)
     services = (
         None
         if found.services is None
         else discover.services(found.services, labels, str(spec_of(top or {}).get("serviceName") or ""))
     )
     mounts = _mounts(found, container, pod)
+    data = _data(found, container, variables, mounts, asked)
     return {
         "stateful_set": meta(top)["name"] if top else None,
         "deployment": meta(found.deployment)["name"] if found.deployment else None,
@@ -63,7 +65,8 @@ def describe(found: Objects, container_name: str = "", asked: Optional[Asked] = 
         **_ids(pod_spec, container or {}),
         "service": services[0]["name"] if services else None,
         "services": services,
-        "data": _data(found, container, variables, mounts, asked),
+        "data": data,
+        "hba_file": _hba_file(container, data["directory"], mounts, asked),
         "claims": [_claim(name, found, mounts, asked) for name in found.claims],
         "config_maps": list(used.config_maps),
         "secrets": list(used.secrets),
@@ -110,12 +113,7 @@ def _mounts(found: Objects, container: Optional[Manifest], pod: Optional[Manifes
     if pod is None:
         return mounts
     name = meta(pod)["name"]
-    return [
-        Mount(one.volume, one.path, one.sub_path, one.source, f"{name}-{one.volume}")
-        if one.source == "ephemeral"
-        else one
-        for one in mounts
-    ]
+    return [replace(one, claim=f"{name}-{one.volume}") if one.source == "ephemeral" else one for one in mounts]
 
 
 def _data(
@@ -146,6 +144,18 @@ def _data(
         "at_volume_root": None if inside is None else inside == "",
         "persistent": persistent if container else None,
         "wal_claim": wal.claim if wal and mount and wal.volume != mount.volume else None,
+    }
+
+
+def _hba_file(container: Optional[Manifest], data: Optional[str], mounts: list[Mount], asked: Asked) -> dict[str, Any]:
+    """Where pg_hba.conf is, and in which object."""
+    path = discover.rules_file(container, data, asked.hba_file) if container else asked.hba_file
+    mount = discover.mount_of(path, mounts) if path else None
+    return {
+        "path": path,
+        "source": (mount.source if mount else "container") if path else None,
+        "name": (mount.claim or mount.of) if mount else None,
+        "path_in_volume": discover.path_in_volume(path, mount) if path and mount else None,
     }
 
 

@@ -16,12 +16,20 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.images import major
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, Manifests
 
-#: environment variables by which images are told the superuser's password; some name a file instead, with _FILE
-# docker-library/postgres, bitnami/postgresql, crunchy, spilo; libpq's own last
-PASSWORDS = (
-    "POSTGRES_PASSWORD", "POSTGRESQL_POSTGRES_PASSWORD", "POSTGRESQL_PASSWORD", "POSTGRES_POSTGRES_PASSWORD", "PGPASSWORD_SUPERUSER",
-    "PG_ROOT_PASSWORD", "POSTGRESQL_ADMIN_PASSWORD", "PGPASSWORD",
-)  # fmt: skip
+#: environment variables by which images are told the superuser's password, and those that name its role, which else is postgres; some name a file
+#: instead, with _FILE. Bitnami and sclorg have one for an application's role besides: the superuser's own come first.
+# bitnami/postgresql, sclorg, docker-library/postgres, spilo, crunchy; libpq's own last
+PASSWORDS: Mapping[str, tuple[str, ...]] = {
+    "POSTGRESQL_POSTGRES_PASSWORD": (),
+    "POSTGRES_POSTGRES_PASSWORD": (),
+    "POSTGRESQL_ADMIN_PASSWORD": (),
+    "POSTGRES_PASSWORD": ("POSTGRES_USER",),
+    "POSTGRESQL_PASSWORD": ("POSTGRESQL_USERNAME", "POSTGRESQL_USER"),
+    "PGPASSWORD_SUPERUSER": ("PGUSER_SUPERUSER",),
+    "PG_ROOT_PASSWORD": (),
+    "PGPASSWORD": ("PGUSER",),
+}
+_SUPERUSER = "postgres"
 _OF_SERVER = re.compile(r"^(PGDATA|PGROOT|POSTGRES(QL)?_\w+|PGPASSWORD\w*|PGUSER\w*|PATRONI_\w+)$")
 _IMAGE = re.compile(r"(^|[/_-])(postgres|postgresql|postgis|timescaledb|spilo|cnpg|crunchy-postgres|pgvector)", re.I)
 _PRIMARY_LABELS = {
@@ -55,13 +63,14 @@ class Objects:
 
 @dataclass(frozen=True)
 class Mount:
-    """Where a container has a volume. ``source``: persistentVolumeClaim, emptyDir, … ; ``claim``: its name."""
+    """Where a container has a volume. ``source``: persistentVolumeClaim, emptyDir, … ; ``claim``: its name; ``of``: the name of a ConfigMap or Secret."""
 
     volume: str
     path: str
     sub_path: str
     source: str
     claim: Optional[str]
+    of: Optional[str] = None
 
 
 def meta(manifest: Manifest) -> Manifest:
@@ -175,18 +184,19 @@ def claims_of(top: Manifest, ordinal: int) -> dict[str, str]:
 
 def mounts(pod_spec: Manifest, container: Manifest, claim_of: Mapping[str, str]) -> list[Mount]:
     """``claim_of``: the claims that a StatefulSet makes for the pod, by the volumes' names."""
-    sources: dict[str, tuple[str, Optional[str]]] = {
-        name: ("persistentVolumeClaim", claim) for name, claim in claim_of.items()
+    sources: dict[str, tuple[str, Optional[str], Optional[str]]] = {
+        name: ("persistentVolumeClaim", claim, None) for name, claim in claim_of.items()
     }
     for volume in pod_spec.get("volumes") or ():
         source = next((key for key in volume if key != "name"), "emptyDir")
         claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
-        sources[volume["name"]] = (source, claim)
+        of = (volume.get("configMap") or {}).get("name") or (volume.get("secret") or {}).get("secretName")
+        sources[volume["name"]] = (source, claim, of)
     found = []
     for one in container.get("volumeMounts") or ():
-        source, claim = sources.get(one["name"], ("unknown", None))
+        source, claim, of = sources.get(one["name"], ("unknown", None, None))
         sub_path = str(one.get("subPath") or one.get("subPathExpr") or "").strip("/")
-        found.append(Mount(one["name"], _normal(one["mountPath"]), sub_path, source, claim))
+        found.append(Mount(one["name"], _normal(one["mountPath"]), sub_path, source, claim, of))
     return found
 
 
@@ -209,9 +219,24 @@ def _normal(path: str) -> str:
     return "/" + "/".join(part for part in str(path).split("/") if part not in ("", "."))
 
 
+def rules_file(container: Manifest, data: Optional[str], said: Optional[str] = None) -> Optional[str]:
+    """The path of pg_hba.conf: as the server ``said``, as an argument does, else in ``data``, PGDATA; None: PGDATA is not known, or a
+    configuration file of one's own may say another."""
+    words = [str(one) for one in (*(container.get("command") or ()), *(container.get("args") or ()))]
+    settings = {
+        found.group(1): found.group(2)
+        for word in words
+        if (found := re.match(r"(?:--)?(hba[_-]file|config[_-]file|data[_-]directory)=(/.+)", word))
+    }
+    given = said or settings.get("hba_file") or settings.get("hba-file")
+    if given:
+        return _normal(given)
+    return None if settings or data is None else f"{data}/pg_hba.conf"
+
+
 @dataclass(frozen=True)
 class References:
-    """Which ConfigMaps and Secrets a pod uses. ``password``: ``{secret, key, variable}``, and null where none is told."""
+    """Which ConfigMaps and Secrets a pod uses. ``password``: ``{secret, key, variable, user}``, and null where none is told."""
 
     config_maps: tuple[str, ...]
     secrets: tuple[str, ...]
@@ -219,8 +244,10 @@ class References:
     password: Optional[Manifest]
 
 
-def references(pod_spec: Manifest, container: Optional[Manifest]) -> References:
-    """By volumes, variables and pull secrets of all containers."""
+def references(
+    pod_spec: Manifest, container: Optional[Manifest], variables: Optional[Mapping[str, Optional[str]]] = None
+) -> References:
+    """By volumes, variables and pull secrets of all containers. ``variables``: the container's, as ``environment`` has them."""
     maps: list[str] = []
     secrets: list[str] = []
     for kind, name in _named(pod_spec):
@@ -230,7 +257,9 @@ def references(pod_spec: Manifest, container: Optional[Manifest]) -> References:
         tuple(dict.fromkeys(maps)),
         tuple(dict.fromkeys(secrets)),
         tuple(dict.fromkeys(pull)),
-        _password(pod_spec, container) if container else None,
+        _password(pod_spec, container, environment(container, {}) if variables is None else variables)
+        if container
+        else None,
     )
 
 
@@ -256,16 +285,18 @@ def _named(pod_spec: Manifest) -> Iterator[tuple[str, str]]:
                     yield kind, str(value[key].get("name"))
 
 
-def _password(pod_spec: Manifest, container: Manifest) -> Optional[Manifest]:
-    variables = {str(one.get("name")): one for one in container.get("env") or ()}
-    for name in PASSWORDS:
-        reference = ((variables.get(name) or {}).get("valueFrom") or {}).get("secretKeyRef")
+def _password(pod_spec: Manifest, container: Manifest, variables: Mapping[str, Optional[str]]) -> Optional[Manifest]:
+    given = {str(one.get("name")): one for one in container.get("env") or ()}
+    for name, users in PASSWORDS.items():
+        known = [variables[one] for one in users if one in variables]
+        user = known[0] if known else _SUPERUSER  # None: it is in a Secret, which is not read
+        reference = ((given.get(name) or {}).get("valueFrom") or {}).get("secretKeyRef")
         if reference:
-            return {"secret": reference.get("name"), "key": reference.get("key"), "variable": name}
-        path = (variables.get(f"{name}_FILE") or {}).get("value")
+            return {"secret": reference.get("name"), "key": reference.get("key"), "variable": name, "user": user}
+        path = (given.get(f"{name}_FILE") or {}).get("value")
         found = _file(str(path), pod_spec, container) if path else None
         if found:
-            return {"secret": found[0], "key": found[1], "variable": f"{name}_FILE"}
+            return {"secret": found[0], "key": found[1], "variable": f"{name}_FILE", "user": user}
     return None
 
 

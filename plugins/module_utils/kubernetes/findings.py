@@ -27,7 +27,7 @@ def findings(
         *_data(info),
         *_retention(info),
         *_snapshots(info, snapshots_known),
-        *_replication(replication),
+        *_replication(replication, info["hba_file"]),
         *_image(info),
         *_keepers(info),
     ]
@@ -114,13 +114,31 @@ def _snapshots(info: dict[str, Any], known: bool) -> Iterator[Finding]:
             )
 
 
-def _replication(refused: Optional[str]) -> Iterator[Finding]:
+def where_rules_are(hba_file: dict[str, Any]) -> str:
+    """In which object the line for pg_hba.conf belongs, as a sentence; empty where that is not known."""
+    path, name, inside = hba_file["path"], hba_file["name"], hba_file["path_in_volume"]
+    if path is None:
+        return ""
+    if hba_file["source"] in ("configMap", "secret"):
+        kind = "ConfigMap" if hba_file["source"] == "configMap" else "Secret"
+        return (
+            f"That file is {path}, out of the {kind} {name} ({inside}): change it there, or in the values of the chart that makes it. What is mounted "
+            "by subPath is seen by the next pod alone"
+        )
+    if hba_file["source"] == "persistentVolumeClaim":
+        return f"That file is {path}, on the claim {name} ({inside} in the volume): add the line in the server's pod"
+    return f"That file is {path}, which is on no persistent volume: it comes from the image, or from what starts it"
+
+
+def _replication(refused: Optional[str], hba_file: dict[str, Any]) -> Iterator[Finding]:
     if refused is None:
         return
     if refused:
+        where = where_rules_are(hba_file) if "pg_hba.conf" in refused else ""
         yield Finding(
             "warning",
-            f"no replication connection is let in, so that neither base backups nor WAL can be received: {refused}",
+            "no replication connection is let in, so that neither base backups nor WAL can be received: "
+            + ". ".join(filter(None, (refused, where))),
         )
     else:
         yield Finding("fine", "a replication connection is let in")

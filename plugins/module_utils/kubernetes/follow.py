@@ -59,7 +59,8 @@ class OutOfSight(KubernetesError):
 @dataclass(frozen=True)
 class Ended:
     """How a run ended. ``status``: ok, failed or stopped, as the run itself said; ``line``: one line on it; ``key`` and ``sha256``: of its
-    record in the repository (None: it has none); ``pod``: where it ran, the last one."""
+    record in the repository (None: it has none); ``pod``: where it ran, the last one; ``consent``: options that a run in check mode would need to be
+    given, as it would destroy something."""
 
     job: str
     status: str
@@ -68,6 +69,7 @@ class Ended:
     changed: bool = False
     key: Optional[str] = None
     sha256: Optional[str] = None
+    consent: Optional[Mapping[str, Any]] = None
 
     def describe(self) -> dict[str, Any]:
         """For a module's result."""
@@ -184,6 +186,7 @@ def ended(job: Manifest, pods: Sequence[Manifest]) -> Ended:
         bool(said.get("changed")),
         said.get("key"),
         said.get("sha256"),
+        said.get("consent") if isinstance(said.get("consent"), Mapping) else None,
     )
     if jobs.finished(job) == "Complete":
         if about.status == "ok":

@@ -58,7 +58,8 @@ class FromSecret:
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One playbook to run in a pod. ``claims`` and ``secrets``: name → where it is mounted. ``again``: whether a run that was evicted is begun
+    """One playbook to run in a pod. ``claims`` and ``secrets``: name → where it is mounted. ``read_only``: where of ``claims`` and ``nfs`` nothing can
+    be written. ``check``: in check mode. ``again``: whether a run that was evicted is begun
     anew; ``token``: whether the service account's token is mounted; ``user``, ``group``: numeric ids (None: the image's, the cluster's)."""
 
     namespace: str
@@ -69,6 +70,7 @@ class RunRequest:
     variables_from: Sequence[FromSecret] = ()
     claims: Mapping[str, str] = field(default_factory=dict)
     nfs: Sequence[Nfs] = ()
+    read_only: Sequence[str] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
     service_account: Optional[str] = None
     token: bool = False
@@ -76,6 +78,7 @@ class RunRequest:
     resources: Mapping[str, Any] = field(default_factory=dict)
     deadline: int = 6 * 3600
     again: bool = False
+    check: bool = False
     user: Optional[int] = None
     group: Optional[int] = 1000
     pull_policy: Optional[str] = None
@@ -95,6 +98,13 @@ def check(request: RunRequest) -> None:
         if path in taken:
             raise BadOption(option, path, f"is where {taken[path]} is mounted", "Give each a path of its own.")
         taken[path] = f"another one of {option}"
+    mounted = {path for option, path in mounts if option != "secrets"}
+    for path in request.read_only:
+        if path not in mounted:
+            raise BadOption(
+                "read_only", path, "is no path at which a claim or an NFS server's directory is mounted",
+                f"There is {', '.join(sorted(mounted)) or 'none'}.",
+            )  # fmt: skip
     size = len(variables_file(request))
     if size > LARGEST_SECRET:
         raise BadOption(
@@ -212,6 +222,7 @@ def arguments(request: RunRequest) -> list[str]:
         f"{request.server_name},",
         "--extra-vars",
         f"@{VARIABLES_DIR}/{VARIABLES}",
+        *(["--check", "--diff"] if request.check else []),
     ]
 
 
@@ -274,7 +285,9 @@ def _volumes(request: RunRequest, secret_name: str) -> tuple[list[dict[str, Any]
     for number, (name, path) in enumerate(request.secrets.items()):
         add(f"secret-{number}", path, {"secret": {"secretName": name, "defaultMode": 0o440}}, True)
     for number, (name, path) in enumerate(request.claims.items()):
-        add(f"claim-{number}", path, {"persistentVolumeClaim": {"claimName": name}})
+        add(f"claim-{number}", path, {"persistentVolumeClaim": {"claimName": name}}, path in request.read_only)
     for number, export in enumerate(request.nfs):
-        add(f"nfs-{number}", export.path, {"nfs": {"server": export.server, "path": export.export}})
+        only = export.path in request.read_only
+        nfs = {"server": export.server, "path": export.export, **({"readOnly": True} if only else {})}
+        add(f"nfs-{number}", export.path, {"nfs": nfs}, only)
     return mounts, volumes

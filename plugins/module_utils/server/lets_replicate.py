@@ -29,17 +29,25 @@ def refused_replication(address: Address) -> str:
     return ""
 
 
+def missing_rule(message: str) -> str:
+    """The line for pg_hba.conf that is missing, by what libpq said; empty: it is not that. Pure."""
+    found = _NO_LINE.search(message)
+    if found is None:
+        return ""
+    host, user = found.groups()
+    width = 128 if ":" in host else 32
+    return (
+        f"pg_hba.conf has no line that lets {user} replicate from {host}. Add 'host replication {user} {host}/{width} scram-sha-256' (or with the "
+        "network of the pods instead of the one address; a line for 'all' databases does not cover replication) where the server reads its "
+        "pg_hba.conf, and reload it: SELECT pg_reload_conf()"
+    )
+
+
 def explain(message: str) -> str:
     """What libpq said of a replication connection, with the way out. Pure."""
-    found = _NO_LINE.search(message)
-    if found:
-        host, user = found.groups()
-        width = 128 if ":" in host else 32
-        return (
-            f"pg_hba.conf has no line that lets {user} replicate from {host}. Add 'host replication {user} {host}/{width} scram-sha-256' (or with the "
-            "network of the pods instead of the one address; a line for 'all' databases does not cover replication) where the server reads its "
-            "pg_hba.conf, and reload it: SELECT pg_reload_conf()"
-        )
+    rule = missing_rule(message)
+    if rule:
+        return rule
     if re.search(r"must be superuser or replication role|permission denied to start WAL sender", message):
         return f"the role may not replicate ({message}): ALTER ROLE … REPLICATION"
     if "max_wal_senders" in message:

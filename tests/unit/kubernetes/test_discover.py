@@ -15,7 +15,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.descr
     snapshot_class,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import Mount, Objects
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.findings import findings
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.findings import (
+    findings,
+    where_rules_are,
+)
 
 
 @pytest.mark.parametrize(
@@ -147,15 +150,76 @@ def test_what_a_pod_uses_and_which_key_is_the_password() -> None:
         and found.secrets == ("tls", "db", "init")
         and found.pull_secrets == ("pull",)
     )
-    assert found.password == {"secret": "db", "key": "admin", "variable": "POSTGRES_PASSWORD_FILE"}
+    assert found.password == {"secret": "db", "key": "admin", "variable": "POSTGRES_PASSWORD_FILE", "user": "postgres"}
     by_key = container(
         env=[{"name": "POSTGRES_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "postgres-password"}}}]
     )
     assert discover.references({"containers": [by_key]}, by_key).password == {
-        "secret": "db", "key": "postgres-password", "variable": "POSTGRES_PASSWORD"
+        "secret": "db", "key": "postgres-password", "variable": "POSTGRES_PASSWORD", "user": "postgres"
     }  # fmt: skip
     plain = container(env=[{"name": "POSTGRES_PASSWORD", "value": "hush"}])
     assert discover.references({"containers": [plain]}, plain).password is None
+
+
+@pytest.mark.parametrize(
+    ("env", "variable", "user"),
+    [
+        # docker-library's, with another role than postgres; that role out of a Secret
+        ({"POSTGRES_PASSWORD": "s", "POSTGRES_USER": "=owner"}, "POSTGRES_PASSWORD", "owner"),
+        ({"POSTGRES_PASSWORD": "s", "POSTGRES_USER": "s"}, "POSTGRES_PASSWORD", None),
+        # Bitnami's: the application's and the superuser's
+        ({"POSTGRES_PASSWORD": "s", "POSTGRES_USER": "=app", "POSTGRES_POSTGRES_PASSWORD": "s"}, "POSTGRES_POSTGRES_PASSWORD", "postgres"),
+        ({"POSTGRESQL_PASSWORD": "s", "POSTGRESQL_USERNAME": "=app"}, "POSTGRESQL_PASSWORD", "app"),
+        # sclorg's
+        ({"POSTGRESQL_USER": "=app", "POSTGRESQL_PASSWORD": "s", "POSTGRESQL_ADMIN_PASSWORD": "s"}, "POSTGRESQL_ADMIN_PASSWORD", "postgres"),
+        ({"PGPASSWORD_SUPERUSER": "s", "PGUSER_SUPERUSER": "=postgres"}, "PGPASSWORD_SUPERUSER", "postgres"),
+    ],
+)  # fmt: skip
+def test_whose_password_it_is(env: dict[str, str], variable: str, user: Optional[str]) -> None:
+    """The kind: the password of one role is sent for another. ``=x`` is a value, ``s`` a key of a Secret."""
+    secret = {"secretKeyRef": {"name": "db", "key": "k"}}
+    one = container(
+        env=[{"name": key, **({"value": value[1:]} if value[0] == "=" else {"valueFrom": secret})} for key, value in env.items()]
+    )  # fmt: skip
+    found = discover.references({"containers": [one]}, one).password
+    assert found == {"secret": "db", "key": "k", "variable": variable, "user": user}
+
+
+@pytest.mark.parametrize(
+    ("args", "said", "path", "words"),
+    [
+        ([], None, "/data/pgdata/pg_hba.conf", "on the claim data-db-0 (pgdata/pg_hba.conf in the volume)"),
+        (["-c", "hba_file=/etc/pg/pg_hba.conf"], None, "/etc/pg/pg_hba.conf", "out of the ConfigMap rules (pg_hba.conf)"),
+        (["--hba-file=/etc/one.conf"], None, "/etc/one.conf", "out of the Secret hidden (rules)"),
+        (["-c", "config_file=/etc/pg/postgresql.conf"], None, None, ""),  # which may say anything
+        (["-c", "config_file=/etc/pg/postgresql.conf"], "/opt/pg_hba.conf", "/opt/pg_hba.conf", "on no persistent volume"),
+    ],
+)  # fmt: skip
+def test_where_pg_hba_conf_is(args: list[str], said: Optional[str], path: Optional[str], words: str) -> None:
+    """So that who is refused knows which object to change."""
+    one = container(
+        args=args,
+        env=[{"name": "PGDATA", "value": "/data/pgdata"}],
+        volumeMounts=[
+            {"name": "data", "mountPath": "/data"},
+            {"name": "rules", "mountPath": "/etc/pg"},
+            {"name": "hidden", "mountPath": "/etc/one.conf", "subPath": "rules"},
+        ],
+    )
+    spec = {
+        "containers": [one],
+        "volumes": [
+            {"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}},
+            {"name": "rules", "configMap": {"name": "rules"}},
+            {"name": "hidden", "secret": {"secretName": "hidden"}},
+        ],
+    }
+    info = describe(Objects([], spec), "", Asked(hba_file=said))
+    assert info["hba_file"]["path"] == path
+    told = where_rules_are(info["hba_file"])
+    assert words in told and bool(told) == bool(words), told
+    assert told in str(findings(info, "pg_hba.conf has no line")["warnings"])
+    assert not told or told not in str(findings(info, "every WAL sender is in use")["warnings"])
 
 
 def test_selectors() -> None:

@@ -56,6 +56,21 @@ def test_as_restricted_wants_it() -> None:
         assert "command" not in container  # an image's entrypoint stays
 
 
+def test_what_is_only_read() -> None:
+    """What others left is mounted read-only where that is said; a path at which nothing is mounted is a slip. In check mode it is another Job."""
+    request = replace(RUN, read_only=["/backups", "/nas"], check=True)
+    spec = _template(request)
+    (container,) = spec["containers"]
+    assert {one["mountPath"] for one in container["volumeMounts"] if one.get("readOnly")} >= {"/backups", "/nas"}
+    assert [one["nfs"] for one in spec["volumes"] if "nfs" in one] == [
+        {"server": "nas", "path": "/export", "readOnly": True}
+    ]
+    assert container["args"][-2:] == ["--check", "--diff"]
+    assert len({job.identity(one, "t") for one in (RUN, replace(RUN, check=True), request)}) == 3
+    with pytest.raises(BadOption, match="/elsewhere"):
+        pod.check(replace(RUN, read_only=["/elsewhere"]))
+
+
 def test_secrets_stand_in_the_secret_alone() -> None:
     """Whoever may read pods, Jobs and CronJobs reads no password there."""
     for manifest in (job.job(RUN, "backup", "abc", "vars", 60), cron_job.cron_job(SCHEDULE)):

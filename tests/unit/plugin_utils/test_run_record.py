@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Optional
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import runs
@@ -25,6 +26,19 @@ def test_a_message_is_within_its_limit(line: str) -> None:
     assert len(data) <= 4096
     said = json.loads(data)
     assert said["key"] == KEY.key and said["sha256"] == KEY.sha256 and line.startswith(said["line"].rstrip("…"))
+
+
+@pytest.mark.parametrize(("names", "told"), [(["shop"], ["shop"]), (["a" * 63] * 60, None)])
+def test_what_has_to_be_agreed_to_is_said(names: list[str], told: Optional[list[str]]) -> None:
+    """By options, and within the limit; the line that agrees on this host is of no use elsewhere."""
+    notes = RunNotes("x")
+    result = {"consent": {"force": True, "confirm": names}}
+    notes.note("ok", "shop", "Restore", "holdfast.postgres.pg_restore", result)
+    for line in ("Check mode, nothing was done.", "ansible-playbook -e holdfast_restore_force=true"):
+        notes.note("ok", "shop", "Say", "ansible.builtin.debug", {"msg": line})
+    data = termination("ok", notes, notes.line(False), None)
+    said = json.loads(data)
+    assert said["consent"]["confirm"] == told and said["line"] == "Check mode, nothing was done." and len(data) <= 4096
 
 
 def test_what_counts_as_the_reason() -> None:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ansible_collections.holdfast.postgres.plugins.module_utils import guard
 from ansible_collections.holdfast.postgres.plugins.module_utils.background import Background
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.lets_replicate import missing_rule
 
 _BEGINS = "initiating base backup"
 _LOOK = 1.0  # seconds between looks at a copy that says nothing
@@ -155,9 +156,11 @@ def _telling(said: Sequence[str]) -> str:
 
 
 def _way_out(text: str) -> str:
+    rule = missing_rule(text)
+    if rule:
+        return f" {rule}."
     for part, hint in (
         ("promoted during", " The standby was promoted while it was copied: run the backup again."),
-        ("no pg_hba.conf entry for replication", " Allow replication for this role in pg_hba.conf."),
         ("must be superuser or replication role", " Give the role REPLICATION (the role setup does)."),
         ("permission denied to start WAL sender", " Give the role REPLICATION (the role setup does)."),
         ("number of requested standby connections exceeds", " Raise max_wal_senders."),
