@@ -268,6 +268,12 @@ def _of_run(result: Result, _now: datetime.datetime) -> str:
     return str((result.get("run") or {}).get("line") or "Nothing was run.")
 
 
+def _kubernetes_restore(result: Result, _now: datetime.datetime) -> str:
+    if not result.get("changed"):
+        return "Nothing to do: it is restored so already."
+    return " ".join([_upper(_steps(result.get("plan") or ["it is restored"])), *_proof(result)])
+
+
 _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "archive": _archive,
     "audit": _audit,
@@ -276,6 +282,7 @@ _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "check": _check,
     "copy": _copy,
     "kubernetes_backup": _of_run,
+    "kubernetes_restore": _kubernetes_restore,
     "promote": _promote,
     "prune": _prune,
     "recover": _recover,

@@ -33,6 +33,7 @@ USES = {
     "check": ["backup_check"],
     "copy": ["backup_copy"],
     "kubernetes_backup": ["k8s_job"],
+    "kubernetes_restore": ["pvc_snapshot"],
     "promote": ["pg_standby"],
     "prune": ["backup_prune"],
     "recover": ["pg_recover"],
@@ -94,7 +95,7 @@ BORROWED = {
 }
 
 # These call several modules, or none, and have their own words.
-SEVERAL = {"audit", "kubernetes_backup", "setup", "schedule", "rotate_passphrase"}
+SEVERAL = {"audit", "kubernetes_backup", "kubernetes_restore", "setup", "schedule", "rotate_passphrase"}
 
 
 def options_of_role(role: str) -> dict[str, dict[str, Any]]:
