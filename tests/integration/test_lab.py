@@ -198,7 +198,9 @@ def test_a_killed_server_starts_again_and_a_wiped_one_is_empty(pg16: Server, wip
 
 def test_servers_end_with_their_process_however_it_ends() -> None:
     program = (
-        f"import sys, time; sys.path.insert(0, {str(Path(playbooks.__file__).parents[1])!r})\n"
+        f"import signal, sys, time; sys.path.insert(0, {str(Path(playbooks.__file__).parents[1])!r})\n"
+        # A suite that a shell started in the background hands on that this signal is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from lab.servers import Server\n"
         "server = Server(); print(server.pid, server.directory, flush=True); time.sleep(60)"
     )
