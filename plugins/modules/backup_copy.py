@@ -18,6 +18,7 @@ author:
 extends_documentation_fragment:
   - holdfast.postgres.attributes
   - holdfast.postgres.copy
+  - holdfast.postgres.repository.encryption
   - holdfast.postgres.run.lock
   - holdfast.postgres.run.progress
 attributes:
@@ -43,6 +44,36 @@ options:
   target_server_name:
     description: The server's name in the target. By default the same.
     type: str
+  encryption:
+    description:
+      - The passphrase that encrypted what is copied. Copies need none, unless they are to be signed or encrypted anew, as with O(target_encryption), or
+        where O(target_server_name) is another name than the one that the signature covers.
+  target_encryption:
+    description:
+      - Another passphrase, by which the copies are encrypted and signed. After a passphrase was rotated this takes what has to be kept over to
+        the present one, with O(encryption) naming the former.
+      - Backups that a passphrase does not encrypt are refused by name. All passes through this host, and is read twice.
+    type: dict
+    suboptions:
+      method:
+        description: A passphrase is V(aes256)'s.
+        type: str
+        choices: [none, aes256, pgp]
+        default: none
+      passphrase:
+        description: The passphrase.
+        type: str
+      passphrase_file:
+        description: File of mode 0600 whose first line is the passphrase.
+        type: path
+      recipients:
+        description: Not for copies, which a passphrase signs.
+        type: list
+        elements: str
+        default: []
+      gpg_home:
+        description: Not for copies.
+        type: path
   backup_ids:
     description: Ids of the backups, or V(latest). By default all.
     type: list
@@ -80,6 +111,19 @@ EXAMPLES = r"""
       bucket: offsite
       region: eu-central-1
     backup_ids: [latest]
+
+- name: What the former passphrase encrypted, under the present one
+  holdfast.postgres.backup_copy:
+    source:
+      path: /backups
+    target:
+      path: /backups/rotated
+    encryption:
+      method: aes256
+      passphrase_file: /etc/holdfast/passphrase.until-20261126T101500Z
+    target_encryption:
+      method: aes256
+      passphrase_file: /etc/holdfast/passphrase
 
 - name: Rename the folder of a CloudNativePG cluster before it is recovered
   holdfast.postgres.backup_copy:
@@ -124,7 +168,8 @@ elapsed:
   type: float
 """
 
-from typing import Any, Union
+import contextlib
+from typing import Any, Optional, Union
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
@@ -132,15 +177,18 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier im
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.rekey import Rekey
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import folder_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import engines_keeping
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, Incomplete
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.store import MIB
+from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 #: the engine whose WAL lies in a folder beside our backups
 WITH_WAL_BESIDE = "pg_basebackup"
@@ -148,6 +196,24 @@ WITH_WAL_BESIDE = "pg_basebackup"
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Plan, and unless in check mode copy."""
+    with contextlib.ExitStack() as stack:
+        keys = [_passphrase(module.params, name, stack) for name in ("encryption", "target_encryption")]
+        return _work(module, Rekey(*keys), warnings)
+
+
+def _passphrase(params: dict[str, Any], name: str, stack: contextlib.ExitStack) -> Optional[Encryption]:
+    """What is given under a name; None: nothing is. Raises BadOption, ToolError."""
+    if not Encryption.is_wanted(params[name]):
+        return None
+    if params["what"] == "prefix":
+        raise BadOption(name, "(given)", "is for backups, and a prefix is copied as it is", "Leave it out.")
+    encryption = Encryption(params[name], stack.enter_context(workspace()))
+    stack.callback(encryption.close)
+    encryption.check()
+    return encryption
+
+
+def _work(module: AnsibleModule, keys: Rekey, warnings: list[str]) -> dict[str, Any]:
     params = module.params
     if params["threads"] < 1:
         raise BadOption("threads", params["threads"], "is not a number of objects", "Use 1 or more.")
@@ -166,7 +232,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     else:
         shelves = Shelf(source, server), Shelf(target, other)
         how = params["threads"], params["memory_limit"], params["delete_source"], params["lock_wait"]
-        run = CopyRun(*shelves, params["backup_ids"], *how)
+        run = CopyRun(*shelves, params["backup_ids"], *how, keys)
         warnings.extend(_about_wal(Shelf(source, server), params["delete_source"]))
         if others := [name for name in engines_keeping(source, server) if name in WITH_REPOSITORY]:
             warnings.append(
@@ -229,6 +295,8 @@ def main() -> None:
             "delete_source": {"type": "bool", "default": False},
             "threads": {"type": "int", "default": 16},
             "memory_limit": {"type": "int", "default": MEMORY},
+            **argspec.ENCRYPTION,
+            "target_encryption": argspec.ENCRYPTION["encryption"],
             **argspec.LOCK,
             **argspec.PROGRESS,
         },

@@ -282,3 +282,58 @@ def test_an_artifact_of_another_backup_in_the_place_of_its_own(server: Server, t
         assert not done.failed and "signed" not in str(done.result.get("warnings")), (copied.msg, done.msg)
         assert server.query("SELECT DISTINCT words FROM items", "back") == [("of today",)]
     server.psql("ALTER TABLE items DROP words;", "shop")
+
+
+NEW = {"method": "aes256", "passphrase": "open barley"}
+
+
+@pytest.mark.extended
+def test_copies_under_another_name_and_another_passphrase(server: Server, tmp_path: Path) -> None:
+    """Kind: a copy that is verified and cannot be restored. A signature covers the server's name, and a copy under another name was refused by every
+    restore; what a rotated passphrase encrypted could not be had under the present one. Brothers: the wrong passphrase, none, a plain backup, a
+    manifest that somebody changed, the same copy again, one that is there under the former passphrase."""
+    made = back_up(server, tmp_path, SECRET).result["backup"]
+    rows = server.query("SELECT count(*), sum(hashtext(items::text)) FROM items", "shop")
+    (tmp_path / "copy").mkdir()
+
+    def copy(check: bool = False, **more: Any) -> ModuleResult:
+        given = {"source": {"path": str(tmp_path)}, "target": {"path": str(tmp_path / "copy")}, **more}
+        return run_module("backup_copy", given, check=check)
+
+    def comes_back(name: str, encryption: dict[str, Any]) -> bool:
+        done = restore(server, tmp_path / "copy", encryption, server_name=name)
+        return not done.failed and rows == server.query(
+            "SELECT count(*), sum(hashtext(items::text)) FROM items", "back"
+        )
+
+    refused = copy(target_server_name="other")
+    assert refused.failed and "Give encryption" in refused.msg and not list((tmp_path / "copy").iterdir()), refused.msg
+    wrong = copy(target_server_name="other", encryption=NEW)
+    assert wrong.failed and "cannot be decrypted" in wrong.msg, wrong.msg
+    named = {"target_server_name": "other", "encryption": SECRET}
+    assert copy(check=True, **named).result["plan"] == copy(**named).result["plan"] and not copy(**named).changed
+    assert comes_back("other", SECRET) and not comes_back("other", NEW)
+
+    anew = {"target_server_name": "rotated", "encryption": SECRET, "target_encryption": NEW}
+    planned, done = copy(check=True, **anew), copy(**anew)
+    assert planned.result["plan"] == done.result["plan"] and "other passphrase" in str(done.result["plan"]), done.msg
+    assert not copy(**anew).changed
+    assert comes_back("rotated", NEW) and not comes_back("rotated", SECRET)
+    there = copy(**{**anew, "target_server_name": "other"})
+    assert there.failed and "former passphrase" in there.msg, there.msg
+    assert "encryption" in copy(target_server_name="x", target_encryption=NEW).msg
+
+    manifest = tmp_path / "main" / made["id"] / "manifest.json"
+    true = manifest.read_text()
+    forged = json.loads(true)
+    forged["stop_lsn"] = "0/1"
+    manifest.write_text(json.dumps(forged))
+    assert "is not what was signed" in copy(**{**anew, "target_server_name": "forged"}).msg
+    manifest.write_text(json.dumps({**forged, "signature": None}))
+    assert "is not signed" in copy(**{**anew, "target_server_name": "forged"}).msg
+    manifest.write_text(true)
+
+    plain = back_up(server, tmp_path, {"method": "none"}).result["backup"]["id"]
+    mixed = copy(**{**anew, "target_server_name": "mixed"})
+    assert mixed.failed and plain in mixed.msg and "backup_ids" in mixed.msg, mixed.msg
+    assert copy(**{**anew, "target_server_name": "mixed", "backup_ids": [made["id"]]}).changed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier import (
@@ -17,13 +18,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier im
     refuse_one_place,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.rekey import UNCHANGED, Rekey
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, chain, links, may_be_needed
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, latest_whole
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import ANY, Reading, readers
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, has_same_content
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
@@ -44,15 +46,15 @@ def missing_steps(record: Record, source: Shelf, target: Shelf) -> list[Step]:
     ]
 
 
-def same(there: Optional[Record], record: Record, target: Shelf) -> bool:
-    """Whether the target has this very backup already.
+def same(there: Optional[Record], record: Record, target: Shelf, keys: Rekey) -> bool:
+    """Whether the target has this very backup already, by these passphrases.
 
     Raises:
         CatalogError: it has another one of that id.
     """
     if there is None:
         return False
-    if not has_same_content(there, record):
+    if not keys.stands(there, record):
         raise CatalogError(
             f"{target.repository.description} has another backup {record.id} of {target.name!r}, with other content. Nothing "
             "was copied over it: copy it under another target_server_name."
@@ -64,6 +66,7 @@ def copy_backup(
     record: Record,
     source: Shelf,
     target: Shelf,
+    keys: Rekey = UNCHANGED,
     threads: int = 4,
     memory: int = MEMORY,
     on_bytes: OnBytes = lambda done: None,
@@ -77,12 +80,18 @@ def copy_backup(
     copier = Copier(source.repository, target.repository, on_bytes, memory, read_back=False)
     steps = missing_steps(record, source, target)
     last = [step for step in steps if step.target == target.key(record.id, INSTRUCTIONS)]
-    by_store = copier.run([step for step in steps if step not in last], threads)
-    copied = Record(**{**vars(record), "server": {**record.server, "name": target.name}})
+    by_store = 0
+    if keys.encrypts:
+        copied = keys.encrypt(record, source, target, threads, on_bytes)
+    else:
+        by_store = copier.run([step for step in steps if step not in last], threads)
+        copied = record
+    copied = replace(copied, server={**record.server, "name": target.name})
     target.verify(copied, on_bytes)
     # What has instructions is taken for a backup that was complete.
     by_store += copier.run(last, 1)
     copied.verified_at = format_time(utcnow())
+    copied.signature = keys.sign(copied, record)
     target.write(copied)
     return copied, by_store
 
@@ -99,8 +108,9 @@ class CopyRun:
         memory: int,
         delete_source: bool,
         lock_wait: int,
+        keys: Rekey = UNCHANGED,
     ) -> None:
-        self._source, self._target, self._ids = source, target, ids
+        self._source, self._target, self._ids, self._keys = source, target, ids, keys
         self._threads, self._memory, self._delete, self._lock_wait = threads, memory, delete_source, lock_wait
 
     def run(self, check: bool) -> Moved:
@@ -114,10 +124,12 @@ class CopyRun:
         wanted = self._wanted(moved)
         due = [record for record in wanted if not self._stands(record, moved.warnings)]
         for record in due:
+            self._keys.check(record, self._source, self._target)
             steps = missing_steps(record, self._source, self._target)
             moved.add(steps)
+            how = "encrypted by the other passphrase, verified" if self._keys.encrypts else "verified"
             moved.plan.append(
-                f"copy {record.id}, {len(steps)} objects, {sum(step.size for step in steps)} bytes, verified"
+                f"copy {record.id}, {len(steps)} objects, {sum(step.size for step in steps)} bytes, {how}"
             )
         moved.names = [record.id for record in due]
         doomed = self._doomed(wanted, moved.warnings) if self._delete else []
@@ -149,7 +161,9 @@ class CopyRun:
             for record in due:
                 # What a copy that was killed left lying there; under the lock nobody else is at it.
                 self._target.repository.forget_unfinished(f"{self._target.name}/{record.id}")
-                moved.by_store += copy_backup(record, self._source, self._target, self._threads, self._memory, beat)[1]
+                moved.by_store += copy_backup(
+                    record, self._source, self._target, self._keys, self._threads, self._memory, beat
+                )[1]
                 done.append(record.id)
         if done:
             achieved(f"Copied to {self._target.repository.description}, and verified: {', '.join(done)}.")
@@ -216,7 +230,7 @@ class CopyRun:
             CatalogError: it has another one of that id.
         """
         there = self._target.read(record.id)
-        if there is None or not same(there, record, self._target):
+        if there is None or not same(there, record, self._target, self._keys):
             return False
         wrong = damage(self._target, there)
         if wrong:
