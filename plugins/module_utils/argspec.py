@@ -148,6 +148,7 @@ RECOVERY: Spec = {
         },
     },
     "prepare": {"type": "bool", "default": False},
+    "snapshots": {"type": "str", "choices": ["pass_over", "choose", "laid_out"], "default": "pass_over"},
     "start": {"type": "bool", "default": True},
     "stop_server": {"type": "bool", "default": False},
     "accept_unsigned": {"type": "bool", "default": False},

@@ -103,6 +103,20 @@ options:
       - It is for an engine whose WAL is fetched ahead (V(pg_basebackup) from a store), as a C(restore_command) of this host would mean nothing there.
     type: bool
     default: false
+  snapshots:
+    description:
+      - What becomes of backups that are volume snapshots in backup mode (M(holdfast.postgres.pvc_snapshot)). Their files are in the storage of a
+        cluster; WAL leads on from them as from any other.
+      - V(pass_over) takes none of them, as nothing lays them out here, and says so where one would be nearer.
+      - V(choose) chooses among all backups, for a plan (check mode). Where the one in RV(backup) has the C(engine) C(volume_snapshot), restore it
+        into new claims by M(holdfast.postgres.pvc_snapshot), with O(holdfast.postgres.pvc_snapshot#module:state=restored) and
+        O(holdfast.postgres.pvc_snapshot#module:awaits_recovery=true).
+      - V(laid_out) takes the one that O(backup_id) names as it lies in O(data_directory), with each of those claims mounted where the server had
+        it. Needs O(prepare). Nothing is moved. With O(force) and O(confirm) it is to take the place of the server that it comes from, and is
+        not kept to itself.
+    type: str
+    choices: [pass_over, choose, laid_out]
+    default: pass_over
   start:
     description: Whether the server is started in the end.
     type: bool
@@ -182,6 +196,20 @@ EXAMPLES = r"""
       action: pause
     settings:
       port: 5433
+
+- name: Fetch the WAL up to a moment to a volume snapshot that was restored into claims, for a pod of the server's own image (in a Job)
+  holdfast.postgres.pg_recover:
+    repository:
+      type: s3
+      bucket: backups
+      region: eu-central-1
+    server_name: shop
+    data_directory: /var/lib/postgresql/data/pgdata
+    backup_id: 20261121T020000Z-1f2e
+    recovery_target:
+      time: "2026-11-21T02:59:00+01:00"
+    snapshots: laid_out
+    prepare: true
 """
 
 RETURN = r"""

@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - holdfast.postgres.connection
   - holdfast.postgres.repository
   - holdfast.postgres.repository.retention
+  - holdfast.postgres.repository.encryption
   - holdfast.postgres.kubernetes
   - holdfast.postgres.run.lock
   - holdfast.postgres.run.progress
@@ -51,10 +52,12 @@ options:
       - V(absent) deletes the one named by O(backup_id), its snapshots and what they are in the storage.
       - V(restored) makes new claims of the one named by O(backup_id) (V(latest) is the newest), in the namespace of the snapshots, and makes the data
         directory on them ready for its first start, by a Job of the server's image. The server, and its claims, are as before.
+      - With O(in_place) these claims take the place of those of O(stateful_set) then. V(taken_back) gives the old volumes their names back, and
+        V(confirmed) lets them go.
       - V(pruned) prunes by O(retention), without making one, and deletes what runs that died left.
       - That deletes snapshots of a class with C(deletionPolicy) V(Retain) in the storage, too.
     type: str
-    choices: [present, absent, restored, pruned]
+    choices: [present, absent, restored, taken_back, confirmed, pruned]
     default: present
   stateful_set:
     description:
@@ -137,6 +140,48 @@ options:
       - They stand in the Job until it has ended; they are no place for secrets.
     type: dict
     default: {}
+  awaits_recovery:
+    description:
+      - Leave the recovery of a backup in V(backup_mode) to M(holdfast.postgres.pg_recover) with O(holdfast.postgres.pg_recover#module:snapshots=laid_out),
+        which fetches the WAL up to a moment. C(backup_label) is laid in, and PostgreSQL refuses to start there until that was done.
+    type: bool
+    default: false
+  accept_unsigned:
+    description:
+      - Restore a backup whose record a passphrase encrypts though its manifest is not signed by it. Without this it is refused, as who may write
+        into the repository could have put another backup's in the place of its own.
+    type: bool
+    default: false
+  in_place:
+    description:
+      - With V(state=restored), give the restored volumes the names of the claims of O(stateful_set). It is scaled to 0, each claim is made anew on
+        the restored volume, and it is scaled up again and waited for. Needs O(force) and O(confirm).
+      - The old volumes are kept, whatever their class says (C(Retain)), until V(state=confirmed) lets them go; V(state=taken_back) gives them
+        their names back. What was restored is in its own claims then, as before.
+      - When anything fails, the server that does not become ready among it, they are given back at once. What is under way stands in an annotation
+        of the StatefulSet, so that a run that was killed is gone on with by the same run again, and taken back by any other; it says which.
+      - A StatefulSet with several pods, with C(whenScaled) V(Delete), or whose claims others use is refused.
+    type: bool
+    default: false
+  on_managed:
+    description:
+      - What is done where somebody would scale the StatefulSet up again meanwhile, as of M(holdfast.postgres.k8s_apps).
+    type: str
+    choices: [refuse, pause, ignore]
+    default: refuse
+  argocd_namespace:
+    description: The namespace of Argo CD's applications that name none.
+    type: str
+    default: argocd
+  force:
+    description: Give the claims other volumes. Needs O(confirm).
+    type: bool
+    default: false
+  confirm:
+    description: The name of the StatefulSet, so that O(force) and V(state=confirmed) cannot be meant by mistake.
+    type: list
+    elements: str
+    default: []
   max_age:
     description:
       - When a backup of the same server and consistency is younger than this, such as V(20h), and all of its snapshots are there and ready to use,
@@ -161,7 +206,10 @@ options:
     type: bool
     default: false
 notes:
-  - The rights that it needs are in docs/kubernetes.md, C(snapshot), and C(snapshot_restore) for V(state=restored).
+  - O(encryption) encrypts what lies in the repository (what the claims were like, C(backup_label)). The snapshots themselves are encrypted by their storage,
+    or are not. Give it where base backups and WAL of the repository are encrypted, as M(holdfast.postgres.pg_recover) takes nothing plain beside them.
+  - The rights that it needs are in docs/kubernetes.md, C(snapshot), and C(snapshot_restore) for V(state=restored), with C(snapshot_swap) on top of that for
+    O(in_place), V(state=taken_back) and V(state=confirmed).
   - Snapshots of several claims are made one after the other. VolumeGroupSnapshots are not used.
   - M(holdfast.postgres.backup_facts) looks at the snapshots themselves where its option O(holdfast.postgres.backup_facts#module:kubernetes) is given.
 seealso:
@@ -256,6 +304,38 @@ EXAMPLES = r"""
       recovery_target_time: "2026-11-21 03:00:00+00"
     state: restored
 
+- name: Restore the newest in the place of what is there
+  holdfast.postgres.pvc_snapshot:
+    kubernetes: {namespace: shop}
+    stateful_set: pg
+    server_name: shop
+    repository:
+      path: /backups
+    backup_id: latest
+    state: restored
+    in_place: true
+    force: true
+    confirm: [pg]
+
+- name: It was the wrong one; the old volumes again
+  holdfast.postgres.pvc_snapshot:
+    kubernetes: {namespace: shop}
+    stateful_set: pg
+    server_name: shop
+    repository:
+      path: /backups
+    state: taken_back
+
+- name: It is right, and the old volumes are not needed any more
+  holdfast.postgres.pvc_snapshot:
+    kubernetes: {namespace: shop}
+    stateful_set: pg
+    server_name: shop
+    repository:
+      path: /backups
+    state: confirmed
+    confirm: [pg]
+
 - name: What retention would delete, and what runs that died have left
   holdfast.postgres.pvc_snapshot:
     kubernetes: {namespace: shop}
@@ -286,6 +366,15 @@ claims:
   returned: when state is restored
   type: dict
   sample: {data-pg-0: data-again}
+kept:
+  description: The volumes that the claims had before, by the names of the claims. Empty where none was replaced yet.
+  returned: when state is restored, with in_place
+  type: dict
+  sample: {data-pg-0: pvc-1f2e}
+consent:
+  description: The options that this waits for, with the values that agree to it. A plan needs none of them.
+  returned: in check mode, when something is missing
+  type: dict
 proof:
   description: What was proven of the backup that was made, or of what was restored (C(proven)), and what was not (C(unproven)), in sentences.
   returned: when state is present or restored
@@ -314,7 +403,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.module import CR
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots import run
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.layout import CONSISTENCIES
 
-WORK = {"present": run.present, "absent": run.absent, "restored": run.restored, "pruned": run.pruned}
+WORK = {
+    "present": run.present,
+    "absent": run.absent,
+    "restored": run.restored,
+    "taken_back": run.taken_back,
+    "confirmed": run.confirmed,
+    "pruned": run.pruned,
+}
 
 
 def main() -> None:
@@ -323,6 +419,7 @@ def main() -> None:
             **argspec.CONNECTION,
             **argspec.REPOSITORY,
             **argspec.RETENTION,
+            **argspec.ENCRYPTION,
             **argspec.KUBERNETES,
             **argspec.LOCK,
             **argspec.PROGRESS,
@@ -342,6 +439,13 @@ def main() -> None:
             "storage_class": {"type": "str"},
             "image": {"type": "str"},
             "settings": {"type": "dict", "default": {}},
+            "awaits_recovery": {"type": "bool", "default": False},
+            "accept_unsigned": {"type": "bool", "default": False},
+            "in_place": {"type": "bool", "default": False},
+            "on_managed": {"type": "str", "choices": ["refuse", "pause", "ignore"], "default": "refuse"},
+            "argocd_namespace": {"type": "str", "default": "argocd"},
+            "force": {"type": "bool", "default": False},
+            "confirm": {"type": "list", "elements": "str", "default": []},
             "backup_id": {"type": "str", "aliases": ["id"]},
             "max_age": {"type": "str"},
             "annotations": {"type": "dict"},
@@ -354,6 +458,8 @@ def main() -> None:
             ("state", "absent", ["backup_id"]),
             ("state", "restored", ["backup_id"]),
             ("state", "pruned", ["retention"]),
+            ("state", "taken_back", ["stateful_set"]),
+            ("state", "confirmed", ["stateful_set"]),
         ],
         mutually_exclusive=[("stateful_set", "pod", "selector")],
         supports_check_mode=True,

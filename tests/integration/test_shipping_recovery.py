@@ -6,6 +6,7 @@ each timeline; what is expected comes from the server itself. What the store lac
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import os
 import random
@@ -13,18 +14,25 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.answers import ok, refused
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
+from lab.answers import ok, refused, warned
 from lab.playbooks import run_module
+from lab.records import lay
 from lab.restored import Restored
 from lab.servers import Server
 from lab.stores import S3Server
 from lab.waiting import wait_until
 
 Options = dict[str, Any]
+DEFAULTS = {name: option.get("default") for name, option in STORE.items()}
 NUMBERS = itertools.count(1)
 SECRET = {"encryption": {"method": "aes256", "passphrase": "it's a \\ secret"}}
 CONTENT = "SELECT count(*), md5(string_agg(n::text, ',' ORDER BY n)) FROM t"
@@ -170,6 +178,86 @@ def test_laid_out_for_who_starts_it(site: Site) -> None:
             "prepare": True,
         }
         refused(run_module("pg_recover", given), "prepare", "store that WAL is shipped to")
+
+
+def snapshot_of(site: Site, shelf: Shelf, name: str) -> Path:
+    """What a volume snapshot in backup mode has, and its record. Returns where the files are, as a claim that was restored would have them."""
+    server, copy = site.server, site.root.parent / name
+    with closing(server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backup_start('x', true)::text")
+        (start,) = cursor.fetchone()
+        subprocess.run(["cp", "-a", str(server.data), str(copy)], check=True)
+        cursor.execute("SELECT lsn::text, labelfile FROM pg_backup_stop(false)")
+        (stop, label) = cursor.fetchone()
+    (copy / "postmaster.pid").unlink()
+    now = datetime.datetime.now(datetime.timezone.utc)
+    system_id = server.query("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    record = lay(shelf, name, now, kind="full", engine="volume_snapshot", system=system_id, data=label.encode())
+    shelf.write(
+        replace(
+            record,
+            start_lsn=start,
+            stop_lsn=stop,
+            consistency={"mode": "backup_mode", "self_contained": False, "reached_at": record.stopped_at},
+            server={**record.server, "version": "15", "version_num": 150000, "wal_segment_size": 1 << 20},
+            artifacts=[replace(record.artifacts[0], role="backup_label")],
+        )
+    )
+    for path, text in ((copy / "backup_label", label), (copy / "recovery.signal", "")):
+        path.write_text(text)
+        shutil.chown(path, server.owner)
+    return copy
+
+
+def test_a_volume_snapshot_is_a_base(server_factory: Callable[..., Server], s3_plain: S3Server) -> None:
+    """One in backup mode is chosen among all, where that is asked for; passed over with a sentence where nothing can lay it out; and recovers from where its
+    claim was restored, once, and only as it was: without backup_label, with another one's, or started since, it would be silently corrupt."""
+    site = Site(server_factory(15, initdb=("--wal-segsize=1",)), s3_plain)
+    server, shelf = site.server, Shelf(open_repository({**DEFAULTS, **site.repository}), "shop")
+    server.psql("CREATE TABLE t (n int)")
+    with site.receiver():
+        site.backup()
+        site.write(range(5))
+        copy = snapshot_of(site, shelf, "snap")
+        expected, lsn = site.write(range(10, 20))
+        site.write(range(30, 60))
+        server.psql("INSERT INTO t VALUES (-1)")
+        site.received()
+        site.ship()
+    target = {"lsn": lsn, "inclusive": False}
+    with Restored(server, "again") as new:
+        beside = ok(site.recover(new, check=True, **target))
+        assert beside["backup"]["engine"] == "pg_basebackup"
+        given: Options = {
+            **site.common, "data_directory": str(new.data), "owner": server.owner, "settings": new.settings,
+            "bin_dir": str(server.bindir), "recovery_target": target, "prepare": True,
+        }  # fmt: skip
+        assert "snap would be a nearer base" in warned(run_module("pg_recover", given, check=True))
+        chosen = {**given, "snapshots": "choose"}
+        planned = ok(run_module("pg_recover", chosen, check=True))
+        assert planned["backup"]["id"] == "snap" and any("into new claims" in step for step in planned["plan"])
+        refused(run_module("pg_recover", chosen), "is for a plan", "awaits_recovery")
+        refused(run_module("pg_recover", {**given, "backup_id": "snap"}), "in its cluster alone")
+        laid_out = {**given, "snapshots": "laid_out", "backup_id": "snap"}
+        refused(run_module("pg_recover", {**given, "snapshots": "laid_out"}), "which snapshot lies there")
+        refused(run_module("pg_recover", {**laid_out, "prepare": False}), "prepare: true")
+        refused(run_module("pg_recover", laid_out), "has no server in it")
+        copy.rename(new.data)
+        label = (new.data / "backup_label").read_text()
+        (new.data / "backup_label").write_text(label.replace("START WAL LOCATION: 0", "START WAL LOCATION: 1"))
+        refused(run_module("pg_recover", laid_out), "of another backup", "silently corrupt")
+        (new.data / "backup_label").write_text(label)
+        planned = ok(run_module("pg_recover", laid_out, check=True))
+        done = ok(run_module("pg_recover", laid_out))
+        assert done["plan"] == planned["plan"] and not done["recovery"]["kept"]
+        assert not run_module("pg_recover", laid_out).changed
+        new.start()
+        wait_until(lambda: new.query("SELECT NOT pg_is_in_recovery()") == [(True,)])
+        assert new.query(CONTENT)[0] == expected
+        assert new.query("SHOW archive_mode") == [("off",)] and new.query("SHOW listen_addresses") == [("localhost",)]
+        new.stop()
+        refused(run_module("pg_recover", laid_out), "was started since")
+    server.remove()
 
 
 @pytest.mark.extended

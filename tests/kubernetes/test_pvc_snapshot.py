@@ -6,71 +6,22 @@ leaves nothing that looks like a backup. Each run has exactly the rights that ri
 
 from __future__ import annotations
 
-import random
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
 from lab.answers import ok, refused, warned
-from lab.kubernetes.api import Namespace
-from lab.kubernetes.images import POSTGRES
-from lab.kubernetes.postgres import MOUNT, USER, Postgres
-from lab.playbooks import ModuleResult, run_module
+from lab.kubernetes.postgres import MOUNT, Postgres
+from lab.kubernetes.snapshots import API, ARCHIVING, Load, Shop, compare, on_claims, restore, restorer, start
+from lab.playbooks import run_module, start_module
 from lab.waiting import wait_until
 
 Object = dict[str, Any]
 Fault = Callable[[str, str], AbstractContextManager[None]]
-API = "snapshot.storage.k8s.io/v1"
-ARCHIVING = {"archive_mode": "on", "archive_command": "test ! -f /archive/%f && cp %p /archive/%f"}
-
-
-@dataclass
-class Shop:
-    """A namespace with two servers: `plain` lies on one claim and archives nothing; `wide` has a tablespace on a claim of its own, and
-    archives into a third one."""
-
-    namespace: Namespace
-    plain: Postgres
-    wide: Postgres
-    kubeconfig: Path
-    directory: Path
-
-    def run(self, repository: Path, server: Postgres | None = None, **options: Any) -> ModuleResult:
-        login: Object = {}
-        if server is not None:
-            login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
-            options = {"stateful_set": server.name, **options}
-            if server is self.wide:
-                options = {"exclude_claims": ["archive-wide-0"], **options}
-        given = {
-            "kubernetes": {"kubeconfig": str(self.kubeconfig), "namespace": self.namespace.name},
-            "repository": {"path": str(repository)},
-            "state_dir": str(self.directory / "state"),
-            "server_name": "shop",
-            "timeout": "60s",
-            "wal_timeout": "60s",
-            **login,
-            **options,
-        }
-        check = given.pop("check_mode", False)
-        return run_module("pvc_snapshot", given, check=check, diff=True)
-
-    def snapshots(self) -> Sequence[Object]:
-        return self.namespace.list(API, "VolumeSnapshot")
-
-
-def _wide(objects: list[Object]) -> None:
-    top = next(one for one in objects if one["kind"] == "StatefulSet")
-    template = top["spec"]["volumeClaimTemplates"][0]
-    top["spec"]["volumeClaimTemplates"] += [{**template, "metadata": {"name": name}} for name in ("space", "archive")]
-    (container,) = top["spec"]["template"]["spec"]["containers"]
-    container["volumeMounts"] += [{"name": name, "mountPath": f"/{name}"} for name in ("space", "archive")]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +30,7 @@ def shop(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
     namespace, directory = cluster.api.create_namespace(), tmp_path_factory.mktemp("shop")
     try:
         plain = Postgres(namespace, "plain")
-        wide = Postgres(namespace, "wide", _wide, settings=ARCHIVING)
+        wide = Postgres(namespace, "wide", on_claims("space", "archive"), settings=ARCHIVING)
         rights = rights_of(
             "snapshot", server=["plain", "wide", "none"], claims=["data-plain-0", "data-wide-0", "space-wide-0"]
         )
@@ -93,7 +44,7 @@ def shop(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
         namespace.execute("wide-0", "mkdir", "-m", "0700", "/space/ts")
         wide.sql("create tablespace space location '/space/ts'")
         wide.sql("create table far (i int) tablespace space")
-        yield Shop(namespace, plain, wide, kubeconfig, directory)
+        yield Shop(namespace, plain, wide, kubeconfig, directory, {"wide": ["archive-wide-0"]})
     finally:
         namespace.remove()
 
@@ -109,7 +60,7 @@ def tidy(shop: Shop) -> Iterator[None]:
 
 @pytest.fixture
 def fault(shop: Shop, cluster: Any) -> Fault:
-    return lambda call, what: cluster.lab_or_skip("faults").fault(call, what, shop.namespace.name)  # type: ignore[no-any-return]
+    return lambda call, what: cluster.lab_or_skip("faults").fault(call, what, shop.namespace.name)
 
 
 def test_a_snapshot_is_a_backup_beside_the_others(shop: Shop, tmp_path: Path) -> None:
@@ -229,118 +180,6 @@ def test_what_a_run_that_died_left_is_recognised(shop: Shop, tmp_path: Path) -> 
     assert not ok(shop.run(tmp_path / "a", **options))["changed"]
 
 
-class Load:
-    """Transfers that keep a sum, and a log of what was committed, until it ends."""
-
-    def __init__(self, server: Postgres) -> None:
-        self._server = server
-        self.stop = threading.Event()
-        self.done: list[int] = []
-        tables = "create table account (id int primary key, balance bigint); create table done (n int)"
-        server.sql(
-            f"drop table if exists account, done; {tables}; insert into account select i, 1000 from generate_series(1, 200) i"
-        )
-        self._thread = threading.Thread(target=self._work, daemon=True)
-
-    def _work(self) -> None:
-        with closing(self._server.connect()) as connection, connection.cursor() as cursor:
-            number = 0
-            while not self.stop.is_set():
-                number += 1
-                one, other = random.sample(range(1, 201), 2)
-                cursor.execute(
-                    f"begin; update account set balance = balance - 7 where id = {one};"
-                    f" update account set balance = balance + 7 where id = {other}; insert into done values ({number}); commit"
-                )
-                self.done.append(number)
-
-    def __enter__(self) -> Load:
-        self._thread.start()
-        wait_until(lambda: len(self.done) > 50, 30)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop.set()
-        self._thread.join(30)
-
-
-def restorer(shop: Shop, *claims: str) -> Path:
-    rights = rights_of("snapshot_restore", new_claims=list(claims))
-    return shop.namespace.service_account(
-        [rule.manifest() for rule in rights.rules],
-        shop.directory,
-        cluster_rules=[rule.manifest() for rule in rights.cluster],
-    )
-
-
-def restore(shop: Shop, kubeconfig: Path, repository: Path, check: bool = False, **options: Any) -> ModuleResult:
-    given: Object = {
-        "kubernetes": {"kubeconfig": str(kubeconfig), "namespace": shop.namespace.name},
-        "repository": {"path": str(repository)},
-        "server_name": "shop",
-        "state": "restored",
-        "timeout": "90s",
-        **options,
-    }
-    return run_module("pvc_snapshot", given, check=check, diff=True)
-
-
-def start(shop: Shop, name: str, mounts: dict[str, str], archive: str | None = None) -> Callable[[str], str]:
-    """A server of the lab's image on claims, which makes nothing ready itself; what it answers to a statement."""
-    volumes = {**mounts, **({"/archive": archive} if archive else {})}
-    container = {
-        "name": "postgres",
-        "image": POSTGRES,
-        "imagePullPolicy": "IfNotPresent",
-        "command": [
-            "bash", "-c",
-            f"chmod 0700 {MOUNT}/pgdata; exec postgres -D {MOUNT}/pgdata -c listen_addresses= -c unix_socket_directories=/tmp",
-        ],
-        "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "/tmp"]}, "periodSeconds": 1},
-        "volumeMounts": [{"name": f"v{n}", "mountPath": path} for n, path in enumerate(volumes)],
-    }  # fmt: skip
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER},
-            "containers": [container],
-            "volumes": [
-                {"name": f"v{n}", "persistentVolumeClaim": {"claimName": claim}}
-                for n, claim in enumerate(volumes.values())
-            ],
-        },
-    }
-    shop.namespace.apply(pod)
-
-    def serves(found: Object) -> bool:
-        return any(one.get("ready") for one in (found.get("status") or {}).get("containerStatuses") or ())
-
-    try:
-        shop.namespace.wait("v1", "Pod", name, serves, 60)
-    except AssertionError as exc:
-        raise AssertionError(f"{exc}\n{shop.namespace.logs(name)}") from None
-
-    def ask(statement: str) -> str:
-        done = shop.namespace.execute(name, "psql", "-XAt", "-h", "/tmp", "-U", "postgres", "-c", statement)
-        assert done.status == 0, done.stderr
-        return done.stdout.strip()
-
-    return ask
-
-
-def compare(ask: Callable[[str], str], load: Load, least: int) -> None:
-    """What was committed before the snapshot is there, what is there was committed in that order without a hole, and each transaction is there
-    whole."""
-    assert ask("select sum(balance) from account") == "200000"
-    there = int(ask("select coalesce(max(n), 0) from done"))
-    assert int(ask("select count(*) from done")) == there
-    assert least <= there <= len(load.done) + 1
-    assert ask("select count(*) from account where (1000 - balance) % 7 <> 0") == "0"
-
-
 def test_one_claim_restored_under_load(shop: Shop, tmp_path: Path) -> None:
     """After a checkpoint, while transactions come: planned, restored, the second time nothing to do, started, and compared row by row."""
     with Load(shop.plain) as load:
@@ -370,14 +209,17 @@ def test_one_claim_restored_under_load(shop: Shop, tmp_path: Path) -> None:
 
 def test_several_claims_in_backup_mode_restored_under_load(shop: Shop, tmp_path: Path) -> None:
     """Each snapshot is of a moment of its own: backup_label and tablespace_map, laid in, and the WAL make one of them; without a way to the WAL
-    it is refused."""
+    it is refused. What lies in the repository is encrypted and signed, and nothing without its passphrase."""
+    secret: Object = {"encryption": {"method": "aes256", "passphrase": "it's a secret"}}
     with Load(shop.wide) as load:
         shop.wide.sql("insert into far select generate_series(1, 5000)")
         before = len(load.done)
-        made = ok(shop.run(tmp_path, shop.wide))
+        made = ok(shop.run(tmp_path, shop.wide, **secret))
     record = made["backup"]
     assert record["consistency"]["mode"] == "backup_mode" and record["start_lsn"] and record["stop_lsn"]
-    assert {one["key"] for one in record["artifacts"]} == {"snapshots.json", "backup_label", "tablespace_map"}
+    assert {one["key"] for one in record["artifacts"]} == {
+        "snapshots.json.gpg", "backup_label.gpg", "tablespace_map.gpg"
+    }  # fmt: skip
     assert any("can be read" in said for said in made["proof"]["unproven"])
     assert shop.wide.sql(
         "select count(*) from pg_stat_activity where query ilike '%pg_backup%' and pid <> pg_backend_pid()"
@@ -387,6 +229,8 @@ def test_several_claims_in_backup_mode_restored_under_load(shop: Shop, tmp_path:
         "backup_id": record["id"],
         "new_claims": {"data-wide-0": "data-new", "space-wide-0": "space-new"},
     }
+    refused(restore(shop, mine, tmp_path, **options), "passphrase")
+    options.update(secret)
     refused(restore(shop, mine, tmp_path, **options), "restore_command")
     settings = {"restore_command": "cp /archive/%f %p"}
     done = ok(restore(shop, mine, tmp_path, **options, settings=settings))
@@ -454,6 +298,59 @@ def test_a_server_that_is_stopped(shop: Shop, tmp_path: Path) -> None:
     assert made["backup"]["consistency"]["mode"] == "stopped"
     done = ok(restore(shop, restorer(shop, "data-still-0-restored"), tmp_path, backup_id="latest"))
     assert "was not known" in str(done["proof"]["unproven"])
+
+
+@pytest.mark.extended
+def test_an_error_that_heals_within_the_run(shop: Shop, tmp_path: Path, fault: Fault) -> None:
+    """The driver fails first, and has space a moment later: it tries again, and is waited for; in backup mode, whose session is held meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        with fault("CreateSnapshot", "fail no space is left in the pool"):
+            run = pool.submit(shop.run, tmp_path, shop.wide)
+            wait_until(lambda: any((one.get("status") or {}).get("error") for one in shop.snapshots()), 60)
+        made = run.result()
+    assert ok(made)["backup"]["consistency"]["mode"] == "backup_mode"
+    assert all(one["status"]["readyToUse"] for one in shop.snapshots())
+
+
+@pytest.mark.extended
+def test_a_claim_that_waits_for_its_first_consumer(shop: Shop, cluster: Any, tmp_path: Path) -> None:
+    """The class binds when a pod comes: the Job that makes the data directory ready is the first one, and nobody waits for the claim before."""
+    name = f"{shop.namespace.name}-waits"
+    classes = cluster.api.kind("storage.k8s.io/v1", "StorageClass")
+    like = classes.get(name=cluster.storage_class).to_dict()
+    kind = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}}
+    classes.create(body={**kind, "provisioner": like["provisioner"], "volumeBindingMode": "WaitForFirstConsumer"})
+    try:
+        ok(shop.run(tmp_path, shop.plain))
+        options: Object = {"backup_id": "latest", "new_claims": {"data-plain-0": "data-waits"}, "storage_class": name}
+        ok(restore(shop, restorer(shop, "data-waits"), tmp_path, **options))
+        made = shop.namespace.get("v1", "PersistentVolumeClaim", "data-waits")
+        assert made["status"]["phase"] == "Bound" and made["spec"]["storageClassName"] == name
+        ask = start(shop, "waits", {MOUNT: "data-waits"})
+        assert ask("select 1") == "1"
+    finally:
+        classes.delete(name=name)
+
+
+@pytest.mark.extended
+def test_a_restore_that_was_killed_is_gone_on_with(shop: Shop, tmp_path: Path, fault: Fault) -> None:
+    """Once before the claim has its volume, and once while the Job works: the next run makes what is missing, and nothing twice."""
+    ok(shop.run(tmp_path, shop.plain))
+    mine = restorer(shop, "data-killed")
+    given: Object = {
+        "kubernetes": {"kubeconfig": str(mine), "namespace": shop.namespace.name}, "repository": {"path": str(tmp_path)}, "server_name": "shop",
+        "state": "restored", "timeout": "90s", "backup_id": "latest", "new_claims": {"data-plain-0": "data-killed"},
+    }  # fmt: skip
+    with fault("CreateVolume", "sleep 3"):
+        killed = start_module("pvc_snapshot", given)
+        wait_until(lambda: shop.namespace.find("v1", "PersistentVolumeClaim", "data-killed"), 30)
+        killed.kill()
+        killed = start_module("pvc_snapshot", given)
+        wait_until(lambda: shop.namespace.list("batch/v1", "Job"), 30)
+        killed.kill()
+    ok(run_module("pvc_snapshot", given))
+    assert not ok(run_module("pvc_snapshot", given))["changed"] and not shop.namespace.list("batch/v1", "Job")
+    assert start(shop, "killed", {MOUNT: "data-killed"})("select 1") == "1"
 
 
 @pytest.mark.extended

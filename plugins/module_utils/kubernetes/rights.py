@@ -213,6 +213,19 @@ RIGHTS: Mapping[str, Rights] = {
         ),
         (Rule("storageclasses", _READ, _STORAGE),),
     ),
+    # On top of that, with in_place; state: taken_back and confirmed need this alone. Of volumes nobody knows the names beforehand.
+    "snapshot_swap": Rights(
+        (
+            Rule("statefulsets", _CHANGE, _APPS, ("{server}",)),
+            Rule("persistentvolumeclaims", ("create",)),
+            Rule("persistentvolumeclaims", ("get", "delete"), names=("{claims}", "{new_claims}")),
+            *_ENDING,
+        ),
+        (
+            Rule("persistentvolumes", _CHANGE),
+            Rule("volumeattachments", ("list",), _STORAGE),
+        ),
+    ),
     "restore": Rights(
         (
             Rule("statefulsets", _READ, _APPS, ("{server}",)),

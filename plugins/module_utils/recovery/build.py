@@ -210,7 +210,7 @@ class Builder:
         self._found = in_force(main, os.path.join(self._staged, AUTO))
         if outside is not None:
             self._refuse_another(outside)
-        in_place = plan.old is not None
+        in_place = plan.in_place
         taken = measures(self._major, in_place, request.keep_archiving, request.action, self._found)
         self._result.isolated += [measure for measure in taken if measure.what not in request.settings]
         self._measured = {measure.what: measure.value for measure in taken}

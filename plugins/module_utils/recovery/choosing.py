@@ -14,7 +14,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.points i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import PASS_OVER, RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import (
     Ahead,
@@ -25,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahe
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import server_programs
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.backup import Backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice, choose, rival
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Coverage
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.inventory import Inventory
@@ -43,6 +44,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
 
 _NAMED = 5  # backups that an error names
+_HOW = "pvc_snapshot (state: restored, awaits_recovery: true) brings it into new claims, and snapshots: laid_out recovers there"
 _POINT = 256  # bytes that a restore point's record has at most, a page's head in it
 
 
@@ -74,11 +76,20 @@ class Chooser:
         problems: list[str] = []
         records = self._source.records(problems)
         self._warnings += problems
+        if self._request.snapshots != PASS_OVER:
+            records = sorted([*records, *self._source.snapshots()], key=lambda record: record.stopped_at)
         wanted = self._request.backup_id
         there = ", ".join(record.id for record in records[-_NAMED:])
         if wanted != "latest":
             records = [record for record in records if record.id == wanted]
         if not records:
+            elsewhere = [one.id for one in self._source.snapshots()] if self._request.snapshots == PASS_OVER else []
+            if wanted != "latest":
+                elsewhere = [one for one in elsewhere if one == wanted]
+            if elsewhere:
+                problems.append(
+                    f"The volume snapshot {elsewhere[-1]} is there, and can be restored in its cluster alone: {_HOW}."
+                )
             which = "no backup of a whole server" if wanted == "latest" else f"no physical backup {wanted!r}"
             raise CatalogError(
                 f"There is {which} in {self._source.name} that could be restored. {f'The newest are {there}. ' if there else ''}{' '.join(problems)} "
@@ -100,7 +111,9 @@ class Chooser:
         try:
             choice = choose(target, backups, self._archive, at)
         except WalError as exc:
-            raise WalError(f"{exc}{_written(points)}") from exc
+            raise WalError(f"{exc}{_written(points)}{self._snapshot_instead(target, backups, at)}") from exc
+        if passed := self._passed_over(target, backups, at, choice):
+            self._warnings.append(passed)
         ahead = self._look_ahead(target, choice)
         second = rival(target, choice, self._archive, ahead.stop if ahead else None)
         if second is not None:
@@ -122,6 +135,39 @@ class Chooser:
             target = self._whole(target, choice, ahead)
         # Without its tablespaces an engine would restore them where the old server has its own.
         return Chosen(choice, self._source.detail(self._records[choice.backup.id]), target, self._archive, ahead)
+
+    def _with_snapshots(self, target: Target, backups: Sequence[Backup], at: Optional[Lsn]) -> Optional[str]:
+        """The volume snapshot that would be chosen, where snapshots are passed over; None: none would."""
+        if self._request.snapshots != PASS_OVER or self._request.backup_id != "latest":
+            return None
+        snapshots = [backup for backup in map(as_backup, self._source.snapshots()) if backup is not None]
+        if not snapshots:
+            return None
+        try:
+            best = choose(target, [*backups, *snapshots], self._archive, at).backup
+        except WalError:
+            return None
+        return best.id if best in snapshots else None
+
+    def _snapshot_instead(self, target: Target, backups: Sequence[Backup], at: Optional[Lsn]) -> str:
+        """What leads there all the same, as a sentence behind another one."""
+        found = self._with_snapshots(target, backups, at)
+        return (
+            f" The volume snapshot {found} leads there, and can be restored in its cluster alone: {_HOW}."
+            if found
+            else ""
+        )
+
+    def _passed_over(
+        self, target: Target, backups: Sequence[Backup], at: Optional[Lsn], choice: Choice
+    ) -> Optional[str]:
+        found = self._with_snapshots(target, backups, at)
+        if found is None:
+            return None
+        return (
+            f"The volume snapshot {found} would be a nearer base than {choice.backup.id}, and is passed over, as its files are in the storage of its "
+            f"cluster, where this run lays nothing out: {_HOW}."
+        )
 
     def _look_ahead(self, target: Target, choice: Choice) -> Optional[Ahead]:
         """What the WAL up to the target would do; None: it cannot be read here, which is said."""

@@ -15,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import wal_in
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import physical_engine
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import LAID_OUT, RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import (
     EngineSource,
@@ -68,6 +68,7 @@ def request(params: Mapping[str, Any]) -> RecoveryRequest:
             "means nothing without a target to stop at",
             "Name a target, or use promote.",
         )
+    _check_snapshots(params)
     return RecoveryRequest(
         **directory_options(params),
         target=target,
@@ -78,7 +79,28 @@ def request(params: Mapping[str, Any]) -> RecoveryRequest:
         keep_archiving=params["keep_archiving"],
         wal_timeout=parse_duration(params["wal_timeout"], "wal_timeout"),
         prepare=params["prepare"],
+        snapshots=params["snapshots"],
     )
+
+
+def _check_snapshots(params: Mapping[str, Any]) -> None:
+    if params["snapshots"] != LAID_OUT:
+        return
+    if not params["prepare"]:
+        raise BadOption(
+            "snapshots", LAID_OUT, "wants prepare: true",
+            "What was made of a snapshot is recovered by a pod of the server's own image, and not here.",
+        )  # fmt: skip
+    if params["backup_id"] == "latest":
+        raise BadOption(
+            "backup_id", "latest", "does not say which snapshot lies there",
+            "Name the one that pvc_snapshot (state: restored, awaits_recovery: true) made the claims of.",
+        )  # fmt: skip
+    if params["tablespace_locations"]:
+        raise BadOption(
+            "tablespace_locations", dict(params["tablespace_locations"]), "moves nothing of a snapshot",
+            "Mount each of its claims where the server had it.",
+        )  # fmt: skip
 
 
 def source(params: Mapping[str, Any], secrets: Secrets, config_dir: str) -> PhysicalSource:

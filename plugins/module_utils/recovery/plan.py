@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     BadOption,
     HoldfastError,
@@ -19,7 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     WalError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched, mark
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched, laid_out, mark
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.agreed import need_signatures
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.choosing import Chooser, Chosen
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
@@ -29,7 +30,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directo
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.links import WAL
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.neighbours import check_late, check_tablespaces
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import LAID_OUT, RecoveryRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import DATA, PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import Ahead
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
@@ -65,6 +66,8 @@ class RecoveryPlan:
     interrupted: Optional[interrupted.Interrupted]
     service: Optional[str]
     steps: list[str] = field(default_factory=list)
+    #: it is to take the place of the server that it comes from, and is not kept to itself
+    in_place: bool = False
 
 
 class Planner:
@@ -122,16 +125,28 @@ class Planner:
         if self._stands(chosen, programs, owner):
             return None
         directories = self._directories(record, chosen.ahead)
-        old = self._old_server(record, programs, owner, directories)
+        if self._request.snapshots == LAID_OUT:
+            laid_out.check(record, self._source.label(record), Instance(self._directory, programs, owner))
+            check_late(directories, replaces=False)
+            old = None
+        else:
+            old = self._old_server(record, programs, owner, directories)
         service = own_unit(old.pid() if old is not None else None, self._request.service)
         self._check_space(
             record, directories, fetched.size_of(self._source.wal, chosen.choice.runs, chosen.archive.size)
         )
         need_signatures(self._source.prove(record), self._request, self.consent, self._warnings)
         made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted(), service)
+        made.in_place = old is not None or self._takes_place()
         made.steps = self._steps(made)
         self._warnings += chosen.choice.notes
         return made
+
+    def _takes_place(self) -> bool:
+        """Of a snapshot that was laid out: whether its claims are to take the old ones' place."""
+        request = self._request
+        named = {self._directory, os.path.abspath(request.data_directory)} & set(request.confirm)
+        return request.snapshots == LAID_OUT and request.force and bool(named)
 
     def _stands(self, chosen: Chosen, programs: str, owner: str) -> bool:
         """Whether this very recovery was done already, and is still all that there is."""
@@ -176,6 +191,11 @@ class Planner:
         return name
 
     def _directories(self, record: Record, ahead: Optional[Ahead]) -> Directories:
+        if self._request.snapshots == LAID_OUT:
+            made = ahead.tablespaces if ahead else ()
+            return laid_out.InPlace(
+                self._directory, {}, "", late={one.oid: os.path.realpath(one.location) for one in made}
+            )
         known = {str(row["oid"]): row for row in record.server.get("tablespaces") or ()}
         names = {row["name"] for row in known.values()} | {row["location"] for row in known.values()}
         late = {made.oid: made.location for made in (ahead.tablespaces if ahead else ())}
@@ -281,6 +301,14 @@ class Planner:
         needs += [Need(directories.staged(directories.data), wal, "the WAL that is fetched for it")] if wal else []
         check_space(needs, "Free some space, or restore to another disk (data_directory, tablespace_locations).")
 
+    def _base(self, record: Record, directories: Directories, why: str) -> str:
+        what = f"the backup {record.id} ({record.stopped_at})"
+        if self._request.snapshots == LAID_OUT:
+            return f"take the volume snapshot of {what} as it lies in {directories.data}: {why}"
+        if record.engine in ELSEWHERE:
+            return f"restore the volume snapshots of {what} into new claims (pvc_snapshot, state: restored): {why}"
+        return f"restore {what} into {directories.staged(directories.data)}: {why}"
+
     def _steps(self, plan: RecoveryPlan) -> list[str]:
         request, directories = self._request, plan.directories
         record, choice = plan.chosen.record, plan.chosen.choice
@@ -288,9 +316,7 @@ class Planner:
         steps += [
             f"remove {path}, which an interrupted restore left, and begin anew" for path in directories.leftovers()
         ]
-        steps.append(
-            f"restore the backup {record.id} ({record.stopped_at}) into {directories.staged(directories.data)}: {choice.why}"
-        )
+        steps.append(self._base(record, directories, choice.why))
         row = {str(item["oid"]): item for item in record.server.get("tablespaces") or ()}
         steps += [
             f"restore its tablespace {row[oid]['name']!r} to {path}" for oid, path in directories.tablespaces.items()
@@ -318,7 +344,7 @@ class Planner:
             "take from its own configuration nothing that steers a recovery (targets, restore_command, archive_cleanup_command, "
             "recovery_end_command, primary_conninfo, …), wherever it stands; wait for no synchronous standbys"
         )
-        if plan.old is None:
+        if not plan.in_place:
             steps.append(
                 "keep it to itself: it listens on localhost, its subscriptions are disabled, libraries that act by themselves (pg_cron "
                 "and its like) are not loaded, and its log and pid files are its own, unless settings say otherwise"

@@ -16,6 +16,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.choose import Choice
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
 
+#: backups that are volume snapshots are no base; are one as any other, in a plan; or the one that is named lies in the data directory
+PASS_OVER, CHOOSE, LAID_OUT = "pass_over", "choose", "laid_out"
+
 
 @dataclass(frozen=True)
 class DirectoryRequest:
@@ -39,7 +42,7 @@ class DirectoryRequest:
 @dataclass(frozen=True)
 class RecoveryRequest(DirectoryRequest):
     """What the user wants of a recovery. ``wal_timeout``: seconds that the archive may take for one file; ``prepare``: it is laid out here, and recovers
-    where it is started."""
+    where it is started; ``snapshots``: what becomes of backups that are volume snapshots, of SNAPSHOTS."""
 
     target: Target
     action: str
@@ -49,6 +52,7 @@ class RecoveryRequest(DirectoryRequest):
     keep_archiving: bool
     wal_timeout: float
     prepare: bool = False
+    snapshots: str = PASS_OVER
 
 
 @dataclass

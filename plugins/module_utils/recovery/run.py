@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched, mark
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched, laid_out, mark
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.build import Builder
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import (
     Directories,
@@ -22,7 +23,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan im
     Planner,
     RecoveryPlan,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import RecoveryRequest, RecoveryResult
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import (
+    CHOOSE,
+    LAID_OUT,
+    RecoveryRequest,
+    RecoveryResult,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.takeover import Takeover, start
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import interrupted
@@ -70,8 +76,15 @@ class RecoverRun:
         result.choice, result.record = plan.chosen.choice, plan.chosen.record
         if check:
             return result
+        is_there = self._request.snapshots == LAID_OUT
+        if plan.chosen.record.engine in ELSEWHERE and not is_there:
+            raise BadOption(
+                "snapshots", CHOOSE, f"is for a plan, and {plan.chosen.record.id}, which was chosen, is a volume snapshot",
+                "Restore it into new claims (pvc_snapshot with state: restored and awaits_recovery: true), and run this there with snapshots: laid_out "
+                "and its backup_id; or leave snapshots out, and the best of the other backups is taken.",
+            )  # fmt: skip
         make_directory(os.path.dirname(plan.directories.data), plan.owner)
-        with alone(plan.directories.data):
+        with alone(laid_out.lock_of(plan.directories.data) if is_there else plan.directories.data):
             self._act(plan)
         return result
 

@@ -16,6 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.points i
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.destination import LocalDirectories
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import RepositoryEngine
@@ -24,6 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.files import mak
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.signature import check_signature
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.laid_out import LABEL
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.layout import Layout
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 
@@ -54,6 +56,14 @@ class PhysicalSource(abc.ABC):
     @abc.abstractmethod
     def records(self, problems: list[str]) -> list[Record]:
         """The copies that can be restored, oldest first."""
+
+    def snapshots(self) -> list[Record]:
+        """Backups whose files the storage of a cluster has, and that WAL leads on from, oldest first. ``records`` was asked before."""
+        return []
+
+    def label(self, record: Record) -> str:
+        """The backup_label of such a one. Raises HoldfastError."""
+        raise CatalogError(f"The backup {record.id} has no {LABEL}.")
 
     def detail(self, record: Record) -> Record:
         """The same copy with what a listing leaves out, such as its tablespaces. Raises HoldfastError."""
@@ -96,12 +106,15 @@ class ShelfSource(PhysicalSource):
         self.name = f"{shelf.name} in {shelf.repository.description}"
         self.wal, self._shelf, self._secrets = wal, shelf, secrets
         self._known: dict[str, Record] = {}
+        self._snapshots: dict[str, Record] = {}
 
     def records(self, problems: list[str]) -> list[Record]:
-        self._known = {
+        there = [record for record in self._shelf.records(problems) if record.verified_at]
+        self._known = {record.id: record for record in there if record.engine == "pg_basebackup"}
+        self._snapshots = {
             record.id: record
-            for record in self._shelf.records(problems)
-            if record.engine == "pg_basebackup" and record.verified_at
+            for record in there
+            if record.engine in ELSEWHERE and record.consistency.get("mode") == "backup_mode"
         }
         whole = [record for record in self._known.values() if self._chain(record)]
         problems += [
@@ -113,11 +126,24 @@ class ShelfSource(PhysicalSource):
             problems.append(unknown)
         return whole
 
+    def snapshots(self) -> list[Record]:
+        return list(self._snapshots.values())
+
+    def label(self, record: Record) -> str:
+        artifact = next((one for one in record.artifacts if one.role == LABEL), None)
+        if artifact is None:
+            return super().label(record)
+        key = self._shelf.key(record.id, artifact.key)
+        stream = stream_of(lambda: self._shelf.repository.open(key), key, self._secrets.of(record))
+        return stream.read().decode("utf-8", "replace")
+
     def points(self, name: str, system_id: Optional[str]) -> list[RestorePoint]:
         return known(self._shelf, name, system_id)
 
     def _chain(self, record: Record) -> Sequence[Record]:
         """A backup and all that it needs, the full one first; nothing when one is missing."""
+        if record.id in self._snapshots:
+            return [record]
         try:
             return chain(record, self._known)
         except CatalogError:
@@ -167,6 +193,8 @@ class ShelfSource(PhysicalSource):
         return Reading(self._shelf, ids, "a recovery", warnings)
 
     def lay_out(self, record: Record, made: NewDirectory, progress: Progress) -> None:
+        if record.id in self._snapshots:
+            return  # it lies there
         parts = self._chain(record)
         if not parts:
             raise CatalogError(f"The backup {record.id} needs {record.parent}, which is not there.")

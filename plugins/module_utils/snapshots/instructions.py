@@ -24,6 +24,11 @@ def write(record: Record) -> str:
             for one in named
         ),
         "",
+        *(
+            ["What lies beside this file is encrypted, and ends in .gpg: gpg --decrypt NAME.gpg > NAME first.", ""]
+            if record.encryption.get("method") != "none"
+            else []
+        ),
         f"{SNAPSHOTS} beside this file has what the claims were like. For each a new claim, of a class of the same driver, and not smaller:",
         "",
         "  apiVersion: v1",

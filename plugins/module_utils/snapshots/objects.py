@@ -175,7 +175,7 @@ def claim_as_kept(claim: Manifest, volume: Optional[Manifest]) -> dict[str, Any]
         "name": metadata["name"],
         "labels": dict(metadata.get("labels") or {}),
         "annotations": {
-            key: value for key, value in (metadata.get("annotations") or {}).items() if not _OF_CLUSTER.match(key)
+            key: value for key, value in (metadata.get("annotations") or {}).items() if not is_of_cluster(key)
         },
         "access_modes": list(spec.get("accessModes") or ()),
         "storage_class": spec.get("storageClassName"),
@@ -185,6 +185,11 @@ def claim_as_kept(claim: Manifest, volume: Optional[Manifest]) -> dict[str, Any]
         "driver": (spec_of(volume or {}).get("csi") or {}).get("driver"),
         "node_affinity": spec_of(volume or {}).get("nodeAffinity"),
     }
+
+
+def is_of_cluster(annotation: str) -> bool:
+    """Whether the cluster wrote it onto a claim by itself, or we did: it means nothing on another one."""
+    return bool(_OF_CLUSTER.match(annotation))
 
 
 def snapshots_of(consistency: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

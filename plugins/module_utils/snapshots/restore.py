@@ -27,6 +27,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.wait 
     wait_for,
     wait_until_gone,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.signature import accepted, check_signature
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import stream_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots import restore_objects as objects
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.cluster import lacking
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.engine import ENGINE, LABEL, MAP, SNAPSHOTS
@@ -38,7 +41,8 @@ CLAIM, JOB = "PersistentVolumeClaim", "Job"
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """``backup_id``: or ``latest``; ``names``: of the new claims, by the former ones; ``settings``: for postgresql.auto.conf; ``timeout``: seconds."""
+    """``backup_id``: or ``latest``; ``names``: of the new claims, by the former ones; ``settings``: for postgresql.auto.conf;
+    ``awaits_recovery``: PostgreSQL is not to start there before ``pg_recover`` has seen to the WAL; ``timeout``: seconds."""
 
     backup_id: str
     names: Mapping[str, str]
@@ -46,13 +50,18 @@ class RestoreRequest:
     storage_class: Optional[str]
     image: Optional[str]
     settings: Mapping[str, Any]
+    awaits_recovery: bool
+    accept_unsigned: bool
     timeout: float
 
 
 class Restore:
     """One restore: ``plan`` looks and refuses, ``carry_out`` makes. A run that died is gone on with by the next."""
 
-    def __init__(self, cluster: Cluster, shelf: Shelf, request: RestoreRequest, warnings: list[str]) -> None:
+    def __init__(
+        self, cluster: Cluster, shelf: Shelf, request: RestoreRequest, secrets: Secrets, warnings: list[str]
+    ) -> None:
+        self._secrets = secrets
         self._cluster, self._shelf, self._request, self._warnings = cluster, shelf, request, warnings
         self.record = self._choose()
         self._content = self._read()
@@ -122,7 +131,13 @@ class Restore:
                 )
         names = ", ".join(f"{new} of {old}" for old, new in self.names.items())
         self.proof.proven.append(f"The claims are there: {names}.")
-        self.proof.unproven.append("That PostgreSQL starts from them, and what it has then: start it, and look.")
+        if self._request.awaits_recovery:
+            self.proof.unproven.append(
+                f"That WAL leads on from them: recover there by pg_recover (snapshots: laid_out, prepare: true, backup_id: {self.record.id}). Until then "
+                "PostgreSQL does not start there."
+            )
+        else:
+            self.proof.unproven.append("That PostgreSQL starts from them, and what it has then: start it, and look.")
 
     @property
     def _is_of_backup_mode(self) -> bool:
@@ -147,16 +162,23 @@ class Restore:
 
     def _read(self) -> dict[str, Any]:
         self._shelf.verify(self.record)
+        refusal = check_signature(self.record, self._secrets.of(self.record), self._secrets.asked)
+        if refusal and not self._request.accept_unsigned:
+            raise refusal
+        if refusal:
+            self._warnings.append(accepted(self.record.id))
         found = bounded.loads(self._artifact(SNAPSHOTS), 24)
         if not isinstance(found, dict) or not found.get("snapshots") or not isinstance(found.get("claims"), list):
             raise CatalogError(f"{SNAPSHOTS} of {self.record.id} does not say what is to be restored.")
         return found
 
     def _artifact(self, name: str) -> bytes:
-        key = next((one.key for one in self.record.artifacts if one.key == name), None)
-        if key is None:
+        found = next((one.key for one in self.record.artifacts if one.key.split(".gpg")[0] == name), None)
+        if found is None:
             return b""
-        return bounded.read(self._shelf.repository, self._shelf.key(self.record.id, key), bounded.LARGEST_MANIFEST)
+        key = self._shelf.key(self.record.id, found)
+        stream = stream_of(lambda: self._shelf.repository.open(key), key, self._secrets.of(self.record))
+        return stream.read(bounded.LARGEST_MANIFEST)
 
     def _named(self) -> dict[str, str]:
         """The new claims by the former ones. Raises BadOption."""
@@ -224,11 +246,24 @@ class Restore:
         if not image:
             raise BadOption("image", None, "is not given, and the server's is not known", "Name one that has a shell.")
         settings = {"archive_mode": "off", **self._request.settings}
-        recovery = bool(settings.get("restore_command"))
+        awaits = self._request.awaits_recovery
+        if awaits and not self._is_of_backup_mode:
+            raise BadOption(
+                "awaits_recovery", True, f"is for backups in backup mode, and {self.record.id} was made with consistency: "
+                f"{self.record.consistency.get('mode')}", "WAL leads nowhere from it: it starts as it is. Leave the option out.",
+            )  # fmt: skip
+        if awaits and settings.get("restore_command"):
+            raise BadOption(
+                "settings", dict(self._request.settings), "has a restore_command, and awaits_recovery leaves that to pg_recover",
+                "Drop one of them.",
+            )  # fmt: skip
+        # recovery.signal without a restore_command: PostgreSQL says so, and does not start.
+        recovery = bool(settings.get("restore_command")) or awaits
         if self._is_of_backup_mode and not recovery:
             raise BadOption(
                 "settings", dict(self._request.settings), "has no restore_command, and this backup was made in backup mode",
-                "It starts only with the WAL up to the end of the backup: say how it is read, as restore_command: cp /archive/%f %p.",
+                "It starts only with the WAL up to the end of the backup: say how it is read, as restore_command: cp /archive/%f %p; or "
+                "leave that to pg_recover (awaits_recovery: true).",
             )  # fmt: skip
         mark = hashlib.sha256("\n".join([self.record.id, *sorted(self.names.values())]).encode()).hexdigest()[:10]
         return objects.job(

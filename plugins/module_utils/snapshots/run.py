@@ -27,14 +27,16 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.clien
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
-from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots import instructions
+from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots import in_place, instructions
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.engine import ENGINE, Means, SnapshotEngine
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.layout import STOPPED
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.restore import Restore, RestoreRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.source import Wanted
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.subject import settle
+from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.swap import Swap
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.tier import SnapshotMaker, SnapshotTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
@@ -67,7 +69,10 @@ def present(params: Params, cluster: Cluster, context: Context, warnings: list[s
     with contextlib.ExitStack() as stack:
         stack.callback(progress.finish)
         space = stack.enter_context(workspace())
-        encryption = Encryption(None, space)
+        encryption = Encryption(params["encryption"], space)
+        stack.callback(encryption.close)
+        encryption.check(encrypting=True)
+        tier.open_by(encryption)
         connection = stack.enter_context(_connection(params, space))
         wal = wal_in(tier.repository, tier.shelf.name, _names_alone) if connection else None
         archiving = Archiving(connection, wal, slot_name(tier.shelf.name), wal_timeout) if connection and wal else None
@@ -164,12 +169,20 @@ def restored(params: Params, cluster: Cluster, context: Context, warnings: list[
         params["storage_class"],
         params["image"],
         params["settings"],
+        params["awaits_recovery"],
+        params["accept_unsigned"],
         timeout,
     )
-    run = Restore(cluster, shelf, request, warnings)
-    plan = run.plan()
-    if plan and not context.check:
-        run.carry_out()
+    with contextlib.ExitStack() as stack:
+        secrets = Secrets(params["encryption"] or {}, stack.enter_context(workspace()))
+        stack.callback(secrets.close)
+        run = Restore(cluster, shelf, request, secrets, warnings)
+        if params["in_place"]:
+            swap = stack.enter_context(_swapping(params, cluster, context, warnings, "a restore"))
+            return _with_diff(in_place.restore(run, swap, cluster.namespace, context.check, warnings), context)
+        plan = run.plan()
+        if plan and not context.check:
+            run.carry_out()
     answer = {
         "changed": bool(plan),
         "plan": plan,
@@ -179,6 +192,18 @@ def restored(params: Params, cluster: Cluster, context: Context, warnings: list[
         "proof": run.proof.describe(),
     }
     return _with_diff(answer, context)
+
+
+def taken_back(params: Params, cluster: Cluster, context: Context, warnings: list[str]) -> dict[str, Any]:
+    """The volumes that a restore in place replaced. Raises HoldfastError."""
+    with _swapping(params, cluster, context, warnings, "a restore that is taken back") as swap:
+        return _with_diff(in_place.take_back(swap, context.check, warnings), context)
+
+
+def confirmed(params: Params, cluster: Cluster, context: Context, warnings: list[str]) -> dict[str, Any]:
+    """They go. Raises HoldfastError."""
+    with _swapping(params, cluster, context, warnings, "a restore that is confirmed") as swap:
+        return _with_diff(in_place.confirm(swap, params, context.check), context)
 
 
 def pruned(params: Params, cluster: Cluster, context: Context, warnings: list[str]) -> dict[str, Any]:
@@ -203,6 +228,15 @@ def pruned(params: Params, cluster: Cluster, context: Context, warnings: list[st
         "retention": [asdict(decision) for decision in tier.decisions],
     }
     return _with_diff(answer, context)
+
+
+@contextlib.contextmanager
+def _swapping(params: Params, cluster: Cluster, context: Context, warnings: list[str], purpose: str) -> Iterator[Swap]:
+    """One run at a time gives a server's claims other volumes, and no backup is made of them meanwhile."""
+    swap = in_place.swap_of(params, cluster, warnings)
+    _identity, tier = _tier(params, cluster, warnings)
+    with _locked(tier, purpose, params, context):
+        yield swap
 
 
 def _wanted(params: Params) -> Wanted:

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifests
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention.policy import Policy
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots import cluster as snapshots
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.engine import ENGINE
@@ -44,6 +45,10 @@ class SnapshotTier(FolderTier):
         #: snapshots that no backup has, by the id of the backup that they were made for
         self.strays: dict[str, Manifests] = {}
         self._folders: Sequence[str] = ()
+
+    def open_by(self, encryption: Encryption) -> None:
+        """What is to open a backup that makes another one needless."""
+        self._encryption = encryption
 
     def look(self, request: BackupRequest, present: Present) -> None:
         super().look(request, present)
