@@ -19,7 +19,7 @@ class EngineRow:
     ``archive_command`` of it runs; empty where that cannot be told from others."""
 
     kinds: Sequence[str]
-    #: what a backup of it becomes: databases of a running server, a directory that becomes one, or a volume that has one
+    #: what a backup of it becomes: databases of a running server, a directory that becomes one, a volume that has one, or objects in a cluster
     restores_to: str
     #: whether it keeps its backups in a repository in a format of its own, and works on the server's host; else they lie in our folders
     has_repository: bool
@@ -29,6 +29,7 @@ class EngineRow:
     reads_back: bool = True
 
 
+#: of copies of a whole server
 KINDS = ("full", "differential", "incremental")
 ENGINES: Mapping[str, EngineRow] = {
     "pg_dump": EngineRow(("logical",), "databases", False),
@@ -47,9 +48,13 @@ ENGINES: Mapping[str, EngineRow] = {
     "wal_g": EngineRow(KINDS, "directory", True, ("{server}/wal-g",), r"wal-[ge]\b.*\bwal-push", reads_back=False),
     # our folder says what it is; what was on the server's volumes is kept by their storage, in a cluster
     "volume_snapshot": EngineRow(("full",), "volume", False, reads_back=False),
+    # what a server is made of in a cluster; of its data nothing
+    "kubernetes_objects": EngineRow(("objects",), "objects", False),
 }
 #: those that copy, by programs
-COPYING = [name for name, row in ENGINES.items() if row.restores_to != "volume"]
+COPYING = [name for name, row in ENGINES.items() if row.restores_to in ("databases", "directory")]
+#: those whose backups have none of a server's data, and stand for none
+WITHOUT_DATA = [name for name, row in ENGINES.items() if row.restores_to == "objects"]
 #: those whose backups' content lies elsewhere than in a repository
 ELSEWHERE = [name for name, row in ENGINES.items() if row.restores_to == "volume"]
 #: those that copy whole servers, by programs

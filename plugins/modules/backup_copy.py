@@ -179,7 +179,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_pref
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.rekey import Rekey
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import KINDS, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.shipped import folder_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.which import engines_keeping
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, Incomplete
@@ -266,7 +266,7 @@ def _about_wal(source: Shelf, delete: bool) -> list[str]:
     """What is to be said of WAL that lies beside the backups, and is not copied. Raises BadOption: its backups are to be deleted."""
     if WITH_WAL_BESIDE not in engines_keeping(source.repository, source.name):
         return []
-    if not any(record.kind != "logical" for record in source.records([])):
+    if not any(record.kind in KINDS for record in source.records([])):
         return []
     what = f"{folder_of(source.name)} in {source.repository.description}"
     if delete:

@@ -17,6 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.describe
     source_size,
     stored_size,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import KINDS
 from ansible_collections.holdfast.postgres.plugins.module_utils.units import (
     ago,
     count,
@@ -49,7 +50,7 @@ def _backup(result: Result, now: datetime.datetime) -> str:
         return "There is no backup."
     tiers = [tier["name"] for tier in result.get("tiers") or [] if tier.get("backup")]
     stored, source, seconds = stored_size(record), source_size(record), result.get("elapsed")
-    kind = "" if record.get("kind") == "logical" else f"{record.get('kind')} "
+    kind = f"{record.get('kind')} " if record.get("kind") in KINDS else ""
     what = f"{kind}backup {record['id']}"
     if not result.get("changed"):
         head = f"Nothing to do: the {what} is of {ago(record.get('stopped_at'), now)}"
@@ -138,6 +139,24 @@ def _copy(result: Result, _now: datetime.datetime) -> str:
     if result.get("copied_by_store"):
         parts.append(f"{result['copied_by_store']} of them by the store itself")
     return ", ".join(parts) + ". All of it was verified in the target."
+
+
+def _capture(result: Result, now: datetime.datetime) -> str:
+    """Of objects in Kubernetes: captured, deleted, or made again."""
+    found = result.get("objects")
+    record = result.get("backup") or {}
+    if found is None:
+        if not record:
+            return _joined("Done:", result["plan"]) if result.get("plan") else "Nothing to do."
+        kept = count(len((record.get("consistency") or {}).get("objects") or ()), "object")
+        if not result.get("changed"):
+            return f"Nothing to do: {record['id']} has {kept}, of {ago(record.get('stopped_at'), now)}."
+        head = f"{record['id']} has {kept}, {encryption(record)}."
+        left = [_joined("Left out:", result["left_out"])] if result.get("left_out") else []
+        return " ".join([head, *left, *_proof(result)])
+    states = [str(one.get("state")) for one in found]
+    told = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+    return " ".join([f"{record.get('id')}: {count(len(found), 'object')}, {listing(told)}.", *_proof(result)])
 
 
 def _prune(result: Result, _now: datetime.datetime) -> str:
@@ -279,6 +298,7 @@ _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "audit": _audit,
     "backup": _backup,
     "canary": _canary,
+    "capture": _capture,
     "check": _check,
     "copy": _copy,
     "kubernetes_backup": _of_run,

@@ -30,6 +30,7 @@ USES = {
     "archive": ["wal_archive"],
     "audit": ["wal_audit"],
     "backup": ["pg_backup"],
+    "capture": ["k8s_capture"],
     "check": ["backup_check"],
     "copy": ["backup_copy"],
     "kubernetes_backup": ["k8s_job"],

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import audit
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE, KINDS
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileWal
@@ -112,7 +112,7 @@ def each_tier(params: Mapping[str, Any], decrypting: Decrypting, space: str, che
             tier.wal = wal_in(shelf.repository, shelf.name, decrypting)
             if tier.wal is None:
                 without.append(f"{folder_of(shelf.name)} in {shelf.repository.description}")
-                tier.backups = sum(record.kind != "logical" for record in shelf.records([]))
+                tier.backups = sum(record.kind in KINDS for record in shelf.records([]))
                 if tier.backups and tier.several:
                     tiers.append(tier)
                 continue
@@ -137,7 +137,7 @@ def _audit(tier: Audited, wal: WalArchive, shelf: Shelf, space: str) -> None:
     records = [
         record
         for record in shelf.records(tier.unread)
-        if record.kind != "logical" and (record.engine not in ELSEWHERE or record.start_lsn is not None)
+        if record.kind in KINDS and (record.engine not in ELSEWHERE or record.start_lsn is not None)
     ]
     tier.warnings += tier.unread
     tier.report = audit.inspect(wal, records, space)

@@ -108,7 +108,8 @@ class Tier(abc.ABC):
 
     def check_server(self, system_id: Optional[str]) -> None:
         """That it is another server's has to be agreed to. Raises CatalogError."""
-        newest = next(reversed(in_order(self.known)), None)
+        # One that does not say whose it is (objects of a cluster, snapshots of a server that was not asked) says nothing against it.
+        newest = next((record for record in reversed(in_order(self.known)) if record.server.get("system_id")), None)
         before = newest.server.get("system_id") if newest else None
         if newest and before and system_id and before != system_id:
             refusal = CatalogError(

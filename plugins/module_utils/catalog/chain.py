@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import KINDS
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 
 
@@ -81,7 +82,7 @@ def with_dependants(records: Iterable[Record], labels: Collection[str], keeper: 
 
 def may_be_needed(record: Record, unread: Collection[str]) -> bool:
     """Whether one of the backups whose manifests cannot be read may be based on this one: dumps are not based on each other."""
-    return record.kind != "logical" and any(name != record.id for name in unread)
+    return record.kind in KINDS and any(name != record.id for name in unread)
 
 
 def _needing(going: set[str], records: Sequence[Record]) -> set[str]:

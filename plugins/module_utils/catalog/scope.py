@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITHOUT_DATA
 
 # What engines with a repository of their own say of a backup's size there; it is no choice of anybody's.
 _MEASURES = frozenset(("size", "stored"))
@@ -129,6 +130,8 @@ def _holds(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def describe(record: Record) -> str:
     """What a backup holds, for people: ``all databases``, ``shop, only the tables orders``."""
     scope = record.scope
+    if record.engine in WITHOUT_DATA:
+        return f"the objects of {scope.get('workload') or 'what was named'} in {scope.get('namespace')}"
     if record.kind != "logical":
         return "the whole server"
     parts = [_list(scope["databases"]) if scope.get("databases") else "all databases"]

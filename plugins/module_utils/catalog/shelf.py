@@ -34,7 +34,7 @@ RESTORES = "_restores"  # what was restored where; never a backup's id, which be
 # All that a backup of ours consists of: engines name their artifacts so.
 ARTIFACT = re.compile(
     r"(databases/.+|(globals\.sql|cluster\.json|base\.tar|\d+\.tar|backup_manifest|configuration\.tar)(\.\w+)*"
-    r"|snapshots\.json|backup_label|tablespace_map|RESTORE\.txt|manifest\.json)"
+    r"|snapshots\.json|backup_label|tablespace_map|objects\.json(\.gpg)?|RESTORE\.txt|manifest\.json)"
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 

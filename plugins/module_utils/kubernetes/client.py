@@ -22,7 +22,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
     Request,
     Unreachable,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import KINDS, Kind, Manifest, Manifests
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import (
+    KINDS,
+    Kind,
+    Manifest,
+    Manifests,
+    kind_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.login import (
     default_namespace,
     explained,
@@ -142,7 +148,7 @@ class Cluster:
         """
         request, path = self._of("patch", manifest)
         name = request.name
-        before = self.get(_name_of_kind(manifest), name, request.namespace)
+        before = self.get(kind_of(manifest), name, request.namespace)
         query = {**_writing(dry_run), "force": "true" if force else ""}
         after = self._json("PATCH", path, request, query, plain_secret(manifest), "apply", repeat=True)
         return applied(before, after, MANAGER)
@@ -244,7 +250,7 @@ class Cluster:
     def _of(self, verb: str, manifest: Manifest) -> tuple[Request, str]:
         metadata = manifest["metadata"]
         name = str(metadata.get("name") or "")
-        request, path = self._request(verb, _name_of_kind(manifest), name, metadata.get("namespace"))
+        request, path = self._request(verb, kind_of(manifest), name, metadata.get("namespace"))
         return request, path if verb != "create" else request.kind.path(request.namespace)
 
     def _json(
@@ -350,9 +356,3 @@ class Cluster:
 
 def _writing(dry_run: bool) -> dict[str, Any]:
     return {"fieldManager": MANAGER, "fieldValidation": "Strict", "dryRun": "All" if dry_run else ""}
-
-
-def _name_of_kind(manifest: Manifest) -> str:
-    """As ``Cluster.kind`` takes it."""
-    name, api_version = manifest["kind"], manifest["apiVersion"]
-    return name if name in KINDS and KINDS[name].api_version == api_version else f"{api_version}/{name}"

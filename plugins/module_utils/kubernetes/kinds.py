@@ -67,6 +67,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("CronJob", _BATCH, "cronjobs"),
         Kind("Job", _BATCH, "jobs"),
         Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers"),
+        Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
         Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
         Kind("Lease", "coordination.k8s.io/v1", "leases"),
         Kind("Role", _RBAC, "roles"),
@@ -83,6 +84,12 @@ KINDS: Mapping[str, Kind] = {
         Kind("SelfSubjectAccessReview", "authorization.k8s.io/v1", "selfsubjectaccessreviews", False),
     )
 }
+
+
+def kind_of(manifest: Manifest) -> str:
+    """An object's kind, as a Cluster takes it: ``Job``, or ``group/version/Kind`` of what is not known here."""
+    name, api_version = manifest["kind"], manifest["apiVersion"]
+    return name if name in KINDS and KINDS[name].api_version == api_version else f"{api_version}/{name}"
 
 
 def name_of(manifest: Manifest) -> str:

@@ -54,7 +54,7 @@ class Rights:
 
 
 _APPS, _BATCH, _STORAGE = "apps", "batch", "storage.k8s.io"
-_SNAPSHOT = "snapshot.storage.k8s.io"
+_SNAPSHOT, _RBAC = "snapshot.storage.k8s.io", "rbac.authorization.k8s.io"
 _READ = ("get",)
 
 #: of a pod that is followed: its state, its log, and why it does not start
@@ -179,9 +179,50 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("statefulsets", _READ, _APPS, ("{server}",)),
             Rule("configmaps", _READ, names=("{config_maps}",)),
             Rule("secrets", _READ, names=("{secrets}",)),
-            Rule("services", _READ, names=("{services}",)),
+            Rule("serviceaccounts", _READ, names=("{accounts}",)),
             Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
+            Rule("roles", _READ, _RBAC, ("{roles}",)),
+            # which select its pods, or name what it uses
+            Rule("pods", ("get", "list")),
+            Rule("services", ("list",)),
+            Rule("rolebindings", ("list",), _RBAC),
+            Rule("networkpolicies", ("list",), "networking.k8s.io"),
+            Rule("poddisruptionbudgets", ("list",), "policy"),
+            Rule("horizontalpodautoscalers", ("list",), "autoscaling"),
+            Rule("scaledobjects", ("list",), "keda.sh"),
+            Rule("cronjobs", ("list",), _BATCH),
         ),
+    ),
+    # k8s_capture with state: restored, of objects of these names. Whoever makes a Role has all of its rights, or escalate on it.
+    "capture_restore": Rights(
+        (
+            Rule("serviceaccounts", ("create",)),
+            Rule("serviceaccounts", _CHANGE, names=("{accounts}",)),
+            Rule("roles", ("create",), _RBAC),
+            Rule("roles", ("get", "patch", "escalate", "bind"), _RBAC, ("{roles}",)),
+            Rule("rolebindings", ("create",), _RBAC),
+            Rule("rolebindings", _CHANGE, _RBAC, ("{bindings}",)),
+            Rule("secrets", ("create",)),
+            Rule("secrets", _CHANGE, names=("{secrets}",)),
+            Rule("configmaps", ("create",)),
+            Rule("configmaps", _CHANGE, names=("{config_maps}",)),
+            Rule("persistentvolumeclaims", ("create",)),
+            Rule("persistentvolumeclaims", _CHANGE, names=("{claims}",)),
+            Rule("services", ("create",)),
+            Rule("services", _CHANGE, names=("{services}",)),
+            Rule("networkpolicies", ("create",), "networking.k8s.io"),
+            Rule("networkpolicies", _CHANGE, "networking.k8s.io", ("{network_policies}",)),
+            Rule("poddisruptionbudgets", ("create",), "policy"),
+            Rule("poddisruptionbudgets", _CHANGE, "policy", ("{budgets}",)),
+            Rule("statefulsets", ("create",), _APPS),
+            Rule("statefulsets", _CHANGE, _APPS, ("{server}",)),
+            Rule("cronjobs", ("create",), _BATCH),
+            Rule("cronjobs", _CHANGE, _BATCH, ("{cron_jobs}",)),
+            Rule("horizontalpodautoscalers", ("create",), "autoscaling"),
+            Rule("horizontalpodautoscalers", _CHANGE, "autoscaling", ("{autoscalers}",)),
+        ),
+        # with create_namespace
+        (Rule("namespaces", ("create",)), Rule("namespaces", _CHANGE, names=("{namespaces}",))),
     ),
     # pvc_snapshot, which makes, deletes and prunes
     "snapshot": Rights(

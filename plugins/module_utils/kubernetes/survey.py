@@ -45,16 +45,10 @@ class Survey:
             Missing: it is not there.
             Forbidden: not even that may be read.
         """
-        top, pods = self._begin(stateful_set, pod, selector)
-        template = spec_of(pods[0]) if pods else spec_of(spec_of(top or {}).get("template") or {})
-        found = Objects(pods, template, top, None if top else self._deployment(pods))
-        labels = (
-            meta(pods[0]).get("labels") or {}
-            if pods
-            else meta(spec_of(top or {}).get("template") or {}).get("labels") or {}
-        )
+        found = self.server(stateful_set, pod, selector)
+        labels = labels_of(found)
         found.services = self._list("Service", "which Services lead to it")
-        found.claims = self._named("PersistentVolumeClaim", _claims(found), "what its claim is like")
+        found.claims = self._named("PersistentVolumeClaim", claims(found), "what its claim is like")
         volumes = [spec_of(claim).get("volumeName") for claim in found.claims.values()]
         found.volumes = self._named("PersistentVolume", volumes, "its volume")
         classes = [spec_of(claim).get("storageClassName") for claim in found.claims.values()]
@@ -71,6 +65,12 @@ class Survey:
             "ConfigMap", _variables_from(found.template), "variables of the server's container"
         )
         return found
+
+    def server(self, stateful_set: Optional[str], pod: Optional[str], selector: Optional[str]) -> Objects:
+        """The workload and its pods alone, with the claims unread. Raises as ``of``."""
+        top, pods = self._begin(stateful_set, pod, selector)
+        template = spec_of(pods[0]) if pods else spec_of(spec_of(top or {}).get("template") or {})
+        return Objects(pods, template, top, None if top else self._deployment(pods))
 
     def _begin(
         self, stateful_set: Optional[str], pod: Optional[str], selector: Optional[str]
@@ -180,7 +180,13 @@ def _controller(manifest: Manifest, kind: str) -> Optional[str]:
     return next((str(one["name"]) for one in owners if one.get("controller") and one.get("kind") == kind), None)
 
 
-def _claims(found: Objects) -> list[str]:
+def labels_of(found: Objects) -> dict[str, str]:
+    """The labels of a server's pods; where there are none, of those that it would have."""
+    of_template = meta(spec_of(found.stateful_set or found.deployment or {}).get("template") or {})
+    return dict((meta(found.pods[0]) if found.pods else of_template).get("labels") or {})
+
+
+def claims(found: Objects) -> list[str]:
     """Of all pods; where there are none, those that the first pod would have."""
     specs = [spec_of(pod) for pod in found.pods] or [found.template]
     names = [

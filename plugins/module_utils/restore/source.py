@@ -19,7 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import PartsRequest, without_rows
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE, WITHOUT_DATA
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Command
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import SUFFIXES, Compression
@@ -122,6 +122,10 @@ def select(shelf: Shelf, backup_id: str, options: RestoreOptions, warnings: list
     """
     if backup_id != "latest":
         record = shelf.get(backup_id)
+        if record.engine in WITHOUT_DATA:
+            raise BadOption(
+                "backup_id", backup_id, "has the objects of a server in Kubernetes, and no data", "They are made again by k8s_capture (state: restored)."
+            )  # fmt: skip
         if record.kind != "logical":
             raise BadOption(
                 "backup_id",

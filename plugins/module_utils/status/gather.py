@@ -20,7 +20,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, has_same_content
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import (
+    ELSEWHERE,
+    KINDS,
+    WITH_REPOSITORY,
+    WITHOUT_DATA,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines import silence
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import WalArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import open_to_read
@@ -153,7 +158,7 @@ def _look(tier: TierStatus, shelf: Shelf, found: Gathered) -> None:
     for record in listing.records:
         tier.count += 1
         tier.total_size += record.size
-        if record.verified_at:
+        if record.verified_at and record.engine not in WITHOUT_DATA:
             tier.last_success = max(tier.last_success or "", record.stopped_at)
         known = found.records.setdefault(record.id, record)
         if not has_same_content(known, record):
@@ -235,9 +240,7 @@ def _archive(name: str, wal: WalArchive, found: Gathered, space: str, several: b
     records = [
         record
         for record in found.records.values()
-        if record.kind != "logical"
-        and record.engine not in ELSEWHERE
-        and (not several or name in found.where[record.id])
+        if record.kind in KINDS and record.engine not in ELSEWHERE and (not several or name in found.where[record.id])
     ]
     try:
         report = inspect(wal, records, space)

@@ -15,6 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain im
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import is_good, is_recent
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITHOUT_DATA
 
 #: what is wrong with a backup, looked at where it lies; None: nothing
 Look = Callable[[Record], Optional[str]]
@@ -49,7 +50,8 @@ def judge(
 ) -> Health:
     """The health of one server's backups. ``every``: one is expected at least so often (seconds). Backups are looked at from the newest
     on, until a good one is found."""
-    order = in_order(records)
+    # What a server is made of is no backup of it.
+    order = in_order(record for record in records if record.engine not in WITHOUT_DATA)
     # For the chain, what an engine lists as whole is as good as verified; the record that users see stays as it is.
     known = {
         name: record if record.verified_at or not counts(record, listed_whole) else _as_verified(record)

@@ -83,3 +83,11 @@ def test_the_future_says_nothing_of_last_night() -> None:
     future, old = backup("future", -100, lsn="0/10"), backup("old", 30, lsn="0/20")
     found = judge([future, old], 25 * HOUR, NOW, well)
     assert (found.last_good, found.overdue) == (old, True)
+
+
+def test_objects_of_a_cluster_are_no_backup_of_the_data() -> None:
+    """One that is newer than every backup makes none of them fresh, and is no success by itself."""
+    old, objects = backup("old", 30), backup("objects", 1, engine="kubernetes_objects", kind="objects")
+    found = judge([old, objects], 25 * HOUR, NOW, well)
+    assert (found.last_good, found.overdue) == (old, True)
+    assert judge([objects], None, NOW, well).last_success is None
