@@ -287,7 +287,9 @@ def _of_run(result: Result, _now: datetime.datetime) -> str:
     return str((result.get("run") or {}).get("line") or "Nothing was run.")
 
 
-def _kubernetes_restore(result: Result, _now: datetime.datetime) -> str:
+def _kubernetes_restore(result: Result, now: datetime.datetime) -> str:
+    if result.get("run"):
+        return _of_run(result, now)
     if not result.get("changed"):
         return "Nothing to do: it is restored so already."
     return " ".join([_upper(_steps(result.get("plan") or ["it is restored"])), *_proof(result)])

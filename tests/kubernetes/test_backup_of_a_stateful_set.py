@@ -119,7 +119,8 @@ def test_replication_that_is_refused_names_the_line_and_where_it_belongs(
     server.ready()
     assert done(back_up(variables))[0]
     postgres("plain", replication=False)
-    told = back_up({**variables, "holdfast_kubernetes_backup_stateful_set": "plain"}).failed[-1].result["msg"]
+    plain = {"holdfast_kubernetes_backup_stateful_set": "plain", "holdfast_server_name": "plain"}
+    told = back_up({**variables, **plain}).failed[-1].result["msg"]
     assert "on the claim data-plain-0 (pgdata/pg_hba.conf in the volume)" in told, told
 
 
