@@ -130,10 +130,11 @@ test-stores: setup
 	$(PY) -m pytest -q -rs tests/stores
 
 # A cluster is built once, outside the checkout (~/.cache/holdfast-k8s), and started for each run: tests/lab/kubernetes. Where neither it nor
-# another can be had, each test says so and skips. K8S="-k snapshot", for instance; K8S='-m ""' with what takes long.
+# another can be had, each test says so and skips. K8S="-k snapshot", for instance; K8S='-m "" -n 0' with what takes long. Two files beside each
+# other: most of a test is waiting, for pods and for what runs in them.
 test-kubernetes: setup
 	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare $(and $(SECONDS),--seconds $(SECONDS)))
-	$(PY) -m pytest -q -rs -m "not extended" tests/kubernetes $(K8S)
+	$(PY) -m pytest -q -rs -n 2 --dist loadfile --durations=15 --durations-min=5 -m "not extended" tests/kubernetes $(K8S)
 
 image: setup
 	@tests/tools/build_image.sh

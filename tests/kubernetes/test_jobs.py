@@ -186,7 +186,7 @@ def test_evicted_in_the_middle_of_a_backup(
 ) -> None:
     """A drained node: the pod clears up and lets the lock go, the next pod makes the backup, and who follows sees one run."""
     server = postgres()
-    server.sql("create table t as select g, repeat(md5(g::text), 20) as m from generate_series(1, 20000) g")
+    server.sql("create table t as select g, repeat(md5(g::text), 20) as m from generate_series(1, 9000) g")
     runner = Runner(service_account(rules("job", claims=[])), namespace, image, server, bucket)
     slow = {"holdfast_backup_compression": "none", "holdfast_repository": {**bucket, "bandwidth_limit": 1024 * 1024}}
     running = start_module("k8s_job", runner.options(variables=slow), fresh=True)

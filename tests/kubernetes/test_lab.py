@@ -198,6 +198,7 @@ def test_a_cron_job_makes_its_jobs(namespace: Namespace) -> None:
     namespace.wait("batch/v1", "Job", "by-hand", lambda it: (it.get("status") or {}).get("succeeded"), 60)
 
 
+@pytest.mark.extended  # alone: all of the cluster is without it meanwhile
 def test_the_api_server_goes_away_and_is_back(
     namespace: Namespace, without: Callable[[str], AbstractContextManager[None]]
 ) -> None:
