@@ -73,6 +73,11 @@ options:
         for. What no waiting mends, such as other content under a segment's name, ends it with an error.
     type: bool
     default: false
+  store_wait:
+    description:
+      - With O(follow), how long a store that is away is waited for, such as V(5min). Then the run ends with an error that says why, for
+        whoever runs it to see, and to begin it anew. By default for ever, and M(holdfast.postgres.backup_facts) on its host tells of it.
+    type: str
 seealso:
   - module: holdfast.postgres.wal_archive
   - module: holdfast.postgres.wal_audit
@@ -135,6 +140,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_o
     open_shipper,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_result import describe
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
@@ -145,6 +151,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Ship."""
     params = module.params
+    patience = parse_duration(params["store_wait"], "store_wait") if params["store_wait"] else None
     progress = Progress(None if module.check_mode else params["progress_file"])
     with workspace() as space:
         encryption = Encryption(params["encryption"], space)
@@ -161,7 +168,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
                     remains(left, changed=lambda: any(store.sent for store in stores)),
                 ):
                     if params["follow"]:
-                        shipper.follow()
+                        shipper.follow(patience)
                     done = shipper.once()
         finally:
             encryption.close()
@@ -187,6 +194,7 @@ def main() -> None:
             "compression_level": {"type": "int"},
             "accept_new_server": {"type": "bool", "default": False},
             "follow": {"type": "bool", "default": False},
+            "store_wait": {"type": "str"},
         },
         required_one_of=[("repository", "repositories")],
         mutually_exclusive=[("repository", "repositories")],

@@ -128,13 +128,14 @@ class Shipper:
         self._raise(result)
         return result
 
-    def follow(self) -> None:
-        """Ship what comes, until told to stop; a store that is away is waited for.
+    def follow(self, patience: Optional[int] = None) -> None:
+        """Ship what comes, until told to stop; a store that is away is waited for. ``patience``: so many seconds (None: for ever).
 
         Raises:
-            HoldfastError: what no waiting mends.
+            HoldfastError: what no waiting mends, or a store that was away for that long.
         """
         pause, looked = _PAUSE, 0.0
+        away_since: Optional[float] = None
         while True:
             try:
                 if (
@@ -146,9 +147,11 @@ class Shipper:
                     self._progress.step("shipping WAL")
                     for text in self.once().warnings:
                         self._progress.step(text)
-                pause = _PAUSE
+                pause, away_since = _PAUSE, None
             except HoldfastError as exc:
-                if not may_pass(exc, self._stores):
+                now = time.monotonic()
+                away_since = now if away_since is None else away_since
+                if not may_pass(exc, self._stores) or (patience is not None and now - away_since >= patience):
                     raise
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 self._progress.step(f"waiting {round(pause)} s for a store to come back: {exc}")

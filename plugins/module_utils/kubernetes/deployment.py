@@ -12,16 +12,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import names, pod
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.pod import RunRequest
 
-#: By playbook the command that succeeds once it does what it is for. Those of all images: neither ps nor pgrep is in every one.
-READY: Mapping[str, Sequence[str]] = {
-    "holdfast.postgres.archive": ("sh", "-c", "grep -qs pg_receivewal /proc/[0-9]*/comm"),
-}
 _PERIOD = 2  # seconds between two looks
 _STEADY = 6  # seconds for which it has to stay ready: what ends at once was never at work
 _PROGRESS = (
@@ -93,11 +89,23 @@ def deployment(request: DeploymentRequest) -> dict[str, Any]:
     }
 
 
+def ready(playbook: str, run: RunRequest) -> Optional[list[str]]:
+    """The command that succeeds while a playbook does what it is for; None: its running says it. With programs of all images: neither ps nor pgrep is
+    in every one."""
+    if playbook == "holdfast.postgres.archive":
+        return ["sh", "-c", "grep -qs pg_receivewal /proc/[0-9]*/comm"]
+    root = run.variables.get("holdfast_wal_directory")
+    if playbook == "holdfast.postgres.ship" and root:
+        # Its last pass left no store with an error: archiving/ship_directory.py writes that down.
+        state = f"{str(root).rstrip('/')}/{run.server_name}/_wal/.shipped.json"
+        return ["sh", "-c", '! grep -qs \'"error": "\' "$0"', state]
+    return None
+
+
 def _container(base: Mapping[str, Any], request: DeploymentRequest, playbook: str) -> dict[str, Any]:
     made = copy.deepcopy(dict(base))
     made.update(name=container_name(playbook), args=pod.arguments(replace(request.run, playbook=playbook)))
-    if playbook in READY:
-        made["readinessProbe"] = {
-            "exec": {"command": list(READY[playbook])}, "periodSeconds": _PERIOD, "failureThreshold": 1
-        }  # fmt: skip
+    command = ready(playbook, request.run)
+    if command:
+        made["readinessProbe"] = {"exec": {"command": command}, "periodSeconds": _PERIOD, "failureThreshold": 1}
     return made

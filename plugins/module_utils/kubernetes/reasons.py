@@ -214,6 +214,8 @@ def _of_container(pod: str, container: Manifest, events: Sequence[Manifest]) -> 
         return Trouble(
             "crash", f"{name} ends again and again ({_ended(last)}); its log says why: kubectl logs --previous."
         )
+    if state.get("running") and not container.get("ready", True) and last.get("exitCode"):
+        return Trouble("crash", f"{name} was begun anew, and is not yet at work; before it {_ended(last)}.")
     if ended and ended.get("exitCode"):
         return Trouble("crash", f"{name} {_ended(ended)}.", True)
     return None

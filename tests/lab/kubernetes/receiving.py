@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
+
 from ..playbooks import CHECKOUT, PlaybookResult, run_playbook
 from ..stores import S3Server
 from .api import Namespace
@@ -16,6 +18,12 @@ from .postgres import Postgres
 
 NAME = "holdfast-receive-shop"
 PLAYBOOKS = CHECKOUT / "playbooks"
+
+
+def rules() -> list[dict[str, Any]]:
+    """What the table gives whoever runs the role."""
+    rights = rights_of("deployment", deployments=[NAME]), rights_of("job", claims=["wal"])
+    return [rule.manifest() for one in rights for rule in one.rules]
 
 
 def bucket(store: S3Server, namespace: Namespace) -> dict[str, Any]:

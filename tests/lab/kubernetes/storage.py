@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .parts import KUBERNETES, SNAPSHOTS
 from .settings import CSI_DRIVER, NODE, VOLUMES
@@ -76,3 +76,26 @@ def fault(call: str, what: str, namespace: str = "", volumes: Path = VOLUMES) ->
         yield
     finally:
         file.unlink(missing_ok=True)
+
+
+@contextmanager
+def small(directory: Path, namespace: str, claim: str, size: int) -> Iterator[list[dict[str, Any]]]:
+    """A claim of so many bytes that can be full, which a directory of a large file system cannot: what to apply for it, the volume and the claim.
+
+    directory  the cluster's own, where its end finds the mount
+    """
+    place = directory / "small" / namespace
+    place.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "tmpfs", str(place)], check=True)
+    common = {"capacity": {"storage": str(size)}, "accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    by = {"hostPath": {"path": str(place)}, "claimRef": {"namespace": namespace, "name": claim}}
+    wanted = {**common, "volumeName": namespace, "resources": {"requests": {"storage": str(size)}}}
+    wanted.pop("capacity")
+    try:
+        yield [
+            {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": namespace}, "spec": {**common, **by}},
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim}, "spec": wanted},
+        ]
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=False)
+        place.rmdir()

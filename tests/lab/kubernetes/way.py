@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A way to the API server that can be closed and opened again, so that it is away for one test alone."""
+"""A way to a server (the API's, a store) that can be closed and opened again, so that it is away for one test alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any
 
 
 class Way:
-    """A port on the way to the API server."""
+    """A port on the way to a server. ``server``: its URL; ``address``: where the port is, for pods the lab's own address."""
 
-    def __init__(self, server: str) -> None:
-        host, _colon, port = server.removeprefix("https://").partition(":")
+    def __init__(self, server: str, address: str = "127.0.0.1") -> None:
+        self._scheme, _marks, there = server.rpartition("://")
+        host, _colon, port = there.partition(":")
         self._to = (host, int(port or 443))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self._listener = socket.create_server((address, 0))
+        self._here = f"{address}:{self._listener.getsockname()[1]}"
         self.open, self.accepted = True, 0
         self._pairs: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -60,10 +61,15 @@ class Way:
         self._listener.close()
         self.close()
 
+    @property
+    def url(self) -> str:
+        """The server's, by this way."""
+        return f"{self._scheme}://{self._here}"
+
     def config(self, kubeconfig: Path) -> dict[str, Any]:
         """A kubeconfig's content, by this way."""
         import yaml
 
         config: dict[str, Any] = yaml.safe_load(kubeconfig.read_text())
-        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{self.port}"
+        config["clusters"][0]["cluster"]["server"] = self.url
         return config

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
@@ -212,6 +213,21 @@ def test_a_store_that_is_back_after_a_while(place: Place, monkeypatch: pytest.Mo
         place.shipper(Odd(str(place.root / "there"), odd)).follow()
     assert slept[:3] == [2.0, 4.0, 8.0] and slept[3] == 1.0
     assert place.there() == [segments.name(number) for number in range(3, 10)] and place.here() == [segments.name(9)]
+
+
+def test_a_store_that_stays_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a cluster nobody sees a process that waits: after its time it ends, with the reason."""
+
+    def odd(asked: int, key: str, data: bytes) -> Optional[bool]:
+        raise RepositoryError("away")
+
+    began, slept = time.monotonic(), [0.0]
+    module = "ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship.time"
+    monkeypatch.setattr(f"{module}.sleep", slept.append)
+    monkeypatch.setattr(f"{module}.monotonic", lambda: began + sum(slept))
+    with pytest.raises(HoldfastError, match="away"):
+        place.shipper(Odd(str(place.root / "there"), odd)).follow(patience=20)
+    assert slept[1:] == [2.0, 4.0, 8.0, 16.0] and len(place.here()) == len(place.names)
 
 
 def test_two_at_once(place: Place) -> None:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Optional
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
@@ -40,9 +42,24 @@ def test_one_pod_with_a_container_for_each_playbook() -> None:
     receive, ship = spec["containers"]
     assert (receive["name"], ship["name"]) == ("archive", "ship")
     assert "holdfast.postgres.archive" in receive["args"] and "holdfast.postgres.ship" in ship["args"]
-    assert "pg_receivewal" in receive["readinessProbe"]["exec"]["command"][-1] and "readinessProbe" not in ship
+    assert "pg_receivewal" in receive["readinessProbe"]["exec"]["command"][-1]
     assert receive["volumeMounts"] == ship["volumeMounts"] and "hush-hush" not in json.dumps(made)
     assert deployment(replace(REQUEST, replicas=0))["spec"]["replicas"] == 0
+
+
+@pytest.mark.parametrize(("there", "error", "ready"), [(False, None, True), (True, None, True), (True, "away", False)])
+def test_who_ships_is_ready_unless_a_store_is_away(
+    tmp_path: Path, there: bool, error: Optional[str], ready: bool
+) -> None:
+    """By what shipping writes down after each pass; a directory that is not there yet says nothing."""
+    run = replace(RUN, variables={"holdfast_wal_directory": f"{tmp_path}/"})
+    ship = template(replace(REQUEST, run=run))["spec"]["containers"][1]
+    if there:
+        state = {"format": 1, "stores": {"s3": {"name": "s3", "error": error}}}
+        (tmp_path / "shop" / "_wal").mkdir(parents=True)
+        (tmp_path / "shop" / "_wal" / ".shipped.json").write_text(json.dumps(state))
+    probe = subprocess.run(ship["readinessProbe"]["exec"]["command"], check=False)
+    assert (probe.returncode == 0) is ready
 
 
 def test_other_variables_are_another_pod_and_the_same_are_none() -> None:

@@ -19,8 +19,9 @@ def pod(status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def container(state: dict[str, Any], last: Any = None) -> dict[str, Any]:
-    return pod({"containerStatuses": [{"name": "main", "image": "ee:1", "state": state, "lastState": last or {}}]})
+def container(state: dict[str, Any], last: Any = None, **more: Any) -> dict[str, Any]:
+    status = {"name": "main", "image": "ee:1", "state": state, "lastState": last or {}, **more}
+    return pod({"containerStatuses": [status]})
 
 
 def held(reason: str, message: str = "") -> dict[str, Any]:
@@ -99,6 +100,13 @@ TABLE: list[tuple[dict[str, Any], list[dict[str, Any]], str, bool, str]] = [
         "exit code 1: bad flag",
     ),
     (container({"terminated": {"exitCode": 127}}), [], "crash", True, "no such program"),
+    (
+        container({"running": {"startedAt": "t"}}, {"terminated": {"exitCode": 2, "message": "away"}}, ready=False),
+        [],
+        "crash",
+        False,
+        "begun anew, and is not yet at work; before it ended with exit code 2: away",
+    ),
     (
         pod({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
         [],
