@@ -52,12 +52,12 @@ options:
       - V(absent) deletes the one named by O(backup_id), its snapshots and what they are in the storage.
       - V(restored) makes new claims of the one named by O(backup_id) (V(latest) is the newest), in the namespace of the snapshots, and makes the data
         directory on them ready for its first start, by a Job of the server's image. The server, and its claims, are as before.
-      - With O(in_place) these claims take the place of those of O(stateful_set) then. V(taken_back) gives the old volumes their names back, and
+      - With O(in_place) these claims take the place of those of O(stateful_set) then. V(rolled_back) gives the old volumes their names back, and
         V(confirmed) lets them go.
       - V(pruned) prunes by O(retention), without making one, and deletes what runs that died left.
       - That deletes snapshots of a class with C(deletionPolicy) V(Retain) in the storage, too.
     type: str
-    choices: [present, absent, restored, taken_back, confirmed, pruned]
+    choices: [present, absent, restored, rolled_back, confirmed, pruned]
     default: present
   stateful_set:
     description:
@@ -156,7 +156,7 @@ options:
     description:
       - With V(state=restored), give the restored volumes the names of the claims of O(stateful_set). It is scaled to 0, each claim is made anew on
         the restored volume, and it is scaled up again and waited for. Needs O(force) and O(confirm).
-      - The old volumes are kept, whatever their class says (C(Retain)), until V(state=confirmed) lets them go; V(state=taken_back) gives them
+      - The old volumes are kept, whatever their class says (C(Retain)), until V(state=confirmed) lets them go; V(state=rolled_back) gives them
         their names back. What was restored is in its own claims then, as before.
       - When anything fails, the server that does not become ready among it, they are given back at once. What is under way stands in an annotation
         of the StatefulSet, so that a run that was killed is gone on with by the same run again, and taken back by any other; it says which.
@@ -178,7 +178,7 @@ options:
     type: bool
     default: false
   confirm:
-    description: The name of the StatefulSet, so that O(force) and V(state=confirmed) cannot be meant by mistake.
+    description: The StatefulSet as C(namespace/name), so that O(force) and V(state=confirmed) cannot be meant by mistake.
     type: list
     elements: str
     default: []
@@ -209,7 +209,7 @@ notes:
   - O(encryption) encrypts what lies in the repository (what the claims were like, C(backup_label)). The snapshots themselves are encrypted by their storage,
     or are not. Give it where base backups and WAL of the repository are encrypted, as M(holdfast.postgres.pg_recover) takes nothing plain beside them.
   - The rights that it needs are in docs/kubernetes.md, C(snapshot), and C(snapshot_restore) for V(state=restored), with C(snapshot_swap) on top of that for
-    O(in_place), V(state=taken_back) and V(state=confirmed).
+    O(in_place), V(state=rolled_back) and V(state=confirmed).
   - Snapshots of several claims are made one after the other. VolumeGroupSnapshots are not used.
   - M(holdfast.postgres.backup_facts) looks at the snapshots themselves where its option O(holdfast.postgres.backup_facts#module:kubernetes) is given.
 seealso:
@@ -315,7 +315,7 @@ EXAMPLES = r"""
     state: restored
     in_place: true
     force: true
-    confirm: [pg]
+    confirm: [shop/pg]
 
 - name: It was the wrong one; the old volumes again
   holdfast.postgres.pvc_snapshot:
@@ -324,7 +324,7 @@ EXAMPLES = r"""
     server_name: shop
     repository:
       path: /backups
-    state: taken_back
+    state: rolled_back
 
 - name: It is right, and the old volumes are not needed any more
   holdfast.postgres.pvc_snapshot:
@@ -334,7 +334,7 @@ EXAMPLES = r"""
     repository:
       path: /backups
     state: confirmed
-    confirm: [pg]
+    confirm: [shop/pg]
 
 - name: What retention would delete, and what runs that died have left
   holdfast.postgres.pvc_snapshot:
@@ -366,11 +366,26 @@ claims:
   returned: when state is restored
   type: dict
   sample: {data-pg-0: data-again}
+pod:
+  description:
+    - What a pod needs to have the new claims where the server had its own. C(claims) has their paths, C(null) where no mount of a whole volume is the
+      same (C(subPath)); C(data_directory), C(run_as_user) and C(fs_group) are the server's, C(null) where they are not known.
+  returned: when state is restored
+  type: dict
+  sample: {claims: {data-again: /var/lib/postgresql/data}, data_directory: /var/lib/postgresql/data/pgdata, run_as_user: 26, fs_group: 26}
+resumed:
+  description: Whether it goes, or in check mode would go, on with a run that was killed.
+  returned: when state is restored, with in_place
+  type: bool
 kept:
   description: The volumes that the claims had before, by the names of the claims. Empty where none was replaced yet.
   returned: when state is restored, with in_place
   type: dict
   sample: {data-pg-0: pvc-1f2e}
+rolled_back:
+  description: That it failed, and the old volumes serve again.
+  returned: when a restore in place failed, and was taken back
+  type: bool
 consent:
   description: The options that this waits for, with the values that agree to it. A plan needs none of them.
   returned: in check mode, when something is missing
@@ -407,7 +422,7 @@ WORK = {
     "present": run.present,
     "absent": run.absent,
     "restored": run.restored,
-    "taken_back": run.taken_back,
+    "rolled_back": run.rolled_back,
     "confirmed": run.confirmed,
     "pruned": run.pruned,
 }
@@ -458,7 +473,7 @@ def main() -> None:
             ("state", "absent", ["backup_id"]),
             ("state", "restored", ["backup_id"]),
             ("state", "pruned", ["retention"]),
-            ("state", "taken_back", ["stateful_set"]),
+            ("state", "rolled_back", ["stateful_set"]),
             ("state", "confirmed", ["stateful_set"]),
         ],
         mutually_exclusive=[("stateful_set", "pod", "selector")],

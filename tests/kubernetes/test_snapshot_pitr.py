@@ -84,12 +84,12 @@ def test_a_snapshot_and_the_wal_since(
     }  # fmt: skip
     ok(run_module("k8s_job", job))
     old = namespace.get("v1", "PersistentVolumeClaim", "data-pg-0")["spec"]["volumeName"]
-    in_place = {**restoring, "stateful_set": "pg", "in_place": True, "force": True, "confirm": ["pg"]}
+    in_place = {**restoring, "stateful_set": "pg", "in_place": True, "force": True, "confirm": [f"{namespace.name}/pg"]}
     ok(run_module("pvc_snapshot", in_place))
     wait_until(lambda: server.sql("select not pg_is_in_recovery()") == [(True,)], 60)
     assert server.sql(CONTENT) == [expected]
     assert server.sql("show archive_mode") == [("off",)]
-    back = {**common, "stateful_set": "pg", "state": "taken_back"}
+    back = {**common, "stateful_set": "pg", "state": "rolled_back"}
     ok(run_module("pvc_snapshot", back))
     assert namespace.get("v1", "PersistentVolumeClaim", "data-pg-0")["spec"]["volumeName"] == old
     assert server.sql("select count(*) from pg_class where relname = 't'") == [(0,)]

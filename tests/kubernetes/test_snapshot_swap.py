@@ -38,6 +38,10 @@ class Site:
     repository: Path
     state: Path
 
+    @property
+    def where(self) -> str:
+        return f"{self.namespace.name}/{self.server.name}"
+
     def options(self, **more: Any) -> Object:
         return {
             "kubernetes": {"kubeconfig": str(self.kubeconfig), "namespace": self.namespace.name},
@@ -54,7 +58,7 @@ class Site:
 
     def restoring(self, **more: Any) -> Object:
         given = {"backup_id": "before", "new_claims": {OWN: RESTORED}, "in_place": True}
-        return self.options(state="restored", **{**given, "force": True, "confirm": [self.server.name], **more})
+        return self.options(state="restored", **{**given, "force": True, "confirm": [self.where], **more})
 
     def run(self, state: str, check: bool = False, **more: Any) -> ModuleResult:
         return run_module("pvc_snapshot", self.options(state=state, **more), check=check, diff=True)
@@ -117,7 +121,7 @@ def site(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 def as_before(site: Site) -> Iterator[None]:
     """Each test finds the server on its own volume, and no claim that was restored."""
     yield
-    ok(site.run("taken_back"))
+    ok(site.run("rolled_back"))
     assert site.has() == "since"
     site.namespace.delete("v1", "PersistentVolumeClaim", RESTORED)
     wait_until(lambda: site.claim(RESTORED) is None, 30)
@@ -129,7 +133,7 @@ def test_in_place_and_back_and_confirmed(site: Site) -> None:
     labels = site.claim(OWN)["metadata"]["labels"]  # type: ignore[index]
     given = {**site.restoring(), "force": False, "confirm": []}
     looked = ok(run_module("pvc_snapshot", given, check=True))
-    assert looked["consent"] == {"force": True, "confirm": ["pg"]} and site.claim(RESTORED) is None
+    assert looked["consent"] == {"force": True, "confirm": [site.where]} and site.claim(RESTORED) is None
     planned = ok(site.restore(check=True))
     done = site.restore()
     assert ok(done)["plan"] == planned["plan"] and ok(done)["kept"] == {OWN: old}
@@ -141,7 +145,7 @@ def test_in_place_and_back_and_confirmed(site: Site) -> None:
     assert site.claim(OWN)["metadata"]["labels"] == labels  # type: ignore[index]
     again = ok(site.restore())
     assert not again["changed"] and again["kept"] == {OWN: old}
-    ok(site.run("taken_back"))
+    ok(site.run("rolled_back"))
     assert site.has() == "since" and site.volume_of(OWN) == old and site.policy(old) == "Delete"
     assert site.claim(RESTORED) and site.journal() is None
 
@@ -151,6 +155,7 @@ def test_what_does_not_serve_gives_the_old_volume_back(site: Site) -> None:
     old = site.volume_of(OWN)
     failed = site.restore(settings={"max_connections": "many"}, timeout="25s")
     assert failed.failed and "have their names back" in failed.msg, failed.msg
+    assert failed.result["rolled_back"]
     assert site.has() == "since" and site.volume_of(OWN) == old and site.policy(old) == "Delete"
     assert site.claim(RESTORED) and site.journal() is None
 
@@ -163,13 +168,13 @@ def test_killed_half_way_it_is_gone_on_with_or_taken_back(site: Site) -> None:
     wait_until(lambda: site.set()["spec"]["replicas"] == 0, 60)
     killed.kill()
     assert site.journal() and site.policy(old) == "Retain"
-    refused(site.run("confirmed", confirm=["pg"]), "was killed while restoring it")
+    refused(site.run("confirmed", confirm=[site.where]), "was killed while restoring it")
     resumed = site.restore()
     assert "go on with" in ok(resumed)["plan"][0] and "goes on" in warned(resumed) and site.has() == "snapshot"
-    killed = start_module("pvc_snapshot", site.options(state="taken_back"))
+    killed = start_module("pvc_snapshot", site.options(state="rolled_back"))
     wait_until(lambda: site.claim(OWN) is None or site.set()["spec"]["replicas"] == 0, 60)
     killed.kill()
-    back = site.run("taken_back")
+    back = site.run("rolled_back")
     assert "takes back what is left" in warned(back) and site.has() == "since" and site.volume_of(OWN) == old
 
 
@@ -198,15 +203,25 @@ def test_what_could_not_end_well_is_refused_before_anything(site: Site) -> None:
     refused(site.restore(check=True), "user uses the claims too")
     site.namespace.delete("v1", "Pod", "user", grace=0)
     wait_until(lambda: site.namespace.find("v1", "Pod", "user") is None, 60)
+    site.namespace.apply(pod_with(OWN, "true"))  # a claim that a pod which has ended names cannot be deleted either
+    site.namespace.wait("v1", "Pod", "user", lambda it: it["status"].get("phase") == "Succeeded", 60)
+    refused(site.restore(check=True), "user has ended")
+    site.namespace.delete("v1", "Pod", "user", grace=0)
+    wait_until(lambda: site.namespace.find("v1", "Pod", "user") is None, 60)
     refused(site.restore(stateful_set="none"), "There is no StatefulSet none")
     assert site.claim(RESTORED) is None and site.journal() is None and site.set()["spec"]["replicas"] == 1
 
 
-def pod_with(claim: str) -> Object:
-    container = {"name": "c", "image": POSTGRES, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "600"]}
+def pod_with(claim: str, *command: str) -> Object:
+    container = {
+        "name": "c",
+        "image": POSTGRES,
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(command or ("sleep", "600")),
+    }
     volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]
     mounted = {**container, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
-    spec = {"containers": [mounted], "volumes": volumes, "terminationGracePeriodSeconds": 0}
+    spec = {"containers": [mounted], "volumes": volumes, "terminationGracePeriodSeconds": 0, "restartPolicy": "Never"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"}, "spec": spec}
 
 
@@ -217,9 +232,9 @@ def test_confirmed(site: Site) -> None:
     ok(site.restore())
     refused(site.run("confirmed"), "confirm", "only copy")
     planned = ok(site.run("confirmed", check=True))
-    assert planned["consent"] == {"confirm": ["pg"]} and site.policy(old) == "Retain"
-    ok(site.run("confirmed", confirm=["pg"]))
+    assert planned["consent"] == {"confirm": [site.where]} and site.policy(old) == "Retain"
+    ok(site.run("confirmed", confirm=[site.where]))
     wait_until(lambda: site.policy(old) is None, 60)
     assert site.has() == "snapshot" and site.journal() is None and site.policy(site.volume_of(OWN)) == "Delete"
-    assert not ok(site.run("taken_back"))["changed"] and not ok(site.run("confirmed"))["changed"]
+    assert not ok(site.run("rolled_back"))["changed"] and not ok(site.run("confirmed"))["changed"]
     site.server.sql("drop table lost; create table since (n int)")

@@ -254,12 +254,13 @@ RIGHTS: Mapping[str, Rights] = {
         ),
         (Rule("storageclasses", _READ, _STORAGE),),
     ),
-    # On top of that, with in_place; state: taken_back and confirmed need this alone. Of volumes nobody knows the names beforehand.
+    # On top of that, with in_place; state: rolled_back and confirmed need this alone. Of volumes nobody knows the names beforehand.
     "snapshot_swap": Rights(
         (
             Rule("statefulsets", _CHANGE, _APPS, ("{server}",)),
             Rule("persistentvolumeclaims", ("create",)),
             Rule("persistentvolumeclaims", ("get", "delete"), names=("{claims}", "{new_claims}")),
+            Rule("jobs", ("get", "delete"), _BATCH),  # ours that have ended, and whose pods keep a claim
             *_ENDING,
         ),
         (

@@ -47,7 +47,7 @@ def restore(run: Restore, swap: Swap, namespace: str, check: bool, warnings: lis
         if journal.backup_id == run.record.id:
             return _answer(plan, swap, run, journal)
         raise KubernetesError(
-            f"The volumes from before {journal.backup_id} was restored there, at {journal.at}, are still kept. Take that back (state: taken_back), or let "
+            f"The volumes from before {journal.backup_id} was restored there, at {journal.at}, are still kept. Take that back (state: rolled_back), or let "
             "them go (state: confirmed), and run this again. Nothing was touched."
         )
     if journal is not None and journal.state == SWAPPING and journal.backup_id == run.record.id:
@@ -55,7 +55,7 @@ def restore(run: Restore, swap: Swap, namespace: str, check: bool, warnings: lis
         warnings.append(f"It goes on with {swap.begun(journal)}.")
         if not check:
             run.proof.unproven.append(swap.carry_out(journal))
-        return _answer(plan, swap, run, journal)
+        return {**_answer(plan, swap, run, journal), "resumed": True}
     if journal is not None:
         plan.append(f"take back what is left of {swap.begun(journal)}")
         warnings.append(f"{plan[-1][0].upper()}{plan[-1][1:]}.")
@@ -100,15 +100,15 @@ def confirm(swap: Swap, params: Mapping[str, Any], check: bool) -> Answer:
     if journal is not None:
         if journal.state != SWAPPED:
             raise KubernetesError(
-                f"There is {swap.begun(journal)}: nothing can be confirmed. Run that again, or state: taken_back."
+                f"There is {swap.begun(journal)}: nothing can be confirmed. Run that again, or state: rolled_back."
             )
-        if params["stateful_set"] not in params["confirm"]:
+        if swap.where not in params["confirm"]:
             refusal = BadOption(
                 "confirm", params["confirm"], "does not name the StatefulSet whose old volumes are to go",
-                f"They are the only copy of what was written after the snapshot: confirm: [{params['stateful_set']}].",
+                f"They are the only copy of what was written after the snapshot: confirm: [{swap.where}].",
             )  # fmt: skip
             swap.consent.looking = check
-            swap.consent.need(refusal, confirm=[params["stateful_set"]])
+            swap.consent.need(refusal, confirm=[swap.where])
         for name, one in journal.claims.items():
             goes = "is deleted" if one.old_policy == "Delete" else f"stays, as its policy is {one.old_policy}"
             plan.append(f"let the volume {one.old_volume}, which {name} had, go: it {goes}")
@@ -128,6 +128,8 @@ def _answer(plan: list[str], swap: Swap, run: Restore, journal: Optional[Journal
         "backup": run.record.to_dict(),
         "claims": dict(run.names),
         "kept": kept,
+        "resumed": False,
+        "pod": run.pod,
         "proof": run.proof.describe(),
     }
     return {**answer, "consent": swap.consent.missing} if swap.consent.missing else answer

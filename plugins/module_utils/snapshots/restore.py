@@ -74,6 +74,11 @@ class Restore:
         """A claim of a snapshot is in the snapshot's namespace."""
         return str(self._content["namespace"])
 
+    @property
+    def pod(self) -> dict[str, Any]:
+        """What a pod needs to have the restored claims where the server had its own."""
+        return objects.described(self._content, self.names)
+
     def plan(self) -> list[str]:
         """The steps; empty: it was done. Each object has been tried by the API server's dry run.
 

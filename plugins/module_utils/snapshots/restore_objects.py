@@ -129,6 +129,27 @@ def claim(
     }
 
 
+def described(content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """What a pod needs to have the new claims (``names``, by the former ones) where the server had its own. ``claims``: paths by name; null where a
+    volume's folder is mounted somewhere that does not end as it is called (subPath), so that no mount of the whole volume is the same."""
+    pod, data = content["pod"], content.get("data") or {}
+    claims: Optional[dict[str, str]] = {}
+    for one in pod.get("mounts") or ():
+        path, inside = str(one["path"]).rstrip("/"), str(one.get("sub_path") or "").strip("/")
+        if one["claim"] not in names or claims is None:
+            continue
+        if inside and not path.endswith(f"/{inside}"):
+            claims = None
+            continue
+        claims[names[one["claim"]]] = path[: -len(inside) - 1] if inside else path
+    return {
+        "claims": claims,
+        "data_directory": data.get("directory"),
+        "run_as_user": pod.get("run_as_user"),
+        "fs_group": pod.get("fs_group"),
+    }
+
+
 def settings_text(settings: Mapping[str, Any]) -> str:
     """Lines for postgresql.auto.conf. Raises BadOption."""
     lines = []

@@ -189,12 +189,13 @@ def restored(params: Params, cluster: Cluster, context: Context, warnings: list[
         "pruned": [],
         "backup": run.record.to_dict(),
         "claims": dict(run.names),
+        "pod": run.pod,
         "proof": run.proof.describe(),
     }
     return _with_diff(answer, context)
 
 
-def taken_back(params: Params, cluster: Cluster, context: Context, warnings: list[str]) -> dict[str, Any]:
+def rolled_back(params: Params, cluster: Cluster, context: Context, warnings: list[str]) -> dict[str, Any]:
     """The volumes that a restore in place replaced. Raises HoldfastError."""
     with _swapping(params, cluster, context, warnings, "a restore that is taken back") as swap:
         return _with_diff(in_place.take_back(swap, context.check, warnings), context)

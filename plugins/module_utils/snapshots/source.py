@@ -125,6 +125,16 @@ def users(cluster: Cluster, claims: Sequence[str]) -> list[str]:
     )
 
 
+def ended_users(cluster: Cluster, claims: Sequence[str]) -> Manifests:
+    """The pods that have ended, and are there still: a claim that one of them names cannot be deleted either.
+    https://kubernetes.io/docs/concepts/storage/persistent-volumes/#storage-object-in-use-protection"""
+    return [
+        pod
+        for pod in cluster.list("Pod")
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed") and claims_of_pod(pod) & set(claims)
+    ]
+
+
 def attached(cluster: Cluster, volumes: Mapping[str, Manifest]) -> list[str]:
     """The volumes of claims that are still attached to a node: what was written there may not be on them yet."""
     names = {meta(volume)["name"] for volume in volumes.values()}

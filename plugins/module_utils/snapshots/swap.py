@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
-from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.applications import App, Target
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
@@ -26,21 +25,33 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.selec
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.start_applications import Start
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.stop_applications import Stop
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.wait import wait_for, wait_until_gone
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots import source, swap_objects as objects
+from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.rebind import (
+    CLAIM,
+    VOLUME,
+    Rebinding,
+    job_of,
+    policy_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.swap_objects import (
+    ROLLING_BACK,
     SWAPPED,
     SWAPPING,
-    TAKING_BACK,
     Journal,
     Swapped,
     journal_of,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
-from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
-CLAIM, VOLUME, SET = "PersistentVolumeClaim", "PersistentVolume", "StatefulSet"
+SET = "StatefulSet"
+
+
+class RolledBack(KubernetesError):
+    """It failed, and the old volumes serve under their names again."""
+
+    def result(self) -> dict[str, Any]:
+        return {"rolled_back": True}
 
 
 @dataclass(frozen=True)
@@ -64,13 +75,18 @@ class Swap:
         self._cluster, self._request, self._tell, self._warnings = cluster, request, tell, warnings
         self.consent = Consent()
 
+    @property
+    def where(self) -> str:
+        """What is confirmed: namespace/name."""
+        return f"{self._cluster.namespace}/{self._request.stateful_set}"
+
     def journal(self) -> Optional[Journal]:
         """What a run before wrote down; None: nothing. Raises Missing, KubernetesError."""
         return journal_of(self._set())
 
     def begun(self, journal: Journal) -> str:
         """What became of a run that was killed, as a part of a sentence."""
-        what = "taking it back" if journal.state == TAKING_BACK else "restoring it"
+        what = "taking it back" if journal.state == ROLLING_BACK else "restoring it"
         return f"the run of {journal.at} that was killed while {what} (backup {journal.backup_id})"
 
     # Forward
@@ -89,13 +105,13 @@ class Swap:
         journal = Journal(SWAPPING, backup_id, format_time(utcnow()), claims if made else {})
         if made:
             self._refuse_elsewhere(top, journal)
-        if not request.force or request.stateful_set not in request.confirm:
+        where = self.where
+        if not request.force or where not in request.confirm:
             refusal = BadOption(
                 "stateful_set", request.stateful_set, "would have other volumes under its claims",
-                f"Its present ones are kept. Set force: true and confirm: [{request.stateful_set}].",
+                f"Its present ones are kept. Set force: true and confirm: [{where}].",
             )  # fmt: skip
-            self.consent.need(refusal, force=True, confirm=[request.stateful_set])
-        where = f"{self._cluster.namespace}/{request.stateful_set}"
+            self.consent.need(refusal, force=True, confirm=[where])
         steps = [f"keep the volumes of {', '.join(names)} whatever becomes of their claims (Retain)"]
         if count := App({"kind": SET, **top}).running:
             steps.append(f"scale the StatefulSet {where} from {count} to 0, and wait until its pods have ended")
@@ -113,7 +129,7 @@ class Swap:
         name = self._request.stateful_set
         left = (
             f"The StatefulSet {name} may be at 0, and its claims between two volumes, all of which are kept: the same run again goes on, and "
-            "state: taken_back brings the old ones back."
+            "state: rolled_back brings the old ones back."
         )
         with remains(left):
             try:
@@ -121,10 +137,10 @@ class Swap:
                 self._arrange(journal, journal.there)
                 self._write(replace(journal, state=SWAPPED))
             except HoldfastError as exc:
-                raise KubernetesError(f"{exc} {self._back_after(journal)}") from exc
+                raise self._back_after(journal, exc) from exc
         old = ", ".join(f"{one.old_volume} (of {claim})" for claim, one in journal.claims.items())
         return (
-            f"The old volumes are kept: {old}. state: taken_back puts them back, state: confirmed lets them go as their class has it (the "
+            f"The old volumes are kept: {old}. state: rolled_back puts them back, state: confirmed lets them go as their class has it (the "
             "reclaim policy that they had)."
         )
 
@@ -136,37 +152,41 @@ class Swap:
         Raises:
             KubernetesError: it could not be done; what was not is done by the next run.
         """
-        left = f"The StatefulSet {self._request.stateful_set} may be at 0: state: taken_back again goes on."
+        left = f"The StatefulSet {self._request.stateful_set} may be at 0: state: rolled_back again goes on."
         with remains(left):
-            self._write(replace(journal, state=TAKING_BACK))
-            self._arrange(journal, journal.back)
-            self._policies(journal)
+            self._write(replace(journal, state=ROLLING_BACK))
+            self._warnings += self._arrange(journal, journal.back)
+            back = {name: volume for name, volume in journal.back.items() if volume is not None}
+            self._policies(self._rebinding(journal), back, journal.policies)
             self._write(None)
 
-    def _back_after(self, journal: Journal) -> str:
-        """After a failure: what became of it, in sentences."""
+    def _back_after(self, journal: Journal, failure: HoldfastError) -> KubernetesError:
+        """After a failure: what became of it."""
         try:
             self.take_back(journal)
         except HoldfastError as exc:
             kept = ", ".join(sorted(journal.volumes))
-            return (
-                f"The old volumes could not be put back: {exc} Nothing of them is lost: {kept} are kept (Retain). When that is mended, state: "
+            return KubernetesError(
+                f"{failure} The old volumes could not be put back: {exc} Nothing of them is lost: {kept} are kept (Retain). When that is mended, state: "
                 "taken_back goes on."
             )
         restored = ", ".join(one.restored for one in journal.claims.values())
-        return f"The old volumes have their names back, as before, and what was restored is in {restored} again."
+        return RolledBack(
+            f"{failure} The old volumes have their names back, as before, and what was restored is in {restored} again."
+        )
 
     # Confirmed
 
     def confirm(self, journal: Journal) -> list[str]:
         """Let the old volumes go. Returns those that were deleted by that. Raises KubernetesError."""
+        volumes = self._rebinding(journal)
         for name, one in journal.claims.items():
-            there = self._cluster.get(CLAIM, name)
-            if there is None or spec_of(there).get("volumeName") != one.new_volume:
+            if not volumes.is_on(name, one.new_volume):
                 raise KubernetesError(
                     f"The claim {name} is not on the volume {one.new_volume} that it was restored to: nothing was let go of."
                 )
-        self._policies(journal)
+        for volume, policy in journal.policies.items():
+            volumes.release(volume, policy)
         self._write(None)
         return [one.old_volume for one in journal.claims.values() if one.old_policy == "Delete"]
 
@@ -228,6 +248,13 @@ class Swap:
             raise KubernetesError(
                 f"{', '.join(others)} uses the claims too, which so cannot be given other volumes. Nothing was touched. End it first."
             )
+        theirs = [
+            meta(pod)["name"] for pod in source.ended_users(self._cluster, [*names, *names.values()]) if not job_of(pod)
+        ]
+        if theirs:
+            raise KubernetesError(
+                f"{', '.join(theirs)} has ended, and while it is there its claims cannot be deleted. Nothing was touched. Delete it first."
+            )
 
     def _swapped(self, top: Manifest, name: str, restored: str, made: bool) -> Swapped:
         old, old_volume = self._bound(name)
@@ -237,10 +264,10 @@ class Swap:
         return Swapped(
             restored,
             meta(old_volume)["name"],
-            _policy(old_volume),
+            policy_of(old_volume),
             objects.kept(old),
             meta(new_volume)["name"],
-            _policy(new_volume),
+            policy_of(new_volume),
             objects.kept(new, ours=True),
         )
 
@@ -274,77 +301,31 @@ class Swap:
                     f"The StatefulSet's pod could run nowhere: {why}. Nothing was touched. Restore into a class of that zone (storage_class)."
                 )
 
-    def _arrange(self, journal: Journal, wanted: Mapping[str, Optional[str]]) -> None:
-        """Scale to 0, let each claim have the volume that is wanted, and scale up again."""
-        for name, one in journal.claims.items():
-            # Before anything else: from here on no claim takes its volume along.
-            self._cluster.patch(VOLUME, one.old_volume, objects.retained(name, self._cluster.namespace))
-            self._cluster.patch(VOLUME, one.new_volume, objects.retained(one.restored, self._cluster.namespace))
+    def _rebinding(self, journal: Journal) -> Rebinding:
+        return Rebinding(self._cluster, journal, self._request.timeout, self._tell)
+
+    def _arrange(self, journal: Journal, wanted: Mapping[str, Optional[str]]) -> list[str]:
+        """Scale to 0, let each of the server's claims have the volume that is wanted, scale up again, and then do so with the others. Returns
+        those of the others that could not be made, in sentences."""
+        volumes, left = self._rebinding(journal), []
+        volumes.retain()
         self._apps(Stop)
-        self._await_detached(journal)
-        present = {name: self._claim_to_change(name, journal) for name in wanted}
-        for name, there in present.items():
-            if there is not None and spec_of(there).get("volumeName") != wanted[name]:
-                self._delete(there, journal)
-        for name, volume in wanted.items():
-            if volume is not None:
-                self._bind(name, volume, journal)
+        volumes.free(wanted)
+        for name in journal.claims:
+            volumes.bind(name, str(wanted[name]))
         self._apps(Start)
+        for name, volume in wanted.items():
+            if name not in journal.claims and volume is not None:
+                try:
+                    volumes.bind(name, volume)
+                except HoldfastError as exc:
+                    left.append(
+                        f"The claim {name} could not be made again on the volume {volume}, which is kept (Retain): {exc}"
+                    )
+        return left
 
-    def _await_detached(self, journal: Journal) -> None:
-        volumes = {name: {"metadata": {"name": name}} for name in journal.volumes}
-        last: list[str] = []
-
-        def none() -> Optional[bool]:
-            last[:] = source.attached(self._cluster, volumes)
-            return None if last else True
-
-        if Waiter(self._request.timeout, pause=0.2, most=2.0).until({"detached": none}) is None:
-            raise KubernetesError(
-                f"After {format_duration(self._request.timeout)} the volume {', '.join(last)} is still attached. Is that node gone?"
-            )
-
-    def _claim_to_change(self, name: str, journal: Journal) -> Optional[Manifest]:
-        there = self._cluster.get(CLAIM, name)
-        if there is None or spec_of(there).get("volumeName") in journal.volumes:
-            return there
-        if meta(there).get("deletionTimestamp"):
-            return there
-        raise KubernetesError(
-            f"The claim {name} is on the volume {spec_of(there).get('volumeName') or 'none yet'}, which is neither the old nor the new one: somebody "
-            "scaled the StatefulSet up meanwhile, and its controller made an empty one. Delete that claim, once nothing on it is needed."
-        )
-
-    def _delete(self, claim: Manifest, journal: Journal) -> None:
-        """A claim alone: that its volume stays is looked at in this very moment."""
-        name, uid = meta(claim)["name"], str(meta(claim)["uid"])
-        volume = self._cluster.get(VOLUME, str(spec_of(claim).get("volumeName")))
-        if volume is None or _policy(volume) != "Retain":
-            raise KubernetesError(
-                f"The claim {name} is not deleted, as its volume {spec_of(claim).get('volumeName')} would go with it: somebody has changed its reclaim "
-                "policy from Retain."
-            )
-        self._cluster.delete(CLAIM, name, uid=uid)
-        wait_until_gone(self._cluster, CLAIM, name, self._request.timeout, uid=uid)
-
-    def _bind(self, name: str, volume: str, journal: Journal) -> None:
-        cluster, there = self._cluster, self._cluster.get(CLAIM, name)
-        if there is None:
-            found = cluster.get(VOLUME, volume)
-            if found is None:
-                raise Missing(f"The volume {volume} is not there any more.")
-            reference = spec_of(found).get("claimRef") or {}
-            if reference.get("name") != name or reference.get("uid"):
-                cluster.patch(VOLUME, volume, objects.waiting_for(name, cluster.namespace))
-            cluster.create(objects.claim_on(name, cluster.namespace, journal, volume))
-        wait_for(cluster, CLAIM, name, self._request.timeout, tell=self._tell)
-
-    def _policies(self, journal: Journal) -> None:
-        for one in journal.claims.values():
-            for volume, policy in ((one.old_volume, one.old_policy), (one.new_volume, one.new_policy)):
-                if self._cluster.get(VOLUME, volume) is not None:
-                    self._cluster.patch(VOLUME, volume, objects.released(policy))
-
-
-def _policy(volume: Manifest) -> str:
-    return str(spec_of(volume).get("persistentVolumeReclaimPolicy") or "Delete")
+    def _policies(self, volumes: Rebinding, bound: Mapping[str, str], policies: Mapping[str, str]) -> None:
+        """Volumes that a claim has get their policies back; others would be deleted by that."""
+        for name, volume in bound.items():
+            if volumes.is_on(name, volume):
+                volumes.release(volume, policies[volume])

@@ -25,7 +25,7 @@ JOURNAL = f"{PREFIX}swap"
 #: on a volume that is kept: "namespace/claim", whose it was
 KEPT_FOR = f"{PREFIX}kept-for"
 #: on its way there; there, and the old volumes kept; on its way back
-SWAPPING, SWAPPED, TAKING_BACK = "swapping", "swapped", "taking_back"
+SWAPPING, SWAPPED, ROLLING_BACK = "swapping", "swapped", "rolling_back"
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,15 @@ class Journal:
     @property
     def volumes(self) -> set[str]:
         return {volume for one in self.claims.values() for volume in (one.old_volume, one.new_volume)}
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """What the policy of each volume was."""
+        claims = self.claims.values()
+        return {
+            **{one.old_volume: one.old_policy for one in claims},
+            **{one.new_volume: one.new_policy for one in claims},
+        }
 
     def like(self, name: str) -> dict[str, Any]:
         """What the claim ``name`` is like, on either volume: it has the labels that it had, and the size and class of its volume."""

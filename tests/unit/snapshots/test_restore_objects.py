@@ -104,3 +104,20 @@ def test_the_job_is_where_the_volume_can_be_and_has_no_more_rights_than_the_serv
     ]["spec"]
     # Who starts as root needs its rights on files that are another user's.
     assert "securityContext" not in root["containers"][0] and "runAsNonRoot" not in root["securityContext"]
+
+
+@pytest.mark.parametrize(
+    ("path", "sub_path", "expected"),
+    [
+        ("/var/lib/postgresql/data", None, {"new": "/var/lib/postgresql/data"}),
+        ("/var/lib/postgresql/data", "data", {"new": "/var/lib/postgresql"}),
+        ("/var/lib/postgresql/data/", "postgresql/data/", {"new": "/var/lib"}),
+        ("/var/lib/postgresql/data", "ta", None),
+    ],
+)
+def test_where_a_pod_has_a_claim(path: str, sub_path: str | None, expected: dict[str, str] | None) -> None:
+    """A folder of a volume that is mounted, and a Job that can mount whole volumes alone."""
+    mounts = [{"path": path, "sub_path": sub_path, "claim": "old"}, {"path": "/x", "sub_path": None, "claim": "other"}]
+    content = {"pod": {"mounts": mounts, "run_as_user": 26, "fs_group": None}, "data": {"directory": f"{path}/pgdata"}}
+    found = objects.described(content, {"old": "new"})
+    assert found["claims"] == expected and (found["run_as_user"], found["fs_group"]) == (26, None)
