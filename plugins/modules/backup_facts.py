@@ -105,7 +105,9 @@ ansible_facts:
           returned: always
           type: str
         backups:
-          description: Their records, oldest first, each with the names of the C(tiers) that have it.
+          description:
+            - Their records, oldest first, each with the names of the C(tiers) that have it, C(drilled_at) (when a drill last proved it) and
+              C(drill_verdict) (how the last one ended, null where there was none).
           returned: always
           type: list
           elements: dict

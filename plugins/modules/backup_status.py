@@ -120,7 +120,7 @@ overdue:
   type: bool
 backups:
   description: The newest O(limit), the newest first, each with C(id), C(kind), C(engine), C(stopped_at), C(size), C(encryption),
-    C(verified_at), C(drilled_at), C(pinned) and C(tiers).
+    C(verified_at), C(drilled_at), C(drill_verdict), C(pinned) and C(tiers).
   returned: success
   type: list
   elements: dict

@@ -127,6 +127,23 @@ def _recover(result: Result, now: datetime.datetime) -> str:
     return " ".join([*sentences, *_proof(result), *(landed.get("next_steps") or [])])
 
 
+def _drill(result: Result, _now: datetime.datetime) -> str:
+    found = result.get("evidence")
+    if not found:
+        return "Nothing to do: a drill that passed is recent enough."
+    backup, measured = found.get("backup") or {}, found.get("measured") or {}
+    parts = [f"Drill of the backup {_known(backup.get('id'))} out of {_known(backup.get('tier'))}: {found['verdict']}"]
+    rto, rpo = measured.get("rto_seconds"), measured.get("rpo_seconds")
+    parts.append(f"back and written to within {took(rto)} (RTO)" if rto is not None else "RTO not measured")
+    parts += [f"{took(rpo)} would have been lost (RPO)"] if rpo is not None else []
+    rows = [*found.get("checks", []), *found.get("assertions", [])]
+    held = sum(1 for row in rows if row["ok"])
+    parts.append(f"{held} of {count(len(rows), 'check')} held")
+    return " ".join(
+        [", ".join(parts) + ".", *found.get("reasons", []), f"The evidence is {result.get('evidence_at')}."]
+    )
+
+
 def _copy(result: Result, _now: datetime.datetime) -> str:
     names = result.get("copied") or []
     if not result.get("changed"):
@@ -303,6 +320,7 @@ _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "capture": _capture,
     "check": _check,
     "copy": _copy,
+    "drill": _drill,
     "kubernetes_backup": _of_run,
     "kubernetes_restore": _kubernetes_restore,
     "promote": _promote,

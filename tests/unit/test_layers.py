@@ -20,7 +20,7 @@ LAYERS = (
     ("modules", "action", "callback", "lookup", "filter"),
     ("plugin_utils",),
     ("module", "argspec", "interpreter"),
-    ("backup", "archiving", "recovery", "standby", "restore", "status", "snapshots", "capture"),
+    ("backup", "archiving", "recovery", "standby", "restore", "status", "snapshots", "capture", "drill"),
     ("checks", "engines"),
     ("pipeline", "server", "catalog", "repositories", "kubernetes"),
     ("wal", "retention"),

@@ -33,6 +33,7 @@ USES = {
     "capture": ["k8s_capture"],
     "check": ["backup_check"],
     "copy": ["backup_copy"],
+    "drill": ["pg_drill"],
     "kubernetes_backup": ["k8s_job"],
     "kubernetes_restore": ["pvc_snapshot"],
     "promote": ["pg_standby"],

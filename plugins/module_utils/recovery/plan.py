@@ -212,6 +212,8 @@ class Planner:
             oid: wanted.get(row["name"], wanted.get(row["location"], own.get(oid, row["location"])))
             for oid, row in known.items()
         }
+        below = self._request.tablespaces_below
+        chosen = {oid: os.path.join(below, oid) if below else path for oid, path in chosen.items()}
         texts = {oid: path for oid, path in chosen.items() if os.path.realpath(path) != path}
         wal = os.path.join(self._directory, WAL)
         if os.path.islink(wal):

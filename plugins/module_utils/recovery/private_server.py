@@ -13,8 +13,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
@@ -34,7 +34,17 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 
-_PREFIX = "holdfast-recovery-"
+PREFIX = "holdfast-recovery-"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How a server is shut in. ``before``: the program and arguments that start it there, which become its owner themselves if
+    ``becomes_owner``; ``environment``: what it has in its environment."""
+
+    before: Sequence[str] = ()
+    becomes_owner: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ def end_interrupted(instance: Instance) -> None:
         lines = stream.read().splitlines()
     instance.stop("immediate")
     directory = lines[4] if len(lines) > 4 else ""
-    if os.path.dirname(directory) == "/tmp" and os.path.basename(directory).startswith(_PREFIX):
+    if os.path.dirname(directory) == "/tmp" and os.path.basename(directory).startswith(PREFIX):
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -70,7 +80,7 @@ class PrivateServer:
         self._instance, self._port = instance, port
         self._users, self._databases = list(dict.fromkeys(users)), list(dict.fromkeys(databases))
         # A socket's path has at most 107 bytes, and the owner must get there.
-        self._directory = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp")
+        self._directory = tempfile.mkdtemp(prefix=PREFIX, dir="/tmp")
         owner = account(instance.owner)
         hba = os.path.join(self._directory, "hba")
         with open(hba, "w", encoding="utf-8") as stream:
@@ -83,6 +93,7 @@ class PrivateServer:
         self._heard = ServerLog(self.log, 0)
         self._hba = hba
         self._process: Optional[subprocess.Popen[bytes]] = None
+        self._left = False
 
     def __enter__(self) -> PrivateServer:
         return self
@@ -90,21 +101,52 @@ class PrivateServer:
     def __exit__(self, *exc: object) -> None:
         self.stop("immediate")
         self._output.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if not self._left:
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     @property
     def database(self) -> str:
         """One that takes connections, as far as is known."""
         return self._databases[0]
 
-    def start(self, reachable: bool, keep_archiving: bool, libraries: Optional[str], major: int) -> None:
+    @property
+    def socket_directory(self) -> str:
+        """Where its socket is, for us and its owner alone."""
+        return self._directory
+
+    @property
+    def port(self) -> int:
+        """The number in its socket's name."""
+        return self._port
+
+    @property
+    def user(self) -> str:
+        """A superuser, as far as is known."""
+        return self._users[0]
+
+    def leave(self) -> None:
+        """It goes on, and is somebody else's to end (``end_interrupted``)."""
+        self._process = None
+        self._left = True
+
+    def start(
+        self,
+        reachable: bool,
+        keep_archiving: bool,
+        libraries: Optional[str],
+        major: int,
+        cell: Optional[Cell] = None,
+        more: Optional[Mapping[str, str]] = None,
+    ) -> None:
         """Start it. ``reachable``: it answers us already while it recovers. ``keep_archiving``: it is to archive later.
-        ``libraries``: what it loads instead of what it is configured to (None: that)."""
+        ``libraries``: what it loads instead of what it is configured to (None: that). ``cell``: what keeps it from the network;
+        ``more``: other settings."""
         settings = private_settings(self._directory, self._hba, keep_archiving)
         # A standby that lacks connections or workers of its primary would wait, rather than recover.
         settings.update(hot_standby="on" if reachable else "off", port=str(self._port))
         settings.update({"shared_preload_libraries": libraries} if libraries is not None else {})
         settings.update({"event_triggers": "off"} if knows("event_triggers", major) else {})
+        settings.update(more or {})
         argv = [self._instance.program("postgres"), "-D", self._instance.directory]
         # A configuration that names a data directory names the final one.
         argv += ["-c", f"data_directory={self._instance.directory}"]
@@ -113,14 +155,19 @@ class PrivateServer:
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
         self._process = subprocess.Popen(
-            argv,
+            [*(cell.before if cell else ()), *argv],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env={**os.environ, "LC_ALL": "C", "HOME": account(self._instance.owner).pw_dir},
+            env={
+                **os.environ,
+                "LC_ALL": "C",
+                "HOME": account(self._instance.owner).pw_dir,
+                **(cell.environment if cell else {}),
+            },
             start_new_session=True,
-            **as_user(self._instance.owner),
+            **({} if cell and cell.becomes_owner else as_user(self._instance.owner)),
         )
 
     def stop(self, mode: str = "fast") -> None:

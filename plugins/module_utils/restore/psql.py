@@ -71,6 +71,10 @@ def check_restricted(tools: Tools) -> None:
         )
 
 
+#: how the note begins on a script that no other user than root could run
+AS_ROOT = "The script was run by psql as root"
+
+
 class Player:
     """Runs scripts in databases of one server."""
 
@@ -176,7 +180,7 @@ class Player:
                     chain.output.read()
                     chain.finish()
             except ToolError as exc:
-                note = f"The script was run by psql as root, in restricted mode: as another user it could not log in. ({exc})"
+                note = f"{AS_ROOT}, in restricted mode: as another user it could not log in. ({exc})"
                 self.notes += [] if note in self.notes else [note]
                 yield conninfo, None
                 return

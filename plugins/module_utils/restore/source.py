@@ -61,6 +61,8 @@ class Source:
         self.unsigned: Optional[CatalogError] = None
         #: settings of all roles in all databases, as PostgreSQL stores them (name=value)
         self.settings_for_all: list[str] = []
+        #: what a backup of ours recorded beside the dumps: settings, tablespaces and more, of the server as a whole
+        self.cluster: Mapping[str, Any] = {}
 
     @property
     def identity(self) -> str:
@@ -212,7 +214,7 @@ def from_backup(
             )
         )
     source = Source(f"the backup {record.id}", dumps, globals_, record)
-    source.unsigned = unsigned
+    source.unsigned, source.cluster = unsigned, cluster
     if not record.scope.get("databases"):
         held = {entry["name"] for entry in record.databases} | {"template0", "template1"}
         source.left_out = [

@@ -65,8 +65,16 @@ def damaged_copies(found: Gathered, health: Health) -> list[str]:
 
 
 def _shown(backups: Sequence[Record], found: Gathered, details: bool) -> list[dict[str, Any]]:
-    shown = [{**record.to_dict(), "tiers": found.where[record.id]} for record in backups]
+    shown = [
+        {**record.to_dict(), "tiers": found.where[record.id], "drill_verdict": verdict_of(found, record.id)}
+        for record in backups
+    ]
     if not details:
         for entry in shown:
             del entry["artifacts"], entry["databases"]
     return shown
+
+
+def verdict_of(found: Gathered, backup: str) -> Optional[str]:
+    """How the last drill of a backup ended; None: there was none."""
+    return found.drills[backup].verdict if backup in found.drills else None

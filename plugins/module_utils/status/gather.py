@@ -16,6 +16,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.audit 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_options import root_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.ship_state import shipping_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import lock
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import (
+    Drill,
+    drills,
+    last_of_each,
+    proven,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, has_same_content
@@ -79,6 +85,8 @@ class Gathered:
     unread: list[str] = field(default_factory=list)
     #: what ``damage`` found, by backup's id and tier's name
     hurt: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: the last drill of each backup, by its id, out of whichever repository
+    drills: dict[str, Drill] = field(default_factory=dict)
     #: how an engine looks at a backup in its own repository, by its name
     looks: dict[str, Callable[[Record], Optional[str]]] = field(default_factory=dict)
 
@@ -138,7 +146,23 @@ def gather(params: Mapping[str, Any], space: str) -> Gathered:
         found.archiver = ask_server(params, space)
     _look_at_wal(params, found, space)
     found.shipping = shipping_of(root_of(params), params["server_name"], time.time())
+    _look_at_drills(found)
     return found
+
+
+def _look_at_drills(found: Gathered) -> None:
+    """What drills say of each backup, by the names of their evidence."""
+    known = []
+    for name, shelf in found.shelves.items():
+        try:
+            known += drills(shelf)
+        except HoldfastError as exc:
+            found.unread.append(f"Which backups in {name} were drilled is not known: {exc}")
+    known.sort(key=lambda drill: drill.at)
+    found.drills = last_of_each(known)
+    for backup, drill in proven(known).items():
+        if backup in found.records:
+            found.records[backup].drilled_at = drill.at
 
 
 def ask_server(params: Mapping[str, Any], space: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.status import (
     schedules,
     text,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.facts import verdict_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered, ask_server, gather
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import Health, judge
 
@@ -44,7 +45,11 @@ class Overview:
         order = in_order(self.found.records.values()) if self.found else []
         where = self.found.where if self.found else {}
         shown = [
-            {**{name: record.to_dict()[name] for name in _SHOWN}, "tiers": where[record.id]}
+            {
+                **{name: record.to_dict()[name] for name in _SHOWN},
+                "tiers": where[record.id],
+                "drill_verdict": verdict_of(self.found, record.id) if self.found else None,
+            }
             for record in order[-limit:]
         ]
         good = self.health.last_good if self.health else None

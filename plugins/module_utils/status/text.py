@@ -119,7 +119,7 @@ def in_short(alerts: Sequence[Alert]) -> str:
 
 def of_each(records: Sequence[Mapping[str, Any]], now: datetime.datetime) -> list[str]:
     """A table of backups, the newest first."""
-    rows = [("when", "age", "kind", "stored", "where", "encryption", "verified", "id")]
+    rows = [("when", "age", "kind", "stored", "where", "encryption", "verified", "drilled", "id")]
     for record in reversed(records):
         stored = stored_size(record)
         rows.append(
@@ -131,7 +131,18 @@ def of_each(records: Sequence[Mapping[str, Any]], now: datetime.datetime) -> lis
                 ", ".join(record.get("tiers") or []),
                 (record.get("encryption") or {}).get("method", "unknown"),
                 ago(record["verified_at"], now) if record.get("verified_at") else "no",
+                _drilled(record, now),
                 str(record["id"]) + (" (pinned)" if record.get("pinned") else ""),
             )
         )
     return table(rows)
+
+
+def _drilled(record: Mapping[str, Any], now: datetime.datetime) -> str:
+    """When a drill last proved it; what the last one said, where that is nothing good."""
+    verdict = record.get("drill_verdict")
+    if verdict == "fail":
+        return "FAILED"
+    if record.get("drilled_at"):
+        return ago(record["drilled_at"], now)
+    return str(verdict) if verdict else "no"

@@ -28,11 +28,21 @@ SERVER: dict[str, Any] = {
 
 def test_backups_are_a_table_the_newest_first() -> None:
     assert text.of_each(
-        [{**SERVER, "id": "old", "tiers": ["barman"]}, {**DUMP, "tiers": ["disk", "s3"], "pinned": True}], NOW
+        [
+            {**SERVER, "id": "old", "tiers": ["barman"], "drilled_at": "2026-11-20T06:00:00Z", "drill_verdict": "fail"},
+            {
+                **DUMP,
+                "tiers": ["disk", "s3"],
+                "pinned": True,
+                "drilled_at": "2026-11-21T03:00:00Z",
+                "drill_verdict": "pass",
+            },
+        ],
+        NOW,
     ) == [
-        "when              age      kind  stored   where     encryption  verified  id",
-        "21 Nov 02:00 UTC  4 h ago  dump  118 MiB  disk, s3  aes256      4 h ago   20261121T014512Z-3f9a1c (pinned)",
-        "21 Nov 02:00 UTC  4 h ago  full  unknown  barman    none        no        old",
+        "when              age      kind  stored   where     encryption  verified  drilled  id",
+        "21 Nov 02:00 UTC  4 h ago  dump  118 MiB  disk, s3  aes256      4 h ago   3 h ago  20261121T014512Z-3f9a1c (pinned)",
+        "21 Nov 02:00 UTC  4 h ago  full  unknown  barman    none        no        FAILED   old",
     ]
 
 
