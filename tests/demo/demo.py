@@ -114,6 +114,41 @@ def second_act(server: Server, server_side: dict[str, Any]) -> None:
     if once_more["play_changed"]:
         raise SystemExit("A second run of recover changed something.")
     say("the old server", f"was moved aside, not deleted: {landed['kept'][0]}")
+    third_act(server, common)
+
+
+def third_act(server: Server, common: dict[str, Any]) -> None:
+    """The first backup of the whole server, proven by a drill."""
+    print("\n  Act three: proof\n")
+    scratch = server.server_directory("scratch")
+    drill = {
+        **{name: value for name, value in common.items() if not name.startswith("holdfast_login")},
+        "holdfast_owner": server.owner,
+        "holdfast_engine": "pg_basebackup",
+        "holdfast_drill_scratch_dir": str(scratch),
+        "holdfast_drill_target": "random",
+        "holdfast_drill_rto": "1h",
+        "holdfast_drill_amcheck": "quick" if amcheck_is_there(server) else "none",
+    }
+    done, seconds = play("drill", drill, "pg_drill")
+    found = done["evidence"]
+    rows = [*found["checks"], *found["assertions"]]
+    say(
+        "playbooks/drill.yml",
+        f"{found['verdict']}: {found['backup']['id']}, {len(rows)} checks ({seconds:.1f} s with Ansible)",
+    )
+    say(
+        "",
+        f"recovered to {found['target']['asked']}, drawn by chance, and written to within {found['measured']['rto_seconds']:.1f} s",
+    )
+    say("the evidence", done["evidence_at"])
+    if found["verdict"] != "pass":
+        raise SystemExit(f"The drill did not pass: {found['reasons']}")
+
+
+def amcheck_is_there(server: Server) -> bool:
+    """The embedded PostgreSQL has no contrib modules."""
+    return bool(server.query("SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'")[0][0])
 
 
 def main() -> None:
