@@ -117,6 +117,10 @@ class ToolError(HoldfastError):
         return ToolError(message, argv, None, output)
 
 
+class NoSpace(ToolError):
+    """A disk has not the room that is needed; nothing was touched."""
+
+
 class RepositoryError(HoldfastError):
     """The place where backups are kept cannot be used."""
 

@@ -204,10 +204,11 @@ def test_killed_half_way(site: Site, step: str, tmp_path: Path, running: list[Ru
     site.nothing_left()
 
 
-def test_refused_before_anything_is_made(site: Site, tmp_path: Path) -> None:
+def test_refused_before_anything_is_made(site: Site) -> None:
     """The kind: what cannot be drilled. Members: a target that a dump cannot reach, a port that is taken, an id that is not there, a tier that has no
-    such name, nothing to drill. None leaves anything."""
-    site.dump()
+    such name, nothing to drill, too little space (with figures, in check mode too). None leaves anything; what says nothing of the backup
+    leaves no evidence."""
+    backup = site.dump()
     for options, parts in (
         ({"port": site.server.port}, ("port", "taken")),
         ({"tier": "tape"}, ("tier", "tape")),
@@ -217,10 +218,19 @@ def test_refused_before_anything_is_made(site: Site, tmp_path: Path) -> None:
     ):
         done = site.drill(**options)
         assert done.failed and all(part in done.msg for part in parts), done.msg
+    for options, parts in (({"target": "random"}, ("target", "one moment")),):
+        for check in (True, False):
+            done = site.drill(check, **options)
+            assert done.failed and all(part in done.msg for part in parts), done.msg
+    manifest = site.repository / "shop" / backup / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["databases"][0]["size"] = 10**15
+    manifest.write_text(json.dumps(content))
+    for check in (True, False):
+        done = site.drill(check)
+        assert done.failed and "not enough space" in done.msg and str(10**15 + 64 * 1024 * 1024) in done.msg, done.msg
     assert not site.evidence()
-    assert not site.drill(check=True, target="random").result.get("plan")
     for options, parts in (
-        ({"target": "random"}, ("target", "one moment")),
         ({"select": "20200101T000000Z-none"}, ("There is no backup",)),
         ({"server_name": "other"}, ("There is no backup",)),
     ):

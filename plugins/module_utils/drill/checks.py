@@ -24,7 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
 _NAMED = 10  # of many things, so many are named
 _DATABASES = """
 SELECT datname AS name FROM pg_database WHERE datallowconn AND datconnlimit <> -2 AND NOT datistemplate
-ORDER BY pg_database_size(oid) DESC, 1
+ORDER BY datconnlimit = 0, pg_database_size(oid) DESC, 1
 """
 # Functions in C, and languages, name a file each. Source: https://www.postgresql.org/docs/current/sql-createfunction.html
 _LIBRARIES = """
@@ -60,7 +60,7 @@ class Looked:
 
 
 def user_databases(connect: Connect, database: str) -> list[str]:
-    """Databases that take connections, the largest first."""
+    """Databases that take connections, the largest first; those that take none of ordinary roles come last."""
     with connect(database) as connection:
         return [str(row["name"]) for row in facts.rows(connection, _DATABASES)]
 

@@ -48,7 +48,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.drill.tiers impo
     choose_tier,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.whole import WholeServer
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, Incomplete, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    HoldfastError,
+    Incomplete,
+    NoSpace,
+    ServerError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import PrivateServer
@@ -63,7 +69,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import (
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import name_of
 
 #: the steps that bring the server back; what comes then only looks at it
-RESTORING = ("choose", "plan", "make", "restore", "replay", "start", "write")
+RESTORING = ("choose", "plan", "make", "restore", "replay", "start", "isolate", "write")
 
 
 @dataclass
@@ -154,6 +160,8 @@ class DrillRun:
             with contextlib.ExitStack() as stack:
                 try:
                     self._drill(tier, port, stack)
+                except (BadOption, NoSpace):  # they say nothing of the backup
+                    raise
                 except HoldfastError as exc:
                     self._findings.failure = self._findings.failure or ("drill", str(exc))
                 watch = checks.Stopwatch()
@@ -223,6 +231,8 @@ class DrillRun:
             server, instance = form.stand(stack)
         try:
             databases = form.of_interest(checks.user_databases(server.connect, server.database))
+            with self._findings.phase("isolate", "switching off what could act by itself"):
+                self._quiet(server, databases)
             with self._findings.phase("write", "writing as an ordinary role"):
                 written = checks.first_write(server, (databases or [server.database])[0])
                 self._findings.checks.append(written)
@@ -249,13 +259,15 @@ class DrillRun:
                 "data_directory": instance.directory,
             }
 
-    def _look(self, form: Form, server: PrivateServer, instance: Instance, databases: Sequence[str]) -> None:
-        deadline = time.monotonic() + self._request.check_time
+    def _quiet(self, server: PrivateServer, databases: Sequence[str]) -> None:
         shut = quiet(server.connect, databases, NOWHERE)
         self._isolation["event triggers switched off"] = ", ".join(shut["event_triggers"]) or "none there"
         self._isolation["foreign servers led nowhere"] = ", ".join(shut["foreign_servers"]) or "none there"
         if shut["open"]:
             self._isolation["foreign servers left as they are"] = ", ".join(shut["open"])
+
+    def _look(self, form: Form, server: PrivateServer, instance: Instance, databases: Sequence[str]) -> None:
+        deadline = time.monotonic() + self._request.check_time
         for assertion in self._request.assertions:
             answer = assertions.ask(server.connect, assertion)
             self._findings.assertions.append(answer.describe())
@@ -343,9 +355,15 @@ class DrillRun:
     def _content(self, began: str, stopped: str, teardown: Mapping[str, Any]) -> dict[str, Any]:
         form, request, found = self._form, self._request, self._findings
         reached = form.reached if form else Reached(request.asked)
-        rpo = None
+        rpo: Optional[float] = None
         if reached.measures_rpo and reached.commit_time is not None and found.failure is None:
-            rpo = max(round((self._asked_at - reached.commit_time).total_seconds(), 3), 0.0)
+            rpo = round((self._asked_at - reached.commit_time).total_seconds(), 3)
+            if rpo < 0:
+                found.notes.append(
+                    f"The last transaction is of {format_exact(reached.commit_time)}, after the moment of asking by this host's clock: the clocks are "
+                    "apart, and the RPO is not known."
+                )
+                rpo = None
         objectives = {"rto": request.rto, "rpo": request.rpo}
         judged, reasons = findings.verdict(found, findings.missed(objectives, self._rto, rpo))
         restoring = found.seconds_of(*RESTORING)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import NoSpace
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def check_space(needs: Sequence[Need], way_out: str) -> None:
     their device, not by their paths.
 
     Raises:
-        ToolError: a disk has not that much, or no room for another file; it names all that would go there.
+        NoSpace: a disk has not that much, or no room for another file; it names all that would go there.
     """
     disks: dict[int, list[Need]] = {}
     for need in needs:
@@ -51,11 +51,11 @@ def check_space(needs: Sequence[Need], way_out: str) -> None:
         room, wanted = status.f_bavail * status.f_frsize, sum(need.size for need in together)
         what = " and ".join(f"{need.what} ({need.size} bytes, {need.path})" for need in together)
         if wanted > room:
-            raise ToolError(
+            raise NoSpace(
                 f"There is not enough space: the disk of {mount} has {room} bytes free, and {wanted} are needed for {what}. "
                 f"Nothing was touched. {way_out}"
             )
         if status.f_files and not status.f_favail:
-            raise ToolError(
+            raise NoSpace(
                 f"The disk of {mount} has no inode left, so not one file of {what} can be made. Nothing was touched. {way_out}"
             )
