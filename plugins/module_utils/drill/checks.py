@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.checks import data
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks import database
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.server import Connect
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.findings import Check
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ToolError
@@ -163,7 +163,7 @@ def _rows(connection: Any, name: str, recorded: Optional[list[dict[str, Any]]], 
             )
         )
         return
-    compared = data.compare_rows(counted, recorded)
+    compared = database.compare_rows(counted, recorded)
     wrong = "; ".join(compared.differ[:_NAMED])
     detail = wrong or "; ".join(compared.not_compared[:_NAMED]) or None
     sums = sum(row["rows"] or 0 for row in recorded)
@@ -174,8 +174,8 @@ def _rows(connection: Any, name: str, recorded: Optional[list[dict[str, Any]]], 
 def _objects(connection: Any, name: str, found: Looked) -> None:
     """What the server that was backed up may have had too is to be known, and speaks not against the backup."""
     watch, doubts = Stopwatch(), list[str]()
-    invalid, behind = data.invalid(connection), data.sequences_behind(connection, False, doubts)
-    empty = data.unpopulated(connection)
+    invalid, behind = database.invalid(connection), database.sequences_behind(connection, False, doubts)
+    empty = database.unpopulated(connection)
     for check, things in (("invalid objects", invalid), ("sequences", behind)):
         told = "; ".join(things[:_NAMED]) or None
         found.checks.append(
@@ -201,7 +201,7 @@ def _extensions(connection: Any, name: str, recorded: Optional[Sequence[dict[str
     ]
     if recorded is None:
         return
-    differences = data.compare_extensions(connection, recorded)
+    differences = database.compare_extensions(connection, recorded)
     missing = [text for text in differences if text.endswith("is missing")]
     found.checks.append(
         Check("extensions", name, len(recorded), len(there), not missing, watch.seconds, "; ".join(differences) or None)
