@@ -35,6 +35,7 @@ TOP = Path(__file__).resolve().parents[2]
 #: the modules with an option ``engine``, and which engines they take
 TAKEN = {
     "pg_backup": COPYING,
+    "pg_drill": COPYING,
     "backup_prune": COPYING,
     "backup_passphrase": COPYING,
     "backup_facts": WITH_REPOSITORY,
