@@ -149,6 +149,7 @@ RECOVERY: Spec = {
     },
     "prepare": {"type": "bool", "default": False},
     "snapshots": {"type": "str", "choices": ["pass_over", "choose", "laid_out"], "default": "pass_over"},
+    "in_place": {"type": "bool", "default": False},
     "start": {"type": "bool", "default": True},
     "stop_server": {"type": "bool", "default": False},
     "accept_unsigned": {"type": "bool", "default": False},

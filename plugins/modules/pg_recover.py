@@ -117,6 +117,12 @@ options:
     type: str
     choices: [pass_over, choose, laid_out]
     default: pass_over
+  in_place:
+    description:
+      - What is laid out with O(prepare) is to take the place of the server that the backup is of, elsewhere, so that it is kept from nothing that its
+        own configuration reaches (but for archiving, see O(keep_archiving)). By default it is a server beside, which is.
+    type: bool
+    default: false
   start:
     description: Whether the server is started in the end.
     type: bool

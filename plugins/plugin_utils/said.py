@@ -309,7 +309,9 @@ def _kubernetes_restore(result: Result, now: datetime.datetime) -> str:
         return _of_run(result, now)
     if not result.get("changed"):
         return "Nothing to do: it is restored so already."
-    return " ".join([_upper(_steps(result.get("plan") or ["it is restored"])), *_proof(result)])
+    return " ".join(
+        [_upper(_steps(result.get("plan") or ["it is restored"])), *_proof(result), *(result.get("next_steps") or [])]
+    )
 
 
 _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {

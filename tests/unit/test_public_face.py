@@ -35,7 +35,7 @@ USES = {
     "copy": ["backup_copy"],
     "drill": ["pg_drill"],
     "kubernetes_backup": ["k8s_job"],
-    "kubernetes_restore": ["pvc_snapshot"],
+    "kubernetes_restore": ["k8s_recover", "pvc_snapshot"],
     "promote": ["pg_standby"],
     "prune": ["backup_prune"],
     "recover": ["pg_recover"],

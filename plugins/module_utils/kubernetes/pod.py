@@ -58,9 +58,10 @@ class FromSecret:
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One playbook to run in a pod. ``claims`` and ``secrets``: name → where it is mounted. ``read_only``: where of ``claims`` and ``nfs`` nothing can
-    be written. ``check``: in check mode. ``again``: whether a run that was evicted is begun
-    anew; ``token``: whether the service account's token is mounted; ``user``, ``group``: numeric ids (None: the image's, the cluster's)."""
+    """One playbook to run in a pod. ``claims`` and ``secrets``: name → where it is mounted; ``sub_paths``: the part of a claim that is, by its
+    name. ``read_only``: where of ``claims`` and ``nfs`` nothing can be written. ``check``: in check mode. ``again``: whether a run that was
+    evicted is begun anew; ``token``: whether the service account's token is mounted; ``user``, ``group``: numeric ids (None: the image's, the
+    cluster's)."""
 
     namespace: str
     image: str
@@ -69,6 +70,7 @@ class RunRequest:
     variables: Mapping[str, Any] = field(default_factory=dict)
     variables_from: Sequence[FromSecret] = ()
     claims: Mapping[str, str] = field(default_factory=dict)
+    sub_paths: Mapping[str, str] = field(default_factory=dict)
     nfs: Sequence[Nfs] = ()
     read_only: Sequence[str] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -286,6 +288,8 @@ def _volumes(request: RunRequest, secret_name: str) -> tuple[list[dict[str, Any]
         add(f"secret-{number}", path, {"secret": {"secretName": name, "defaultMode": 0o440}}, True)
     for number, (name, path) in enumerate(request.claims.items()):
         add(f"claim-{number}", path, {"persistentVolumeClaim": {"claimName": name}}, path in request.read_only)
+        if request.sub_paths.get(name):
+            mounts[-1]["subPath"] = request.sub_paths[name]
     for number, export in enumerate(request.nfs):
         only = export.path in request.read_only
         nfs = {"server": export.server, "path": export.export, **({"readOnly": True} if only else {})}

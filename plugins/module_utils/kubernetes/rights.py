@@ -268,29 +268,27 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("volumeattachments", ("list",), _STORAGE),
         ),
     ),
-    "restore": Rights(
+    # k8s_recover. Of the names of our Jobs no rule can know; leases: those of these servers, holdfast-recovery-<StatefulSet>.
+    "server_restore": Rights(
         (
-            Rule("statefulsets", _READ, _APPS, ("{server}",)),
-            Rule("statefulsets/scale", ("get", "patch"), _APPS, ("{server}",)),
-            Rule("pods", ("list",)),
-            Rule("pods/log", _READ),
-            Rule("events", ("list",)),
-            Rule("jobs", ("create", "get", "list", "watch", "delete"), _BATCH),
+            Rule("statefulsets", _CHANGE, _APPS, ("{server}",)),
+            Rule("configmaps", _READ, names=("{config_maps}",)),  # which PGDATA is from
+            Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
+            Rule("leases", ("create",), "coordination.k8s.io"),
+            Rule("leases", _CHANGE, "coordination.k8s.io", ("{leases}",)),
+            Rule("jobs", ("create", "get", "list", "patch", "delete"), _BATCH),
             Rule("secrets", ("create",)),
-            Rule("persistentvolumeclaims", ("create", "list")),
-            Rule("persistentvolumeclaims", ("get", "delete"), names=("{claims}",)),
+            *_FOLLOW,
+            Rule("horizontalpodautoscalers", ("list",), "autoscaling"),
+            Rule("scaledobjects", ("list",), "keda.sh"),
         ),
-        (
-            Rule("persistentvolumes", ("get", "patch"), names=("{volumes}",)),
-            Rule("volumeattachments", ("list",), _STORAGE),
-            Rule("storageclasses", _READ, _STORAGE),
-        ),
+        (Rule("persistentvolumes", _CHANGE, names=("{volumes}",)),),
     ),
 }
 
 
 def rights_of(job: str, **names: Sequence[str]) -> Rights:
-    """The rights of one job, for these names: ``rights_of("restore", server=["db"], …)``. A rule for names of which there
+    """The rights of one job, for these names: ``rights_of("snapshot_restore", new_claims=["db"])``. A rule for names of which there
     are none is left out, as one without names would be for all.
 
     Raises:

@@ -61,9 +61,7 @@ class Survey:
         found.budgets = budgets and [
             one for one in budgets if "selector" in spec_of(one) and selects(spec_of(one)["selector"] or {}, labels)
         ]
-        found.config_maps = self._named(
-            "ConfigMap", _variables_from(found.template), "variables of the server's container"
-        )
+        found.config_maps = self.config_maps(found.template)
         return found
 
     def server(self, stateful_set: Optional[str], pod: Optional[str], selector: Optional[str]) -> Objects:
@@ -71,6 +69,10 @@ class Survey:
         top, pods = self._begin(stateful_set, pod, selector)
         template = spec_of(pods[0]) if pods else spec_of(spec_of(top or {}).get("template") or {})
         return Objects(pods, template, top, None if top else self._deployment(pods))
+
+    def config_maps(self, pod_spec: Manifest) -> dict[str, Manifest]:
+        """Those that say where the data is, by their names."""
+        return self._named("ConfigMap", _variables_from(pod_spec), "variables of the server's container")
 
     def _begin(
         self, stateful_set: Optional[str], pod: Optional[str], selector: Optional[str]

@@ -198,7 +198,7 @@ class Builder:
             plan.chosen.record.server.get("data_directory"),
             unpacked,
             plan.owner,
-            plan.old is not None,
+            plan.old is not None or request.in_place,
         )
         main = outside or os.path.join(self._staged, "postgresql.conf")
         if outside is None:

@@ -51,7 +51,14 @@ def directory_options(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def request(params: Mapping[str, Any]) -> RecoveryRequest:
     """What is wanted. Raises BadOption."""
-    if params["keep_archiving"] and not params["force"]:
+    if params["in_place"] and not params["prepare"]:
+        raise BadOption(
+            "in_place",
+            True,
+            "is for what is laid out for another place",
+            "Use it with prepare; here, name the server's own data_directory.",
+        )
+    if params["keep_archiving"] and not params["force"] and not params["in_place"]:
         raise BadOption(
             "keep_archiving",
             True,
@@ -80,6 +87,7 @@ def request(params: Mapping[str, Any]) -> RecoveryRequest:
         wal_timeout=parse_duration(params["wal_timeout"], "wal_timeout"),
         prepare=params["prepare"],
         snapshots=params["snapshots"],
+        in_place=params["in_place"],
     )
 
 

@@ -137,7 +137,7 @@ class Planner:
         )
         need_signatures(self._source.prove(record), self._request, self.consent, self._warnings)
         made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted(), service)
-        made.in_place = old is not None or self._takes_place()
+        made.in_place = old is not None or self._takes_place() or self._request.in_place
         made.steps = self._steps(made)
         self._warnings += chosen.choice.notes
         return made

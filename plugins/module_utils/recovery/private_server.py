@@ -236,7 +236,7 @@ class PrivateServer:
                 seen = waiter.until(conditions)
         except ServerError as exc:
             # It ends, or we can never get in: in both cases waiting on would be for nothing.
-            raise ServerError(f"The recovery failed. {exc} {last_words(self.log)}{_way_out(self.log)}") from exc
+            raise ServerError(f"The recovery failed. {exc} {last_words(self.log)}{way_out(self.log)}") from exc
         if seen is None:
             raise AssertionError("there was no deadline")
         return replace(seen.value, seconds=round(waiter.seconds, 3))
@@ -248,7 +248,7 @@ class PrivateServer:
         messages = self.messages()
         if action == "shutdown" and any("shutdown at recovery target" in line for line in messages):
             return Landing("shut down", None, *self._told(messages), 0.0, messages)
-        raise ServerError(f"The recovery failed. {last_words(self.log)}{_way_out(self.log)}")
+        raise ServerError(f"The recovery failed. {last_words(self.log)}{way_out(self.log)}")
 
     def _landed(
         self, action: str, start: Lsn, size: SegmentSize, startup: StartupProcess, progress: Progress
@@ -316,7 +316,8 @@ class PrivateServer:
         return (lsn.group(1) if lsn else None), when
 
 
-def _way_out(log: str) -> str:
+def way_out(log: str) -> str:
+    """What to do about the end of a recovery that this log tells of; empty: it is not known."""
     with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as stream:
         text = stream.read()
         for part, hint in (

@@ -42,8 +42,9 @@ class DirectoryRequest:
 @dataclass(frozen=True)
 class RecoveryRequest(DirectoryRequest):
     """What the user wants of a recovery. ``wal_timeout``: seconds that the archive may take for one file; ``prepare``: it is laid out here, and recovers
-    where it is started; ``snapshots``: what becomes of backups that are volume snapshots, of SNAPSHOTS; ``tablespaces_below``: a directory in which
-    each tablespace gets one of its oid, whatever is named (None: they keep their locations)."""
+    where it is started; ``in_place``: it takes the place of the very server there; ``snapshots``: what becomes of backups that are volume
+    snapshots, of SNAPSHOTS; ``tablespaces_below``: a directory in which each tablespace gets one of its oid, whatever is named (None: they keep their
+    locations)."""
 
     target: Target
     action: str
@@ -55,6 +56,7 @@ class RecoveryRequest(DirectoryRequest):
     prepare: bool = False
     snapshots: str = PASS_OVER
     tablespaces_below: Optional[str] = None
+    in_place: bool = False
 
 
 @dataclass

@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a recovery has written down: an annotation of its StatefulSet, changed only as it was read, so that of two runs one alone goes on.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
+    Conflict,
+    KubernetesError,
+    Missing,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import PREFIX
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.steps import GOING_BACK, STEPS
+
+ANNOTATION = f"{PREFIX}recovery"
+_AGAIN = 10  # looks at an object that others change meanwhile
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One recovery. ``id``: of its hidden directory; ``step``: the one that was begun last; ``digest``: of what was asked for; ``target``: that
+    in words; ``hidden``: the directory in the volume that holds what it makes and keeps, from the mount on; ``user``, ``group``: whose the data
+    is; ``major``: its version; ``policy``: the volume's, before; ``run``: which run has it; ``why``: of a way back."""
+
+    id: str
+    step: str
+    digest: str
+    target: str
+    began: str
+    run: str
+    hidden: str = ""
+    user: int = -1
+    group: int = -1
+    major: int = 0
+    volume: str = ""
+    policy: str = ""
+    landed: str = ""  # where it came to, as JSON
+    why: str = ""
+    stood_at: str = ""  # of a way back: the step from which
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def parse(text: Optional[str]) -> Optional[Entry]:
+    """What an annotation says; None: there is none. Raises KubernetesError: it was changed by somebody."""
+    if text is None:
+        return None
+    try:
+        content: Any = json.loads(text)
+        entry = Entry(**content)
+        if entry.step not in (*STEPS, GOING_BACK) or not isinstance(entry.user, int):
+            raise ValueError(entry.step)
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise KubernetesError(
+            f"The annotation {ANNOTATION} says nothing that is known here ({exc}): somebody changed it, or a newer version of this collection wrote "
+            "it. Nothing was done. What a recovery keeps lies in the volume, in .holdfast; run it with the version that began it."
+        ) from exc
+    return entry
+
+
+class Journal:
+    """The annotation of one StatefulSet. Every write asks first whether it still says what this run wrote last."""
+
+    def __init__(self, cluster: Cluster, stateful_set: str) -> None:
+        self._cluster, self._name = cluster, stateful_set
+        self.entry: Optional[Entry] = None
+        self.read()
+
+    def read(self) -> Optional[Entry]:
+        """What stands there now. Raises KubernetesError."""
+        self.entry = parse((meta(self._object()).get("annotations") or {}).get(ANNOTATION))
+        return self.entry
+
+    def write(self, entry: Optional[Entry]) -> None:
+        """Write it down; None: nothing is under way any more. Raises KubernetesError: another run has it."""
+        for _attempt in range(_AGAIN):
+            found = self._object()
+            there = parse((meta(found).get("annotations") or {}).get(ANNOTATION))
+            if (there.run if there else "") != (self.entry.run if self.entry else ""):
+                raise KubernetesError(
+                    f"Another run has taken the recovery of the StatefulSet {self._name} over (it stands at: {there.step if there else 'its end'}). "
+                    "This one leaves it alone."
+                )
+            body = {
+                "metadata": {
+                    "resourceVersion": meta(found)["resourceVersion"],
+                    "annotations": {ANNOTATION: entry.text() if entry else None},
+                }
+            }
+            try:
+                self._cluster.patch("StatefulSet", self._name, body)
+            except Conflict:
+                continue
+            self.entry = entry
+            return
+        raise Conflict(f"The StatefulSet {self._name} is being changed by somebody all the time.")
+
+    def note(self, **changes: Any) -> Entry:
+        """Change some of it. Raises KubernetesError."""
+        if self.entry is None:
+            raise AssertionError("nothing is under way")
+        made = replace(self.entry, **changes)
+        self.write(made)
+        return made
+
+    def _object(self) -> Any:
+        found = self._cluster.get("StatefulSet", self._name)
+        if found is None:
+            raise Missing(f"The StatefulSet {self._name} was deleted meanwhile.")
+        return found

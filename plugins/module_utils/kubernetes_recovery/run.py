@@ -1,0 +1,383 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole server of a StatefulSet brought back in its own volume: planned, carried out step by step with each written down before it is begun,
+and taken back by itself where one fails. What a killed run left is gone on with by the next."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import spec_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError, Missing
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.survey import Survey
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import steps
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.actions import CLAIM, Actions
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import Entry, Journal
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.lease import Lease
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.messages import (
+    BACK,
+    another,
+    foreseen,
+    next_steps,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.place import Place, place_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.request import (
+    Request,
+    Result,
+    sentences,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.serving import Serving
+from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import LATEST
+
+Tell = Callable[[str], None]
+
+
+class TakenBack(KubernetesError):
+    """It failed, and what was there before serves."""
+
+    def result(self) -> dict[str, Any]:
+        return {"taken_back": True}
+
+
+class Recovery:
+    """``recovered``, ``rolled_back`` and ``confirmed`` are the module's states. With ``check`` nothing but reading is done."""
+
+    def __init__(
+        self, cluster: Cluster, request: Request, serving: Serving, check: bool, tell: Tell, warnings: list[str]
+    ) -> None:
+        request.check()
+        self._serving = serving
+        self._cluster, self._request, self._check = cluster, request, check
+        self._tell, self._warnings = tell, warnings
+        self.result = Result()
+        self._place = self._find()
+        self._journal = Journal(cluster, request.stateful_set)
+        self._actions = Actions(cluster, self._place, request, tell, warnings)
+        self._consent = Consent(check)
+        self._run = secrets.token_hex(4)
+
+    @property
+    def _called(self) -> str:
+        return f"{self._place.namespace}/{self._place.stateful_set}"
+
+    def recovered(self) -> Result:
+        """Bring it back. Raises HoldfastError: the message says which data serves now."""
+        entry = self._journal.entry
+        digest = self._request.digest(self._place.namespace)
+        if entry is None:
+            if not self._request.recover.get("holdfast_repository") and not self._request.pod["variables"]:
+                raise BadOption("repository", None, "is missing", "Say where the backups are.")
+            self._agree(f"replaces what the server {self._called} has now")
+            self._actions.would_stop()
+            self.result.plan = foreseen(self._place, self._request.said())
+        elif entry.step == steps.GOING_BACK:
+            self.result.plan = [f"go on with the way back of a recovery that failed ({entry.why})"]
+        elif entry.digest != digest:
+            raise KubernetesError(another(entry, self._called))
+        elif entry.step == steps.DONE:
+            self._told_done(entry)
+            return self.result
+        else:
+            self.result.plan = [
+                f"go on with the recovery of {entry.began} to {entry.target}, which stands at: {entry.step}",
+                *foreseen(self._place, self._request.said(), entry.step),
+            ]
+        self.result.changed = True
+        if not self._check:
+            with self._alone():
+                self._carry_out(digest)
+        return self._end()
+
+    def rolled_back(self) -> Result:
+        """Let the old data serve again. Raises HoldfastError."""
+        entry = self._journal.entry
+        if entry is None:
+            return self._end()
+        if entry.step == steps.DONE:
+            self._agree(f"takes away what was written to the server {self._called} since its recovery of {entry.began}")
+        self.result.changed = True
+        self.result.plan = [
+            f"take the recovery of {entry.began} to {entry.target} back, which stands at: {entry.step}",
+            *(BACK[one] for one in steps.way_back(entry.stood_at or entry.step)),
+        ]
+        if not self._check:
+            with self._alone():
+                self._go_back("it was asked for")
+        return self._end()
+
+    def confirmed(self) -> Result:
+        """Remove the old data: what was recovered is good. Raises HoldfastError."""
+        entry = self._journal.entry
+        if entry is None:
+            return self._end()
+        if entry.step != steps.DONE:
+            raise KubernetesError(
+                f"The recovery of {entry.began} to {entry.target} is not done: it stands at: {entry.step}. Nothing was removed. Run it again to go on, "
+                "or take it back by state: rolled_back."
+            )
+        if self._actions.is_exclusive():
+            raise KubernetesError(
+                f"The claim {self._place.claim} is ReadWriteOncePod: no pod of ours can remove anything from it while the server runs. Nothing was removed. "
+                f"Scale the StatefulSet {self._place.stateful_set} to 0, run this again, and scale it up again."
+            )
+        self.result.changed = True
+        self.result.plan = [
+            f"remove the data from before {entry.began}, which lies in {entry.hidden}",
+            BACK[steps.RELEASE],
+        ]
+        if not self._check:
+            with self._alone():
+                held = self._take()
+                self._actions.clear_jobs()
+                self._actions.remove(held)
+                self._actions.release(held)
+                self._journal.write(None)
+        return self._end()
+
+    # what is read
+
+    def _find(self) -> Place:
+        name = self._request.stateful_set
+        found = self._cluster.get("StatefulSet", name)
+        if found is None:
+            raise Missing(
+                f"There is no StatefulSet {name} in the namespace {self._cluster.namespace}. Nothing was done."
+            )
+        maps = Survey(self._cluster).config_maps(spec_of(spec_of(found).get("template") or {}))
+        place = place_of(found, maps, self._request.container, self._request.login_user)
+        claim = self._cluster.get(CLAIM, place.claim)
+        if claim is None:
+            raise Missing(
+                f"There is no claim {place.claim}, on which {name} has its data. Nothing was done. Start the server once, so that its claim is made."
+            )
+        return place
+
+    def _agree(self, what: str) -> None:
+        asked = self._request
+        if not asked.force or self._called not in asked.confirm:
+            refusal = BadOption(
+                "stateful_set", asked.stateful_set, f"is a server that has data: this {what}",
+                f"What it has now is kept until state: confirmed. To agree, set force: true and confirm: [{self._called}].",
+            )  # fmt: skip
+            self._consent.need(refusal, force=True, confirm=[self._called])
+
+    def _told_done(self, entry: Entry) -> None:
+        self.result.recovery = _landed(entry)
+        self._warnings.append(
+            f"The server {self._called} was recovered so at {entry.began}. What was written to it since is not looked at."
+        )
+        self._end()
+
+    def _end(self) -> Result:
+        entry = self._journal.entry
+        self.result.step = entry.step if entry else ""
+        if entry and entry.step == steps.DONE:
+            self.result.kept = entry.hidden
+        self.result.consent = self._consent.missing
+        self.result.plan += self._consent.steps()
+        return self.result
+
+    # what is done
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """By one run at a time. What was read before is read again."""
+        with Lease(self._cluster, self._request.stateful_set):
+            before = self._journal.entry
+            now = self._journal.read()
+            if (before is None) != (now is None) or before and now and (before.id, before.step) != (now.id, now.step):
+                raise KubernetesError(
+                    f"Another run was at work on {self._called} a moment ago (it stands at: {now.step if now else 'its end'}). Nothing was done. Run it again."
+                )
+            with remains(self._remains, changed=lambda: self._journal.entry is not None):
+                yield
+
+    def _remains(self) -> str:
+        entry = self._journal.entry
+        if entry is None:
+            return ""
+        return (
+            f"The recovery of {self._called} to {entry.target} stands at: {entry.step}. The same task goes on with it, and state: rolled_back lets "
+            "the old data serve again."
+        )
+
+    def _take(self) -> Entry:
+        """What is under way is this run's from here on."""
+        return self._journal.note(run=self._run)
+
+    def _carry_out(self, digest: str) -> None:
+        entry = self._journal.entry
+        if entry is None:
+            began = format_time(utcnow())
+            entry = Entry(secrets.token_hex(4), steps.PROVING, digest, self._request.said(), began, self._run)
+            self._journal.write(entry)
+        else:
+            entry = self._take()
+        if entry.step == steps.GOING_BACK:
+            self._go_back(entry.why)
+            raise TakenBack(
+                f"A recovery of {self._called} that failed before ({entry.why}) has been taken back now, and the old data serves. Run this again for another "
+                "attempt."
+            )
+        try:
+            for step in steps.to_do(entry.step):
+                self._journal.note(step=step)
+                self._tell(step)
+                self._do(step)
+        except HoldfastError as exc:
+            self._undo(exc)
+
+    def _undo(self, exc: HoldfastError) -> None:
+        """Raises KubernetesError, always: what failed, and which data serves now."""
+        why = " ".join(str(exc).split())
+        entry = self._journal.read()
+        if entry is None or entry.run != self._run:
+            raise exc
+        touched = entry.step != steps.PROVING
+        try:
+            self._go_back(why)
+        except HoldfastError as again:
+            raise KubernetesError(
+                f"The recovery of {self._called} failed: {why} Then the way back failed too: {again} The old data is in the volume of {self._place.claim}, in "
+                f"its place or in {entry.hidden}/old. The same task, or state: rolled_back, goes on with the way back."
+            ) from exc
+        end = "Everything was taken back, and the old data serves again." if touched else "Nothing was touched."
+        raise TakenBack(f"The recovery of {self._called} failed: {why} {end}") from exc
+
+    def _do(self, step: str) -> None:
+        actions = self._actions
+        if step == steps.PROVING:
+            self._prove()
+        elif step == steps.STOPPING:
+            self._send_last()
+            volume, policy = actions.retain()
+            entry = self._entry()
+            if not entry.policy:  # what a killed run changed already says Retain
+                self._journal.note(volume=volume, policy=policy)
+            actions.stop()
+        elif step == steps.LAYING_OUT:
+            if self._entry().user < 0:
+                self._look()
+            self._tell(actions.lay_out(self._entry()))
+        elif step == steps.RECOVERING:
+            landed = actions.recover(self._entry())
+            self._journal.note(landed=json.dumps({key: landed.get(key) for key in _FIGURES}))
+            sentences(landed, self.result.proof)
+        elif step == steps.SWAPPING:
+            actions.clear_jobs()
+            actions.require_stopped()
+            actions.swap(self._entry())
+        elif step == steps.STARTING:
+            actions.start()
+            self.result.proof.add(self._serving.compare(_landed(self._entry())))
+        else:
+            self.result.recovery = _landed(self._entry())
+            self.result.proof.proven.append(f"The pod {self._place.pod} is ready with what was recovered.")
+            self.result.proof.lost.append(
+                "What was changed since, passwords too, is as it was then: where a Secret was rotated meanwhile, its password is not the server's."
+            )
+            self.result.next_steps = next_steps(
+                self._entry(), bool(self._request.recover["holdfast_recover_keep_archiving"])
+            )
+
+    def _send_last(self) -> None:
+        """What the server wrote last is in the archive, where that can be had. Raises HoldfastError: the recovery needs it, and it is not."""
+        try:
+            segment = self._serving.send_last(min(self._request.timeout, _LAST_WAL))
+        except HoldfastError as exc:
+            if self._request.target.kind == LATEST:
+                raise
+            self._warnings.append(str(exc))
+            return
+        if segment:
+            self.result.proof.proven.append(
+                f"What the server wrote last ({segment}) was in the archive when it was stopped."
+            )
+
+    def _prove(self) -> None:
+        actions = self._actions
+        if actions.is_exclusive():
+            self._warnings.append(
+                f"The claim {self._place.claim} is ReadWriteOncePod: what stands in the way of the recovery is seen only once the server is down, which is "
+                "started again then."
+            )
+            return
+        self._look()
+        self._tell(actions.prove(self._entry()))
+
+    def _look(self) -> None:
+        """Whose the data is, and what cannot be exchanged. Raises KubernetesError."""
+        entry = self._entry()
+        found = self._actions.look(entry.id)
+        place = self._place
+        if found.get("there") != ["yes"] or "inside" not in found:
+            raise KubernetesError(
+                f"There is no data directory in {place.data} on the volume of {place.claim}, or it cannot be read as its owner. To restore into an empty "
+                "volume use the playbook recover in a Job (docs/kubernetes.md)."
+            )
+        if found.get("wal") or found.get("tablespace"):
+            what = f"WAL in {found['wal'][0]}" if found.get("wal") else f"{len(found['tablespace'])} tablespaces"
+            raise KubernetesError(
+                f"The server has {what}, outside its data directory: a recovery in its own volume exchanges {place.data} alone. Recover it into another "
+                "StatefulSet beside (docs/kubernetes.md)."
+            )
+        self._journal.note(
+            user=int(found["user"][0]),
+            group=int(found["group"][0]),
+            major=int(found["version"][0]),
+            hidden=f"{place.hidden(found.get('beside') == ['yes'])}/{entry.id}",
+        )
+
+    def _go_back(self, why: str) -> None:
+        """The old data serves again. Raises HoldfastError: it does not."""
+        entry = self._take()
+        stood_at = entry.stood_at or entry.step
+        self._journal.note(step=steps.GOING_BACK, why=why[:500], stood_at=stood_at)
+        self._actions.clear_jobs()
+        for action in steps.way_back(stood_at):
+            self._tell(BACK[action])
+            try:
+                self._undo_one(action)
+            except HoldfastError as exc:
+                if steps.must_succeed(action):
+                    raise
+                self._warnings.append(f"On the way back this was left: {BACK[action]}. {exc}")
+        self._journal.write(None)
+
+    def _undo_one(self, action: str) -> None:
+        actions, entry = self._actions, self._entry()
+        if action == steps.STOP:
+            actions.stop()
+        elif action == steps.MOVE_BACK:
+            actions.move_back(entry)
+        elif action == steps.REMOVE:
+            actions.remove(entry)
+        elif action == steps.START:
+            actions.start()
+        else:
+            actions.release(entry)
+
+    def _entry(self) -> Entry:
+        entry = self._journal.entry
+        if entry is None:
+            raise AssertionError("nothing is under way")
+        return entry
+
+
+_LAST_WAL = 300.0  # seconds for the last segment to come into the archive
+_FIGURES = ("lsn", "timeline", "commit_time", "system_id")
+
+
+def _landed(entry: Entry) -> dict[str, Optional[Any]]:
+    found: dict[str, Optional[Any]] = json.loads(entry.landed) if entry.landed else {}
+    return {"target": entry.target, "began": entry.began, **found}

@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is run in the pods of a recovery beside our playbook: a few lines of sh each. Every one of them may be run again after it was killed.
+
+The old data and the new change places entry by entry, as a mount point cannot be renamed and may be PGDATA itself; ``phase`` says how far
+that is, so that from whatever is found the way forward and the way back are both known.
+"""
+
+from __future__ import annotations
+
+# What stays where it is: our own directory, and what ext4 has at a volume's top.
+_MOVE = r"""
+move() { find "$1" -mindepth 1 -maxdepth 1 ! -name .holdfast ! -name lost+found -exec mv -t "$2" -- {} +; }
+phase() { printf '%s\n' "$1" > "$HIDDEN/phase.new"; sync; mv "$HIDDEN/phase.new" "$HIDDEN/phase"; sync; }
+now() { if [ -e "$HIDDEN/phase" ]; then cat "$HIDDEN/phase"; else echo none; fi; }
+say() { printf '%s\n' "$1" > /dev/termination-log; }
+"""
+
+#: Looks, before anything is stopped: whose the data is, how much room there is, and what cannot be exchanged. As whoever the image runs as,
+#: or as the owner: only then it sees what is inside.
+LOOK = r"""
+set -u
+out=/tmp/found
+if [ ! -d "$PGDATA" ]; then echo "there=no" > "$out"; else
+    {
+        echo "there=yes"
+        stat -c 'user=%u
+group=%g' "$PGDATA"
+        df -Pk "$PGDATA" | awk 'NR == 2 { print "free=" $4 * 1024; print "size=" $2 * 1024 }'
+        if [ -w "$MOUNT" ]; then echo "beside=yes"; else echo "beside=no"; fi
+        if [ -r "$PGDATA/PG_VERSION" ]; then
+            echo "inside=yes"
+            echo "version=$(cat "$PGDATA/PG_VERSION")"
+            if [ -L "$PGDATA/pg_wal" ]; then echo "wal=$(readlink "$PGDATA/pg_wal")"; fi
+            find "$PGDATA/pg_tblspc" -mindepth 1 -maxdepth 1 2>/dev/null | sed 's/^/tablespace=/'
+        fi
+    } > "$out" 2>/dev/null
+fi
+cat "$out"
+cat "$out" > /dev/termination-log
+"""
+
+#: The hidden directory of a recovery, and the room for what is laid out.
+MAKE = (
+    _MOVE
+    + r"""
+set -eu
+mkdir -p "$HIDDEN/new" "$HIDDEN/old"
+chmod 0700 "$(dirname "$HIDDEN")" "$HIDDEN" "$HIDDEN/new" "$HIDDEN/old"
+find "$HIDDEN/new" -mindepth 1 -delete
+say "made=$HIDDEN"
+"""
+)
+
+#: The new data takes the old one's place.
+SWAP = (
+    _MOVE
+    + r"""
+set -eu
+case "$(now)" in
+    none)
+        test -f "$NEW/PG_VERSION" && test -f "$NEW/global/pg_control" || { say "there is no recovered data directory in $NEW"; exit 3; }
+        phase out ;;
+    out|in|done) ;;
+    *) say "it was already being moved back ($(now))"; exit 4 ;;
+esac
+if [ "$(now)" = out ]; then move "$PGDATA" "$HIDDEN/old"; phase in; fi
+if [ "$(now)" = in ]; then move "$NEW" "$PGDATA"; phase done; fi
+test -f "$PGDATA/PG_VERSION" && test -f "$PGDATA/global/pg_control" || { say "$PGDATA has no server after the exchange"; exit 5; }
+say "swapped=yes"
+"""
+)
+
+#: The old data takes its place again.
+BACK = (
+    _MOVE
+    + r"""
+set -eu
+if [ ! -d "$HIDDEN" ]; then say "back=nothing"; exit 0; fi
+case "$(now)" in
+    none|back) say "back=nothing"; exit 0 ;;
+    out) phase bring ;;
+    in|done) phase clear ;;
+esac
+if [ "$(now)" = clear ]; then mkdir -p "$NEW"; move "$PGDATA" "$NEW"; phase bring; fi
+if [ "$(now)" = bring ]; then move "$HIDDEN/old" "$PGDATA"; phase back; fi
+test -f "$PGDATA/PG_VERSION" || { say "$PGDATA has no server after the old data was moved back"; exit 5; }
+say "back=yes"
+"""
+)
+
+#: What is not needed any more. Never while the old data is still in there and belongs elsewhere.
+REMOVE = (
+    _MOVE
+    + r"""
+set -eu
+if [ -d "$HIDDEN" ]; then
+    case "$(now)" in
+        out|in|clear|bring) say "the old data is still in $HIDDEN ($(now))"; exit 4 ;;
+    esac
+    rm -rf "$HIDDEN"
+    rmdir "$(dirname "$HIDDEN")" 2>/dev/null || true
+fi
+say "removed=yes"
+"""
+)
+
+#: In the server's own image: PostgreSQL recovers, where nobody can reach it, until the other container has seen enough. The program need
+#: not be in PATH, and none of a name that an image may lack is used: no pg_ctl, no find.
+SERVER = r"""
+set -u
+major=$(cat "$PGDATA/PG_VERSION")
+program=$(command -v postgres || true)
+for one in "/usr/lib/postgresql/$major/bin/postgres" "/usr/pgsql-$major/bin/postgres" /opt/bitnami/postgresql/bin/postgres \
+    "/usr/libexec/postgresql$major/postgres" /usr/local/pgsql/bin/postgres /usr/local/bin/postgres /usr/bin/postgres; do
+    if [ -z "$program" ] && [ -x "$one" ]; then program=$one; fi
+done
+if [ -z "$program" ]; then
+    echo "no program postgres of version $major was found in the image" > "$SHARED/log"
+    echo 127 > "$SHARED/ended"
+    exit 1
+fi
+chmod 0700 "$PGDATA"
+rm -f "$PGDATA/postmaster.pid" "$SHARED/ended" "$SHARED/stop"
+echo 'local all all trust' > "$SHARED/hba"
+: > "$SHARED/log"
+"$program" -D "$PGDATA" -c data_directory="$PGDATA" -c hba_file="$SHARED/hba" -c unix_socket_directories="$SHARED" "$@" >> "$SHARED/log" 2>&1 &
+server=$!
+trap 'kill -INT $server 2>/dev/null' TERM INT
+while kill -0 $server 2>/dev/null && [ ! -e "$SHARED/stop" ]; do sleep 0.2; done
+kill -INT $server 2>/dev/null
+wait $server
+code=$?
+echo $code > "$SHARED/ended.new"
+mv "$SHARED/ended.new" "$SHARED/ended"
+exit $code
+"""

@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container beside a server that recovers in private: waits until the recovery has ended, looks at what came of it through the socket that
+both share, has the server stopped, and says what it saw as the pod's last message. A program of its own (``python3 -m``), as nothing but a pod runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.server import server_is_whole, where_it_landed
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO, rewrite
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import way_out
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import last_words
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.archive import Archive
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.coverage import Coverage, Run
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import Timelines
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+PORT = 5432
+#: bytes of a pod's last message (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/)
+_MESSAGE = 4096
+_SENTENCE = 500
+_DATABASES = ("template1", "postgres")
+_LANDED = """
+SELECT pg_last_wal_replay_lsn()::text AS lsn, pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC' AS time,
+pg_walfile_name(pg_current_wal_insert_lsn()) AS segment, (SELECT system_identifier::text FROM pg_control_system()) AS system_id
+"""
+
+
+class Watch:
+    """``shared``: the directory of socket, log and marks; ``data``: the server's; ``superusers``: who may be one, the likeliest first."""
+
+    def __init__(self, shared: str, data: str, superusers: Sequence[str], target: Target) -> None:
+        self._shared, self._data, self._target = shared, data, target
+        self._ways = [(user, database) for user in superusers for database in _DATABASES]
+        self._shown = 0
+        self.proof = Proof()
+
+    def run(self) -> dict[str, Any]:
+        """What the recovery came to. The server is down afterwards, cleanly.
+
+        Raises:
+            ServerError: it failed, did not get there, or is not whole.
+        """
+        try:
+            landed = self._land()
+            self._look(landed)
+        finally:
+            with open(os.path.join(self._shared, "stop"), "w", encoding="ascii"):
+                pass
+        code = self._until_ended()
+        if code != 0:
+            raise ServerError(
+                f"What was recovered did not shut down cleanly (exit code {code}). {last_words(self._log)}"
+            )
+        self._forget()
+        return {
+            "system_id": landed["system_id"],
+            "lsn": landed["lsn"],
+            "timeline": int(landed["segment"][:8], 16),
+            "commit_time": landed["time"],
+        }
+
+    @property
+    def _log(self) -> str:
+        return os.path.join(self._shared, "log")
+
+    def _ended(self) -> Optional[int]:
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open(os.path.join(self._shared, "ended"), encoding="ascii") as stream,
+        ):
+            return int(stream.read())
+        return None
+
+    def _until_ended(self) -> int:
+        while (code := self._ended()) is None:
+            self._show()
+            time.sleep(0.1)
+        return code
+
+    def _land(self) -> dict[str, Any]:
+        """Where it landed, once it has. It answers nobody before (hot_standby is off)."""
+        while True:
+            self._show()
+            row = self._ask()
+            if row is not None:
+                return row
+            code = self._ended()
+            if code is not None:
+                raise ServerError(
+                    f"The recovery failed: the server ended with exit code {code}. {last_words(self._log)}{way_out(self._log)}"
+                )
+            time.sleep(0.2)
+
+    def _ask(self) -> Optional[dict[str, Any]]:
+        import psycopg2
+
+        for way in list(self._ways):
+            try:
+                with self._connection(*way) as connection:
+                    if facts.value(connection, "SELECT pg_is_in_recovery()"):
+                        return None
+                    row = facts.rows(connection, _LANDED)[0]
+                    self._size = SegmentSize(facts.wal_segment_size(connection))
+            except psycopg2.Error:
+                continue
+            self._ways = [way]
+            moment = row["time"]
+            return {**row, "time": f"{moment.isoformat()}Z" if moment is not None else None}
+        return None
+
+    @contextlib.contextmanager
+    def _connection(self, user: str, database: str) -> Iterator[Connection]:
+        import psycopg2
+
+        options = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+        connection = psycopg2.connect(host=self._shared, port=PORT, user=user, dbname=database, options=options)
+        connection.autocommit = True
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _look(self, landed: Mapping[str, Any]) -> None:
+        user, database = self._ways[0]
+        runs = self._fetched()
+        archive = Archive(Coverage(), Timelines({}), self._size)
+        self.proof.add(where_it_landed(landed["lsn"], landed["time"], self._target, runs, archive))
+        self.proof.add(server_is_whole(lambda name: self._connection(user, name), database, self._data, False))
+        self.proof.require("What was recovered is not whole, and is not used.")
+
+    def _fetched(self) -> list[Run]:
+        """The segments that were laid out for it, the last one's timeline alone."""
+        names: list[str] = []
+        with contextlib.suppress(OSError):
+            names = sorted(
+                name
+                for name in os.listdir(os.path.join(self._data, fetched.DIRECTORY))
+                if re.fullmatch("[0-9A-F]{24}", name)
+            )
+        found = [self._size.parse(name, "segment") for name in names]
+        last = [one for one in found if one.timeline == found[-1].timeline]
+        return [Run(last[0].timeline, last[0].number, last[-1].number)] if last else []
+
+    def _forget(self) -> None:
+        """What steered the recovery has done its work, and would steer the next one."""
+        fetched.forget(self._data)
+        path = os.path.join(self._data, AUTO)
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            text = rewrite(stream.read(), {})
+        with open(f"{path}.new", "w", encoding="utf-8", errors="surrogateescape") as stream:
+            os.fchmod(stream.fileno(), 0o600)
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(f"{path}.new", path)
+        os.sync()
+
+    def _show(self) -> None:
+        """What the server said, for whoever reads the pod's log."""
+        with contextlib.suppress(OSError), open(self._log, encoding="utf-8", errors="replace") as stream:
+            stream.seek(self._shown)
+            text = stream.read()
+            self._shown = stream.tell()
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+def message(content: Mapping[str, Any]) -> str:
+    """As much as a pod's last message holds: sentences are cut, then left out, the figures never."""
+    told = {
+        key: [one[:_SENTENCE] for one in value] if isinstance(value, list) else value for key, value in content.items()
+    }
+    while len(text := json.dumps(told)) > _MESSAGE:
+        longest = max(
+            (key for key in told if told[key] and isinstance(told[key], list)),
+            key=lambda key: len(str(told[key])),
+            default="",
+        )
+        if not longest:
+            return json.dumps({**told, "error": str(told.get("error"))[: _MESSAGE // 4]})
+        told[longest] = told[longest][:-1]
+    return text
+
+
+def main() -> int:
+    """Exit code 0: it came to its target, is whole, and is down."""
+    environment = os.environ
+    watch = Watch(
+        environment["SHARED"],
+        environment["PGDATA"],
+        environment["SUPERUSERS"].split(),
+        Target.from_option(json.loads(environment["TARGET"])),
+    )
+    said: dict[str, Any] = {}
+    try:
+        said = watch.run()
+    except HoldfastError as exc:
+        said = {"error": str(exc)[: _MESSAGE // 2]}
+    said.update(watch.proof.describe())
+    text = message(said)
+    with (
+        contextlib.suppress(OSError),
+        open(environment.get("MESSAGE", "/dev/termination-log"), "w", encoding="utf-8") as stream,
+    ):
+        stream.write(text)
+    sys.stdout.write(f"{text}\n")
+    return 1 if "error" in said else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

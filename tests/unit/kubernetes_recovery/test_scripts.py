@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kind: the exchange of two data directories, entry by entry, ends by half, and which is which is not known any more.
+
+Members: killed before each rename, on the way forward and on the way back; run again; the way back from wherever it stands; with what ext4 has
+at a volume's top; with files whose names begin with a dot or a dash; removal while the old data is still away. The scripts are the real ones.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import scripts
+
+OLD = ("PG_VERSION", "base", "global", ".hidden", "-dash", "old only")
+NEW = ("PG_VERSION", "base", "global", ".hidden", "new only")
+
+
+class Volume:
+    """A volume with a data directory; ``root``: it is mounted at PGDATA itself."""
+
+    def __init__(self, path: Path, root: bool) -> None:
+        self.data = path if root else path / "pgdata"
+        self.data.mkdir(exist_ok=True)
+        (self.data / "lost+found").mkdir()
+        self.hidden = path / ".holdfast" / "one"
+        self.bin = path.parent / "bin"
+        self.bin.mkdir()
+        self._fill(self.data, OLD, "old")
+        self.run(scripts.MAKE)
+        self._fill(self.hidden / "new" / self.data.name, NEW, "new")
+
+    @staticmethod
+    def _fill(directory: Path, names: tuple[str, ...], content: str) -> None:
+        directory.mkdir(exist_ok=True)
+        for name in names:
+            if name in ("base", "global"):
+                (directory / name).mkdir()
+                (directory / name / "pg_control").write_text(content)
+            else:
+                (directory / name).write_text(content)
+
+    def run(self, script: str, renames: int | None = None) -> int:
+        """``renames``: so many entries are moved, then all is killed."""
+        if renames is not None:
+            # mv moves one after the other, and the kill comes between.
+            text = (
+                f'#!/bin/sh\nlast="$2"; shift 3\nfor one; do n=$(cat "{self.bin}/n"); [ "$n" -ge {renames} ] && kill -9 $PPID && kill -9 $(cat "{self.bin}/sh")'
+                f' && exit 1; /bin/mv -t "$last" -- "$one"; echo $((n + 1)) > "{self.bin}/n"; done\n'
+            )
+            whole = f'#!/bin/sh\nif [ "$1" = -t ]; then exec "{self.bin}/slow" "$@"; fi\nexec /bin/mv "$@"\n'
+            for name, content in (("slow", text), ("mv", whole)):
+                (self.bin / name).write_text(content)
+                (self.bin / name).chmod(0o755)
+            (self.bin / "n").write_text("0")
+        elif (self.bin / "mv").exists():
+            (self.bin / "mv").unlink()
+        environment = {
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "PGDATA": str(self.data),
+            "HIDDEN": str(self.hidden),
+            "NEW": str(self.hidden / "new" / self.data.name),
+        }
+        script = script.replace("/dev/termination-log", str(self.bin / "said"))
+        script = f'echo $$ > "{self.bin}/sh"\n{script}'
+        return subprocess.run(["sh", "-c", script], env=environment, check=False, capture_output=True).returncode
+
+    def serves(self) -> str:
+        """Whose data is complete in its place; empty: nobody's."""
+        for name, names in (("old", OLD), ("new", NEW)):
+            there = {one.name for one in self.data.iterdir()} - {"lost+found", ".holdfast"}
+            if there == set(names) and all(
+                (self.data / one).read_text() == name for one in names if one not in ("base", "global")
+            ):
+                return name if (self.data / "base" / "pg_control").read_text() == name else ""
+        return ""
+
+
+@pytest.fixture(params=[False, True], ids=["below the mount", "the mount itself"])
+def volume(request: pytest.FixtureRequest, tmp_path: Path) -> Volume:
+    (tmp_path / "volume").mkdir()
+    return Volume(tmp_path / "volume", request.param)
+
+
+def test_the_new_takes_the_place_of_the_old_and_the_old_comes_back(volume: Volume) -> None:
+    assert volume.serves() == "old"
+    assert volume.run(scripts.SWAP) == 0 and volume.serves() == "new"
+    assert volume.run(scripts.SWAP) == 0 and volume.serves() == "new"
+    assert volume.run(scripts.BACK) == 0 and volume.serves() == "old"
+    assert volume.run(scripts.BACK) == 0 and volume.serves() == "old"
+    assert volume.run(scripts.SWAP) == 4, "what was taken back is not brought in again"
+    assert volume.run(scripts.REMOVE) == 0 and not volume.hidden.exists() and volume.serves() == "old"
+    assert volume.run(scripts.BACK) == 0 and volume.run(scripts.REMOVE) == 0
+
+
+@pytest.mark.parametrize("renames", range(len(OLD) + len(NEW)))
+def test_killed_anywhere_it_goes_forward_or_back(volume: Volume, renames: int) -> None:
+    assert volume.run(scripts.SWAP, renames) != 0
+    assert volume.serves() != "new" and volume.run(scripts.REMOVE) == 4
+    assert volume.run(scripts.SWAP) == 0 and volume.serves() == "new"
+
+
+@pytest.mark.parametrize("renames", range(len(OLD) + len(NEW)))
+def test_killed_anywhere_it_comes_back(volume: Volume, renames: int) -> None:
+    assert volume.run(scripts.SWAP, renames) != 0
+    assert volume.run(scripts.BACK, 2) != 0 or volume.serves() == "old"
+    assert volume.run(scripts.BACK) == 0 and volume.serves() == "old"
+
+
+@pytest.mark.parametrize("renames", range(len(OLD) + len(NEW)))
+def test_killed_on_the_way_back_it_goes_on(volume: Volume, renames: int) -> None:
+    assert volume.run(scripts.SWAP) == 0
+    assert volume.run(scripts.BACK, renames) != 0
+    assert volume.run(scripts.SWAP) == 4
+    assert volume.run(scripts.BACK) == 0 and volume.serves() == "old"
+
+
+def test_confirmed_the_old_is_gone(volume: Volume) -> None:
+    assert volume.run(scripts.SWAP) == 0 and volume.run(scripts.REMOVE) == 0
+    assert volume.serves() == "new" and not volume.hidden.parent.exists()
+
+
+def test_what_was_not_recovered_takes_no_place(volume: Volume) -> None:
+    (volume.hidden / "new" / volume.data.name / "PG_VERSION").unlink()
+    assert volume.run(scripts.SWAP) == 3 and volume.serves() == "old"
