@@ -48,6 +48,7 @@ options:
     description:
       - How many of the newest segments stay in the directory, at least one, as C(pg_receivewal) goes on behind it. More of them make a
         recovery of the last minutes quicker by hand.
+      - Where the directory's disk has no room for two more segments, only one stays.
     type: int
     default: 16
   jobs:

@@ -21,7 +21,7 @@ sys.path[:0] = [str(CHECKOUT / "tests"), str(CHECKOUT / ".work/collections")]
 from lab.installations import Installation, find_installations  # noqa: E402
 from lab.servers import Server, pick  # noqa: E402
 
-from bench import artifact, directory, many, physical, pipelines, runs, shipping  # noqa: E402
+from bench import artifact, directory, many, pgbench, physical, pipelines, runs, shipping  # noqa: E402
 from bench.common import Bench, Size  # noqa: E402
 from bench.place import Place  # noqa: E402
 
@@ -32,6 +32,7 @@ Part = Callable[[Bench, Place, Size], str]
 STORE_PARTS: dict[str, tuple[str, Part]] = {
     "pipelines": ("Backups into an object store", pipelines.measure),
     "shipping": ("WAL shipped", shipping.measure),
+    "pgbench": ("WAL shipped under load", pgbench.measure),
     "artifact": ("One large artifact in an object store", artifact.measure),
     "listing": ("A catalogue of thousands", many.listing),
     "copying": ("Thousands of objects copied", many.copying),

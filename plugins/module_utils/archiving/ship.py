@@ -310,7 +310,11 @@ class Shipper:
     # Leaving
 
     def _leaving(self, everywhere: set[str]) -> list[Finished]:
-        return [] if self._request.keep is None else leaving(self._files, everywhere, self._request.keep)
+        if self._request.keep is None:
+            return []
+        # What is kept is a convenience: where the receiver has no room for its next segment, it would stand still for it.
+        full = self._directory.room() < 2 * self._directory.size().bytes
+        return leaving(self._files, everywhere, 1 if full else self._request.keep)
 
     def _leave(self, result: ShipResult) -> None:
         if not all(store.looked for store in self._stores):

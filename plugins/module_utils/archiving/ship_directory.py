@@ -114,6 +114,14 @@ class WalDirectory:
         except OSError as exc:
             raise RepositoryError(f"{self.path} cannot be read: {exc.strerror}. Is its disk still mounted?") from exc
 
+    def room(self) -> int:
+        """Bytes that are free on its disk. Raises RepositoryError."""
+        try:
+            status = os.statvfs(self.path)
+        except OSError as exc:
+            raise RepositoryError(f"{self.path} cannot be read: {exc.strerror}. Is its disk still mounted?") from exc
+        return status.f_bavail * status.f_frsize
+
     def file(self, item: Finished) -> str:
         """Its path."""
         return os.path.join(self.path, item.name)

@@ -215,6 +215,15 @@ def test_a_store_that_is_back_after_a_while(place: Place, monkeypatch: pytest.Mo
     assert place.there() == [segments.name(number) for number in range(3, 10)] and place.here() == [segments.name(9)]
 
 
+def test_a_disk_that_is_smaller_than_what_is_to_stay(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receiver stood still for ever, with nothing left to ship: what is in all stores makes room, and the newest stays, behind which it goes on."""
+    repository = FileRepository(str(place.root / "there"))
+    assert place.shipper(repository, keep=16).once().removed == 0
+    monkeypatch.setattr(WalDirectory, "room", lambda self: 2 * self.size().bytes - 1)
+    assert place.shipper(repository, keep=16).plan().plan and place.shipper(repository, keep=16).once().removed == 4
+    assert place.here() == place.names[-1:] and place.there() == place.names
+
+
 def test_a_store_that_stays_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a cluster nobody sees a process that waits: after its time it ends, with the reason."""
 
