@@ -95,21 +95,29 @@ class Actions:
 
     # the steps
 
-    def retain(self) -> tuple[str, str]:
-        """Have the volume stay whatever becomes of its claim: its name, and the policy that it had. Empty: it may not be changed here."""
+    def volume(self) -> tuple[str, str]:
+        """The volume's name, and the policy that it has now. Empty: it may not be read here."""
         claim = self.cluster.get(CLAIM, self.place.claim) or {}
         name = str(spec_of(claim).get("volumeName") or "")
         try:
-            volume = self.cluster.get(VOLUME, name)
-            policy = str(spec_of(volume or {}).get("persistentVolumeReclaimPolicy") or "")
-            if policy and policy != "Retain":
-                self.cluster.patch(VOLUME, name, {"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
+            return name, str(spec_of(self.cluster.get(VOLUME, name) or {}).get("persistentVolumeReclaimPolicy") or "")
         except Forbidden as exc:
-            self._warnings.append(
-                f"The volume {name} could not be set to Retain meanwhile: {exc} It is safe as long as nobody deletes its claim {self.place.claim}."
-            )
+            self._not_retained(name, exc)
             return name, ""
-        return name, policy
+
+    def retain(self, name: str, policy: str) -> None:
+        """Have the volume stay whatever becomes of its claim."""
+        if policy in ("", "Retain"):
+            return
+        try:
+            self.cluster.patch(VOLUME, name, {"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
+        except Forbidden as exc:
+            self._not_retained(name, exc)
+
+    def _not_retained(self, name: str, exc: Forbidden) -> None:
+        self._warnings.append(
+            f"The volume {name} could not be set to Retain meanwhile: {exc} It is safe as long as nobody deletes its claim {self.place.claim}."
+        )
 
     def stop(self) -> list[str]:
         """Scale it to 0, and wait until its pod has ended. What would scale it up again is refused, or paused."""

@@ -16,7 +16,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.consent import C
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import spec_of
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError, Missing
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
+    KubernetesError,
+    Missing,
+    NotLoggedIn,
+    Unreachable,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.follow import OutOfSight
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.survey import Survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import steps
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.actions import CLAIM, Actions
@@ -240,6 +246,9 @@ class Recovery:
     def _undo(self, exc: HoldfastError) -> None:
         """Raises KubernetesError, always: what failed, and which data serves now."""
         why = " ".join(str(exc).split())
+        if isinstance(exc, (NotLoggedIn, OutOfSight, Unreachable)):
+            # Nothing is known to have failed, and the way back would not be seen either.
+            raise KubernetesError(f"{why} {self._remains()}") from exc
         entry = self._journal.read()
         if entry is None or entry.run != self._run:
             raise exc
@@ -260,10 +269,12 @@ class Recovery:
             self._prove()
         elif step == steps.STOPPING:
             self._send_last()
-            volume, policy = actions.retain()
-            entry = self._entry()
-            if not entry.policy:  # what a killed run changed already says Retain
-                self._journal.note(volume=volume, policy=policy)
+            if not self._entry().policy:
+                volume, policy = actions.volume()
+                self._journal.note(
+                    volume=volume, policy=policy
+                )  # before it is changed, or nobody would know it after a kill
+            actions.retain(self._entry().volume, self._entry().policy)
             actions.stop()
         elif step == steps.LAYING_OUT:
             if self._entry().user < 0:

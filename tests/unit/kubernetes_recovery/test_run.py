@@ -14,7 +14,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
+    KubernetesError,
+    NotLoggedIn,
+    Unreachable,
+)
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.follow import OutOfSight
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import lease, run, steps
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import ANNOTATION, parse
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.request import request_of
@@ -59,6 +64,7 @@ class World:
         self.fails: set[str] = set()
         self.kills = ""
         self.where = "old"
+        self.policy = "Delete"
 
     def _put(self, manifest: Manifest) -> Manifest:
         manifest["metadata"].setdefault("resourceVersion", "1")
@@ -119,8 +125,12 @@ class FakeActions:
         self.world.act("prove")
         return "it can be done"
 
-    def retain(self) -> tuple[str, str]:
-        return "volume", "Delete"
+    def volume(self) -> tuple[str, str]:
+        return "volume", self.world.policy
+
+    def retain(self, _name: str, policy: str) -> None:
+        self.world.policy = "Retain"
+        self.world.act(f"retain {policy}")
 
     def stop(self) -> None:
         self.world.act("stop")
@@ -157,8 +167,9 @@ class FakeActions:
     def remove(self, _entry: Any) -> None:
         self.world.act("remove")
 
-    def release(self, _entry: Any) -> None:
+    def release(self, entry: Any) -> None:
         self.world.act("release")
+        self.world.policy = entry.policy or self.world.policy
 
 
 #: what each step does, by the name of its last action
@@ -197,6 +208,7 @@ def test_it_goes_through_and_a_second_run_does_nothing(world: World) -> None:
         "would stop",
         "look",
         "prove",
+        "retain Delete",
         "stop",
         "lay out",
         "recover",
@@ -264,6 +276,39 @@ def test_a_run_that_is_killed_can_be_taken_back(world: World, step: str) -> None
     done = recovery(world, force=False, confirm=[]).rolled_back()
     assert done.changed and world.where == "old" and world.step == ""
     assert step == steps.PROVING or world.done.count("start old") == 1
+
+
+def test_killed_before_the_policy_is_changed_and_after(world: World) -> None:
+    """Found: after a kill between the two, Retain was taken for what the volume had before."""
+    world.kills = "retain Delete"
+    with pytest.raises(Killed):
+        recovery(world).recovered()
+    world.kills = ""
+    recovery(world).recovered()
+    assert world.policy == "Retain"
+    recovery(world).confirmed()
+    assert world.policy == "Delete"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unreachable("The API server does not answer."), NotLoggedIn("The token has expired."), OutOfSight("It goes on.")],
+)
+def test_what_cannot_be_seen_is_not_taken_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: KubernetesError
+) -> None:
+    """The Job goes on, and the next run follows it."""
+
+    def lost(_self: Any, _entry: Any) -> str:
+        raise error
+
+    with monkeypatch.context() as away:
+        away.setattr(FakeActions, "lay_out", lost)
+        with pytest.raises(KubernetesError, match="stands at: laying out") as caught:
+            recovery(world).recovered()
+    assert str(error) in str(caught.value) and not isinstance(caught.value, run.TakenBack)
+    assert world.step == steps.LAYING_OUT and "start old" not in world.done
+    assert recovery(world).recovered().step == steps.DONE
 
 
 @pytest.mark.parametrize("action", ["stop", "move back", "start old"])
