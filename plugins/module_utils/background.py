@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -107,3 +108,43 @@ class Background(Generic[Result]):
         if self._error is not None:
             raise self._error
         return self._value[0]
+
+
+def ahead(items: Iterator[Item], count: int = 4) -> Iterator[Item]:
+    """The same items, of which another thread gets up to ``count`` before they are asked for. Raises what getting them raised. Who does not come
+    to the end closes it, as a generator is when nobody has it any more."""
+    line: queue.Queue[tuple[bool, Any]] = queue.Queue(count)
+    left = threading.Event()
+
+    def hand(last: bool, what: Any) -> bool:
+        while not left.is_set():
+            with contextlib.suppress(queue.Full):
+                line.put((last, what), timeout=0.2)
+                return True
+        return False
+
+    def fill() -> None:
+        error: Optional[BaseException] = None
+        try:
+            for item in items:
+                if not hand(False, item):
+                    break
+        except BaseException as exc:  # raised where it is asked for, in the thread that can be heard
+            error = exc
+        close = getattr(items, "close", None)
+        if close is not None:
+            with contextlib.suppress(Exception):
+                close()
+        hand(True, error)
+
+    threading.Thread(target=fill, daemon=True).start()
+    try:
+        while True:
+            last, what = line.get()
+            if last:
+                if what is not None:
+                    raise what
+                return
+            yield what
+    finally:
+        left.set()

@@ -218,7 +218,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     with workspace() as space:
         found = gather(params, space)
         # In here: an engine that is asked may have its configuration there.
-        health = judge(in_order(found.records.values()), every, utcnow(), found.damage, LISTED_WHOLE)
+        health = judge(in_order(found.records.values()), every, utcnow(), found.damage, LISTED_WHOLE, found.failures())
     facts = describe(params["server_name"], found, health, params["details"], params["limit"])
     cluster = access(module)
     scheduled = cron_jobs.look(Cluster(cluster), params["server_name"], utcnow()) if cluster.given else []

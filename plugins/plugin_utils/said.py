@@ -186,6 +186,23 @@ def _prune(result: Result, _now: datetime.datetime) -> str:
     return f"Deleted {count(len(gone), 'backup')}: {listing(names)}.{rest}"
 
 
+def _verify(result: Result, _now: datetime.datetime) -> str:
+    good, left = result.get("verified") or [], result.get("left") or []
+    fresh = result.get("fresh") or 0
+    later = f" {count(len(left), 'backup')} left for the next run." if left else ""
+    if not good:
+        return f"Nothing to do: {count(fresh, 'backup is', 'backups are')} proven already.{later}"
+    levels = listing(sorted({str(entry.get("level")) for entry in good}))
+    seconds, read = result.get("elapsed"), result.get("bytes") or 0
+    parts = [f"{count(len(good), 'backup')} good by {levels}", f"{size(read)} read"]
+    if seconds:
+        parts.append(f"{took(seconds)} ({rate(read, seconds)})" if read else took(seconds))
+    cleared = [str(entry["id"]) for entry in good if entry.get("cleared")]
+    again = f" Good again: {listing(cleared)}." if cleared else ""
+    known = f" {count(fresh, 'other was', 'others were')} proven before." if fresh else ""
+    return " ".join([f"{', '.join(parts)}.{again}{known}{later}", *_proof(result)])
+
+
 def _check(result: Result, _now: datetime.datetime) -> str:
     lines = []
     for entry in result.get("repositories") or []:
@@ -334,6 +351,7 @@ _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "rotate_passphrase": _passphrase,
     "ship": _ship,
     "standby": _standby,
+    "verify": _verify,
 }
 _SKIPPED = {
     "canary": "That segments arrive was not looked at.",

@@ -321,6 +321,7 @@ def life(site: Site) -> None:
 
     # Verified, and the next listing knows.
     engine.verify(incremental)
+    engine.remember_verified(incremental)
     assert next(record for record in engine.backups([]) if record.id == incremental.id).verified_at
 
     # Back again: each row, and the tablespace in another place.

@@ -39,6 +39,8 @@ TAKEN = {
     "backup_prune": COPYING,
     "backup_passphrase": COPYING,
     "backup_facts": WITH_REPOSITORY,
+    "backup_health": WITH_REPOSITORY,
+    "backup_verify": COPYING,
     "backup_status": WITH_REPOSITORY,
     "wal_archive": ARCHIVING,
     "pg_recover": PHYSICAL,

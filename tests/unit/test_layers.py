@@ -31,6 +31,7 @@ LAYERS = (
         "capture",
         "drill",
         "kubernetes_recovery",
+        "verify",
     ),
     ("checks", "engines"),
     ("pipeline", "server", "catalog", "repositories", "kubernetes"),

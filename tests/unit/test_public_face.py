@@ -34,6 +34,7 @@ USES = {
     "check": ["backup_check"],
     "copy": ["backup_copy"],
     "drill": ["pg_drill"],
+    "health": ["backup_health"],
     "kubernetes_backup": ["k8s_job"],
     "kubernetes_restore": ["k8s_recover", "pvc_snapshot"],
     "promote": ["pg_standby"],
@@ -48,6 +49,7 @@ USES = {
     "ship": ["wal_ship"],
     "standby": ["pg_standby"],
     "status": ["backup_status"],
+    "verify": ["backup_verify"],
 }
 
 # Options of modules that a role has no variable for, and why.

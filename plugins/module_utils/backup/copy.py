@@ -242,7 +242,8 @@ class CopyRun:
     def _wanted(self, moved: Moved) -> list[Record]:
         """What is asked for, and all that it is based on, the oldest first: a chain is one thing."""
         unread: list[str] = []
-        found = list(self._source.records(moved.warnings, unread=unread))
+        failed: dict[str, str] = {}
+        found = list(self._source.records(moved.warnings, unread=unread, failed=failed))
         where = f"{self._source.name} in {self._source.repository.description}"
         if not self._ids or "latest" in self._ids:
             moved.unread = unread
@@ -256,7 +257,7 @@ class CopyRun:
                 f"{self._source.say_if_unknown() or 'Check its name.'} "
                 "(What an engine with a repository of its own keeps there is copied by what: prefix.)"
             )
-        known = by_id(self._in_repository(found, moved.warnings))
+        known = by_id(self._trusted(self._in_repository(found, moved.warnings), failed, moved.warnings))
         found = list(known.values())
         if not self._ids:
             return [record for record in in_order(found) if self._is_there(record, known, moved.warnings)]
@@ -279,6 +280,17 @@ class CopyRun:
                 f"Not copied, as they are of volume snapshots, which stay in their storage: {', '.join(sorted(elsewhere))}."
             )
         return [record for record in found if record.engine not in ELSEWHERE]
+
+    def _trusted(self, found: Sequence[Record], failed: Mapping[str, str], warnings: list[str]) -> list[Record]:
+        """Those that did not fail their last verification: a copy would be as good as its source, and would not say so. Raises CatalogError."""
+        named = sorted(set(failed) & set(self._ids))
+        if named:
+            raise CatalogError(
+                f"The backup {named[0]} is not copied: {failed[named[0]]}. Nothing was copied. Verify it again (backup_verify): where it is good, that "
+                "takes the mark away; or copy the objects as they are by what: prefix."
+            )
+        warnings.extend(f"The backup {name} was not copied: {wrong}." for name, wrong in failed.items())
+        return [record for record in found if record.id not in failed]
 
     @staticmethod
     def _is_there(record: Record, known: Mapping[str, Record], warnings: list[str]) -> bool:

@@ -73,6 +73,7 @@ class EngineTier(Tier):
         shelves: Sequence[Callable[[], Shelf]] = (),
     ) -> None:
         self._shelves = shelves
+        self._failed: dict[str, str] = {}
         super().__init__(warnings)
         self.engine, self._host, self._repositories, self._before = engine, host, repositories, before
         self.name = repositories[0].name if len(repositories) == 1 else engine.name
@@ -122,8 +123,24 @@ class EngineTier(Tier):
     def read(self) -> None:
         """Ask the engine what it has. Raises HoldfastError."""
         problems: list[str] = []
-        self.known = list(self.engine.backups(problems)) if self.ready else []
+        listed = list(self.engine.backups(problems)) if self.ready else []
         self._say(problems)
+        self.known = self._as_verified(listed) if listed else []
+
+    def _as_verified(self, listed: Sequence[Record]) -> list[Record]:
+        """The backups as verifying left them, as far as the stores can be looked into, which is said."""
+        known = list(listed)
+        self._failed = {}
+        for opened in self._shelves:
+            try:
+                marks = opened().marks()
+            except HoldfastError as exc:
+                self._say([f"What verifying found of the backups in {self.description} could not be read: {exc}"])
+                continue
+            self._say([marks.problem] if marks.problem else [])
+            known = [marks.apply(record) for record in known]
+            self._failed.update((record.id, wrong) for record in listed if (wrong := marks.failure(record)))
+        return known
 
     def _proven(self, record: Record) -> Record:
         """Where an engine cannot read a backup back, that it is whole is all that there is to know, and ``doubt`` looks."""
@@ -132,6 +149,8 @@ class EngineTier(Tier):
         return record
 
     def doubt(self, record: Record) -> Optional[str]:
+        if record.id in self._failed:
+            return self._failed[record.id]
         if self.engine.reads_back:
             # It reads all of it, which takes as long as a backup: done when it was made. What is gone since is seen.
             return self.engine.lacks(by_id(self.known).get(record.id, record))
@@ -363,6 +382,7 @@ class EngineMaker(Maker[EngineTier]):
                 record.to_dict(),
             ) from exc
         if found.verified:
+            self._engine.remember_verified(record)
             record.verified_at = format_time(utcnow())
             self._result.proof.add(Proof(proven=[f"{record.id}: {found.looked_at}"]))
         else:

@@ -109,14 +109,14 @@ def _doubt(
         return str(exc).rstrip(".")
     for link in links:
         which = "it" if link is record else f"{link.id}, which it is based on,"
+        wrong = look(link)
+        if wrong:
+            return f"{which} is damaged ({wrong})"
         if link.verified_at is None:
             return f"{which} was never verified"
         strangers = not_encrypted_for(link, request.encryption)
         if strangers:
             return f"{which} is not encrypted for {', '.join(strangers)}"
-        wrong = look(link)
-        if wrong:
-            return f"{which} is damaged ({wrong})"
         shut = closed(link)
         if shut:
             return f"{which} {shut}"

@@ -84,7 +84,9 @@ def plan_prune(
         records = {name: record for name, record in records.items() if key(record) == own.group}
     now, presence = utcnow(), Presence(listing.shelf)
     moments = in_sequence(list(records.values()), now)
-    elsewhere = {name: wrong for name, record in records.items() if (wrong := beyond(record))}
+    elsewhere = {
+        name: wrong for name, record in records.items() if (wrong := listing.failed.get(name) or beyond(record))
+    }
     while True:
         damaged = {**elsewhere, **presence.look([])}
         candidates = [

@@ -24,13 +24,15 @@ class Listing:
     leftovers: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    #: what failed its last verification, with what was wrong, as the end of a sentence
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def look(shelf: Shelf) -> Listing:
     """Raises RepositoryError: the store cannot be read."""
     listing = Listing(shelf)
     folders: list[str] = []
-    listing.records = list(shelf.records(listing.problems, folders, listing.unread))
+    listing.records = list(shelf.records(listing.problems, folders, listing.unread, listing.failed))
     if folders:
         found = sort_out(shelf, folders)
         listing.leftovers += found.ids

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a backup is there, as its manifest says: every artifact, with its size. What is in them only ``Shelf.verify`` reads."""
+"""Whether a backup is there, as its manifest says: every artifact, with its size; and what verifying it found, which alone reads what is in
+them."""
 
 from __future__ import annotations
 
@@ -16,7 +17,13 @@ _THREADS = 16
 
 
 def damage(shelf: Shelf, record: Record) -> Optional[str]:
-    """What a backup lacks, as a sentence; None: all is there. Raises RepositoryError: it could not be looked at."""
+    """What is wrong with a backup, as the end of a sentence: what it visibly lacks, or what verifying it found; None: nothing that is known. Raises
+    RepositoryError: it could not be looked at."""
+    return lacking(shelf, record) or shelf.marks().failure(record)
+
+
+def lacking(shelf: Shelf, record: Record) -> Optional[str]:
+    """What a backup lacks; None: all is there. Raises RepositoryError: it could not be looked at."""
     there = {info.key: info.size for info in shelf.repository.list(f"{shelf.name}/{record.id}")}
     wrong = []
     for artifact in record.artifacts:

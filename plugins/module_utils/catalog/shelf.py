@@ -14,7 +14,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import ahead
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded, verifications
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, Found, read_all, read_one
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, decode, encode
@@ -61,6 +62,7 @@ class Shelf:
     def __init__(self, repository: Repository, name: str) -> None:
         self.repository = repository
         self.name = check_name("server_name", name)
+        self._marks: Optional[verifications.Marks] = None
 
     def say_if_unknown(self) -> str:
         """Which servers have something here, where this one has nothing and its name may be a slip; else empty. Raises RepositoryError."""
@@ -107,12 +109,25 @@ class Shelf:
             )
         return record
 
+    def marks(self, anew: bool = False) -> verifications.Marks:
+        """What verifying found of the backups, as it was read first, or ``anew``. Raises RepositoryError."""
+        if anew or self._marks is None:
+            self._marks = verifications.read(self.repository, self.name)
+        return self._marks
+
     def records(
-        self, problems: list[str], leftovers: Optional[list[str]] = None, unread: Optional[list[str]] = None
+        self,
+        problems: list[str],
+        leftovers: Optional[list[str]] = None,
+        unread: Optional[list[str]] = None,
+        failed: Optional[dict[str, str]] = None,
     ) -> Iterator[Record]:
-        """Every backup, oldest id first. Manifests that can't be used go to ``problems``, and the ids of their backups to ``unread``; what
-        was interrupted goes to ``leftovers``."""
+        """Every backup, oldest id first, as the last verification left it (``verified_at``). Manifests that can't be used go to ``problems``, and
+        the ids of their backups to ``unread``; what was interrupted goes to ``leftovers``, and what failed a verification, with what was wrong, to
+        ``failed``, or where nobody asks for that to ``problems``."""
         unread = [] if unread is None else unread
+        marks = self.marks(anew=True)
+        problems += [marks.problem] if marks.problem else []
         found = read_all(self.repository, self.name, NAME) if self.repository.remote else self._read_each()
         for backup_id, data in found:
             if data is None:
@@ -124,10 +139,19 @@ class Shelf:
                 unread.append(backup_id)
                 continue
             try:
-                yield self.decode(backup_id, data)
+                record = self.decode(backup_id, data)
             except CatalogError as exc:
                 problems.append(str(exc))
                 unread.append(backup_id)
+                continue
+            failure = marks.failure(record)
+            if failure is not None and failed is not None:
+                failed[backup_id] = failure
+            elif failure is not None:
+                problems.append(
+                    f"The backup {backup_id} counts as none: {failure}. A later verification that finds it good makes it one again."
+                )
+            yield marks.apply(record)
 
     def has_folder(self, backup_id: str) -> bool:
         """Whether there is anything of a backup that has no manifest, and nothing that is not ours."""
@@ -200,7 +224,8 @@ class Shelf:
             where = f"{self.key(record.id, artifact.key)} in {self.repository.description}"
             digest, size = hashlib.sha256(), 0
             try:
-                for data in self.repository.blocks(self.key(record.id, artifact.key)):
+                # The store is read by another thread, while this one hashes.
+                for data in ahead(self.repository.blocks(self.key(record.id, artifact.key))):
                     digest.update(data)
                     size += len(data)
                     on_bytes(done + size)

@@ -146,6 +146,11 @@ class RepositoryEngine(Configured):
     def verify(self, record: Record) -> Verification:
         """Look whether a backup is whole, as far as that can be told without restoring it. Raises CatalogError: it is not."""
 
+    def remember_verified(self, record: Record) -> None:
+        """Write into the engine's own catalogue that a backup was read back just now, where it has notes. By who backs up alone, whose files these are.
+        Raises ToolError."""
+        return
+
     def lacks(self, record: Record) -> Optional[str]:
         """What a backup visibly lacks in the repository, in words without a full stop, where ``verify`` is no mere look (``reads_back``): its
         files may have gone since it was verified. None: nothing. Raises HoldfastError: it could not be looked at."""

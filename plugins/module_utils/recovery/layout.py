@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import shutil
 import subprocess
@@ -19,6 +17,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf im
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ToolError
 from ansible_collections.holdfast.postgres.plugins.module_utils.files import make_directory, put, refuse_strange
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.chain import Chain, Command
+from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.feeding import feed
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.stream import filters
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.directories import PART
@@ -129,7 +128,7 @@ class Layout:
         read_end, write_end = os.pipe()
         with open(read_end, "rb", buffering=0) as source, Chain(commands, source, subprocess.DEVNULL) as chain:
             source.close()  # so that we see when the programs are gone
-            feeding = Background(lambda: self._feed(key, write_end))
+            feeding = Background(lambda: feed(self._shelf.repository.blocks(key), write_end))
             while not feeding.done():
                 feeding.wait(0.5)
                 told(chain.made() or 0)
@@ -143,22 +142,6 @@ class Layout:
                     "sha256 differs. This backup cannot be trusted: use another one (backup_id)."
                 )
             chain.finish()
-
-    def _feed(self, key: str, write_end: int) -> tuple[str, int]:
-        digest, size = hashlib.sha256(), 0
-        with open(write_end, "wb", buffering=0) as pipe:
-            broken = False
-            for data in self._shelf.repository.blocks(key):
-                digest.update(data)
-                size += len(data)
-                view = memoryview(data)
-                # A program that has all it needs reads no further, and one that failed says so itself.
-                with contextlib.suppress(BrokenPipeError):
-                    while view and not broken:
-                        broken = True
-                        view = view[pipe.write(view) or 0 :]
-                        broken = False
-        return digest.hexdigest(), size
 
 
 def _oids(record: Record) -> list[str]:

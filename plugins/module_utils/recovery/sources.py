@@ -216,7 +216,15 @@ class EngineSource(PhysicalSource):
         self.wal, self._engine = engine.wal, engine
 
     def records(self, problems: list[str]) -> list[Record]:
-        return list(self._engine.backups(problems))
+        listed = list(self._engine.backups(problems))
+        try:
+            marks = self._shelf().marks()
+        except HoldfastError as exc:
+            problems.append(f"What verifying found of the backups of {self.name} could not be read: {exc}")
+            return listed
+        failed = {record.id: wrong for record in listed if (wrong := marks.failure(record))}
+        problems += [f"The backup {name} counts as none: {wrong}." for name, wrong in failed.items()]
+        return [marks.apply(record) for record in listed if record.id not in failed]
 
     def detail(self, record: Record) -> Record:
         return self._engine.detail(record)

@@ -158,7 +158,7 @@ def select(shelf: Shelf, backup_id: str, options: RestoreOptions, warnings: list
             + " ".join(found.problems)
         )
     while True:
-        chosen = latest(found.records, wanted, utcnow(), where, presence.look([]))
+        chosen = latest(found.records, wanted, utcnow(), where, {**found.failed, **presence.look([])})
         if not presence.is_damaged(chosen.record):
             warnings += chosen.warnings
             return chosen.record

@@ -18,6 +18,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.status.shipping 
 from ansible_collections.holdfast.postgres.plugins.module_utils.units import listing, size
 
 LEVELS = ("ok", "warning", "critical")
+#: the rules below, by name; those of WAL are wal_ and what the finding is called
+CODES = frozenset(
+    {
+        "unreadable", "manifest", "dead_lock", "unread", "damaged", "no_backup", "overdue", "newest", "damaged_copy", "missing_copy",
+        "wal_unread", "server", "archiving_fails", "slot_lost", "slot", "shipping_fails", "shipping_late", "receiver_down", "run_failed",
+        "runs_missed", "never_runs", "no_answer",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

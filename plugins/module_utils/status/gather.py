@@ -26,6 +26,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, has_same_content
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.verifications import Marks
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import (
     ELSEWHERE,
     KINDS,
@@ -83,6 +84,10 @@ class Gathered:
     stored: int = 0
     #: what could not be looked into, in sentences
     unread: list[str] = field(default_factory=list)
+    #: when a backup was last read back since it was made, by its id (ISO 8601)
+    verified: dict[str, str] = field(default_factory=dict)
+    #: what failed its last verification, with what was wrong, by backup's id and tier's name
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
     #: what ``damage`` found, by backup's id and tier's name
     hurt: dict[tuple[str, str], str] = field(default_factory=dict)
     #: the last drill of each backup, by its id, out of whichever repository
@@ -95,6 +100,18 @@ class Gathered:
         "whether its VolumeSnapshots are still there was not looked at: say kubernetes (the namespace)"
     )
 
+    def note(self, marks: Marks, record: Record) -> None:
+        """What the marks of one store say of a backup."""
+        mark = marks.of(record)
+        at = mark.proven_at("checksum") if mark else None
+        if at:
+            self.verified[record.id] = max(at, self.verified.get(record.id, ""))
+
+    def failures(self) -> dict[str, str]:
+        """The backups whose every copy failed its last verification, with what was wrong with one of them."""
+        copies = {name: [self.failed.get((name, tier)) for tier in tiers] for name, tiers in self.where.items()}
+        return {name: found[-1] for name, found in copies.items() if found and all(found) and found[-1] is not None}
+
     def damage(self, record: Record) -> Optional[str]:
         """What is wrong with a backup in each of the repositories that has it; None: one of them has all of it."""
         found: list[Optional[str]] = []
@@ -104,6 +121,7 @@ class Gathered:
             if name in self.shelves or of_engine is not None:
                 try:
                     wrong = damage(self.shelves[name], record) if of_engine is None else of_engine(record)
+                    wrong = wrong or self.failed.get((record.id, name))
                 except HoldfastError as exc:
                     # Not known is not whole.
                     wrong = f"whether all of it is there is not known: {exc}"
@@ -192,8 +210,11 @@ def _look(tier: TierStatus, shelf: Shelf, found: Gathered) -> None:
                 "content. Only that one counts here: look at this repository by itself, and give one of the two another id.",
             ]
             continue
-        known.verified_at = known.verified_at or record.verified_at
+        known.verified_at = max((at for at in (known.verified_at, record.verified_at) if at), default=None)
         found.where.setdefault(record.id, []).append(tier.name)
+        found.note(shelf.marks(), record)
+        if record.id in listing.failed:
+            found.failed[record.id, tier.name] = found.hurt[record.id, tier.name] = listing.failed[record.id]
     if not tier.count and (unknown := shelf.say_if_unknown()):
         tier.problems = [*tier.problems, unknown]
     tier.lock = lock.state(shelf.repository, f"{shelf.name}/lock.json")
@@ -207,7 +228,14 @@ def _look_into_engine(
     try:
         engine = open_to_read(name, params, space)
         found.looks[engine.name] = engine.lacks
-        for record in engine.backups(problems):
+        marks = [shelf.marks() for shelf in found.shelves.values()]
+        for listed in engine.backups(problems):
+            record = listed
+            for mark in marks:
+                record = mark.apply(record)
+                found.note(mark, listed)
+                if (failure := mark.failure(listed)) is not None:
+                    found.failed[record.id, record.engine] = failure
             # Those of an engine's own repository are in no place of ours.
             if record.id not in found.records:
                 found.stored += record.scope.get("stored") or 0

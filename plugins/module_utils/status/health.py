@@ -7,7 +7,7 @@ reports have it from here."""
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
@@ -47,9 +47,10 @@ def judge(
     now: datetime.datetime,
     look: Look,
     listed_whole: Collection[str] = (),
+    failed: Optional[Mapping[str, str]] = None,
 ) -> Health:
     """The health of one server's backups. ``every``: one is expected at least so often (seconds). Backups are looked at from the newest
-    on, until a good one is found."""
+    on, until a good one is found. ``failed``: what was found wrong already, by ids."""
     # What a server is made of is no backup of it.
     order = in_order(record for record in records if record.engine not in WITHOUT_DATA)
     # For the chain, what an engine lists as whole is as good as verified; the record that users see stays as it is.
@@ -57,14 +58,14 @@ def judge(
         name: record if record.verified_at or not counts(record, listed_whole) else _as_verified(record)
         for name, record in by_id(order).items()
     }
-    damaged: dict[str, str] = {}
+    damaged: dict[str, str] = dict(failed or {})
     unverified: list[str] = []
     recent: Optional[Record] = None
     last: Optional[Record] = None
     for record in reversed(order):
         if last is not None and (every is None or recent is not None or not is_recent(record, every, now)):
             break
-        if last is None and known[record.id].verified_at is None:
+        if last is None and known[record.id].verified_at is None and record.id not in damaged:
             unverified.append(record.id)
         if not is_good(known[record.id], known) or not _stands(known[record.id], known, look, damaged):
             continue

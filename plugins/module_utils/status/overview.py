@@ -39,6 +39,10 @@ class Overview:
     alerts: list[rules.Alert]
     schedules: list[schedules.Schedule]
     schedules_unknown: Optional[str]
+    #: seconds in which a good backup is expected
+    every: Optional[int] = None
+    #: what the server says of its archiving, where it was asked and answered
+    archiver: Optional[Mapping[str, Any]] = None
 
     def describe(self, limit: int) -> dict[str, Any]:
         """For a module's result; ``limit`` backups are listed."""
@@ -106,7 +110,7 @@ def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datet
     every = every or schedules.expected_every(there)
     try:
         found = gather({**params, "archiving": False}, space)
-        health = judge(found.records.values(), every, now, found.damage, LISTED_WHOLE)
+        health = judge(found.records.values(), every, now, found.damage, LISTED_WHOLE, found.failures())
         alerts += rules.of_backups(found, health, every)
     except BadOption:
         raise
@@ -121,4 +125,4 @@ def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datet
     alerts += rules.of_archive(found.wal if found else None, archiver)
     alerts += rules.of_shipping(found.shipping if found else None)
     alerts += rules.of_schedules(there)
-    return Overview(params["server_name"], now, found, health, alerts, there, unknown)
+    return Overview(params["server_name"], now, found, health, alerts, there, unknown, every, archiver)

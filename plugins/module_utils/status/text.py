@@ -55,7 +55,7 @@ def of_window(wal: Optional[Mapping[str, Any]], now: datetime.datetime, unread: 
         return "which moments can be reached is not known"
     if wal is None:
         return "no WAL archive was found: the moments of the backups, and nothing between them"
-    stretch = _last_stretch(wal)
+    stretch = last_stretch(wal)
     if stretch is None:
         return "WAL is archived, and no backup leads to it: no moment can be reached"
     start, end = known_time(stretch["start"]), known_time(stretch["end"])
@@ -75,7 +75,7 @@ def of_window(wal: Optional[Mapping[str, Any]], now: datetime.datetime, unread: 
     return text
 
 
-def _last_stretch(wal: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+def last_stretch(wal: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
     """What can be reached without a gap, on the newest timeline that a backup leads to, up to its end."""
     reached = [window for window in wal["windows"] if window["stretches"]]
     if not reached:
@@ -86,7 +86,7 @@ def _last_stretch(wal: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
 
 def window(wal: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
     """From when to when, for programs."""
-    stretch = _last_stretch(wal) if wal else None
+    stretch = last_stretch(wal) if wal else None
     return {"start": stretch["start"], "end": stretch["end"], "gap": bool(stretch["missing"])} if stretch else None
 
 

@@ -160,4 +160,21 @@ def test_nothing_raw_whatever_is_missing(job: str, result: dict[str, Any], check
 def test_every_role_that_does_something_ends_with_it() -> None:
     for role in sorted({path.name for path in ROLES.iterdir()} - {"setup", "schedule"}):
         texts = "".join(path.read_text() for path in (ROLES / role).glob("*/main.yml"))
-        assert f"holdfast.postgres.said('{role}'" in texts or role == "status", role
+        assert f"holdfast.postgres.said('{role}'" in texts or role in ("status", "health"), role
+
+
+def test_a_verification() -> None:
+    good = {"id": "b1", "level": "content", "cleared": True}
+    result = {
+        "verified": [good],
+        "bytes": 2048,
+        "elapsed": 2.0,
+        "fresh": 3,
+        "left": [{"id": "b2"}],
+        "proof": {"proven": ["All."]},
+    }
+    assert said(result, "verify") == (
+        "1 backup good by content, 2.0 KiB read, 2.0 s (1.0 KiB/s). Good again: b1. 3 others were proven before. 1 backup left for the next run. Proven: All."
+    )
+    assert said({"verified": [], "fresh": 2}, "verify") == "Nothing to do: 2 backups are proven already."
+    assert said({"plan": ["verify b1"]}, "verify", True) == "Check mode, nothing was done. It would: verify b1."

@@ -37,7 +37,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.stores import path_in
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.repository_engine import (
     RepositoryEngineOptions,
-    Verification,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import Archiving
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
@@ -319,10 +318,8 @@ class PgBackRest(Reader):
             return int(sizes[-1]) if sizes else None
         return None
 
-    def verify(self, record: Record) -> Verification:
-        found = super().verify(record)
+    def remember_verified(self, record: Record) -> None:
         self.annotate(record, {VERIFIED: format_time(utcnow())})
-        return found
 
     def annotate(self, record: Record, annotations: Mapping[str, str]) -> None:
         """Add annotations to a backup that is there, or change them; an empty one goes. Raises ToolError."""
