@@ -137,6 +137,13 @@ class Postgres:
             change(objects)
         namespace.apply(*objects)
 
+    @classmethod
+    def there(cls, namespace: Namespace, name: str, password: str) -> Postgres:
+        """One that somebody else made."""
+        made = object.__new__(cls)
+        made.namespace, made.name, made.password = namespace, name, password
+        return made
+
     @property
     def pod(self) -> str:
         return f"{self.name}-0"
