@@ -160,3 +160,20 @@ def test_no_backup_is_made_over_one_whose_manifest_cannot_be_read(
     with pytest.raises(CatalogError, match="No backup was made over it"):
         run([place], maker, id="mine")
     assert maker.made == 0
+
+
+def test_whose_backups_they_are_is_not_told_by_one_that_does_not_say(tmp_path: Path) -> None:
+    """Found: objects of a cluster, or snapshots of a server that was not asked, have no system identifier; as the newest they hid that all
+    before them are another server's."""
+    (tier,) = tiers(tmp_path, "a")
+    lay(tier.shelf, "old", NOW - datetime.timedelta(days=1), system="8")
+    lay(
+        tier.shelf,
+        "objects",
+        NOW - datetime.timedelta(hours=1),
+        system=None,
+        kind="objects",
+        engine="kubernetes_objects",
+    )
+    with pytest.raises(CatalogError, match="backups of another server"):
+        run([tier], Stub())
