@@ -37,6 +37,15 @@ KINDS = {
 }  # fmt: skip
 
 
+def dumps() -> Object:
+    """A CronJob of the chart's own, that uses the server's Secret and another one."""
+    of = [("PGPASSWORD", "pg", "password"), ("KEY", "store", "key"), ("PGPASSWORD", "pg", "password")]
+    env = [{"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for name, secret, key in of]
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "none", "env": env}]}
+    spec = {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": {"spec": pod}}}}
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "dumps"}, "spec": spec}
+
+
 def objects(namespace: str) -> list[Object]:
     """A server as a chart makes it, with all that it uses, and what it does not. Its pod fits on no node: nothing has to start here."""
     made = manifests("pg", "secret-of-pg")
@@ -48,28 +57,12 @@ def objects(namespace: str) -> list[Object]:
     )
     pod["containers"][0]["volumeMounts"].append({"name": "conf", "mountPath": "/conf"})
     pod["containers"][0]["env"].append({"name": "UPSTREAM", "value": f"pg-0.pg-headless.{namespace}.svc.cluster.local"})
-    copy: Object = {
-        "restartPolicy": "Never",
-        "containers": [
-            {
-                "name": "c",
-                "image": "none",
-                "env": [
-                    {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "pg", "key": "password"}}},
-                    {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "store", "key": "key"}}},
-                ],
-            }
-        ],
-    }
 
     def of(kind: str, name: str, version: str = "v1", **rest: Any) -> Object:
         return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": {"of": "shop"}}, **rest}
 
-    schedule = {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": {"spec": copy}}}}
-    other = {
-        **schedule,
-        "jobTemplate": {"spec": {"template": {"spec": {**copy, "containers": [{"name": "c", "image": "none"}]}}}},
-    }
+    nothing = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "none"}]}
+    other = {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": {"spec": nothing}}}}
     target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "pg"}
     rule = {"apiGroups": [""], "resources": ["endpoints"], "verbs": ["get"]}
     return [
@@ -100,7 +93,6 @@ def objects(namespace: str) -> list[Object]:
         of("NetworkPolicy", "foreign", "networking.k8s.io/v1", spec={"podSelector": {"matchLabels": {"a": "b"}}}),
         of("PodDisruptionBudget", "pg", "policy/v1", spec={"minAvailable": 1, "selector": {"matchLabels": LABELS}}),
         of("HorizontalPodAutoscaler", "pg", "autoscaling/v2", spec={"maxReplicas": 2, "scaleTargetRef": target}),
-        of("CronJob", "dumps", "batch/v1", spec=schedule),
         of("CronJob", "foreign", "batch/v1", spec=other),
     ]
 
@@ -173,6 +165,8 @@ def shop(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
     (directory / "repository").mkdir()
     try:
         namespace.apply(*objects(namespace.name))
+        # Server-side apply would refuse it: a variable is named twice.
+        cluster.api.kind("batch/v1", "CronJob").create(body=dumps(), namespace=namespace.name)
         namespace.wait("v1", "PersistentVolumeClaim", "data-pg-0", lambda it: it["metadata"]["uid"])
         accounts = [account(namespace, job, directory) for job in ("capture", "capture_restore")]
         yield Shop(namespace, directory, *accounts)
@@ -295,9 +289,42 @@ def test_into_another_namespace(shop: Shop, namespace: Namespace, tmp_path: Path
     values = {one["name"]: one.get("value") for one in container["env"]}
     assert values["UPSTREAM"] == f"pg-0.pg-headless.{namespace.name}.svc.cluster.local"
     assert not ok(shop.run("restored", kubernetes=to))["changed"]
-    missing = {**to, "namespace": f"{namespace.name}-not"}
-    refused(
-        shop.run("restored", kubernetes={**missing, "kubeconfig": str(shop.namespace.api.kubeconfig)}),
-        "no namespace",
-        "create namespace",
+    admin: Object = {"kubeconfig": str(shop.namespace.api.kubeconfig), "namespace": f"{namespace.name}-new"}
+    refused(shop.run("restored", kubernetes=admin), "no namespace", "create namespace")
+    new = Namespace(namespace.api, admin["namespace"])
+    try:
+        planned = ok(shop.run("restored", kubernetes=admin, create_namespace=True, check=True))
+        assert ok(shop.run("restored", kubernetes=admin, create_namespace=True))["plan"] == planned["plan"]
+        assert set(there(new)) == set(before) - {"HorizontalPodAutoscaler/pg"}
+    finally:
+        new.remove()
+
+
+@pytest.mark.extended
+def test_in_a_pod_of_its_own(shop: Shop, image: str) -> None:
+    """As a schedule does it: by the pod's own account, with the rights of the table and no kubeconfig, into a claim."""
+    rules = [rule.manifest() for rule in rights_of("capture", **NAMES, namespaces=[]).rules]
+    shop.namespace.service_account(rules, shop.directory, name="capturing")
+    claim: Object = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
+    shop.namespace.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "backups"}, "spec": claim}
     )
+    job: Object = {
+        "kubernetes": {"kubeconfig": str(shop.namespace.api.kubeconfig), "namespace": shop.namespace.name},
+        "name": "capture",
+        "image": image,
+        "playbook": "holdfast.postgres.capture",
+        "server_name": "shop",
+        "service_account": "capturing",
+        "api_access": True,
+        "claims": {"backups": "/backups"},
+        "variables": {
+            "holdfast_repository": {"path": "/backups"},
+            "holdfast_capture_stateful_set": "pg",
+            "holdfast_encryption": {"method": "aes256", "passphrase": "a long passphrase of the tests"},
+        },
+    }
+    first = ok(run_module("k8s_job", job))
+    assert first["run"]["changed"], first
+    again = ok(run_module("k8s_job", {**job, "force": True}))
+    assert not again["run"]["changed"], again

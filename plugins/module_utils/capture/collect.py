@@ -12,7 +12,12 @@ from typing import Any, Optional, TypeVar
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture.mapping import key, references
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture.order import in_order
-from ansible_collections.holdfast.postgres.plugins.module_utils.capture.strip import controller, made_by_cluster, strip
+from ansible_collections.holdfast.postgres.plugins.module_utils.capture.strip import (
+    controller,
+    made_by_cluster,
+    pod_specs,
+    strip,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import discover
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
@@ -180,8 +185,8 @@ class _Collector:
 
     def _bindings(self) -> None:
         """What lets the accounts do what they do."""
-        accounts = {name for kind, name in self._asked if kind == "ServiceAccount"} - {"default"}
-        for one in self._list("RoleBinding") if accounts else ():
+        accounts = {name for kind, name in self._asked if kind == "ServiceAccount"}
+        for one in self._list("RoleBinding"):
             subjects = one.get("subjects") or ()
             if any(
                 each.get("kind") == "ServiceAccount"
@@ -194,7 +199,12 @@ class _Collector:
 
     def _follow(self, manifest: Manifest) -> None:
         """All that an object refers to."""
+        if any(not pod.get("serviceAccountName") for pod in pod_specs(manifest)):
+            self._asked.add(("ServiceAccount", "default"))
         for kind, holder, at in references(manifest):
+            if (kind, holder[at]) == ("ServiceAccount", "default"):  # every namespace has one
+                self._asked.add((kind, "default"))
+                continue
             found = self._get(kind, str(holder[at]))
             if found is not None and kind == "ServiceAccount":
                 self._follow(found)

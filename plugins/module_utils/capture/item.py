@@ -149,13 +149,24 @@ def carry_out(cluster: Cluster, item: Item, dry_run: bool = False) -> Optional[M
     metadata = meta(item.wanted)
     kind, name, namespace = kind_of(item.wanted), str(metadata["name"]), str(metadata["namespace"])
     if item.what == MAKE:
-        return cluster.apply(item.wanted, dry_run=dry_run).object
+        return _make(cluster, item.wanted, dry_run)
     if item.what == REPLACE and item.there is not None:
         return cluster.patch(kind, name, patch(item.there, item.wanted), namespace, dry_run=dry_run)
     if item.what == START and item.there is not None:
         app = App(item.there)
         return cluster.patch(kind, name, starting(app, app.stopped), namespace, dry_run=dry_run)
     return None
+
+
+def _make(cluster: Cluster, wanted: Manifest, dry_run: bool) -> Manifest:
+    try:
+        return cluster.apply(wanted, dry_run=dry_run).object
+    except KubernetesError as exc:
+        # A variable that is named twice, say: the API takes it, and server-side apply does not.
+        # https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy
+        if "duplicate entries for key" not in str(exc):
+            raise
+        return cluster.create(wanted, dry_run=dry_run)
 
 
 def note(item: Item, change: Difference) -> None:

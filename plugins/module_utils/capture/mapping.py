@@ -188,6 +188,13 @@ def _of_pod(pod: Manifest) -> Iterator[tuple[str, Manifest, str]]:
                 yield "ConfigMap", source["configMap"], "name"
             if source.get("secret"):
                 yield "Secret", source["secret"], "secretName" if "secretName" in source["secret"] else "name"
+        for source in (one for one in volume.values() if isinstance(one, dict)):
+            # azureFile; cephfs, iscsi, rbd, …; csi
+            if source.get("secretName") and source is not volume.get("secret"):
+                yield "Secret", source, "secretName"
+            for name in ("secretRef", "nodePublishSecretRef"):
+                if (source.get(name) or {}).get("name"):
+                    yield "Secret", source[name], "name"
         if volume.get("persistentVolumeClaim"):
             yield "PersistentVolumeClaim", volume["persistentVolumeClaim"], "claimName"
     for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):

@@ -65,7 +65,8 @@ def made_by_cluster(manifest: Manifest) -> Optional[str]:
     if kind == "Secret" and manifest.get("type") in _TOKENS:
         return "is a token, which only this cluster takes"
     owner = controller(manifest)
-    if owner is not None and kind not in _HOLDS:
+    if owner is not None and (kind not in _HOLDS or owner.get("kind") == "Pod"):
+        # A claim of a pod's ephemeral volume that has another owner keeps the pod from starting.
         return f"is made by {owner.get('kind')} {owner.get('name')}, which keeps it"
     return None
 

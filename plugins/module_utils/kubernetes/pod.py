@@ -34,7 +34,18 @@ GRACE = 60  # seconds in which a run that is stopped clears up
 #: What may be begun again when its pod was evicted. The others change a server: somebody looks first.
 AGAIN = frozenset(
     f"holdfast.postgres.{name}"
-    for name in ("audit", "backup", "check", "copy", "health", "prune", "rotate_credentials", "status", "verify")
+    for name in (
+        "audit",
+        "backup",
+        "capture",
+        "check",
+        "copy",
+        "health",
+        "prune",
+        "rotate_credentials",
+        "status",
+        "verify",
+    )
 )
 
 

@@ -142,6 +142,9 @@ def test_new_names_and_all_that_refers_to_them() -> None:
             {"name": "b", "secret": {"secretName": "pg"}},
             {"name": "c", "projected": {"sources": [{"secret": {"name": "pg"}}]}},
             {"name": "d", "persistentVolumeClaim": {"claimName": "dumps"}},
+            {"name": "e", "azureFile": {"secretName": "pg", "shareName": "s"}},
+            {"name": "f", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "pg"}}},
+            {"name": "g", "cephfs": {"monitors": [], "secretRef": {"name": "pg"}}},
         ],
     }
     top = of(
@@ -174,5 +177,8 @@ def test_new_names_and_all_that_refers_to_them() -> None:
         "secretName": "secret"
     }
     assert new["volumes"][2]["projected"]["sources"] == [{"secret": {"name": "secret"}}]
+    assert new["volumes"][4]["azureFile"]["secretName"] == "secret"
+    assert new["volumes"][5]["csi"]["nodePublishSecretRef"] == {"name": "secret"}
+    assert new["volumes"][6]["cephfs"]["secretRef"] == {"name": "secret"}
     assert one(found, "ServiceAccount")["imagePullSecrets"] == [{"name": "secret"}]
     assert one(found, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == "new"

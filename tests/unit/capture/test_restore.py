@@ -219,3 +219,34 @@ def test_what_may_not_be_read_is_told_all_at_once_or_left_out_by_name() -> None:
     left = Wanted(selector="cnpg.io/cluster=pg", include_secrets=False, exclude=["CronJob", "NetworkPolicy"])
     found = collect(cluster, left)  # type: ignore[arg-type]
     assert "Secret" not in {one["kind"] for one in found.objects} and "include_secrets" in str(found.left_out)
+
+
+def test_a_deployment_by_its_pods_and_what_the_default_account_may_do() -> None:
+    """Members: no account named, so that it is the namespace's own; a ReplicaSet between."""
+    labels = {"app": "pg"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c"}]}}
+    deployment = of("Deployment", "pg", "apps/v1", spec={"replicas": 1, "template": template})
+    owned = [{"kind": "Deployment", "name": "pg", "controller": True}]
+    between = of("ReplicaSet", "pg-1", "apps/v1", metadata={"ownerReferences": owned})
+    mine = [{"kind": "ReplicaSet", "name": "pg-1", "controller": True}]
+    pod = of("Pod", "pg-1-x", metadata={"labels": labels, "ownerReferences": mine}, spec=template["spec"])
+    default = {"kind": "ServiceAccount", "name": "default", "namespace": "shop"}
+    binding = of("RoleBinding", roleRef={"kind": "Role", "name": "pg"}, subjects=[default])
+    other = of(
+        "RoleBinding", "other", roleRef={"kind": "Role", "name": "x"}, subjects=[{**default, "namespace": "else"}]
+    )
+    cluster = Shop(deployment, between, pod, binding, other, of("Role", rules=[]))
+    found = collect(cluster, Wanted(selector="app=pg"))  # type: ignore[arg-type]
+    assert [one["kind"] for one in found.objects] == ["Role", "RoleBinding", "Deployment"]
+
+
+def test_what_server_side_apply_does_not_take_is_created() -> None:
+    """A variable that is named twice: kubectl warns of it, and the API takes it."""
+    cluster = Shop()
+    cluster.fails = {
+        "StatefulSet": KubernetesError('failed to create typed patch object: duplicate entries for key [name="A"]')
+    }
+    run = restore(cluster, CAPTURED)
+    assert len(run.plan()) == 3
+    run.carry_out()
+    assert cluster.writes[-1] == ("create", "StatefulSet", "pg")

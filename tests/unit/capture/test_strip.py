@@ -169,6 +169,15 @@ def test_an_account_has_no_tokens_of_this_cluster() -> None:
         (of("Service", {"ownerReferences": [{"kind": "Release", "name": "pg"}]}), False),
         # Its content may be nowhere else: a password that the data has.
         (of("Secret", {"ownerReferences": [{"kind": "Cluster", "name": "pg", "controller": True}]}), False),
+        (
+            of(
+                "PersistentVolumeClaim",
+                {"ownerReferences": [{"kind": "StatefulSet", "name": "pg", "controller": True}]},
+            ),
+            False,
+        ),
+        # Of an ephemeral volume: with another owner it would keep the pod from starting.
+        (of("PersistentVolumeClaim", {"ownerReferences": [{"kind": "Pod", "name": "pg-0", "controller": True}]}), True),
     ],
 )
 def test_what_a_cluster_makes_anew_is_not_kept(manifest: Object, made: bool) -> None:
