@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Optional, TypeVar
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture.mapping import key, references
-from ansible_collections.holdfast.postgres.plugins.module_utils.capture.order import in_order
+from ansible_collections.holdfast.postgres.plugins.module_utils.capture.order import count, in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture.strip import (
     controller,
     made_by_cluster,
@@ -129,6 +129,7 @@ class _Collector:
         self._top(top, server.pods)
         for name in claims(server):
             self._get("PersistentVolumeClaim", name)
+        self._claims_of_count(top)
         self._services(labels, str(spec_of(top or {}).get("serviceName") or ""))
         for one in runs:
             self._follow({"kind": "Pod", **one})
@@ -145,6 +146,15 @@ class _Collector:
                 self._take(one)
         self._cron_jobs()
         self._bindings()
+
+    def _claims_of_count(self, top: Optional[Manifest]) -> None:
+        """Claims of pods that are not there now: of a server that is stopped, or has fewer pods for the moment."""
+        if top is None or top["kind"] != "StatefulSet":
+            return
+        begin = int((spec_of(top).get("ordinals") or {}).get("start") or 0)
+        for ordinal in range(begin, begin + count(strip(top))):
+            for name in discover.claims_of(top, ordinal).values():
+                self._get("PersistentVolumeClaim", name, expected=False)
 
     def _top(self, top: Optional[Manifest], pods: Manifests) -> None:
         """The workload, or the operator's object that it is made of."""
@@ -254,7 +264,7 @@ class _Collector:
             )
         return name
 
-    def _get(self, kind: str, name: str) -> Optional[Manifest]:
+    def _get(self, kind: str, name: str, expected: bool = True) -> Optional[Manifest]:
         short = kind.rpartition("/")[2]
         known = self._objects.get(f"{short}/{name}")
         if known is not None or (kind, name) in self._asked:
@@ -268,7 +278,7 @@ class _Collector:
             return None
         found = self._read(kind, name)
         if found is None:
-            if not self._refused:
+            if expected and not self._refused:
                 self._found.missing.append(f"The {short} {name}, which is referred to, is not there.")
             return None
         found = {

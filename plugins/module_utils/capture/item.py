@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -15,8 +16,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.capture.mapping 
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture.strip import strip
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.applications import App, starting
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, owners
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, owners, spec_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
+    Forbidden,
     KubernetesError,
     Missing,
     NotInstalled,
@@ -33,7 +35,7 @@ CLAIM = "PersistentVolumeClaim"
 @dataclass
 class Item:
     """One object. ``wanted``: as it is to be; ``there``: as it is, None: it is not; ``what``: one of the words above; ``why``: of LEFT and WAITS;
-    ``fields``: in which it differs; ``trouble``: why it cannot be done; empty: it has to be agreed to."""
+    ``fields``: in which it differs; ``trouble``: why it cannot be done; empty: it has to be agreed to; ``doubt``: what may come of it."""
 
     wanted: Manifest
     there: Optional[Manifest]
@@ -41,6 +43,7 @@ class Item:
     why: str = ""
     fields: Sequence[str] = ()
     trouble: Optional[str] = None
+    doubt: Optional[str] = None
 
     @property
     def name(self) -> str:
@@ -109,7 +112,21 @@ def judge(cluster: Cluster, wanted: Manifest, terms: Terms) -> Item:
         item = _existing(wanted, {"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], **there}, terms)
     if not terms.bare:
         _try(cluster, item)
+    if item.what == MAKE and wanted["kind"] == CLAIM:
+        item.doubt = _unbound(cluster, wanted)
     return item
+
+
+def _unbound(cluster: Cluster, wanted: Manifest) -> Optional[str]:
+    """Why a claim may never be bound; None: nothing speaks against it, or that may not be looked at."""
+    name = spec_of(wanted).get("storageClassName")
+    with contextlib.suppress(Forbidden):
+        if name and cluster.get("StorageClass", str(name)) is None:
+            return (
+                f"The {name_of(wanted)} was of the storage class {name}, which this cluster has not: unless a volume of that name's class is there, it stays "
+                "unbound for ever. Make one of that name beforehand (of another class, it stays as it is), or delete this one and do so."
+            )
+    return None
 
 
 def _existing(wanted: Manifest, there: Manifest, terms: Terms) -> Item:

@@ -91,8 +91,7 @@ class Restore:
         self._refuse()
         for one in self.items:
             items.note(one, self.difference)
-            warning = items.who_keeps(one)
-            self._warnings.extend([warning] if warning else [])
+            self._warnings.extend(filter(None, [items.who_keeps(one), one.doubt]))
         steps = [f"make the namespace {self.namespace}"] if self._makes_namespace else []
         steps += [one.step for one in self.items if one.step is not None]
         self._tell()
@@ -176,6 +175,7 @@ class Restore:
         """What is not as it was, for the proof."""
         self.proof.unproven += self.unchanged
         for one in self.items:
+            self.proof.unproven += [one.doubt] if one.doubt else []
             if one.what in (LEFT, WAITS):
                 self.proof.unproven.append(f"The {name_of(one.wanted)} {one.why}.")
         self.proof.unproven.append("That the server runs, and its data: captured objects have none.")

@@ -221,8 +221,12 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("horizontalpodautoscalers", ("create",), "autoscaling"),
             Rule("horizontalpodautoscalers", _CHANGE, "autoscaling", ("{autoscalers}",)),
         ),
-        # with create_namespace
-        (Rule("namespaces", ("create",)), Rule("namespaces", _CHANGE, names=("{namespaces}",))),
+        (
+            Rule("storageclasses", _READ, _STORAGE),  # to say that a claim will never be bound
+            # with create_namespace
+            Rule("namespaces", ("create",)),
+            Rule("namespaces", _CHANGE, names=("{namespaces}",)),
+        ),
     ),
     # pvc_snapshot, which makes, deletes and prunes
     "snapshot": Rights(

@@ -250,3 +250,31 @@ def test_what_server_side_apply_does_not_take_is_created() -> None:
     assert len(run.plan()) == 3
     run.carry_out()
     assert cluster.writes[-1] == ("create", "StatefulSet", "pg")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "note"), [(3, None), (0, "3")], ids=["its pods are not there", "stopped by k8s_apps"]
+)
+def test_the_claims_of_all_pods_are_kept_while_none_runs(replicas: int, note: str | None) -> None:
+    """Found: with no pod, those of the first one alone, so that a server with standbys came back without theirs."""
+    template = {"metadata": {"name": "data"}}
+    spec = {"replicas": replicas, "template": {"spec": {}}, "volumeClaimTemplates": [template]}
+    notes = {"annotations": {"holdfast.postgres/replicas": note}} if note else {}
+    top = of("StatefulSet", "pg", "apps/v1", metadata=notes, spec=spec)
+    cluster = Shop(top, *(of("PersistentVolumeClaim", f"data-pg-{number}") for number in (0, 2, 3)))
+    found = collect(cluster, Wanted(stateful_set="pg"))  # type: ignore[arg-type]
+    assert [one["metadata"]["name"] for one in found.objects] == ["data-pg-0", "data-pg-2", "pg"]
+    assert found.objects[-1]["spec"]["replicas"] == 3 and not found.missing
+
+
+def test_a_claim_whose_class_is_not_here_is_told_of() -> None:
+    """It would stay Pending without a word. That it may not be looked at, or that no class is named, says nothing."""
+    claim = of("PersistentVolumeClaim", spec={"storageClassName": "fast"})
+    run = restore(Shop(), [claim])
+    assert len(run.plan()) == 1 and "storage class fast" in str(run.proof.unproven)
+    there = restore(Shop(of("StorageClass", "fast")), [claim])
+    nameless = restore(Shop(), [of("PersistentVolumeClaim", spec={})])
+    hidden = Shop()
+    hidden.hidden = {"StorageClass"}
+    for fine in (there, nameless, restore(hidden, [claim])):
+        assert len(fine.plan()) == 1 and "class" not in str(fine.proof.unproven)
