@@ -66,6 +66,7 @@ def site(server_factory: Callable[..., Server]) -> Site:
     )
     made = Site.of(server)
     assert isinstance(made, Site)
+    server.query("SELECT pg_sleep(1.1)")  # the end of a backup is told in whole seconds, rounded up
     made.beat()
     made.archive()
     return made
@@ -189,7 +190,7 @@ def test_more_moments_by_chance(site: Site) -> None:
 
 
 @pytest.mark.extended
-def test_from_a_store_in_turn(site: Site, s3: S3Server, server_factory: Callable[..., Server], tmp_path: Path) -> None:
+def test_from_a_store_in_turn(site: Site, s3: S3Server, tmp_path: Path) -> None:
     """Two tiers, each in its turn, out of a directory and out of a bucket; each has a chain of its own."""
     bucket = s3.make_bucket("drills")
     tls = {"ca_file": str(s3.ca_file)} if s3.certificate else {}
@@ -205,3 +206,33 @@ def test_from_a_store_in_turn(site: Site, s3: S3Server, server_factory: Callable
     assert [one["verdict"] for one in drilled] == ["pass"] * 3
     assert drilled[2]["previous"]["id"] == drilled[0]["id"] and drilled[1]["previous"] is None
     assert "no WAL archive" in str(drilled[0]["notes"])
+
+
+@pytest.mark.extended
+@pytest.mark.skipif(shutil.which("pgbackrest") is None, reason="pgbackrest is not installed")
+def test_by_pgbackrest(server_factory: Callable[..., Server], s3: S3Server) -> None:
+    """Out of a bucket; evidence lies beside its backups, and facts have it."""
+    server = server_factory(15)
+    bucket = s3.make_bucket("drills-pgbackrest")
+    tls = {"ca_file": str(s3.ca_file)} if s3.certificate else {}
+    keys = {"access_key": s3.access_key, "secret_key": s3.secret_key, "region": s3.region, **tls}
+    store = {"type": "s3", "bucket": bucket, "endpoint_url": s3.endpoint_url, **keys}
+    config = server.server_directory("config")
+    config.chmod(0o755)
+    given = {**server.client_options(), "server_name": "db1", "engine": "pgbackrest", "repository": store}
+    given["config_dir"] = str(config)
+    ok(run_module("wal_archive", given))
+    server.restart()
+    server.psql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
+    backup = ok(run_module("pg_backup", given))["backup"]["id"]
+    server.psql("INSERT INTO t SELECT generate_series(1001, 1500)")
+    ok(run_module("wal_archive", {**given, "state": "verified"}))
+    wanted = {name: value for name, value in given.items() if not name.startswith("login_")}
+    wanted.update(
+        owner=server.owner, scratch_dir=str(server.server_directory("scratch")), low_priority=False, amcheck="none"
+    )
+    asked = {"name": "all rows", "database": "postgres", "sql": "SELECT count(*) FROM t", "expect": 1500}
+    found = ok(run_module("pg_drill", {**wanted, "assertions": [asked]}))["evidence"]
+    assert (found["verdict"], found["backup"]["id"], found["backup"]["engine"]) == ("pass", backup, "pgbackrest")
+    facts = ok(run_module("backup_facts", given))["ansible_facts"]["holdfast_backups"]
+    assert facts["backups"][-1]["drill_verdict"] == "pass"

@@ -19,7 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.drill.form impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.request import DrillRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.build import Builder
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import without_acting
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import REACHABLE, without_acting
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.plan import Planner, RecoveryPlan
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import PrivateServer
@@ -56,7 +56,7 @@ class WholeServer(Form):
     ) -> None:
         super().__init__(record, request, scratch, findings, warnings)
         self._source, self._records, self._named = source, records, named
-        self._result = RecoveryResult(warnings=warnings)
+        self._result = RecoveryResult()
         self._planned: Optional[tuple[RecoveryRequest, RecoveryPlan]] = None
         self._instance: Optional[Instance] = None
 
@@ -174,6 +174,8 @@ class WholeServer(Form):
             phase.bytes = self.fetched = self._source.sizes(plan.chosen.record).get("")
         with self._findings.phase("replay", "recovering") as phase:
             landing = builder.recover(instance)
+            # Where foreign servers lead is changed before anything is asked of this one.
+            self._findings.notes += [told for told in self._result.warnings if not told.startswith(REACHABLE)]
             phase.bytes = sum(run.length for run in plan.chosen.choice.runs) * plan.chosen.archive.size.bytes
         self._instance = instance
         self.reached.target, self.reached.lsn, self.reached.timeline = landing.state, landing.lsn, landing.timeline

@@ -172,6 +172,8 @@ _FOREIGN = (
     "SELECT s.srvname AS name, w.fdwname AS wrapper FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw"
     " WHERE w.fdwname <> 'file_fdw' ORDER BY 1"
 )
+#: how each sentence on a foreign server begins that a query would reach
+REACHABLE = "The foreign server"
 _OPEN = "SELECT datname AS name FROM pg_database WHERE datallowconn AND datconnlimit <> -2 ORDER BY 1"
 
 
@@ -235,7 +237,7 @@ def reachable(connect: Connect, database: str) -> list[str]:
             )
             continue
         found += [
-            f"The foreign server {row['name']!r} ({row['wrapper']}) in {name!r} is as it was: a query of this server reaches it."
+            f"{REACHABLE} {row['name']!r} ({row['wrapper']}) in {name!r} is as it was: a query of this server reaches it."
             for row in servers
         ]
     return found
