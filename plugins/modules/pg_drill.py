@@ -66,7 +66,7 @@ options:
       - Name of the one of O(repositories) that the backup is taken from, or V(rotate) for each in its turn. By default the first.
     type: str
   max_age:
-    description: Do nothing while a drill that passed is younger than this, such as V(7d).
+    description: Do nothing while the last drill passed, and is younger than this, such as V(7d).
     type: str
   scratch_dir:
     description:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import Drill
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import PASS, Drill
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.request import (
@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.drill.request im
     RANDOM,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 
 
 def choose(
@@ -62,6 +63,16 @@ def next_tier(names: Sequence[str], last: Mapping[str, Optional[Drill]]) -> str:
 
 def _at(drill: Optional[Drill]) -> str:
     return "" if drill is None else drill.at
+
+
+def newest(drills: Sequence[Drill], now: datetime.datetime, max_age: int) -> Optional[Drill]:
+    """The last drill of all, if it passed, and that is no longer ago than ``max_age`` seconds; None: another one is due. One from the future
+    counts for nothing, and one that failed since makes an earlier pass worth nothing."""
+    last = max(drills, key=lambda drill: (drill.at, drill.number), default=None)
+    if last is None or last.verdict != PASS:
+        return None
+    age = (now - parse_time(last.at, "at")).total_seconds()
+    return last if 0 <= age <= max_age else None
 
 
 def moment(start: datetime.datetime, end: datetime.datetime, chance: random.Random) -> datetime.datetime:

@@ -179,16 +179,17 @@ class DrillRun:
         """The passed drill that makes another one needless, as a sentence."""
         if self._request.max_age is None:
             return None
+        last = choosing.newest(
+            [drill for tier in self._tiers for drill in tier.drills], utcnow(), self._request.max_age
+        )
         for tier in self._tiers:
-            for drill in reversed(tier.drills):
-                age = (utcnow() - parse_time(drill.at, "at")).total_seconds()
-                if age > self._request.max_age:
-                    break
-                if drill.verdict != evidence.PASS or tier.shelf is None or age < 0:
-                    continue
-                with contextlib.suppress(HoldfastError):  # one that cannot be believed proves nothing
-                    evidence.read(tier.shelf, drill.id)
-                    return f"Nothing to do: the drill {drill.id} out of {tier.name} passed at {drill.at}, less than max_age ago."
+            if last is None or tier.shelf is None or last not in tier.drills:
+                continue
+            with contextlib.suppress(HoldfastError):  # one that cannot be believed proves nothing
+                evidence.read(tier.shelf, last.id)
+                return (
+                    f"Nothing to do: the drill {last.id} out of {tier.name} passed at {last.at}, less than max_age ago."
+                )
         return None
 
     def _choose(self, tier: Tier, port: int) -> tuple[Form, str]:

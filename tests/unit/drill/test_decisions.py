@@ -14,7 +14,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.assertions import OPERATORS, Assertion, shown
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.checks import library_is_there
-from ansible_collections.holdfast.postgres.plugins.module_utils.drill.choosing import choose, moment, next_tier
+from ansible_collections.holdfast.postgres.plugins.module_utils.drill.choosing import choose, moment, newest, next_tier
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.findings import Check, Findings, missed, verdict
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.marker import judge
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.request import target_of
@@ -60,6 +60,15 @@ def test_tiers_in_their_turn() -> None:
     last["s3"] = drill(1, "a", "2026-11-26T00:00:00Z", "fail")
     assert next_tier(["disk", "s3"], last) == "disk"
     assert next_tier(["disk", "s3"], {}) == "disk"
+
+
+def test_when_another_drill_is_due() -> None:
+    passed, failed = drill(1, "a", "2026-11-26T10:00:00Z"), drill(2, "a", "2026-11-26T11:00:00Z", "fail")
+    assert newest([passed], NOON, 7200) is passed
+    assert newest([passed], NOON, 7199) is None
+    assert newest([passed, failed], NOON, 7200) is None
+    assert newest([drill(1, "a", "2026-11-26T12:00:01Z")], NOON, 7200) is None
+    assert newest([], NOON, 7200) is None
 
 
 def test_a_moment_by_chance_lies_between() -> None:
