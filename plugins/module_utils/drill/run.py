@@ -63,7 +63,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance 
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import (
     format_exact,
     format_time,
-    parse_time,
     utcnow,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.users import name_of
