@@ -193,7 +193,7 @@ class DrillRun:
 
     def _choose(self, tier: Tier, port: int) -> tuple[Form, str]:
         found: Candidates = candidates(
-            tier, self._params, self._secrets, self._directory.data, self._config_dir, self.result.warnings
+            tier, self._params, self._secrets, self._directory.data, self._owner, self._config_dir, self.result.warnings
         )
         self._records = found.all
         where = (

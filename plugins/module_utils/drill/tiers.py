@@ -90,9 +90,16 @@ def choose_tier(tiers: Sequence[Tier], wanted: Optional[str]) -> Tier:
 
 
 def candidates(
-    tier: Tier, params: Mapping[str, Any], secrets: Secrets, directory: str, config_dir: str, warnings: list[str]
+    tier: Tier,
+    params: Mapping[str, Any],
+    secrets: Secrets,
+    directory: str,
+    owner: str,
+    config_dir: str,
+    warnings: list[str],
 ) -> Candidates:
-    """What there is in a tier: of the engine that is named, else of all. ``directory``: where the drill's server would be.
+    """What there is in a tier: of the engine that is named, else of all. ``directory``: where the drill's server would be, its
+    ``owner``'s.
 
     Raises:
         HoldfastError: it cannot be read.
@@ -100,7 +107,7 @@ def candidates(
     if tier.shelf is None:
         raise tier.error or HoldfastError(f"The repository {tier.name} cannot be read.")
     engine, found = params["engine"], Candidates()
-    one = {**params, "repository": tier.options, "repositories": None, "data_directory": directory}
+    one = {**params, "repository": tier.options, "repositories": None, "data_directory": directory, "owner": owner}
     records = [record for record in tier.shelf.records(warnings) if record.verified_at]
     if engine in (None, "pg_dump"):
         found.dumps = [record for record in records if record.engine == "pg_dump"]
