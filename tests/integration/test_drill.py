@@ -186,7 +186,10 @@ def test_a_store_that_is_away(site: Site) -> None:
     assert json.loads(next(state.rglob("*.json")).read_text())["verdict"] == "fail"
 
 
-@pytest.mark.parametrize("step", ["making a server for the dump", "looking at what was restored"])
+@pytest.mark.parametrize(
+    "step",
+    ["making a server for the dump", pytest.param("looking at what was restored", marks=pytest.mark.extended)],
+)
 def test_killed_half_way(site: Site, step: str, tmp_path: Path, running: list[RunningModule]) -> None:
     """The kind: a drill that is killed outright, once and again. The next one ends the server that was left, and passes; no evidence is made up."""
     site.dump()
