@@ -127,6 +127,7 @@ def third_act(server: Server, common: dict[str, Any]) -> None:
         "holdfast_engine": "pg_basebackup",
         "holdfast_drill_scratch_dir": str(scratch),
         "holdfast_drill_target": "random",
+        "holdfast_drill_low_priority": False,
         "holdfast_drill_rto": "1h",
         "holdfast_drill_amcheck": "quick" if amcheck_is_there(server) else "none",
     }

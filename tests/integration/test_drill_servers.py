@@ -49,13 +49,16 @@ class Site(Archived):
 
 @pytest.fixture(scope="module")
 def site(server_factory: Callable[..., Server]) -> Site:
-    """With what could reach out: jobs, a foreign server, event triggers, a tablespace, files and programs of the live server."""
+    """With a database that is read-only and takes nobody, and what could reach out: jobs, a foreign server, event triggers, a tablespace, files and programs of the live server."""
     server = server_factory(15, settings={**SETTINGS, "shared_preload_libraries": "pg_cron"}, initdb=SMALL)
     space = server.server_directory("space")
     server.psql("CREATE EXTENSION pg_cron; CREATE TABLE jobs (at timestamptz)")
     server.psql("SELECT cron.schedule('* * * * *', 'INSERT INTO jobs SELECT now()')")
     server.psql(f"CREATE TABLESPACE space LOCATION '{space}'")
     server.psql("CREATE DATABASE shop")
+    server.psql('CREATE DATABASE "it is ""shut""" CONNECTION LIMIT 0')
+    server.psql('ALTER DATABASE "it is ""shut""" SET default_transaction_read_only = on')
+    server.psql('ALTER DATABASE "it is ""shut""" SET statement_timeout = \'1ms\'')
     server.psql(
         "CREATE TABLE heartbeat (at timestamptz); INSERT INTO heartbeat VALUES (now());"
         "CREATE TABLE orders (id int PRIMARY KEY) TABLESPACE space; INSERT INTO orders SELECT generate_series(1, 1000);"

@@ -21,6 +21,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance, run_as
 
+# What a database or a role may set for everybody would end a check half-way.
+_FREE = "-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0"
 _NAMED = 10  # of many things, so many are named
 _DATABASES = """
 SELECT datname AS name FROM pg_database WHERE datallowconn AND datconnlimit <> -2 AND NOT datistemplate
@@ -267,7 +269,7 @@ def amcheck(
     argv += [f"--username={server.user}", "--no-password", f"--maintenance-db={server.database}"]
     argv += {"heapallindexed": ["--heapallindexed"], "parent": ["--heapallindexed", "--parent-check"]}.get(level, [])
     try:
-        done = run_as(instance.owner, argv, timeout=seconds)
+        done = run_as(instance.owner, argv, {"PGOPTIONS": _FREE}, timeout=seconds)
     except ToolError as exc:
         return undone(f"{exc} Give it more time by check_time, or check less by amcheck.")
     text = " ".join(done.stdout.split())
