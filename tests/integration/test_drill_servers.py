@@ -49,7 +49,7 @@ class Site(Archived):
 
 @pytest.fixture(scope="module")
 def site(server_factory: Callable[..., Server]) -> Site:
-    """With a database that is read-only and takes nobody, and what could reach out: jobs, a foreign server, event triggers, a tablespace, files and programs of the live server."""
+    """With a database that is read-only and takes nobody, and what could reach out: jobs, a foreign server, event triggers, a tablespace."""
     server = server_factory(15, settings={**SETTINGS, "shared_preload_libraries": "pg_cron"}, initdb=SMALL)
     space = server.server_directory("space")
     server.psql("CREATE EXTENSION pg_cron; CREATE TABLE jobs (at timestamptz)")
@@ -57,8 +57,8 @@ def site(server_factory: Callable[..., Server]) -> Site:
     server.psql(f"CREATE TABLESPACE space LOCATION '{space}'")
     server.psql("CREATE DATABASE shop")
     server.psql('CREATE DATABASE "it is ""shut""" CONNECTION LIMIT 0')
-    server.psql('ALTER DATABASE "it is ""shut""" SET default_transaction_read_only = on')
-    server.psql('ALTER DATABASE "it is ""shut""" SET statement_timeout = \'1ms\'')
+    for setting in ("default_transaction_read_only = on", "statement_timeout = 1"):
+        server.psql(f'ALTER DATABASE "it is ""shut""" SET {setting}')
     server.psql(
         "CREATE TABLE heartbeat (at timestamptz); INSERT INTO heartbeat VALUES (now());"
         "CREATE TABLE orders (id int PRIMARY KEY) TABLESPACE space; INSERT INTO orders SELECT generate_series(1, 1000);"
