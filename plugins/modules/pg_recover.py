@@ -112,8 +112,8 @@ options:
         into new claims by M(holdfast.postgres.pvc_snapshot), with O(holdfast.postgres.pvc_snapshot#module:state=restored) and
         O(holdfast.postgres.pvc_snapshot#module:awaits_recovery=true).
       - V(laid_out) takes the one that O(backup_id) names as it lies in O(data_directory), with each of those claims mounted where the server had
-        it. Needs O(prepare). Nothing is moved. With O(force) and O(confirm) it is to take the place of the server that it comes from, and is
-        not kept to itself.
+        it. Needs O(prepare). Nothing is moved. With O(in_place) it is to take the place of the server that it comes from, and is not kept
+        to itself.
     type: str
     choices: [pass_over, choose, laid_out]
     default: pass_over

@@ -79,7 +79,7 @@ def test_a_snapshot_and_the_wal_since(
         "variables": {
             "holdfast_repository": repository, "holdfast_data_directory": DATA, "holdfast_recovery_target": target,
             "holdfast_recover_backup_id": made["backup"]["id"], "holdfast_recover_snapshots": "laid_out", "holdfast_recover_prepare": True,
-            "holdfast_recover_force": True, "holdfast_recover_confirm": [DATA], "holdfast_config_dir": "/home/holdfast/servers",
+            "holdfast_recover_in_place": True, "holdfast_config_dir": "/home/holdfast/servers",
         },
     }  # fmt: skip
     ok(run_module("k8s_job", job))

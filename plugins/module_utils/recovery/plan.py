@@ -137,16 +137,10 @@ class Planner:
         )
         need_signatures(self._source.prove(record), self._request, self.consent, self._warnings)
         made = RecoveryPlan(chosen, directories, old, owner, programs, directories.interrupted(), service)
-        made.in_place = old is not None or self._takes_place() or self._request.in_place
+        made.in_place = old is not None or self._request.in_place
         made.steps = self._steps(made)
         self._warnings += chosen.choice.notes
         return made
-
-    def _takes_place(self) -> bool:
-        """Of a snapshot that was laid out: whether its claims are to take the old ones' place."""
-        request = self._request
-        named = {self._directory, os.path.abspath(request.data_directory)} & set(request.confirm)
-        return request.snapshots == LAID_OUT and request.force and bool(named)
 
     def _stands(self, chosen: Chosen, programs: str, owner: str) -> bool:
         """Whether this very recovery was done already, and is still all that there is."""

@@ -234,6 +234,12 @@ class Restore:
                 "Nothing was made over it: give another name.",
             )
 
+        if objects.SERVED in (meta(there).get("annotations") or {}):
+            raise BadOption(
+                "new_claims", name, f"is there in {self.namespace}, and a server has run on it since it was restored: it is not what the snapshot has",
+                "Nothing was touched. Give another name, or delete that claim first.",
+            )  # fmt: skip
+
     def _is_prepared(self) -> bool:
         for name in self._claims:
             there = self._cluster.get(CLAIM, name, self.namespace)

@@ -20,7 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import MANAGED_BY, PREFIX
 
-RESTORED_FROM, PREPARED = f"{PREFIX}restored-from", f"{PREFIX}prepared"
+RESTORED_FROM, PREPARED, SERVED = (f"{PREFIX}{name}" for name in ("restored-from", "prepared", "served"))
 _QUANTITY = re.compile(r"([0-9]*\.?[0-9]+)(e[0-9]+|[kMGTPE]i?|Ki|m|)", re.I)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15, "e": 10**18}
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50, "ei": 2**60}

@@ -132,12 +132,18 @@ class Swap:
             "state: rolled_back brings the old ones back."
         )
         with remains(left):
+            now = [replace(journal, state=SWAPPING)]
+
+            def begin() -> None:
+                now[0] = replace(now[0], served=True)
+                self._write(now[0])
+
             try:
-                self._write(replace(journal, state=SWAPPING))
-                self._arrange(journal, journal.there)
-                self._write(replace(journal, state=SWAPPED))
+                self._write(now[0])
+                self._arrange(journal, journal.there, begin)
+                self._write(replace(now[0], state=SWAPPED))
             except HoldfastError as exc:
-                raise self._back_after(journal, exc) from exc
+                raise self._back_after(now[0], exc) from exc
         old = ", ".join(f"{one.old_volume} (of {claim})" for claim, one in journal.claims.items())
         return (
             f"The old volumes are kept: {old}. state: rolled_back puts them back, state: confirmed lets them go as their class has it (the "
@@ -304,15 +310,18 @@ class Swap:
     def _rebinding(self, journal: Journal) -> Rebinding:
         return Rebinding(self._cluster, journal, self._request.timeout, self._tell)
 
-    def _arrange(self, journal: Journal, wanted: Mapping[str, Optional[str]]) -> list[str]:
-        """Scale to 0, let each of the server's claims have the volume that is wanted, scale up again, and then do so with the others. Returns
-        those of the others that could not be made, in sentences."""
+    def _arrange(
+        self, journal: Journal, wanted: Mapping[str, Optional[str]], begin: Callable[[], None] = lambda: None
+    ) -> list[str]:
+        """Scale to 0, let each of the server's claims have the volume that is wanted, scale up again (``begin`` comes before), and then do so
+        with the others. Returns those of the others that could not be made, in sentences."""
         volumes, left = self._rebinding(journal), []
         volumes.retain()
         self._apps(Stop)
         volumes.free(wanted)
         for name in journal.claims:
             volumes.bind(name, str(wanted[name]))
+        begin()
         self._apps(Start)
         for name, volume in wanted.items():
             if name not in journal.claims and volume is not None:

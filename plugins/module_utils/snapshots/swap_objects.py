@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import PREFIX
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.objects import is_of_cluster
+from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.restore_objects import SERVED
 
 #: on the StatefulSet: what is, or was, put in whose place
 JOURNAL = f"{PREFIX}swap"
@@ -44,12 +45,14 @@ class Swapped:
 
 @dataclass(frozen=True)
 class Journal:
-    """What stands on the StatefulSet. ``at``: since when; ``claims``: by the names that the StatefulSet has for them."""
+    """What stands on the StatefulSet. ``at``: since when; ``claims``: by the names that the StatefulSet has for them; ``served``: a server may
+    have run on the restored volumes, which are no snapshot's any more then."""
 
     state: str
     backup_id: str
     at: str
     claims: dict[str, Swapped] = field(default_factory=dict)
+    served: bool = False
 
     def text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -87,7 +90,10 @@ class Journal:
             if name == own:
                 return {**one.old_claim, "new": one.new_claim["spec"]}
             if name == one.restored:
-                return one.new_claim
+                if not self.served:
+                    return one.new_claim
+                notes = {**one.new_claim["annotations"], SERVED: self.at}
+                return {**one.new_claim, "annotations": notes}
         raise KeyError(name)
 
 

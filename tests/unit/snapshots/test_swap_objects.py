@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Optional
 
 import pytest
@@ -61,6 +62,16 @@ def test_a_claim_on_another_volume_has_its_own_labels_and_the_volumes_size_and_c
     again = claim_on("data-again", "shop", ONE, "pv-new")
     assert again["metadata"]["annotations"] == {"holdfast.postgres/restored-from": "b1/s"}, (
         "it is still known whose it is"
+    )
+
+
+def test_what_a_server_has_run_on_is_no_snapshot_any_more() -> None:
+    """Kind: a restore that is rolled back, and done again: with what was written meanwhile."""
+    again = claim_on("data-again", "shop", replace(ONE, served=True), "pv-new")
+    assert again["metadata"]["annotations"]["holdfast.postgres/served"] == ONE.at
+    assert (
+        "holdfast.postgres/served"
+        not in claim_on("data-pg-0", "shop", replace(ONE, served=True), "pv-new")["metadata"]["annotations"]
     )
 
 
