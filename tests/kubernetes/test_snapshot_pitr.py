@@ -12,17 +12,27 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
-from lab.answers import ok, refused
+from lab.answers import ok
 from lab.kubernetes.api import Namespace
-from lab.kubernetes.postgres import MOUNT, USER, Postgres
-from lab.kubernetes.receiving import NAME, archive, bucket, steps, variables
+from lab.kubernetes.images import POSTGRES
+from lab.kubernetes.postgres import Postgres
+from lab.kubernetes.receiving import NAME, PLAYBOOKS, archive, bucket, steps, variables
 from lab.kubernetes.runs import claim
-from lab.playbooks import run_module
+from lab.playbooks import PlaybookResult, run_module, run_playbook
 from lab.stores import S3Server
 from lab.waiting import wait_until
 
 CONTENT = "select count(*), md5(string_agg(n::text, ',' order by n)) from t"
-DATA = f"{MOUNT}/pgdata"
+
+
+def application() -> dict[str, Any]:
+    container = {"name": "c", "image": POSTGRES, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]}
+    template = {
+        "metadata": {"labels": {"app": "app"}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "app"}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app"}, "spec": spec}
 
 
 @pytest.mark.extended
@@ -35,12 +45,13 @@ def test_a_snapshot_and_the_wal_since(
     tmp_path: Path,
 ) -> None:
     server = postgres()
-    namespace.apply(claim("wal"))
+    namespace.apply(claim("wal"), application())
     repository = bucket(store, namespace)
     names = {"server": ["pg"], "claims": ["data-pg-0"], "new_claims": ["data-again"]}
     rights = [
         rights_of("deployment", deployments=[NAME]),
         rights_of("job", claims=["wal", "data-again"]),
+        rights_of("applications", deployments=["app"], stateful_sets=[], cron_jobs=[]),
         *(rights_of(job, **names) for job in ("snapshot", "snapshot_restore", "snapshot_swap")),
     ]
     account = service_account(
@@ -67,31 +78,38 @@ def test_a_snapshot_and_the_wal_since(
         lambda: client.list_objects_v2(Bucket=repository["bucket"], Prefix=f"shop/_wal/{last}").get("Contents"), 90
     )
 
-    restoring = {
-        **common, "state": "restored", "backup_id": made["backup"]["id"], "new_claims": {"data-pg-0": "data-again"}, "awaits_recovery": True,
+    restoring: dict[str, Any] = {
+        "holdfast_kubernetes": where, "holdfast_repository": repository, "holdfast_server_name": "shop",
+        "holdfast_recovery_target": {"lsn": lsn, "inclusive": False}, "holdfast_kubernetes_restore_kind": "snapshot",
+        "holdfast_kubernetes_restore_stateful_set": "pg", "holdfast_kubernetes_restore_backup_id": made["backup"]["id"],
+        "holdfast_kubernetes_restore_new_claims": {"data-pg-0": "data-again"}, "holdfast_kubernetes_restore_in_place": True,
+        "holdfast_kubernetes_restore_pod": {"image": image, "image_pull_policy": "IfNotPresent"},
+        "holdfast_kubernetes_restore_applications": [{"name": "app"}], "holdfast_kubernetes_restore_timeout": "90s",
     }  # fmt: skip
-    laid_in = ok(run_module("pvc_snapshot", restoring))
-    assert "does not start there" in str(laid_in["proof"]["unproven"])
-    target = {"lsn": lsn, "inclusive": False}
-    job = {
-        "kubernetes": where, "name": "recover-shop", "image": image, "image_pull_policy": "IfNotPresent", "playbook": "holdfast.postgres.recover",
-        "server_name": "shop", "claims": {"data-again": MOUNT}, "run_as_user": USER, "fs_group": USER,
-        "variables": {
-            "holdfast_repository": repository, "holdfast_data_directory": DATA, "holdfast_recovery_target": target,
-            "holdfast_recover_backup_id": made["backup"]["id"], "holdfast_recover_snapshots": "laid_out", "holdfast_recover_prepare": True,
-            "holdfast_recover_in_place": True, "holdfast_config_dir": "/home/holdfast/servers",
-        },
-    }  # fmt: skip
-    ok(run_module("k8s_job", job))
+    agreed = {
+        "holdfast_kubernetes_restore_force": True,
+        "holdfast_kubernetes_restore_confirm": [f"{namespace.name}/pg"],
+    }
+    asked = run(restoring)
+    assert asked.returncode and "Nothing was done" in asked.stdout and server.sql("select 1") == [(1,)]
     old = namespace.get("v1", "PersistentVolumeClaim", "data-pg-0")["spec"]["volumeName"]
-    in_place = {**restoring, "stateful_set": "pg", "in_place": True, "force": True, "confirm": [f"{namespace.name}/pg"]}
-    ok(run_module("pvc_snapshot", in_place))
+    done = run({**restoring, **agreed})
+    assert done.returncode == 0, done.stdout + done.stderr
     wait_until(lambda: server.sql("select not pg_is_in_recovery()") == [(True,)], 60)
     assert server.sql(CONTENT) == [expected]
-    assert server.sql("show archive_mode") == [("off",)]
-    back = {**common, "stateful_set": "pg", "state": "rolled_back"}
-    ok(run_module("pvc_snapshot", back))
+    assert server.sql("show archive_mode") == [("off",)] and server.sql("show listen_addresses") == [("*",)]
+    assert namespace.get("apps/v1", "Deployment", "app")["spec"]["replicas"] == 1
+    again = run({**restoring, **agreed})
+    assert again.returncode == 0 and "Nothing to do" in again.stdout, again.stdout
+    back = run({**restoring, **agreed, "holdfast_kubernetes_restore_state": "rolled_back"})
+    assert back.returncode == 0, back.stdout + back.stderr
     assert namespace.get("v1", "PersistentVolumeClaim", "data-pg-0")["spec"]["volumeName"] == old
     assert server.sql("select count(*) from pg_class where relname = 't'") == [(0,)]
     # Its recovery has begun: what is there is no snapshot any more.
-    refused(run_module("k8s_job", {**job, "name": "recover-again"}), "was started since")
+    later = run({**restoring, **agreed})
+    assert later.returncode and "a server has run on it" in later.stdout, later.stdout
+
+
+def run(given: dict[str, Any]) -> PlaybookResult:
+    """The playbook, as people run it."""
+    return run_playbook(PLAYBOOKS / "kubernetes_restore.yml", given, inventory="shop,")
