@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -21,18 +23,21 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.manifests import PRIVATE
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.scripts import SERVER
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from lab.answers import ok, refused, warned
-from lab.playbooks import run_module
+from lab.playbooks import collections_path, run_module
 from lab.records import lay
 from lab.restored import Restored
-from lab.servers import Server
+from lab.servers import Server, clean_environment
 from lab.stores import S3Server
 from lab.waiting import wait_until
 
 Options = dict[str, Any]
 DEFAULTS = {name: option.get("default") for name, option in STORE.items()}
+WATCHING = "ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.watching"
 NUMBERS = itertools.count(1)
 SECRET = {"encryption": {"method": "aes256", "passphrase": "it's a \\ secret"}}
 CONTENT = "SELECT count(*), md5(string_agg(n::text, ',' ORDER BY n)) FROM t"
@@ -178,6 +183,81 @@ def test_laid_out_for_who_starts_it(site: Site) -> None:
             "prepare": True,
         }
         refused(run_module("pg_recover", given), "prepare", "store that WAL is shipped to")
+
+
+def pod(server: Server, data: Path, shared: Path, target: Options) -> tuple[int, Options, int]:
+    """The two containers of a recovery in a cluster, without one: the script of the server's own image, whose programs are not in PATH, and ours that
+    watches. Returns its exit code and its message, and the script's exit code."""
+    shared.mkdir(mode=0o777)
+    shared.chmod(0o777)
+    told = {"PGDATA": str(data), "SHARED": str(shared), "PATH": "/usr/bin:/bin"}
+    arguments = [part for name, value in PRIVATE.items() for part in ("-c", f"{name}={value}")]
+    before = [] if os.geteuid() else ["runuser", "-u", server.owner, "--"]
+    image = [*before, "env", *(f"{name}={value}" for name, value in told.items()), "sh", "-c", SERVER, "sh", *arguments]
+    message = shared.with_suffix(".json")
+    ours = {
+        **clean_environment(), "PGDATA": str(data), "SHARED": str(shared), "SUPERUSERS": f"nobody {server.superuser}", "TARGET": json.dumps(target),
+        "MESSAGE": str(message), "PYTHONPATH": str(collections_path()),
+    }  # fmt: skip
+    with subprocess.Popen(image, cwd="/", stdout=subprocess.DEVNULL) as running:
+        try:
+            watch = subprocess.run(
+                [sys.executable, "-m", WATCHING], env=ours, cwd="/", stdout=subprocess.DEVNULL, timeout=60, check=False
+            )
+        finally:
+            (shared / "stop").touch()
+            running.wait(30)
+    for path in data.rglob("*"):  # in a pod both are one user
+        shutil.chown(path, server.owner)
+    return watch.returncode, json.loads(message.read_text()), running.returncode
+
+
+@pytest.mark.extended
+def test_recovered_in_private_by_another_image(site: Site) -> None:
+    """Kind: a recovery in a pod that ends well, and did not get there. Members: it did, by position, and to the archive's end; a library that is missing; a
+    target that is not reached, as its WAL was lost meanwhile. Nothing that steered it is left behind."""
+    server = site.server
+    server.psql("CREATE TABLE t (n int)")
+    with site.receiver():
+        site.backup()
+        expected, lsn = site.write(range(10))
+        last, _lsn = site.write(range(10, 30))
+        server.psql("INSERT INTO t VALUES (-1)")
+        site.received()
+        site.ship()
+    system_id = server.query("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    for number, (target, held, settings, wrong) in enumerate(
+        [
+            ({"lsn": lsn, "inclusive": False}, expected, {}, ""),
+            ({}, last, {}, ""),
+            ({"lsn": lsn}, None, {"shared_preload_libraries": "of_nobody"}, "of_nobody"),
+            ({"lsn": lsn}, None, {}, "before configured recovery target was reached"),
+        ]
+    ):
+        with Restored(server, f"again{number}") as new:
+            given = {
+                **site.common, "data_directory": str(new.data), "owner": server.owner, "settings": {**new.settings, **settings}, "in_place": True,
+                "bin_dir": str(server.bindir), "recovery_target": target, "prepare": True,
+            }  # fmt: skip
+            ok(run_module("pg_recover", given))
+            if wrong.startswith("before"):
+                for path in (new.data / "holdfast_wal").iterdir():
+                    path.unlink()
+            code, said, ended = pod(server, new.data, site.root.parent / f"shared{number}", target)
+            if wrong:
+                assert code == 1 and ended != 0 and wrong in said["error"], said
+                continue
+            assert (code, ended) == (0, 0), said
+            assert (
+                said["system_id"] == system_id
+                and said["timeline"] == 2
+                and any("files of their" in one for one in said["proven"])
+            ), said
+            auto = (new.data / "postgresql.auto.conf").read_text()
+            assert "recovery_target" not in auto and "restore_command" not in auto and "listen_addresses" not in auto
+            assert not (new.data / "holdfast_wal").exists() and not (new.data / "recovery.signal").exists()
+            new.start()
+            assert new.query(CONTENT)[0] == held
 
 
 def snapshot_of(site: Site, shelf: Shelf, name: str) -> Path:

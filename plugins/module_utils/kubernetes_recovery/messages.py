@@ -50,7 +50,14 @@ def another(entry: Entry, called: str) -> str:
 
 def next_steps(entry: Entry, archives: bool) -> list[str]:
     """What is to be done after a recovery. ``archives``: by its own archive_command."""
-    said = [] if archives else ["archive_mode is off in it: where it archived by itself, set that up again."]
+    said = (
+        []
+        if archives
+        else [
+            "archive_mode is off in it, and it has no slot for whoever received its WAL, who does not go on either before what he has past the moment is moved "
+            "out of his directory (his log names the files). Set archiving up again then (the playbook archive), which proves that segments arrive."
+        ]
+    )
     return [
         *said,
         "Take a base backup now: the ones before lead to its new timeline only over the old one.",
