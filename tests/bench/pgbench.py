@@ -17,7 +17,8 @@ from bench.common import MIB, Bench, Size
 from bench.place import BUCKET, Place
 
 SECONDS, FEW_SECONDS = 60, 8
-SCALE, CLIENTS = 20, 4
+SCALE, SMALL_SCALE = 20, 2
+CLIENTS = 4
 SEGMENT = 16 * MIB
 _TPS = re.compile(r"tps = ([0-9.]+)")
 
@@ -33,9 +34,10 @@ def _run(bench: Bench, seconds: int) -> float:
 
 def measure(bench: Bench, store: Place, size: Size) -> str:
     """A table."""
-    server, seconds = bench.server, SECONDS if size.rounds > 1 else FEW_SECONDS
+    server = bench.server
+    seconds, scale = (SECONDS, SCALE) if size.rounds > 1 else (FEW_SECONDS, SMALL_SCALE)
     server.query("CREATE DATABASE pgbench")
-    fill = [server.program("pgbench"), "-i", "-q", "-s", str(SCALE), "pgbench"]
+    fill = [server.program("pgbench"), "-i", "-q", "-s", str(scale), "pgbench"]
     subprocess.run(fill, check=True, env=bench.environment, stderr=subprocess.DEVNULL)
     server.query("CHECKPOINT")
     alone = _run(bench, seconds)
