@@ -163,6 +163,28 @@ def test_what_it_cannot_do(wiped: Callable[[Server | int], Server]) -> None:
     assert not config.exists(), "refused is untouched"
 
 
+def test_a_store_that_is_away_keeps_no_wal_out(wiped: Callable[[Server | int], Server]) -> None:
+    """WAL comes into a directory first. A receiver that was begun anew (its server restarted, its pod evicted) asked the store what it has, and so
+    received nothing while that was away, and the server's disk filled."""
+    server = wiped(15)
+    away = {"type": "s3", "bucket": "b", "endpoint_url": "http://127.0.0.1:1", "access_key": "a", "secret_key": "s"}
+    config = server.server_directory("config")
+    config.chmod(0o755)
+    given = {
+        **server.login(),
+        "bin_dir": str(server.bindir),
+        "engine": "pg_basebackup",
+        "repository": {**away, "region": "us-east-1"},
+        "wal_directory": str(server.server_directory("wal")),
+        "config_dir": str(config),
+        "streaming": True,
+    }
+    assert ok(run_module("wal_archive", given))["receiver"]["command"]
+    assert not run_module("wal_archive", given).changed
+    ok(run_module("wal_archive", {**given, "state": "absent"}))
+    assert not server.query("SELECT 1 FROM pg_replication_slots")
+
+
 def variables_of(server: Server, units: Path) -> dict[str, Any]:
     """What the playbook archive is told, with units in a directory of the test's."""
     return {f"holdfast_{name}": value for name, value in server.login().items()} | {

@@ -48,7 +48,10 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.reposito
     RepositoryEngineOptions,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import WAL_TIMEOUT
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileArchiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import (
+    FileArchiver,
+    ShippedTo,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.receiver import (
     WalReceiver,
     slot_name,
@@ -249,8 +252,10 @@ def _open_directory(params: Mapping[str, Any], host: Host) -> Archiver:
             "encryption.method", encryption["method"], "cannot be had for WAL that a shell command archives",
             "Let it be encrypted on its way to a store (wal_directory, and wal_ship), use engine: pgbackrest, or an encrypted file system.",
         )  # fmt: skip
-    opened = [open_repository(options, where) for _name, options, where in stores]
-    shipped = [(repository, wal_in(repository, server, _names_alone)) for repository in opened]
+    shipped = ShippedTo(
+        [open_repository(options, where) for _name, options, where in stores],
+        lambda repository: wal_in(repository, server, _names_alone),
+    )
     if params.get("streaming"):
         # Not compressed, what is unfinished can be restored as well.
         plain = Compression(params["compression"] or "none", params["compression_level"])

@@ -16,8 +16,8 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Optional
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import files
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -186,9 +186,17 @@ class Together(WalArchive):
         return False
 
 
+class ShippedTo(NamedTuple):
+    """The repositories that the WAL is shipped to. ``look``: what one has of it already, None: nothing. It is asked only where that is wanted: while a
+    store is away WAL has to come into the directory all the same, also by a receiver that is begun anew."""
+
+    repositories: Sequence[Repository]
+    look: Callable[[Repository], Optional[WalArchive]]
+
+
 class FileArchiver(Archiver):
     """Continuous archiving of one server into a directory. ``root`` is the repository's, which must be there: one that is
-    missing most often is a mount that is. ``stores``: where its WAL is shipped to, and what is there already."""
+    missing most often is a mount that is."""
 
     name = "pg_basebackup"
     connects = False  # a shell command does not
@@ -200,10 +208,10 @@ class FileArchiver(Archiver):
         host: Host,
         compression: Compression,
         accept_new_server: bool,
-        stores: Sequence[tuple[Repository, Optional[WalArchive]]] = (),
+        stores: Optional[ShippedTo] = None,
     ) -> None:
         self._root, self._host, self._accept = root, host, accept_new_server
-        self._server_name, self._stores = server_name, stores
+        self._server_name, self._stores = server_name, stores or ShippedTo((), lambda repository: None)
         self._directory = os.path.join(root, server_name, FOLDER)
         self._compression = compression
         self.wal: WalArchive = FileWal(self._directory, compression)
@@ -262,9 +270,9 @@ class FileArchiver(Archiver):
     @property
     def unshipped(self) -> Optional[str]:
         """A sentence, where WAL is to go on from here to stores, and nobody has shipped any yet; else None."""
-        if not self._stores or os.path.exists(os.path.join(self._directory, SHIPPED)):
+        if not self._stores.repositories or os.path.exists(os.path.join(self._directory, SHIPPED)):
             return None
-        where = " and ".join(repository.description for repository, _wal in self._stores)
+        where = " and ".join(repository.description for repository in self._stores.repositories)
         return (
             f"The server's WAL comes into {self._directory}, and nothing has brought it to {where} yet: run the playbook ship, with "
             "holdfast_ship_service: true for a service (module wal_ship)."
@@ -275,11 +283,12 @@ class FileArchiver(Archiver):
 
     @property
     def whole(self) -> WalArchive:
-        return Together([self.wal, *(wal for _repository, wal in self._stores if wal is not None)])
+        there = (self._stores.look(repository) for repository in self._stores.repositories)
+        return Together([self.wal, *(wal for wal in there if wal is not None)])
 
     def backups(self, problems: list[str]) -> Iterator[Record]:
         found: dict[str, Record] = {}
-        for repository in [FileRepository(self._root), *(repository for repository, _wal in self._stores)]:
+        for repository in [FileRepository(self._root), *self._stores.repositories]:
             for record in Shelf(repository, self._server_name).records(problems):
                 if record.engine == "pg_basebackup" and record.verified_at:
                     found.setdefault(record.id, record)

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step, WalArchive
-from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import FileArchiver
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.archive import (
+    FileArchiver,
+    ShippedTo,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
-from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
@@ -70,7 +71,7 @@ class WalReceiver(FileArchiver):
         host: Host,
         compression: Compression,
         accept_new_server: bool,
-        stores: Sequence[tuple[Repository, Optional[WalArchive]]] = (),
+        stores: Optional[ShippedTo] = None,
     ) -> None:
         super().__init__(root, server_name, host, compression, accept_new_server, stores)
         self.slot = slot_name(server_name)
