@@ -195,7 +195,9 @@ def test_a_dump_that_was_cut_before_it_was_stored(kept: Kept, tmp_path: Path) ->
                 continue
             whole, manifest = path.read_bytes(), (folder / "manifest.json").read_bytes()
             data = unpacked(path) if key.endswith(".zst") else whole
-            for left in (data[: len(data) // 2], data[:-20] if kind == "plain" else data[: len(data) - 3], b""):
+            # What follows the rows in a tar archive nobody reads who restores it.
+            end = data[:-20] if kind == "plain" else data[: len(data) // 3] if kind == "tar" else data[:-3]
+            for left in (data[: len(data) // 2], end, b""):
                 forge(folder, key, packed(left) if key.endswith(".zst") else left)
                 found = bad(verify(repository, full=True), key)
                 assert found["level"] == "content", (kind, key, found)
