@@ -132,7 +132,7 @@ class FolderCheck:
             smallest = min(record.artifacts, key=lambda artifact: artifact.size)
             self._compare(record, smallest, self._read(record, smallest, [], None, lambda size: None))
             raise BadOption(
-                "encryption.passphrase", "***", f"is not the one of the backup {record.id}, whose parts are as they were written",
+                "encryption.passphrase", "***", f"is not the one of the backup {record.id}, whose smallest part is as it was written",
                 "Nothing is said against the backup. Give the passphrase that it was made with (a former one lies beside its file after a rotation), "
                 "or verify it without one by level: checksum.",
             )  # fmt: skip
