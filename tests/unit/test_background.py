@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads
+from ansible_collections.holdfast.postgres.plugins.module_utils.background import ahead, threads
 
 
 def test_all_is_done_in_order_and_so_many_at_once() -> None:
@@ -61,3 +62,46 @@ def test_one_that_is_held_holds_nobody_up() -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", text], env=env, timeout=20, check=False)
     assert done.returncode == 3
+
+
+def test_what_is_got_ahead_comes_in_order_and_bounded() -> None:
+    got: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            got.append(number)
+            yield number
+
+    most = 0
+    for number in ahead(items(), 3):
+        most = max(most, len(got) - number)
+        assert number <= got[-1]
+    assert got == list(range(50)) and most <= 6  # three in the line, one in each hand, one that was just handed on
+
+
+def test_what_getting_ahead_raises_is_heard_in_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("the store is away")
+
+    seen = []
+    with pytest.raises(OSError, match="is away"):
+        for number in ahead(items()):
+            seen.append(number)
+    assert seen == [1] and list(ahead(iter(()))) == []
+
+
+def test_who_leaves_early_lets_the_other_thread_end() -> None:
+    closed = threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    stream = ahead(items(), 2)
+    assert next(stream) == 1
+    stream.close()  # type: ignore[attr-defined]
+    assert closed.wait(5)
