@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,6 +270,38 @@ def test_a_manifest_that_cannot_be_read_is_named(shelf: Shelf, tmp_path: Path) -
     assert ids(result.damaged) == ["b1"]
     with pytest.raises(CatalogError, match="There is no backup 'b9'"):
         run(shelf, tmp_path, backup_id="b9")
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "expected"),
+    [
+        ("whole", "content", "good"), ("dangling", "presence", "is missing"), ("other", "presence", "good"), ("other", "content", "sha256 differs"),
+        ("folder", "content", "good"), ("directory", "presence", "bytes instead of"), ("loop", "content", "not known"),
+        ("foreign", "content", "not known"),
+    ],
+)  # fmt: skip
+def test_links(shelf: Shelf, tmp_path: Path, kind: str, level: str, expected: str) -> None:
+    """What a link leads to is what is read; one that cannot be followed, or may not be, says nothing."""
+    if kind == "foreign" and os.geteuid() != 0:
+        pytest.skip("only root can lay another user's link")
+    artifact, elsewhere = path(shelf, dump(shelf, "b1", 1)), tmp_path / "elsewhere"
+    elsewhere.write_bytes(PLAIN if kind in ("whole", "foreign") else b"x" * len(PLAIN))
+    if kind == "folder":
+        artifact.parent.rename(tmp_path / "databases")
+        artifact.parent.symlink_to(tmp_path / "databases")
+    else:
+        artifact.unlink()
+        if kind == "directory":
+            artifact.mkdir()
+        else:
+            artifact.symlink_to({"dangling": tmp_path / "nowhere", "loop": artifact}.get(kind, elsewhere))
+    if kind == "foreign":
+        os.lchown(artifact, 65534, 65534)
+    result, said, _warnings = run(shelf, tmp_path, level)
+    assert (ids(result.verified) == ["b1"]) is (expected == "good") and (ids(result.unknown) == ["b1"]) is (
+        expected == "not known"
+    )
+    assert expected in ("good", "not known") or expected in said
 
 
 def test_check_mode_reads_nothing(shelf: Shelf, tmp_path: Path) -> None:
