@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshnes
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.scope import key
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITHOUT_DATA
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import Health
@@ -109,7 +110,7 @@ def newest_backup(standing: Standing, limits: Limits) -> Optional[Seen]:
         return Seen(BAD, "there is no good one", "Run the playbook backup, and look at what it says.")
     most = standing.every or limits["max_age"]
     old = (standing.now - stopped(last)).total_seconds()
-    text = f"{age(old)}, at most {duration(most)}"
+    text = f"{age(old)}, at most {format_duration(most)}"
     return Seen(BAD, text, "Look at the last runs of backup.") if old > most else Seen(GOOD, text)
 
 
@@ -274,7 +275,7 @@ def window(standing: Standing, limits: Limits) -> Optional[Seen]:
     if promised is not None and since < promised:
         return Seen(
             BAD,
-            f"{text}, which is {duration(since)}, and {duration(promised)} are promised",
+            f"{text}, which is {format_duration(since)}, and {format_duration(promised)} are promised",
             "Keep more backups and WAL: the retention decides.",
         )
     return Seen(GOOD, text)

@@ -22,7 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.verify.findings 
 
 _LOOK = 0.5  # seconds between two looks at programs that say nothing
 #: seconds in which a program ends that has been given all there is; pg_restore goes round for ever at some damaged archives
-_ENDS = 60.0
+_ENDS = 20.0
 
 
 class Reader(Protocol):
