@@ -48,8 +48,8 @@ options:
       - V(presence) sees whether the manifest can be read, whether each part is there in its size, and each segment of WAL that makes a whole server's
         copy consistent. It reads nothing of them.
       - V(checksum) reads all parts back and compares their sha256.
-      - V(content) also compares the signature, decrypts and unpacks each part to its end, has C(pg_restore) read or list each dump, looks for the last line of each
-        plain one, compares the files in a copy of a server with the list that PostgreSQL made of them, and reads that WAL.
+      - V(content) also compares the signature, decrypts and unpacks each part to its end, has C(pg_restore) read or list each dump, looks for the last line
+        of each plain one, compares the files in a copy of a server with the list that PostgreSQL made of them, and reads that WAL.
       - V(engine) also unpacks a copy of a server by C(pg_basebackup) into O(scratch_dir), and has C(pg_verifybackup) compare every file.
       - Of an engine with a repository of its own, V(presence) is a look at what is there, and all others are what it can itself. pgBackRest reads all
         of a backup back. Barman and WAL-G read nothing back, so that only V(presence) is reached, as C(proof) says.

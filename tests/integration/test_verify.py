@@ -48,7 +48,7 @@ def kept(server_factory: Callable[..., Server], tmp_path_factory: pytest.TempPat
     server.psql("CREATE DATABASE shop")
     server.psql(
         "CREATE TABLE orders AS SELECT n, md5(n::text) FROM generate_series(1, 3000) AS n; CREATE TABLE none (n int);"
-        " SELECT lo_from_bytea(0, 'large')",
+        " SELECT lo_from_bytea(0, 'large'), lo_create(0)",
         "shop",
     )
     for kind in (*FORMATS, "sealed", "base"):

@@ -253,7 +253,7 @@ class _Contents:
         return self._tools
 
     def _reader(self, artifact: Artifact) -> Optional[Reader]:
-        """What understands an artifact's content; None: a program does."""
+        """What understands an artifact's content; None: a program does, or any is good."""
         role, form = artifact.role, self._formats.get(str(artifact.database))
         if role == "manifest":
             self._files = FileList()
@@ -267,14 +267,16 @@ class _Contents:
         if role == "cluster":
             return content.Json()
         if role != "database":
-            return content.NotEmpty()
+            return None
         if form == "plain":
             return content.Script()
         if form == "tar":  # pg_restore goes round for ever at the end of one that was cut off
             return TarReader(lambda name, size: None)
         if form == "directory":
-            rows = content.number_of_rows(content.plain_key(artifact.key, _ADDED)) is not None
-            return content.Rows() if rows else content.NotEmpty()
+            name = content.plain_key(artifact.key, _ADDED)
+            if content.number_of_rows(name) is not None:
+                return content.Rows()
+            return content.NotEmpty() if name == "toc.dat" else None  # a large object may be empty
         return None
 
     def _met(self, folder: str) -> Callable[[str, int], None]:
