@@ -174,7 +174,7 @@ class Swap:
             kept = ", ".join(sorted(journal.volumes))
             return KubernetesError(
                 f"{failure} The old volumes could not be put back: {exc} Nothing of them is lost: {kept} are kept (Retain). When that is mended, state: "
-                "taken_back goes on."
+                "rolled_back goes on."
             )
         restored = ", ".join(one.restored for one in journal.claims.values())
         return RolledBack(
