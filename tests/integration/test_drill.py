@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,17 @@ def site(shop: Server, tmp_path: Path) -> Iterator[Site]:
     yield made
 
 
-def test_a_dump_passes_and_leaves_evidence(site: Site) -> None:
-    """The kind: a drill that passes. Members: check mode before it, assertions of each operator, objectives, the page for people, max_age."""
+@pytest.fixture
+def keyring() -> Iterator[Path]:
+    """An empty keyring of gpg, whose agent's socket has a short path."""
+    with tempfile.TemporaryDirectory(prefix="gpg-", dir="/tmp", ignore_cleanup_errors=True) as path:
+        yield Path(path)
+        subprocess.run(["gpgconf", "--homedir", path, "--kill", "all"], check=False, capture_output=True)
+
+
+def test_a_dump_passes_and_leaves_evidence(site: Site, keyring: Path) -> None:
+    """The kind: a drill that passes. Members: check mode before it, assertions of each operator, objectives, a signature, the page for people,
+    max_age."""
     backup = site.dump(encryption=PASSPHRASE)
     secret = {"encryption": PASSPHRASE}
     planned = ok(site.drill(check=True, **secret))
@@ -91,8 +101,12 @@ def test_a_dump_passes_and_leaves_evidence(site: Site) -> None:
         {"name": "a clerk may read", "sql": "SELECT true FROM orders LIMIT 1", "role": "clerk"},
         {"name": "a name", "sql": "SELECT min(name) FROM people", "operator": "matches", "expect": "^A"},
     ]
-    given = {"assertions": [{"database": "shop", **one} for one in wanted], "rto": "1h", "rpo": "1h", **secret}
-    done = ok(site.drill(**given))
+    given = {"assertions": [{"database": "shop", **one} for one in wanted], "rto": "1h", "rpo": "1h"}
+    gpg = ["gpg", "--homedir", str(keyring), "--batch", "--quiet"]
+    key = ["--passphrase", "", "--quick-generate-key", "drill@example.org", "ed25519", "sign", "never"]
+    subprocess.run([*gpg, *key], check=True, capture_output=True)
+    signed = {"encryption": {**PASSPHRASE, "gpg_home": str(keyring)}, "sign_key": "drill@example.org"}
+    done = ok(site.drill(**given, **signed))
     found = done["evidence"]
     assert (done["verdict"], found["reasons"]) == ("pass", []), found
     assert found["backup"]["id"] == backup and found["previous"] is None
@@ -102,6 +116,8 @@ def test_a_dump_passes_and_leaves_evidence(site: Site) -> None:
     assert found["teardown"]["removed"]
     (path,) = site.evidence()
     assert json.loads(path.read_text()) == found
+    signature = path.with_name(f"{path.name}.asc")
+    subprocess.run([*gpg, "--verify", str(signature), str(path)], check=True, capture_output=True)
     page = path.with_suffix(".md").read_text()
     assert "Verdict: pass" in page and "Ada" not in page + path.read_text()
     site.nothing_left()

@@ -168,6 +168,19 @@ def test_a_server_that_is_kept(site: Site) -> None:
     site.nothing_left()
 
 
+def test_a_library_that_is_not_here(site: Site) -> None:
+    """A function fails when it is called, and not before: the library and its extension are named."""
+    change = "UPDATE pg_proc SET probin = '$libdir/{}' WHERE proname = 'postgres_fdw_handler'"
+    site.server.psql(change.format("gone_with_the_host"), "shop")
+    site.archive()
+    done = site.drill(amcheck="none")
+    site.server.psql(change.format("postgres_fdw"), "shop")
+    site.archive()
+    assert done.failed and "gone_with_the_host is not on this host (of the extension postgres_fdw)" in done.msg, (
+        done.msg
+    )
+
+
 def random_targets(site: Site, count: int) -> None:
     """Each is drawn by the module, and has exactly the transactions that pg_waldump says."""
     moments = set()
@@ -198,11 +211,13 @@ def test_more_moments_by_chance(site: Site) -> None:
 
 @pytest.mark.extended
 def test_from_a_store_in_turn(site: Site, s3: S3Server, tmp_path: Path) -> None:
-    """Two tiers, each in its turn, out of a directory and out of a bucket; each has a chain of its own."""
-    bucket = s3.make_bucket("drills")
+    """Two tiers, each in its turn, out of a directory and out of a bucket; each has a chain of its own, which object lock holds."""
+    bucket = "drills"
+    s3.client().create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
     tls = {"ca_file": str(s3.ca_file)} if s3.certificate else {}
     keys = {"access_key": s3.access_key, "secret_key": s3.secret_key, "region": s3.region, **tls}
     store = {"name": "s3", "type": "s3", "bucket": bucket, "endpoint_url": s3.endpoint_url, **keys}
+    store.update(object_lock="governance", object_lock_for="1d")
     tiers = [{"name": "disk", "path": str(tmp_path)}, store]
     secret = {"encryption": {"method": "aes256", "passphrase": "it's a secret"}}
     given = {**site.server.client_options(), "repositories": tiers, "engine": "pg_basebackup", **secret}
@@ -212,6 +227,9 @@ def test_from_a_store_in_turn(site: Site, s3: S3Server, tmp_path: Path) -> None:
     drilled = [ok(run_module("pg_drill", wanted))["evidence"] for _number in range(3)]
     assert [one["backup"]["tier"] for one in drilled] == ["disk", "s3", "disk"]
     assert [one["verdict"] for one in drilled] == ["pass"] * 3
+    keys = {item["Key"] for item in s3.client().list_objects_v2(Bucket=bucket, Prefix="main/_drills/")["Contents"]}
+    kept = s3.client().get_object_retention(Bucket=bucket, Key=f"main/_drills/{drilled[1]['id']}.json")
+    assert kept["Retention"]["Mode"] == "GOVERNANCE" and f"main/_drills/{drilled[1]['id']}.md" in keys
     assert drilled[2]["previous"]["id"] == drilled[0]["id"] and drilled[1]["previous"] is None
     assert "no WAL archive" in str(drilled[0]["notes"])
 
