@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from lab.answers import ok, warned
+from lab.harddata import HardData
 from lab.playbooks import ModuleResult, RunningModule, run_module, start_module
 from lab.servers import Server
 from lab.waiting import wait_until
@@ -251,4 +252,19 @@ def test_refused_before_anything_is_made(site: Site) -> None:
     for nothing in ({"select": "20200101T000000Z-none"}, {"server_name": "other"}):
         done = site.drill(False, **nothing)
         assert done.failed and "There is no backup" in done.msg, done.msg
+    site.nothing_left()
+
+
+@pytest.mark.extended
+def test_data_that_is_hard(each_hard: HardData, tmp_path: Path) -> None:
+    """All databases of a server with what is hard to restore, on each version: settings of databases, roles, tablespaces, extensions, names. Where
+    this host has no amcheck for a version, that is all that is not shown."""
+    site = Site(each_hard.server, tmp_path)
+    secret: dict[str, Any] = {"encryption": PASSPHRASE}
+    site.dump(databases=[], **secret)
+    done = ok(site.drill(**secret))
+    reasons = done["evidence"]["reasons"]
+    assert done["verdict"] in ("pass", "partial") and len(reasons) == (done["verdict"] == "partial"), reasons
+    assert all("amcheck" in reason for reason in reasons), reasons
+    assert len([row for row in done["evidence"]["checks"] if row["name"] == "rows"]) == len(done["backup"]["databases"])
     site.nothing_left()
