@@ -36,8 +36,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import par
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
-#: nobody of the dump is called so, and the database that we speak to is in no dump
-SUPERUSER = DATABASE = "holdfast_drill"
+#: the database that we speak to, which is in no dump
+DATABASE = "holdfast_drill"
 _EMPTY = 64 * 1024 * 1024  # bytes of a server without data, its WAL with it
 # By which libraries with jobs of their own start none; without being loaded their extensions cannot be made.
 _JOBS = {
@@ -135,8 +135,22 @@ class DumpedDatabases(Form):
             self._restore(source, server)
         return server, instance
 
+    @property
+    def _superuser(self) -> str:
+        """Who made the server that was dumped: from PostgreSQL 16 on memberships that were granted by that one can be granted by nobody else. Its
+        templates tell."""
+        rows = self._source.cluster.get("databases") or [] if self._source else []
+        owners = {str(row["name"]): str(row["owner"]) for row in rows if row.get("owner")}
+        return owners.get("template0") or owners.get("template1") or "postgres"
+
     def _initialise(self, instance: Instance) -> None:
-        argv = [instance.program("initdb"), "--pgdata", instance.directory, f"--username={SUPERUSER}", "--auth=trust"]
+        argv = [
+            instance.program("initdb"),
+            "--pgdata",
+            instance.directory,
+            f"--username={self._superuser}",
+            "--auth=trust",
+        ]
         argv += ["--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync"]
         done = run_as(instance.owner, argv)
         if done.returncode:
@@ -156,7 +170,7 @@ class DumpedDatabases(Form):
             settings["cron.database_name"] = next(
                 name for name, has in self.expected.items() if "pg_cron" in _names(has)
             )
-        server = PrivateServer(instance, [SUPERUSER], ["template1"], self._scratch.port)
+        server = PrivateServer(instance, [self._superuser], ["template1"], self._scratch.port)
         stack.enter_context(server)
         major = self._version_num // 10000
         server.start(True, False, ", ".join(libraries) if libraries else None, major, self._scratch.cell, settings)
