@@ -220,7 +220,7 @@ def test_a_token_is_rotated_in_a_secret(namespace: Namespace, service_account: A
 def test_the_guides_two_tiers_and_what_looks_after_them(
     postgres: Callable[..., Postgres], cluster: Any, namespace: Namespace, service_account: Account, image: str
 ) -> None:
-    """The AKS guide's: a claim for 7 days, Azure for 30 by a SAS token that lies in a Secret; one read of the server. Prune, check and status are
+    """The AKS guide's: a claim for 7 days, Azure for 30 by a SAS token that lies in a Secret; one read of the server. Prune, check and verify are
     schedules as well. The token expires: the run says so and the near tier has its backup all the same; rotated by the role into the Secret, the
     next run has it, and nothing of the schedule was changed."""
     lab = cluster.lab_or_skip("Azurite where pods reach it")
@@ -241,10 +241,10 @@ def test_the_guides_two_tiers_and_what_looks_after_them(
             "holdfast_login_user": "postgres",
             "holdfast_repositories": [near, far],
         }
-        names = [SCHEDULE, "prune", "check"]
+        names = [SCHEDULE, "prune", "check", "verify"]
         schedules = [
             {"name": name, "playbook": f"holdfast.postgres.{playbook}", "cron": "0 0 1 1 *"}
-            for name, playbook in zip(names, ("backup", "prune", "check"), strict=True)
+            for name, playbook in zip(names, ("backup", "prune", "check", "verify"), strict=True)
         ]
         writer, runner = (service_account(rules(job, schedules=names)) for job in ("schedule", "run_by_hand"))
         given = {"pod": {"secrets": {"azure": "/run/azure"}}, "schedules": schedules}

@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.postgres import Postgres
 from lab.kubernetes.receiving import NAME, archive, bucket, rules, steps, variables
-from lab.kubernetes.runs import claim
+from lab.kubernetes.runs import by_hand, changes, claim, rules as rights, schedule
 from lab.stores import S3Server
 
 
@@ -52,3 +53,32 @@ def test_wal_is_received_and_shipped_by_a_deployment(
     assert not namespace.find("apps/v1", "Deployment", NAME) and not namespace.find("v1", "Secret", NAME)
     assert namespace.find("v1", "PersistentVolumeClaim", "wal")
     assert not archive(given, "--check", state="absent").changed
+
+
+@pytest.mark.extended
+def test_the_archive_is_audited_by_a_cron_job(
+    postgres: Callable[..., Postgres],
+    namespace: Namespace,
+    service_account: Callable[..., Path],
+    image: str,
+    store: S3Server,
+) -> None:
+    """Out of the store, with no right and no claim."""
+    server = postgres()
+    namespace.apply(claim("wal"))
+    repository = bucket(store, namespace)
+    assert steps(archive(variables(server, service_account(rules()), image, repository)))
+    name = "audit"
+    writer, runner = (service_account(rights(job, schedules=[name])) for job in ("schedule", "run_by_hand"))
+    told = {
+        "holdfast_login_host": server.service,
+        "holdfast_login_user": "postgres",
+        "holdfast_repository": repository,
+        "holdfast_wal_directory": "/wal",
+        "holdfast_audit_canary": False,
+        "holdfast_config_dir": "/home/holdfast/servers",
+    }
+    given = {"name": name, "playbook": "holdfast.postgres.audit", "cron": "0 0 1 1 *", "pod": {"claims": {}}}
+    assert changes(schedule(writer, namespace, image, told, **given))
+    ran = by_hand(runner, namespace, name)
+    assert not ran.failed and "read" in ran.result["run"]["line"], ran.msg or ran.result

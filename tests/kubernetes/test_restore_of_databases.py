@@ -11,6 +11,11 @@ is cut off, or a `latest.sql` that leads nowhere, the database is gone by then.
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +25,8 @@ from lab.kubernetes.api import Namespace
 from lab.kubernetes.images import POSTGRES
 from lab.kubernetes.postgres import Postgres
 from lab.kubernetes.runs import access, claim, rules
-from lab.playbooks import CHECKOUT, PlaybookResult, run_module, run_playbook
+from lab.playbooks import CHECKOUT, PlaybookResult, environment, run_module, run_playbook
+from lab.waiting import wait_until
 
 Account = Callable[..., Path]
 SAME = "select count(*), md5(string_agg(m, ',' order by g)) from t"
@@ -216,3 +222,48 @@ def test_files_that_others_left_on_a_claim(
         server.pod, "bash", "-c", "find /dumps/Database -newer /dumps/Database/latest.sql -type f"
     )
     assert untouched.stdout == ""
+
+
+@pytest.mark.extended
+def test_a_controller_that_is_killed_while_the_applications_are_stopped(
+    postgres: Callable[..., Postgres],
+    namespace: Namespace,
+    service_account: Account,
+    image: str,
+    bucket: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """The same run once more follows the Job that goes on, or does what is left, and starts them to the counts that they had."""
+    web(namespace)
+    server = postgres()
+    kept = filled(server)
+    login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+    made = run_module("pg_backup", {**login, "repository": bucket, "server_name": "shop", "databases": ["shop"]})
+    assert not made.failed, made.msg
+    server.sql("delete from t", "shop")
+    variables = {
+        **given(service_account, namespace, image, []),
+        "holdfast_repository": bucket,
+        "holdfast_restore_force": True,
+        "holdfast_restore_confirm": ["shop"],
+    }
+    told = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
+    (tmp_path / "variables.json").write_text(json.dumps(told))
+    program, playbook = Path(sys.executable).parent / "ansible-playbook", CHECKOUT / "playbooks/kubernetes_restore.yml"
+    command = [str(program), str(playbook), "-i", "shop,", "-e", f"@{tmp_path / 'variables.json'}"]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    running = subprocess.Popen(
+        command, env=environment(scratch, program.parent), cwd=scratch, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: counts(namespace) == 0, 180)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    assert counts(namespace) == 0
+    done = restore(variables)
+    assert done.returncode == 0, done.stdout
+    assert server.sql(SAME, "shop") == kept and counts(namespace) == 2
