@@ -8,10 +8,12 @@ namespace        a test's own; deleted at its end
 service_account  service_account(rules): a kubeconfig with exactly these rights in the test's namespace
 postgres         postgres(name, …): PostgreSQL 15 in a StatefulSet of the namespace, with claim, Services and Secret
 fault            with fault("CreateSnapshot", "fail no space"): the CSI driver answers so, to this test's namespace alone
-without          with without("kube-apiserver"): the program is killed, and back at the end; only in a cluster that is this run's own
+without          with without("kube-apiserver"): the program is killed, and back at the end; only in a cluster that is this run's own, and only where
+                 no other tests run beside (pytest -n)
 store            S3 that pods and this machine reach by the same address; a test makes a bucket of its own there
 bucket           a bucket of it that is the test's own, as options of a repository
 image            the collection's own image, with what this checkout has now; its reference
+cloudnative_pg   its operator runs in the cluster
 
 A cluster that is named has images of its own: HOLDFAST_KUBERNETES_POSTGRES (bash and PostgreSQL's programs in PATH, user 26 may run it) and
 HOLDFAST_KUBERNETES_IMAGE (the collection's). What the lab alone has (faults, the store, its images) skips there by name.
@@ -168,6 +170,8 @@ def without(cluster: Kubernetes) -> Callable[[str], AbstractContextManager[None]
     lab = cluster.lab_or_skip("programs of the cluster that are away")
     if NAMED:
         pytest.skip("programs of the cluster that are away: others may use the cluster that HOLDFAST_KUBECONFIG names")
+    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+        pytest.skip("programs of the cluster that are away: other tests run beside this one (pytest -n)")
     return lab.without
 
 
@@ -181,6 +185,16 @@ def store(cluster: Kubernetes) -> Iterator[S3Server]:
 def bucket(store: S3Server, namespace: Namespace) -> dict[str, Any]:
     """A bucket of the test's own, as pods and this machine both reach it."""
     return receiving.bucket(store, namespace)
+
+
+@pytest.fixture(scope="session")
+def cloudnative_pg(cluster: Kubernetes) -> None:
+    """Started when a test first asks for it, on top of what runs; it goes with the cluster."""
+    lab = cluster.lab_or_skip("CloudNativePG's operator, and an image of PostgreSQL that it takes")
+    lacking = [part.name for part in NEEDED["cnpg"] if not part.built]
+    if lacking:
+        pytest.skip(f"no CloudNativePG here: {', '.join(lacking)} not built (make test-kubernetes)")
+    lab.start_operator()
 
 
 @pytest.fixture(scope="session")

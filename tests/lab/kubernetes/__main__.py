@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's cluster by hand, from tests/: python -m lab.kubernetes prepare|up|down|status|image [LEVEL]
 
-prepare  build what LEVEL needs (default image: all), once; where that cannot be, say why in one line and end with 0: tests skip; --seconds: in so
+prepare  build what LEVEL needs (by default all), once; where that cannot be, say why in one line and end with 0: tests skip; --seconds: in so
          many at most
-up       start a cluster and keep it until down: export KUBECONFIG as it says
+up       start a cluster (of LEVEL csi, or cnpg: with CloudNativePG) and keep it until down: export KUBECONFIG as it says
 down     end it, with all that is left of it; --run PID: only when it is that run's
 status   whose cluster runs
 image    load the collection's image as this checkout has it, into the running cluster
@@ -23,7 +23,7 @@ from . import parts, programs
 from .cluster import Cluster, Taken, down, missing, owner
 from .parts import KUBERNETES
 from .running import DidNotStart
-from .settings import LEVELS, LOCK
+from .settings import LOCK, USUAL
 
 
 def main() -> int:
@@ -45,22 +45,25 @@ def _prepare(options: argparse.Namespace) -> int:
         print(f"skipped: {missing()}")
         return 0
     programs.install()
-    try:
-        parts.prepare(options.level or "image", options.seconds)
-    except parts.CannotBuild as error:
-        print(f"skipped: {error}")
+    until = time.monotonic() + options.seconds
+    for level in [options.level] if options.level else ["image", "cnpg"]:
+        try:
+            parts.prepare(level, until - time.monotonic())
+        except parts.CannotBuild as error:
+            print(f"skipped: {error}")
+            if parts.unbuilt(USUAL):  # what both stand on
+                break
     return 0
 
 
 def _up(options: argparse.Namespace) -> int:
-    reason = missing(options.level or "csi")
+    level = options.level or USUAL
+    reason = missing(level)
     if reason:
         print(reason, file=sys.stderr)
         return 1
     begun = time.monotonic()
-    cluster = Cluster.up(
-        options.level or LEVELS[-1], say=lambda step: print(f"{time.monotonic() - begun:5.1f} s  {step}", flush=True)
-    )
+    cluster = Cluster.up(level, say=lambda step: print(f"{time.monotonic() - begun:5.1f} s  {step}", flush=True))
     print(f"export KUBECONFIG={cluster.kubeconfig} PATH={KUBERNETES.path}:$PATH")
     return 0
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from . import images, network, parts, processes, programs, storage
 from .parts import KUBERNETES
 from .running import Starter
-from .settings import CHECKOUT, CLUSTER, HOST_ADDRESS, LEVELS, LOCK, STATE
+from .settings import CHECKOUT, CLUSTER, HOST_ADDRESS, LEVELS, LOCK, STATE, USUAL
 
 
 class Taken(Exception):
@@ -44,7 +44,7 @@ class Owner:
         return processes.started(self.pid) == self.started != ""
 
 
-def missing(level: str = "csi") -> str | None:
+def missing(level: str = USUAL) -> str | None:
     """Why a cluster cannot be had here, in one line; None when it can."""
     if os.geteuid() != 0:
         return "a cluster of one's own wants root (or name one by HOLDFAST_KUBECONFIG)"
@@ -99,7 +99,7 @@ class Cluster:
         self.containerd = images.Containerd(directory / "containerd/socket")
 
     @classmethod
-    def up(cls, level: str = "csi", pid: int = 0, say: Callable[[str], None] = lambda step: None) -> Cluster:
+    def up(cls, level: str = USUAL, pid: int = 0, say: Callable[[str], None] = lambda step: None) -> Cluster:
         """Start what is not running, for a run (its process id) or, with 0, until `down`. Taken: it is another's."""
         with machine():
             found = owner()
@@ -140,6 +140,11 @@ class Cluster:
             made = images.holdfast(self.directory)
             self.containerd.load(made)
         return made[-1].reference
+
+    def start_operator(self) -> None:
+        """CloudNativePG's, on top of what runs, where it does not run yet: also in a cluster that is another checkout's."""
+        with machine():
+            Starter(self.directory, lambda step: None).operator()
 
     @contextmanager
     def without(self, program: str) -> Iterator[None]:

@@ -30,7 +30,7 @@ _BASE = (
     *("postgresql-15", "postgresql-client-15", "python3", "python3-psycopg2", "python3-dateutil", "iproute2", "curl"),
 )
 _TOOLS = (*_BASE, "zstd", "lz4", "gnupg", "gpg-agent", "pgbackrest", "ca-certificates", "openssl", "tzdata")
-GO = ("kubernetes.sh", "etcd.sh", "snapshots.sh")  # scripts that need it
+GO = ("kubernetes.sh", "etcd.sh", "snapshots.sh", "cloudnative_pg.sh")  # scripts that need it
 
 
 class CannotBuild(Exception):
@@ -84,21 +84,24 @@ SNAPSHOTS = Part("snapshots", "snapshots.sh")
 POSTGRES_LAYER = Part("postgres", "rootfs.sh", _BASE, sources=("compile_python.sh",), extra=_installed)
 TOOLS_LAYER = Part("tools", "rootfs.sh", _TOOLS, sources=("compile_python.sh",), below=POSTGRES_LAYER, extra=_installed)
 PYTHON_LAYER = Part("python", "python.sh", sources=("python.txt", "compile_python.sh"), extra=_installed)
+CLOUDNATIVE_PG = Part("cloudnative-pg", "cloudnative_pg.sh")
 
-#: By level, each with those before it.
+#: By what is wanted; "image" is the collection's own.
 NEEDED: dict[str, tuple[Part, ...]] = {
     "api": (KUBERNETES, ETCD),
     "ctl": (),
     "node": (POSTGRES_LAYER,),
     "csi": (SNAPSHOTS,),
     "image": (TOOLS_LAYER, PYTHON_LAYER),
+    "cnpg": (CLOUDNATIVE_PG,),
 }
+#: What each stands on.
+BELOW = {"ctl": "api", "node": "ctl", "csi": "node", "image": "csi", "cnpg": "csi"}
 
 
 def needed(level: str) -> list[Part]:
-    """Parts of a level and of those below it. 'image' is the highest: the collection's own image too."""
-    levels = list(NEEDED)
-    return [part for name in levels[: levels.index(level) + 1] for part in NEEDED[name]]
+    """Parts of a level, or of the collection's image, and of what is below."""
+    return [*(needed(BELOW[level]) if level in BELOW else []), *NEEDED[level]]
 
 
 def unbuilt(level: str) -> list[Part]:
@@ -195,7 +198,7 @@ def touch(level: str) -> None:
 
 
 def _prune() -> None:
-    current = {part.path for part in needed("image")}
+    current = {part.path for parts in NEEDED.values() for part in parts}
     for path in PARTS.iterdir():
         if path not in current and time.time() - path.stat().st_mtime > KEPT_DAYS * 86400:
             print(f"Removing {path.name}, which nobody used for {KEPT_DAYS} days.", file=sys.stderr)

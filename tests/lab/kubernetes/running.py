@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import certificates, images, network, storage
+from . import certificates, cloudnative_pg, images, network, storage
 from .parts import ETCD, KUBERNETES
 from .processes import Programs
 from .settings import (
@@ -47,24 +47,30 @@ class Starter:
         self._api()
         if up_to >= LEVELS.index("node"):
             self._containerd()  # takes its time beside the API server
-        self.wait("API server", 120, lambda: self._kubectl("get", "--raw", "/readyz"))
+        self.wait("API server", 120, lambda: self.kubectl("get", "--raw", "/readyz"))
         if up_to >= LEVELS.index("ctl"):
             self._controllers()
         if up_to >= LEVELS.index("node"):
             self._node()
         if up_to >= LEVELS.index("ctl"):
-            self.wait("controllers", 60, lambda: self._kubectl("get", "serviceaccount", "default"))
+            self.wait("controllers", 60, lambda: self.kubectl("get", "serviceaccount", "default"))
         if up_to >= LEVELS.index("csi"):
             storage.start(self, str(self.directory / "addons.conf"))
         if up_to >= LEVELS.index("node"):
             self.wait(
                 "node ready",
                 120,
-                lambda: self._kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=1s"),
+                lambda: self.kubectl("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=1s"),
             )
         if up_to >= LEVELS.index("csi"):
             drivers = ("get", "csinode", NODE, "-o", "jsonpath={.spec.drivers[*].name}")
-            self.wait("CSI driver", 60, lambda: self._kubectl(*drivers))
+            self.wait("CSI driver", 60, lambda: self.kubectl(*drivers))
+        if up_to >= LEVELS.index("cnpg"):
+            self.operator()
+
+    def operator(self) -> None:
+        """CloudNativePG's, on top of what runs."""
+        cloudnative_pg.start(self, images.Containerd(self.directory / "containerd/socket"))
 
     def wait(self, what: str, seconds: float, answers: Callable[[], object]) -> None:
         """Until something true is answered. DidNotStart after so many seconds, or as soon as a program has ended."""
@@ -101,9 +107,9 @@ class Starter:
     def kubeconfig(self, user: str) -> str:
         return str(self.directory / f"{user}.conf")
 
-    def _kubectl(self, *arguments: str) -> str:
-        """What it prints; '' when it fails."""
-        done = self._run(*arguments)
+    def kubectl(self, *arguments: str, text: str = "") -> str:
+        """What it prints; '' when it fails. ``text``: its standard input."""
+        done = self._run(*arguments, text=text)
         return "" if done.returncode else done.stdout.strip()
 
     def _run(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:

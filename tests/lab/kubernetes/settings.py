@@ -18,11 +18,14 @@ VERSIONS = {
     "PROVISIONER_VERSION": "5.3.0",
     "CSI_VERSION": "1.12.0",  # of the specification
     "DNS_VERSION": "1.1.68",  # of github.com/miekg/dns
+    "CNPG_VERSION": "1.30.0",
 }
 POSTGRESQL = 15  # Debian 12's
 
-#: api: etcd, API server · ctl: controllers, scheduler · node: containerd, kubelet, kube-proxy, DNS · csi: volumes and snapshots
-LEVELS = ("api", "ctl", "node", "csi")
+#: api: etcd, API server · ctl: controllers, scheduler · node: containerd, kubelet, kube-proxy, DNS · csi: volumes and snapshots ·
+#: cnpg: CloudNativePG's operator
+LEVELS = ("api", "ctl", "node", "csi", "cnpg")
+USUAL = "csi"
 
 NODE = "lab"
 NETWORK_NAMESPACE = "holdfast-k8s"
