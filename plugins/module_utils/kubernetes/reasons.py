@@ -29,6 +29,7 @@ class Trouble:
     certain: bool = False
 
 
+_SAID = 500  # characters of what a container said
 # What a registry says of an image that it will not have by waiting.
 _NO_SUCH_IMAGE = re.compile(
     r"not found|manifest unknown|does not exist|no such|name unknown|denied|unauthorized|invalid reference|no match for platform|403|401",
@@ -232,14 +233,15 @@ def said_by(terminated: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _ended(state: Manifest) -> str:
     code, reason = state.get("exitCode"), state.get("reason") or "Error"
-    said = str(said_by(state).get("line") or _text(state.get("message")))
+    # A sentence of ours has its cause in front, and a log at its end.
+    said = str(said_by(state).get("line") or "")[:_SAID] or _text(state.get("message"))[-_SAID:]
     code_said = {137: " (killed)", 143: " (told to end)", 126: " (not executable)", 127: " (no such program)"}.get(
         code or 0, ""
     )
     return (
         f"ended with exit code {code}{code_said}"
         + (f", {reason}" if reason != "Error" else "")
-        + (f": {said[-500:]}" if said else "")
+        + (f": {said}" if said else "")
     )
 
 

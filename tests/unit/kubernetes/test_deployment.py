@@ -84,8 +84,9 @@ def test_names() -> None:
 
 
 def test_what_a_container_of_ours_said_is_told_in_words() -> None:
-    """Not the line of JSON that it is wrapped in."""
-    line = json.dumps({"holdfast": 1, "status": "failed", "line": "pg_receivewal ended: the disk is full."})
+    """Not the line of JSON that it is wrapped in; and the cause, which comes first, also where more came on top."""
+    said = "pg_receivewal ended: the disk is full. " + "The run's record was not written, as the store is away. " * 12
+    line = json.dumps({"holdfast": 1, "status": "failed", "line": said})
     ended = {"exitCode": 2, "reason": "Error", "message": line}
     status = {
         "name": "archive",
