@@ -312,16 +312,18 @@ class _Contents:
             for command in self._filters(artifact, self._check._secrets.of(self._record))
         ]
         with shelf.repository.open(shelf.key(self._record.id, artifact.key)) as source:
-            self._list(name, [*programs, Command([program, "--list"])], source)
+            self._list(artifact.key, [*programs, Command([program, "--list"])], source)
 
-    def _list(self, name: str, programs: list[Command], source: Union[int, IO[bytes]] = subprocess.DEVNULL) -> str:
+    def _list(self, key: str, programs: list[Command], source: Union[int, IO[bytes]] = subprocess.DEVNULL) -> str:
         """The list of a dump. Raises Broken: it cannot be read."""
         try:
             return run(programs, source).decode("utf-8", "replace")
         except ToolError as exc:
             if says_nothing(exc):
                 raise
-            raise Broken("content", f"the list of the dump of {name!r} cannot be read: {exc}") from exc
+            raise Broken(
+                "content", f"{key} is what was written, and no good: pg_restore cannot list it: {exc}"
+            ) from exc
 
     def _directory(self, name: str) -> None:
         """pg_restore's list of a dump in directory format, and a file of rows for each entry of it that has some."""
@@ -340,7 +342,7 @@ class _Contents:
             stream_of(lambda: shelf.repository.open(key), key, encryption).save(
                 os.path.join(directory, "toc.dat"), lambda made, out: None
             )
-            listing = self._list(name, [Command([program, "--list", directory])])
+            listing = self._list(toc.key, [Command([program, "--list", directory])])
         there = {number for part in parts if (number := content.number_of_rows(part)) is not None}
         lacking_rows = sorted(content.rows_of(listing) - there)
         if lacking_rows:
