@@ -51,7 +51,7 @@ def made(given: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def reading(given: dict[str, Any], **more: Any) -> Any:
-    names = ("repository", "server_name", "engine", "engine_program")
+    names = ("repository", "server_name", "engine", "engine_program", "bin_dir")
     return run_module("backup_verify", {**{name: given[name] for name in names if name in given}, "full": True, **more})
 
 
@@ -148,7 +148,9 @@ def test_what_barman_keeps(server_factory: Callable[..., Server], s3: Any) -> No
     assert shown(given)["backups"][0]["verified_at"] is None
     client = s3.client()
     key = next(
-        item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"] if f"/{_first(record)}" in item["Key"]
+        item["Key"]
+        for item in client.list_objects_v2(Bucket=bucket)["Contents"]
+        if f"/{_first(record)}" in item["Key"] and ".backup" not in item["Key"]
     )
     data = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     client.delete_object(Bucket=bucket, Key=key)
