@@ -50,7 +50,7 @@ demo: setup
 
 # In the lab's cluster that HOLDFAST_KUBECONFIG names, or in one that is built (once) and started for it.
 demo-kubernetes: setup
-	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare)
+	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare image)
 	@$(PY) tests/demo/kubernetes_demo.py
 
 # BENCH="--only stores --small", for instance: tests/bench/bench.py --help says what there is.
@@ -119,6 +119,7 @@ test-extended: setup
 	@tests/tools/install_pgbackrest.sh
 	@tests/tools/install_postgresql_14.sh
 	$(PY) -m pytest -q -rs -m extended tests/integration
+	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare)
 	$(PY) -m pytest -q -rs -m extended tests/kubernetes
 
 # Ceph's gateway is a real S3, and large: its tests are apart, and say why when they skip.
@@ -133,7 +134,7 @@ test-stores: setup
 # another can be had, each test says so and skips. K8S="-k snapshot", for instance; K8S='-m "" -n 0' with what takes long. Two files beside each
 # other: most of a test is waiting, for pods and for what runs in them.
 test-kubernetes: setup
-	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare $(and $(SECONDS),--seconds $(SECONDS)))
+	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare image $(and $(SECONDS),--seconds $(SECONDS)))
 	$(PY) -m pytest -q -rs -n 2 --dist loadfile --durations=15 --durations-min=5 -m "not extended" tests/kubernetes $(K8S)
 
 image: setup

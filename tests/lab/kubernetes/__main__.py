@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's cluster by hand, from tests/: python -m lab.kubernetes prepare|up|down|status|image [LEVEL]
 
-prepare  build what LEVEL needs (by default all), once; where that cannot be, say why in one line and end with 0: tests skip; --seconds: in so
+prepare  build what LEVEL (image, csi, cnpg; by default all) needs, once; where that cannot be, say why in one line and end with 0: tests skip; --seconds: in so
          many at most
 up       start a cluster (of LEVEL csi, or cnpg: with CloudNativePG) and keep it until down: export KUBECONFIG as it says
 down     end it, with all that is left of it; --run PID: only when it is that run's
