@@ -193,7 +193,7 @@ def cloudnative_pg(cluster: Kubernetes) -> None:
     lab = cluster.lab_or_skip("CloudNativePG's operator, and an image of PostgreSQL that it takes")
     lacking = [part.name for part in NEEDED["cnpg"] if not part.built]
     if lacking:
-        pytest.skip(f"no CloudNativePG here: {', '.join(lacking)} not built (make test-extended, or prepare of python -m lab.kubernetes)")
+        pytest.skip(f"no CloudNativePG here: {', '.join(lacking)} not built (make test-extended)")
     lab.start_operator()
 
 
@@ -205,5 +205,5 @@ def image(cluster: Kubernetes) -> str:
     lab = cluster.lab_or_skip("the collection's image (or name it by HOLDFAST_KUBERNETES_IMAGE)")
     lacking = [part.name for part in NEEDED["image"] if not part.built]
     if lacking:
-        pytest.skip(f"no image of the collection here: {', '.join(lacking)} not built (make test-extended, or prepare of python -m lab.kubernetes)")
+        pytest.skip(f"no image of the collection here: {', '.join(lacking)} not built (make test-kubernetes)")
     return lab.load_holdfast()
