@@ -62,6 +62,10 @@ options:
       - The alerts of M(holdfast.postgres.backup_status) are rules of their own, by their C(code), such as C(archiving_fails) or C(wal_gap).
     type: dict
     default: {}
+  metrics:
+    description: Whether it is also returned as metrics of Prometheus, for M(holdfast.postgres.backup_metrics).
+    type: bool
+    default: false
   fail_on:
     description: From which severity on the module fails, with its whole result.
     type: str
@@ -70,6 +74,7 @@ options:
 seealso:
   - module: holdfast.postgres.backup_status
   - module: holdfast.postgres.backup_verify
+  - module: holdfast.postgres.backup_metrics
 """
 
 EXAMPLES = r"""
@@ -122,6 +127,10 @@ rules:
   returned: always
   type: list
   elements: dict
+metrics:
+  description: The same for Prometheus, in its text format.
+  returned: with O(metrics)
+  type: str
 elapsed:
   description: Seconds that the module took.
   returned: success
@@ -135,7 +144,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Incomplete
-from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
+from ansible_collections.holdfast.postgres.plugins.module_utils.module import VERSION, execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts import LEVELS
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.judged import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
@@ -149,7 +158,7 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     if params["expected_every"]:
         every = parse_duration(params["expected_every"], "expected_every")
     with workspace() as space:
-        result = {"changed": False, **look(params, every, space, utcnow())}
+        result = {"changed": False, **look(params, every, space, utcnow(), VERSION)}
     if params["fail_on"] != "never" and LEVELS.index(result["status"]) >= LEVELS.index(params["fail_on"]):
         raise Incomplete(result["summary"], result)
     return result
@@ -163,6 +172,7 @@ def main() -> None:
             "schedule_dir": {"type": "path", "default": "/etc/holdfast/schedules"},
             "cron_dir": {"type": "path", "default": "/etc/cron.d"},
             "rules": {"type": "dict", "default": {}},
+            "metrics": {"type": "bool", "default": False},
             "fail_on": {"type": "str", "choices": ["never", "warning", "critical"], "default": "never"},
         },
         **argspec.LOOK_RULES,

@@ -186,6 +186,13 @@ def _prune(result: Result, _now: datetime.datetime) -> str:
     return f"Deleted {count(len(gone), 'backup')}: {listing(names)}.{rest}"
 
 
+def _monitor(result: Result, _now: datetime.datetime) -> str:
+    path, changed = result.get("path") or "The file", result.get("changed")
+    if not result.get("written"):
+        return f"{path} is gone." if changed else "There is no file of this server."
+    return f"{path} is written, and says {'something else than before' if changed else 'the same as before'}."
+
+
 def _verify(result: Result, _now: datetime.datetime) -> str:
     good, left = result.get("verified") or [], result.get("left") or []
     fresh = result.get("fresh") or 0
@@ -342,6 +349,7 @@ _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "drill": _drill,
     "kubernetes_backup": _of_run,
     "kubernetes_restore": _kubernetes_restore,
+    "monitor": _monitor,
     "promote": _promote,
     "prune": _prune,
     "recover": _recover,

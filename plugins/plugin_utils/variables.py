@@ -61,6 +61,19 @@ RENAMED = {
     ("audit", "streaming"): "holdfast_archive_streaming",
     ("backup", "backup_id"): "holdfast_backup_id",
     ("check", "retention"): "holdfast_check_retention",
+    **{
+        ("monitor", name): f"holdfast_health_{name}"
+        for name in (
+            "archiving",
+            "compression",
+            "compression_level",
+            "cron_dir",
+            "engine_config",
+            "expected_every",
+            "rules",
+            "schedule_dir",
+        )
+    },
     ("rotate_credentials", "repository"): "holdfast_rotate_credentials_repository",
     ("setup", "name"): "holdfast_setup_role_name",
     ("setup", "password"): "holdfast_setup_role_password",

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.metrics import FAMILIES
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import OF_PLAYS, SHARED, known_names, variable
 from tools.role_docs import readme
 
@@ -37,6 +38,7 @@ USES = {
     "health": ["backup_health"],
     "kubernetes_backup": ["k8s_job"],
     "kubernetes_restore": ["k8s_recover", "pvc_snapshot"],
+    "monitor": ["backup_health", "backup_metrics"],
     "promote": ["pg_standby"],
     "prune": ["backup_prune"],
     "recover": ["pg_recover"],
@@ -59,6 +61,8 @@ LEFT_OUT: dict[str, set[str]] = {
     "archive": {"recoverable"},  # asked for by the role itself, once there is a backup
     "backup": {"state"},  # a backup is deleted by the module, not by a play that makes them
     "check": {"server_name"},  # the repository is looked at, not a server's part of it
+    "health": {"metrics"},  # the role monitor's
+    "monitor": {"metrics", "fail_on"},  # handed from one module to the other; alert rules judge how bad it is
     # Whether the standby follows, and building one, is the role standby's.
     "promote": set(argspec.ARCHIVER)
     | set(argspec.ENCRYPTION)
@@ -95,8 +99,12 @@ OWN: dict[str, set[str]] = {
 # A role that reads what another one was told, since it looks after the same thing.
 BORROWED = {
     "audit": {"holdfast_archive_compression", "holdfast_archive_jobs", "holdfast_archive_streaming"},
+    "monitor": {
+        "holdfast_health_expected_every", "holdfast_health_archiving", "holdfast_health_engine_config", "holdfast_health_compression",
+        "holdfast_health_compression_level", "holdfast_health_schedule_dir", "holdfast_health_cron_dir", "holdfast_health_rules",
+    },
     "restore": {"holdfast_restore_point_name"},
-}
+}  # fmt: skip
 
 # These call several modules, or none, and have their own words.
 SEVERAL = {"audit", "kubernetes_backup", "kubernetes_restore", "setup", "schedule", "rotate_passphrase"}
@@ -284,7 +292,7 @@ PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorte
 def test_pages_name_what_there_is(page: str) -> None:
     """Variables, playbooks, and files that a page speaks of. What CONTRIBUTING.md makes up as an example has names of its own."""
     text = (TOP / page).read_text()
-    assert set(re.findall(r"\bholdfast_[a-z_]+[a-z]", text)) - {"holdfast_canary"} <= known_names()
+    assert set(re.findall(r"\bholdfast_[a-z_]+[a-z]", text)) - {"holdfast_canary"} <= known_names() | set(FAMILIES)
     assert set(re.findall(r"ansible-playbook \S+ \S+ holdfast\.postgres\.(\w+)", text)) <= set(ROLES)
     for path in re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text):
         first = path.partition("/")[0]

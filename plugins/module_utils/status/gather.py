@@ -88,10 +88,14 @@ class Gathered:
     verified: dict[str, str] = field(default_factory=dict)
     #: what failed its last verification, with what was wrong, by backup's id and tier's name
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: when that was seen last, by its id (ISO 8601)
+    failed_at: dict[str, str] = field(default_factory=dict)
     #: what ``damage`` found, by backup's id and tier's name
     hurt: dict[tuple[str, str], str] = field(default_factory=dict)
     #: the last drill of each backup, by its id, out of whichever repository
     drills: dict[str, Drill] = field(default_factory=dict)
+    #: all drills with the names of their tiers, the oldest first; those too that did not come to choose a backup
+    all_drills: list[tuple[str, Drill]] = field(default_factory=list)
     #: how an engine looks at a backup in its own repository, by its name
     looks: dict[str, Callable[[Record], Optional[str]]] = field(default_factory=dict)
 
@@ -106,6 +110,8 @@ class Gathered:
         at = mark.proven_at("checksum") if mark else None
         if at:
             self.verified[record.id] = max(at, self.verified.get(record.id, ""))
+        if mark and mark.failure:
+            self.failed_at[record.id] = max(mark.failure.at, self.failed_at.get(record.id, ""))
 
     def failures(self) -> dict[str, str]:
         """The backups whose every copy failed its last verification, with what was wrong with one of them."""
@@ -170,13 +176,13 @@ def gather(params: Mapping[str, Any], space: str) -> Gathered:
 
 def _look_at_drills(found: Gathered) -> None:
     """What drills say of each backup, by the names of their evidence."""
-    known = []
     for name, shelf in found.shelves.items():
         try:
-            known += drills(shelf)
+            found.all_drills += [(name, drill) for drill in drills(shelf)]
         except HoldfastError as exc:
             found.unread.append(f"Which backups in {name} were drilled is not known: {exc}")
-    known.sort(key=lambda drill: drill.at)
+    found.all_drills.sort(key=lambda entry: (entry[1].at, entry[1].number))
+    known = [drill for _tier, drill in found.all_drills]
     found.drills = last_of_each(known)
     for backup, drill in proven(known).items():
         if backup in found.records:

@@ -41,6 +41,15 @@ def counts(record: Record, listed_whole: Collection[str]) -> bool:
     return record.verified_at is not None or record.engine in listed_whole
 
 
+def as_known(records: Iterable[Record], listed_whole: Collection[str]) -> dict[str, Record]:
+    """Records by their ids, as chains are judged by them: what an engine lists as whole is as good as verified. The record that users see stays
+    as it is."""
+    return {
+        name: record if record.verified_at or not counts(record, listed_whole) else _as_verified(record)
+        for name, record in by_id(records).items()
+    }
+
+
 def judge(
     records: Iterable[Record],
     every: Optional[int],
@@ -53,11 +62,7 @@ def judge(
     on, until a good one is found. ``failed``: what was found wrong already, by ids."""
     # What a server is made of is no backup of it.
     order = in_order(record for record in records if record.engine not in WITHOUT_DATA)
-    # For the chain, what an engine lists as whole is as good as verified; the record that users see stays as it is.
-    known = {
-        name: record if record.verified_at or not counts(record, listed_whole) else _as_verified(record)
-        for name, record in by_id(order).items()
-    }
+    known = as_known(order, listed_whole)
     damaged: dict[str, str] = dict(failed or {})
     unverified: list[str] = []
     recent: Optional[Record] = None

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import named_repositories
+from ansible_collections.holdfast.postgres.plugins.module_utils.status import metrics
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts import CODES, LEVELS, Alert, level
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.measure import measure
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.measure import (
+    has_repository,
+    last_evidence,
+    measure,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.overview import Overview, look as overview
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules import (
     GOOD,
@@ -173,13 +180,23 @@ def lines(server_name: str, rows: Sequence[Row]) -> list[str]:
     return told
 
 
-def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datetime.datetime) -> dict[str, Any]:
-    """Look at everything that the options name, and judge it, for a module's result. Raises BadOption."""
+def look(
+    params: Mapping[str, Any], every: Optional[int], space: str, now: datetime.datetime, version: str
+) -> dict[str, Any]:
+    """Look at everything that the options name, and judge it, for a module's result. ``version``: the collection's. Raises BadOption."""
     rules = Rules(params["rules"])
+    began = time.monotonic()
     seen = overview(params, every, space, now)
-    rows = _judged(params, seen, rules)
+    standing = _standing(params, seen)
+    rows = _judged(seen, standing, rules)
     alerts = of_rows(rows)
     worst = level(alerts)
+    more = {}
+    if params["metrics"]:
+        tiers = [name for name, _options, _where in named_repositories(params)] if has_repository(params) else []
+        run = metrics.Run(version, now, time.monotonic() - began, tiers)
+        evidence = last_evidence(standing.found) if standing else None
+        more = {"metrics": metrics.produce(params["server_name"], run, standing, alerts, evidence)}
     return {
         "status": worst,
         "summary": f"{params['server_name']}: {worst}, {in_short(alerts)}"
@@ -187,14 +204,16 @@ def look(params: Mapping[str, Any], every: Optional[int], space: str, now: datet
         "lines": lines(params["server_name"], rows),
         "alerts": [alert.describe() for alert in alerts],
         "rules": [vars(row) for row in rows],
+        **more,
     }
 
 
-def _judged(params: Mapping[str, Any], seen: Overview, rules: Rules) -> list[Row]:
+def _standing(params: Mapping[str, Any], seen: Overview) -> Optional[Standing]:
+    """What rules look at; None: nothing could be read."""
     if seen.found is None or seen.health is None:
-        return [_of_alert(alert, rules) for alert in seen.alerts if rules.enabled(alert.code)]
+        return None
     measured = measure(params, seen.found)
-    standing = Standing(
+    return Standing(
         seen.found,
         seen.health,
         seen.now,
@@ -204,4 +223,9 @@ def _judged(params: Mapping[str, Any], seen: Overview, rules: Rules) -> list[Row
         measured.findings,
         measured.domains,
     )
+
+
+def _judged(seen: Overview, standing: Optional[Standing], rules: Rules) -> list[Row]:
+    if standing is None:
+        return [_of_alert(alert, rules) for alert in seen.alerts if rules.enabled(alert.code)]
     return judge(standing, seen.alerts, rules)

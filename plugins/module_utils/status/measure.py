@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import read
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import named_repositories
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.metrics import Evidence
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules import Disk
 
 
@@ -26,10 +28,26 @@ class Measured:
     domains: dict[str, str] = field(default_factory=dict)
 
 
+def has_repository(params: Mapping[str, Any]) -> bool:
+    """Whether repositories of ours are named, not an engine's configuration alone."""
+    return bool(params["repository"] or params["repositories"])
+
+
+def last_evidence(found: Gathered) -> Optional[Evidence]:
+    """What the last drill measured; None: there was none."""
+    if not found.all_drills:
+        return None
+    tier, drill = found.all_drills[-1]
+    try:
+        return Evidence(read(found.shelves[tier], drill.id))
+    except HoldfastError:
+        return Evidence(None)
+
+
 def measure(params: Mapping[str, Any], found: Gathered) -> Measured:
     """Look at each repository that could be looked into."""
     measured = Measured()
-    for name, options, _where in named_repositories(params) if params["repository"] or params["repositories"] else ():
+    for name, options, _where in named_repositories(params) if has_repository(params) else ():
         if name not in found.shelves:
             continue
         repository = found.shelves[name].repository

@@ -178,3 +178,11 @@ def test_a_verification() -> None:
     )
     assert said({"verified": [], "fresh": 2}, "verify") == "Nothing to do: 2 backups are proven already."
     assert said({"plan": ["verify b1"]}, "verify", True) == "Check mode, nothing was done. It would: verify b1."
+
+
+def test_metrics() -> None:
+    there = {"path": "/m/holdfast_db1.prom", "written": True, "changed": False}
+    assert said(there, "monitor") == "/m/holdfast_db1.prom is written, and says the same as before."
+    assert said({**there, "changed": True}, "monitor").endswith("something else than before.")
+    assert said({**there, "written": False, "changed": True}, "monitor") == "/m/holdfast_db1.prom is gone."
+    assert said({**there, "plan": ["write /m"]}, "monitor", True) == "Check mode, nothing was done. It would: write /m."
