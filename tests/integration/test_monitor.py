@@ -2,11 +2,17 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kind: a dashboard that is green of what was. Members: check mode; the same again; two servers of a host; a repository that went away; a full
-disk; a server that is no more; no directory. (Each value: unit/status/test_metrics.)"""
+disk; a server that is no more; no directory; a webhook that is told each hour, or
+that is away. (Each value: unit/status/test_metrics.)"""
 
 from __future__ import annotations
 
 import datetime
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +108,59 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
         refused(write(2), "No space left on device", "What was there is as it was")
         assert (disk / "holdfast_db1.prom").read_text() == kept
         assert sorted(entry.name for entry in disk.iterdir()) == ["full", "holdfast_db1.prom"]
+
+
+@contextmanager
+def receiver(answer: int = 204) -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+    """A webhook: its URL, and what it was sent, with the header of authorization."""
+    got: list[tuple[str, dict[str, Any]]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.headers.get("Authorization", ""), json.loads(body)))
+            self.send_response(answer)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/secret-path", got
+        server.shutdown()
+
+
+@pytest.mark.extended
+def test_a_webhook_is_told_once(tmp_path: Path) -> None:
+    repository = tmp_path / "backups"
+    repository.mkdir(mode=0o700)
+    old = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=3)
+    lay(Shelf(FileRepository(str(repository)), "db1"), "b1", old)
+    off: dict[str, Any] = dict.fromkeys(("encrypted", "copies", "space"), False)
+    given: dict[str, Any] = {
+        "holdfast_repository": {"path": str(repository)},
+        "holdfast_server_name": "db1", "holdfast_health_archiving": False, "holdfast_health_schedule_dir": str(tmp_path / "none"),
+        "holdfast_monitor_textfile_dir": str(tmp_path), "holdfast_monitor_told_dir": str(tmp_path / "told"),
+        "holdfast_monitor_webhook_token": "secret-token", "holdfast_health_rules": off,
+    }  # fmt: skip
+    with receiver() as (url, got):
+        bad = monitor({**given, "holdfast_monitor_webhook_url": url})
+        assert bad.returncode == 0, bad.stdout
+        ((authorization, body),) = got
+        assert (
+            authorization == "Bearer secret-token"
+            and body["status"] == "critical"
+            and body["alerts"][0]["code"] == "newest_backup"
+        )
+        same = monitor({**given, "holdfast_monitor_webhook_url": url})
+        assert same.returncode == 0 and len(got) == 1 and not same.changed, same.changed
+    well = {**given, "holdfast_health_rules": {**off, "newest_backup": {"max_age": "7d"}}}
+    with receiver(500) as (url, refused_all):
+        away = monitor({**well, "holdfast_monitor_webhook_url": url})
+        assert away.returncode and "answered with 500" in away.stdout and len(refused_all) == 4, away.stdout
+        assert read(tmp_path / "holdfast_db1.prom")["holdfast_status"] == 0
+        assert not [word for word in ("secret-token", "secret-path") if word in away.stdout + away.stderr]
+    with receiver() as (url, got):
+        assert monitor({**well, "holdfast_monitor_webhook_url": url}).returncode == 0
+        assert [body["resolved"] for _authorization, body in got] == [True]

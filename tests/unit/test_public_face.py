@@ -87,6 +87,10 @@ OWN: dict[str, set[str]] = {
         "holdfast_archive_prove", "holdfast_archive_backup", "holdfast_archive_backup_max_age",
     },
     "backup": {"holdfast_backup_engine"},
+    "monitor": {
+        "holdfast_monitor_webhook_url", "holdfast_monitor_webhook_shape", "holdfast_monitor_webhook_token", "holdfast_monitor_webhook_ca_cert",
+        "holdfast_monitor_told_dir",
+    },
     "recover": {"holdfast_repositories", "holdfast_recover_tier"},
     "restore": {"holdfast_repositories", "holdfast_restore_tier", "holdfast_restore_point_name"},
     "ship": {
