@@ -40,6 +40,7 @@ TAKEN = {
     "backup_passphrase": COPYING,
     "backup_facts": WITH_REPOSITORY,
     "backup_health": WITH_REPOSITORY,
+    "backup_report": WITH_REPOSITORY,
     "backup_verify": COPYING,
     "backup_status": WITH_REPOSITORY,
     "wal_archive": ARCHIVING,

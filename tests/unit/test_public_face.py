@@ -42,6 +42,7 @@ USES = {
     "promote": ["pg_standby"],
     "prune": ["backup_prune"],
     "recover": ["pg_recover"],
+    "report": ["backup_report", "report_file"],
     "restore": ["pg_restore"],
     "restore_point": ["pg_restore_point"],
     "rotate_credentials": ["azure_sas"],
@@ -72,6 +73,7 @@ LEFT_OUT: dict[str, set[str]] = {
         "compression_level", "backup_id", "owner", "config_file", "settings", "tablespace_locations", "rewind", "max_rate",
         "service", "stop_server", "accept_unsigned",
     },
+    "report": {"variable"},  # the role's own
     "setup": {"state"},
     "standby": {"synchronous_standbys"},  # of a promotion, which is the role promote's
 }  # fmt: skip

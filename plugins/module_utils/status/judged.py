@@ -184,11 +184,8 @@ def look(
     params: Mapping[str, Any], every: Optional[int], space: str, now: datetime.datetime, version: str
 ) -> dict[str, Any]:
     """Look at everything that the options name, and judge it, for a module's result. ``version``: the collection's. Raises BadOption."""
-    rules = Rules(params["rules"])
     began = time.monotonic()
-    seen = overview(params, every, space, now)
-    standing = _standing(params, seen)
-    rows = _judged(seen, standing, rules)
+    dummy, standing, rows = see(params, every, space, now)
     alerts = of_rows(rows)
     worst = level(alerts)
     more = {}
@@ -206,6 +203,16 @@ def look(
         "rules": [vars(row) for row in rows],
         **more,
     }
+
+
+def see(
+    params: Mapping[str, Any], every: Optional[int], space: str, now: datetime.datetime
+) -> tuple[Overview, Optional[Standing], list[Row]]:
+    """The same, as what was seen, what of it rules look at (None: nothing could be read), and what each says. Raises BadOption."""
+    rules = Rules(params["rules"])
+    seen = overview(params, every, space, now)
+    standing = _standing(params, seen)
+    return seen, standing, _judged(seen, standing, rules)
 
 
 def _standing(params: Mapping[str, Any], seen: Overview) -> Optional[Standing]:
