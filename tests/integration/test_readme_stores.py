@@ -371,7 +371,7 @@ def _stores(part: Any) -> Iterator[dict[str, Any]]:
         name = key.removeprefix("holdfast_").removeprefix("copy_").removeprefix("rotate_credentials_")
         if name == "repositories":
             yield from value
-        elif name in ("repository", "target") or (name == "source" and isinstance(value, dict)):
+        elif name in ("repository", "target", "source") and isinstance(value, dict):
             yield value
         else:
             yield from _stores(value)

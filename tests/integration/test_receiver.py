@@ -190,7 +190,8 @@ def variables_of(server: Server, units: Path) -> dict[str, Any]:
     return {f"holdfast_{name}": value for name, value in server.login().items()} | {
         "holdfast_bin_dir": str(server.bindir),
         "holdfast_repository": {"path": str(server.server_directory("streamed"))},
-        "holdfast_config_dir": str(server.server_directory("config")),
+        # Of its own: the server is shared with tests whose server_name is this one's.
+        "holdfast_config_dir": str(server.server_directory("config of the playbook")),
         "holdfast_server_name": "it's here",
         "holdfast_archive_streaming": True,
         "holdfast_archive_unit_dir": str(units),

@@ -146,6 +146,8 @@ class DumpedDatabases(Form):
     def _initialise(self, instance: Instance) -> None:
         argv = [
             instance.program("initdb"),
+            # What outlives a killed drill for a moment must not remove what the next one makes there.
+            "--no-clean",
             "--pgdata",
             instance.directory,
             f"--username={self._superuser}",
