@@ -157,7 +157,8 @@ def last_drill(standing: Standing, limits: Limits) -> Optional[Seen]:
 
 
 def _last_drill(standing: Standing) -> Optional[Drill]:
-    return max(standing.found.drills.values(), key=lambda drill: (drill.at, drill.number), default=None)
+    # (In the order of time; also those that failed before they chose a backup.)
+    return standing.found.all_drills[-1][1] if standing.found.all_drills else None
 
 
 def drilled(standing: Standing, limits: Limits) -> Optional[Seen]:

@@ -55,7 +55,7 @@ def standing(*records: Record, tiers: tuple[str, ...] = ("disk",), **more: Any) 
     found = Gathered(
         records={record.id: record for record in records}, where={record.id: list(tiers) for record in records}
     )
-    for name in ("wal", "verified", "failed", "drills"):
+    for name in ("wal", "verified", "failed", "drills", "all_drills"):
         if name in more:
             setattr(found, name, more.pop(name))
     health = healthy(records, None, NOW, lambda record: None, (), found.failures())
@@ -119,13 +119,15 @@ def drill(number: int, age: float, verdict: str, of: Optional[str]) -> Drill:
         ([], None, None), ([("pass", "b", DAY)], GOOD, None), ([("fail", "b", DAY)], BAD, None), ([("missed", "b", DAY)], BAD, "warning"),
         ([("partial", None, DAY)], BAD, "warning"), ([("fail", "b", 2 * DAY), ("pass", "c", DAY)], GOOD, None),
         ([("pass", "b", 2 * DAY), ("fail", "c", DAY)], BAD, None),
+        ([("pass", "b", 2 * DAY), ("fail", None, DAY)], BAD, None),
     ],
 )  # fmt: skip
 def test_last_drill(
     drills: list[tuple[str, Optional[str], float]], expected: Optional[str], severity: Optional[str]
 ) -> None:
-    known = {of or "-": drill(number, age, verdict, of) for number, (verdict, of, age) in enumerate(drills, 1)}
-    answer = asked("last_drill", standing(backup("b", 3 * DAY), backup("c", 2.5 * DAY), drills=known))
+    """Found: one that failed before it chose a backup was not seen, as only the last of each backup was looked at."""
+    known = [("disk", drill(number, age, verdict, of)) for number, (verdict, of, age) in enumerate(drills, 1)]
+    answer = asked("last_drill", standing(backup("b", 3 * DAY), backup("c", 2.5 * DAY), all_drills=known))
     assert (answer and answer.state, answer and answer.severity) == (expected, severity)
 
 
