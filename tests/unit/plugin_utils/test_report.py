@@ -17,6 +17,7 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ToolError
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.report import pages
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.report.files import (
     FORMATS,
     is_same,
@@ -236,6 +237,25 @@ def test_who_sees_no_picture_has_a_table_of_the_same() -> None:
     )
     levels = [int(tag[1]) for tag, _attributes in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and all(after - before <= 1 for before, after in zip(levels, levels[1:]))
+
+
+def test_each_colour_of_text_can_be_read() -> None:
+    """By WCAG 2.1, 1.4.3: a ratio of 4.5 to what it stands on, in the light, in the dark, and on paper."""
+    style = Path(pages.__file__).with_name("style.css").read_text()
+    schemes = [dict(re.findall(r"--(\w+):(#[0-9a-f]+)", found)) for found in re.findall(r":root{([^}]*)}", style)]
+    assert len(schemes) == 3
+
+    def light(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(sign * 2 for sign in colour[1:])
+        parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    for colours in schemes:
+        for text in ("fg", "dim", "ok", "warning", "critical", "link"):
+            for ground in ("bg", "box"):
+                dark, bright = sorted((light(colours[text]), light(colours[ground])))
+                assert (bright + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
 
 
 def test_a_failed_drill_names_the_later_one_that_settles_it() -> None:
