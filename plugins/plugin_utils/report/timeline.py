@@ -84,9 +84,10 @@ def timeline(
         mark(f"drill-{verdict}", drill["at"], "2V46" if verdict == "fail" else "10h0")
     covered = [axis.span(known_time(one["start"]), known_time(one["end"])) for one in stretches]
     missing = [
-        axis.span(known_time(before["end"]) or known_time(before["start"]), known_time(after["start"]))
+        axis.span(known_time(one["end"]) or known_time(one["start"]), known_time(after["start"]) if after else end)
         for window in windows
-        for before, after in zip(window["stretches"], window["stretches"][1:])
+        for one, after in zip(window["stretches"], [*window["stretches"][1:], None])
+        if one["missing"] or after
     ]
     return Line(
         start,

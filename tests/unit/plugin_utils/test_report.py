@@ -28,7 +28,8 @@ from ansible_collections.holdfast.postgres.plugins.plugin_utils.report.files imp
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.report.fleet import Fleet, Looked, fleet
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.report.hosts import looked
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.report.sentence import proven, sentence
-from lab.reports import DAY, backup, drill, evidence, iso, report, row, stretch, window, year
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.report.timeline import timeline
+from lab.reports import DAY, NOW, backup, drill, evidence, iso, report, row, stretch, window, year
 
 ANY = "Any moment from 21 Nov 12:00 UTC to 26 Nov 11:58 UTC (2 min ago)"
 GOOD = "proven 3 days ago in 12 min 04 s"
@@ -256,6 +257,38 @@ def test_each_colour_of_text_can_be_read() -> None:
             for ground in ("bg", "box"):
                 dark, bright = sorted((light(colours[text]), light(colours[ground])))
                 assert (bright + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
+MISSING = {"first": "A", "last": "B", "segments": 2}
+
+
+@pytest.mark.parametrize(
+    ("stretches", "covered", "missing"),
+    [
+        ([stretch(10 * DAY, 0)], [("0", "1000")], []),
+        ([stretch(10 * DAY, 5 * DAY, MISSING), stretch(4 * DAY, 0)], [("0", "500"), ("600", "400")], [("500", "100")]),
+        # No backup after the gap: nothing can be reached from there on.
+        ([stretch(10 * DAY, 5 * DAY, MISSING)], [("0", "500")], [("500", "500")]),
+        # The time of its end is not known: no more is drawn than is known.
+        ([stretch(10 * DAY, None)], [("0", "2")], []),
+    ],
+)
+def test_what_a_picture_shows_of_wal(stretches: Any, covered: Any, missing: Any) -> None:
+    line = timeline([], [], [{"timeline": 1, "stretches": stretches}], None, NOW)
+    assert line and (line.covered, line.missing) == (covered, missing)
+
+
+def test_what_a_picture_shows_of_backups_and_drills() -> None:
+    backups = [
+        backup("a", 10 * DAY), backup("b", 5 * DAY, kind="incr", goes="by age"), backup("c", 5 * DAY - 60, kind="incr"),
+        backup("d", 4 * DAY, wrong="its sum", verified_at=None), backup("e", 2 * DAY, verified_at=iso(DAY)), backup("future", -DAY),
+    ]  # fmt: skip
+    line = timeline(backups, [drill(5 * DAY), drill(3 * DAY, "fail"), drill(DAY, wrong="was changed")], [], None, NOW)
+    assert line and dict(line.marks) == {
+        "full": "M0 24V46M800 24V46", "incremental": "M500 34V46", "goes": "M500 48V54", "bad": "M600 24V46", "verified": "M900 57h0",
+        "drill-pass": "M500 10h0", "drill-fail": "M700 2V46M900 2V46",
+    }  # fmt: skip
+    assert timeline([], [], [], None, NOW) is None
 
 
 def test_a_failed_drill_names_the_later_one_that_settles_it() -> None:
