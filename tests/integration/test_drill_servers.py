@@ -136,13 +136,14 @@ def test_what_is_wrong_is_told(site: Site, tmp_path: Path) -> None:
 
 def test_killed_while_it_recovers(site: Site, running: list[RunningModule]) -> None:
     """A drill that is killed outright, twice, while it reads a backup that it holds against retention; the next one passes."""
-    for _number in range(2):
+    for number in range(2):
         module = start_module("pg_drill", {**site.drilled, "amcheck": "none"})
         running.append(module)
         wait_until(lambda: list((site.repository / "main" / "_readers").glob("*.json")), 120)
         wait_until(lambda: list(site.scratch.glob("holdfast-drill-main/data*")), 120)
         module.kill()
-    assert list(site.scratch.glob("holdfast-drill-main"))
+        # What the second one found at first was the first one's: it may have been killed while it cleared that up.
+        assert number or list(site.scratch.glob("holdfast-drill-main"))
     assert ok(site.drill(amcheck="none"))["verdict"] == "pass"
     site.nothing_left()
 
