@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import REPORT_FILE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import arguments
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.report.files import make
@@ -29,15 +30,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         self._task.args = arguments(self._task.args, {"dest"})
-        _validation, given = self.validate_argument_spec(
-            argument_spec={
-                "dest": {"type": "list", "elements": "path", "default": ["holdfast-report.html"]},
-                "variable": {"type": "str", "required": True},
-                "title": {"type": "str", "default": "Backups and what they are worth"},
-                "since": {"type": "str"},
-                "until": {"type": "str"},
-            }
-        )
+        _validation, given = self.validate_argument_spec(argument_spec=REPORT_FILE)
         told = task_vars or {}
         hosts, known = told.get("ansible_play_hosts_all") or [told["inventory_hostname"]], told["hostvars"]
         # Not as a template would have it: what servers are called is nobody's template, and of hundreds it would take minutes.

@@ -212,3 +212,12 @@ LOOK_RULES: dict[str, Any] = {
     "mutually_exclusive": [("repository", "repositories")],
     "supports_check_mode": True,
 }
+
+# The one file of a report: an action plugin and the module of its documentation take it.
+REPORT_FILE: Spec = {
+    "dest": {"type": "list", "elements": "path", "default": ["holdfast-report.html"]},
+    "variable": {"type": "str", "required": True},
+    "title": {"type": "str", "default": "Backups and what they are worth"},
+    "since": {"type": "str"},
+    "until": {"type": "str"},
+}

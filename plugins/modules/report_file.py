@@ -83,18 +83,13 @@ servers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.holdfast.postgres.plugins.module_utils.argspec import REPORT_FILE
 
 
 def main() -> None:
     """The action plugin of this name does it all."""
     module = AnsibleModule(
-        argument_spec={
-            "dest": {"type": "list", "elements": "path", "default": ["holdfast-report.html"]},
-            "variable": {"type": "str", "required": True},
-            "title": {"type": "str", "default": "Backups and what they are worth"},
-            "since": {"type": "str"},
-            "until": {"type": "str"},
-        },
+        argument_spec=REPORT_FILE,
         supports_check_mode=True,
     )
     module.fail_json(

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.manifests import PRIVATE
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.manifests import IN_A_POD
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.scripts import SERVER
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
@@ -191,7 +191,7 @@ def pod(server: Server, data: Path, shared: Path, target: Options) -> tuple[int,
     shared.mkdir(mode=0o777)
     shared.chmod(0o777)
     told = {"PGDATA": str(data), "SHARED": str(shared), "PATH": "/usr/bin:/bin"}
-    arguments = [part for name, value in PRIVATE.items() for part in ("-c", f"{name}={value}")]
+    arguments = [part for name, value in IN_A_POD.items() for part in ("-c", f"{name}={value}")]
     before = [] if os.geteuid() else ["runuser", "-u", server.owner, "--"]
     image = [*before, "env", *(f"{name}={value}" for name, value in told.items()), "sh", "-c", SERVER, "sh", *arguments]
     message = shared.with_suffix(".json")

@@ -170,20 +170,27 @@ def broken_links(contents: Sequence[tuple[str, Optional[Mapping[str, Any]], Opti
     return told
 
 
-def audit(shelf: Shelf) -> list[str]:
-    """Read the chain, and say what is wrong with it. Raises RepositoryError: it cannot be listed."""
-    known = drills(shelf)
-    newest = known[-_READ:]
+#: of one drill: its id, what it says (None: it cannot be believed), and why not
+Content = tuple[str, Optional[dict[str, Any]], Optional[str]]
 
-    def look(drill: Drill) -> tuple[str, Optional[Mapping[str, Any]], Optional[str]]:
+
+def contents(shelf: Shelf, known: Sequence[Drill]) -> list[Content]:
+    """What drills say, read side by side, in the same order."""
+
+    def look(drill: Drill) -> Content:
         try:
             return drill.id, read(shelf, drill.id), None
         except HoldfastError as exc:
             return drill.id, None, str(exc)
 
     with threads(8) as pool:
-        contents = list(pool.map(look, newest))
-    return missing_numbers(known) + broken_links(contents)
+        return list(pool.map(look, known))
+
+
+def audit(shelf: Shelf) -> list[str]:
+    """Read the chain, and say what is wrong with it. Raises RepositoryError: it cannot be listed."""
+    known = drills(shelf)
+    return missing_numbers(known) + broken_links(contents(shelf, known[-_READ:]))
 
 
 Sign = Callable[[bytes], bytes]

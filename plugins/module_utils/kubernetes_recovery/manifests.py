@@ -14,6 +14,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.pod import MESSAGE
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.place import Place
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.scripts import SERVER
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import PRIVATE
 
 RECOVERY = f"{PREFIX}recovery"
 SHARED = "/holdfast"
@@ -24,28 +25,12 @@ _WATCH = (
     "ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.watching"
 )
 
-#: Nobody reaches it, it reaches nobody, and what would begin to work by itself finds no worker. As it answers only when it has ended the recovery,
-#: it needs no more connections than it has.
-PRIVATE = {
+#: What would begin to work by itself finds no worker. As it answers only when it has ended the recovery, it needs no more connections than it has.
+IN_A_POD = {
+    **PRIVATE,
     "port": "5432",  # names the socket
     "hot_standby": "off",
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "archive_mode": "off",
     "max_worker_processes": "0",
-    "max_logical_replication_workers": "0",
-    "synchronous_standby_names": "",
-    "session_preload_libraries": "",
-    "local_preload_libraries": "",
-    "logging_collector": "off",
-    "log_destination": "stderr",
-    "log_min_messages": "log",
-    "lc_messages": "C",
-    "log_line_prefix": "%m [%p] ",
-    "log_timezone": "UTC",
-    "external_pid_file": "",
-    "ssl": "off",
-    "ssl_passphrase_command": "",
 }
 
 
@@ -91,7 +76,7 @@ def private_job(
     data = {"name": "data", "mountPath": place.data, "subPath": place.in_volume(posixpath.join(new, place.name))}
     shared = _mount("shared", SHARED)
     told = {"PGDATA": place.data, "SHARED": SHARED}
-    settings = {**PRIVATE, **({"event_triggers": "off"} if major >= 17 else {})}
+    settings = {**IN_A_POD, **({"event_triggers": "off"} if major >= 17 else {})}
     arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     mounts, own = _configuration(place)
     server = _container(

@@ -50,32 +50,38 @@ def _name(line: str) -> str:
 _SETTING = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?")
 
 
+#: What keeps a server to itself: nobody reaches it, it archives nothing, runs no program, and no subscription of it fetches anything. Its log goes to
+#: where it is read.
+PRIVATE = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "archive_mode": "off",
+    "max_logical_replication_workers": "0",
+    "synchronous_standby_names": "",
+    "session_preload_libraries": "",
+    "local_preload_libraries": "",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "log_min_messages": "log",
+    "lc_messages": "C",
+    "log_line_prefix": "%m [%p] ",
+    "log_timezone": "UTC",
+    "external_pid_file": "",
+    "ssl": "off",
+    "ssl_passphrase_command": "",
+}
+
+
 def private_settings(socket_directory: str, hba_file: str, keep_archiving: bool) -> dict[str, str]:
-    """What keeps a server to itself while it recovers: nobody reaches it, and it reaches nobody: it archives nothing, runs no
-    program, and no subscription of it fetches anything. Its log goes to where it is read.
+    """What keeps a server to itself while it recovers, and where it is asked.
 
     ``keep_archiving``: it will archive again, so it remembers what is to be archived then. The history of the timeline that it
     begins is marked in that very moment, or never, and without it the archive leads nobody there."""
     archiving = {"archive_mode": "on", "archive_command": "", "archive_library": ""} if keep_archiving else {}
     return {
-        "listen_addresses": "",
+        **PRIVATE,
         "unix_socket_directories": socket_directory,
-        "unix_socket_permissions": "0700",
         "hba_file": hba_file,
-        "archive_mode": "off",
-        "max_logical_replication_workers": "0",
-        "synchronous_standby_names": "",
-        "session_preload_libraries": "",
-        "local_preload_libraries": "",
-        "logging_collector": "off",
-        "log_destination": "stderr",
-        "log_min_messages": "log",
-        "lc_messages": "C",
-        "log_line_prefix": "%m [%p] ",
-        "log_timezone": "UTC",
-        "external_pid_file": "",
         "hot_standby": "on",
-        "ssl": "off",
-        "ssl_passphrase_command": "",
         **archiving,
     }

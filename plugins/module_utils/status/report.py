@@ -11,17 +11,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.background import threads
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.open import policy_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import candidate, in_sequence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.described import stored_size
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import (
     PROVING,
-    Drill,
     broken_links,
+    contents,
     drills,
     missing_numbers,
-    read,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -238,17 +236,8 @@ def _drills(tier: str, shelf: Shelf, most: int) -> tuple[list[dict[str, Any]], l
         known = drills(shelf)
     except HoldfastError as exc:
         return [], [f"Which drills there were is not known: {exc}"]
-    newest = known[-most:] if most else []
-
-    def content(drill: Drill) -> tuple[str, Optional[dict[str, Any]], Optional[str]]:
-        try:
-            return drill.id, read(shelf, drill.id), None
-        except HoldfastError as exc:
-            return drill.id, None, str(exc)
-
-    with threads(8) as pool:
-        contents = list(pool.map(content, newest))
-    told = {name: (found, wrong) for name, found, wrong in contents}
+    read = contents(shelf, known[-most:] if most else [])
+    told = {name: (found, wrong) for name, found, wrong in read}
     rows = []
     for drill in known:
         found, wrong = told.get(drill.id, (None, None))
@@ -265,4 +254,4 @@ def _drills(tier: str, shelf: Shelf, most: int) -> tuple[list[dict[str, Any]], l
                 "evidence": evidence_of(found) if found else None,
             }
         )
-    return rows, missing_numbers(known) + broken_links(contents)
+    return rows, missing_numbers(known) + broken_links(read)
