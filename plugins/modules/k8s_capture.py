@@ -64,7 +64,7 @@ options:
     description: Labels of the server's pods, such as V(app.kubernetes.io/instance=shop).
     type: str
   objects:
-    description: What is to be captured besides, or by itself, with all that it refers to.
+    description: What is to be captured besides, or by itself, with all that it refers to. Of an operator's own kinds nobody knows what they refer to.
     type: list
     elements: dict
     default: []

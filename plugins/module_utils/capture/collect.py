@@ -208,7 +208,7 @@ class _Collector:
                 self._follow(one)
 
     def _follow(self, manifest: Manifest) -> None:
-        """All that an object refers to."""
+        """All that an object refers to, and what that refers to."""
         if any(not pod.get("serviceAccountName") for pod in pod_specs(manifest)):
             self._asked.add(("ServiceAccount", "default"))
         for kind, holder, at in references(manifest):
@@ -216,7 +216,7 @@ class _Collector:
                 self._asked.add((kind, "default"))
                 continue
             found = self._get(kind, str(holder[at]))
-            if found is not None and kind == "ServiceAccount":
+            if found is not None:
                 self._follow(found)
 
     def _named(self, asked: Mapping[str, Any]) -> Manifests:

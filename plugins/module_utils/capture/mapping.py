@@ -179,6 +179,16 @@ def references(manifest: Manifest) -> Iterator[tuple[str, Manifest, str]]:
         yield "Role", manifest["roleRef"], "name"
     if kind in ("HorizontalPodAutoscaler", "ScaledObject") and (spec.get("scaleTargetRef") or {}).get("name"):
         yield str(spec["scaleTargetRef"].get("kind") or "Deployment"), spec["scaleTargetRef"], "name"
+    if kind == "Ingress":
+        yield from _of_ingress(spec)
+
+
+def _of_ingress(spec: Manifest) -> Iterator[tuple[str, Manifest, str]]:
+    yield from (("Secret", one, "secretName") for one in spec.get("tls") or () if one.get("secretName"))
+    paths = [path for rule in spec.get("rules") or () for path in (rule.get("http") or {}).get("paths") or ()]
+    for backend in (spec.get("defaultBackend"), *(path.get("backend") for path in paths)):
+        if (backend or {}).get("service"):
+            yield "Service", backend["service"], "name"
 
 
 def _of_pod(pod: Manifest) -> Iterator[tuple[str, Manifest, str]]:

@@ -44,7 +44,7 @@ def waits(manifest: Manifest) -> Optional[str]:
     if kind in _SCALERS:
         return "would scale what is at 0"
     if kind not in _FIRST and kind not in _LAST:
-        return "is an operator's, who would make an empty server of it"
+        return "may be an operator's, who would make an empty server of it"
     return None
 
 

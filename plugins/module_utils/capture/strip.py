@@ -78,13 +78,13 @@ def controller(manifest: Manifest) -> Optional[Manifest]:
 
 
 def strip(manifest: Manifest) -> Manifest:
-    """The object without what the cluster added."""
+    """The object without what the cluster added; what has none of that is as it was."""
     kept: Manifest = {key: copy.deepcopy(value) for key, value in manifest.items() if key not in ("status", "metadata")}
     kept["metadata"] = _metadata(meta(manifest))
     kind = str(manifest.get("kind"))
     for path in _FIELDS.get(kind, ()):
         _drop(kept, path.split("."))
-    if kind == "Service":
+    if kind == "Service" and meta(manifest).get("uid"):  # what has none no server filled in: it was stripped before
         _service(kept, manifest)
     if kind == "ServiceAccount":
         _account(kept)
@@ -121,12 +121,28 @@ def _service(kept: Manifest, manifest: Manifest) -> None:
         spec.pop("clusterIP", None)
     if spec.get("clusterIPs") != ["None"]:
         spec.pop("clusterIPs", None)
-    if "f:nodePort" not in chosen:
-        for port in spec.get("ports") or ():
+    ports = _chosen_ports(manifest)
+    for port in spec.get("ports") or ():
+        if (port.get("port"), port.get("protocol", "TCP")) not in ports:
             port.pop("nodePort", None)
-    if spec.get("ipFamilyPolicy") == "SingleStack":  # which one, the cluster says
+    if spec.get("ipFamilyPolicy") == "SingleStack" and '"f:ipFamilies"' not in chosen:  # which one, the cluster says
         spec.pop("ipFamilyPolicy")
         spec.pop("ipFamilies", None)
+
+
+def _chosen_ports(manifest: Manifest) -> set[tuple[Any, Any]]:
+    """Ports, with their protocols, whose port of the nodes somebody chose.
+
+    https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management has the form (``k:{"port":5432,"protocol":"TCP"}``).
+    """
+    found = set()
+    for entry in meta(manifest).get("managedFields") or ():
+        ports = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get("f:ports") or {}
+        for name, fields in ports.items():
+            if name.startswith("k:") and "f:nodePort" in fields:
+                port = json.loads(name[2:])
+                found.add((port.get("port"), port.get("protocol", "TCP")))
+    return found
 
 
 def _account(kept: Manifest) -> None:

@@ -182,3 +182,21 @@ def test_new_names_and_all_that_refers_to_them() -> None:
     assert new["volumes"][6]["cephfs"]["secretRef"] == {"name": "secret"}
     assert one(found, "ServiceAccount")["imagePullSecrets"] == [{"name": "secret"}]
     assert one(found, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == "new"
+
+
+def test_an_ingress_leads_to_secrets_and_services() -> None:
+    """By its default, by its paths, and of a rule that has none."""
+
+    def spec(service: str, secret: str) -> Object:
+        backend = {"service": {"name": service, "port": {"number": 80}}}
+        rules = [
+            {"http": {"paths": [{"backend": backend}, {"backend": {"resource": {"kind": "Bucket", "name": "pg"}}}]}}
+        ]
+        return {
+            "defaultBackend": backend,
+            "tls": [{"secretName": secret}, {"hosts": ["a"]}],
+            "rules": [*rules, {"host": "a"}],
+        }
+
+    found = moved(of("Ingress", "pg", spec=spec("pg", "pg")), Service_pg="svc", Secret_pg="secret")
+    assert one(found, "Ingress")["spec"] == spec("svc", "secret")

@@ -89,12 +89,44 @@ def test_the_original_is_left_as_it_is() -> None:
             {"f:ports": {'k:{"port":5432,"protocol":"TCP"}': {"f:nodePort": {}}}},
             {"type": "NodePort", "ports": [{"port": 5432, "nodePort": 30001}]},
         ),
+        (
+            {
+                "ports": [
+                    {"port": 1, "nodePort": 30001},
+                    {"port": 2, "nodePort": 30002},
+                    {"port": 2, "protocol": "UDP", "nodePort": 3},
+                ]
+            },
+            {
+                "f:ports": {
+                    'k:{"port":2,"protocol":"TCP"}': {"f:nodePort": {}},
+                    'k:{"port":1,"protocol":"TCP"}': {".": {}},
+                }
+            },
+            {"ports": [{"port": 1}, {"port": 2, "nodePort": 30002}, {"port": 2, "protocol": "UDP"}]},
+        ),
+        (
+            {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"},
+            {"f:ipFamilies": {}},
+            {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"},
+        ),
     ],
-    ids=["allocated", "headless", "chosen", "two families", "allocated ports", "chosen ports"],
+    ids=[
+        "allocated",
+        "headless",
+        "chosen",
+        "two families",
+        "allocated ports",
+        "chosen ports",
+        "one chosen of three",
+        "a family chosen",
+    ],
 )
 def test_addresses_and_ports_of_a_service(spec: Object, owned: Object, kept: Object) -> None:
     fields = [{"manager": "helm", "fieldsV1": {"f:spec": owned}}]
-    assert stripped("Service", {"managedFields": fields}, spec=spec)["spec"] == kept
+    found = stripped("Service", {"managedFields": fields}, spec=spec)
+    assert found["spec"] == kept
+    assert strip(found) == found, "what was chosen is lost where it is compared with what was made"
 
 
 def test_a_claim_is_neither_bound_nor_filled_from_what_it_was_made_of() -> None:
