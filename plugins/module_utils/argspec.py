@@ -61,6 +61,16 @@ ENCRYPTION: Spec = {
     },
 }
 
+# What makes a backup; the fragment is backup.py, and each module says itself what is recent enough for it.
+BACKUP: Spec = {
+    "backup_id": {"type": "str", "aliases": ["id"]},
+    "max_age": {"type": "str"},
+    "annotations": {"type": "dict"},
+    "pinned": {"type": "bool"},
+    "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
+    "accept_new_repository": {"type": "bool", "default": False},
+}
+
 # What an engine of physical backups is told; the fragment is archiver.py.
 ARCHIVER: Spec = {
     "config_dir": {"type": "path"},

@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - holdfast.postgres.repository
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.repository.retention
+  - holdfast.postgres.backup
   - holdfast.postgres.kubernetes
   - holdfast.postgres.run.lock
   - holdfast.postgres.run.progress
@@ -141,20 +142,6 @@ options:
   max_age:
     description: When a capture of the same is younger than this, such as V(20h), nothing is done, whatever changed; when none is, one is made.
     type: str
-  annotations:
-    description: Anything to remember with the backup.
-    type: dict
-  pinned:
-    description: Whether retention must never delete this backup. Not given, a new backup is not pinned.
-    type: bool
-  state_dir:
-    description: Where this host remembers which repository its backups go to, as of M(holdfast.postgres.pg_backup).
-    type: path
-    default: ~/.local/state/holdfast
-  accept_new_repository:
-    description: Whether an empty place where there were backups is taken for a new repository. Set it for one run.
-    type: bool
-    default: false
 notes:
   - The rights that it needs are in docs/kubernetes.md, C(capture), and C(capture_restore) for V(state=restored).
   - Claims that are there stay as they are. New ones are made empty, or by whoever binds their class.
@@ -340,6 +327,7 @@ def main() -> None:
             **argspec.REPOSITORY,
             **argspec.ENCRYPTION,
             **argspec.RETENTION,
+            **argspec.BACKUP,
             **argspec.KUBERNETES,
             **argspec.LOCK,
             **argspec.PROGRESS,
@@ -362,18 +350,12 @@ def main() -> None:
             },
             "exclude": {"type": "list", "elements": "str", "default": []},
             "include_secrets": {"type": "bool", "default": True, "no_log": False},
-            "backup_id": {"type": "str", "aliases": ["id"]},
             "names": {"type": "dict", "default": {}},
             "hold": {"type": "bool", "default": True},
             "replace": {"type": "list", "elements": "str", "default": []},
             "different": {"type": "str", "choices": ["refuse", "keep"], "default": "refuse"},
             "create_namespace": {"type": "bool", "default": False},
             "accept_unsigned": {"type": "bool", "default": False},
-            "max_age": {"type": "str"},
-            "annotations": {"type": "dict"},
-            "pinned": {"type": "bool"},
-            "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
-            "accept_new_repository": {"type": "bool", "default": False},
         },
         required_if=[("state", "absent", ["backup_id"])],
         mutually_exclusive=[("stateful_set", "pod", "selector")],

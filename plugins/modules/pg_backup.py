@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - holdfast.postgres.repository.several
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.repository.retention
+  - holdfast.postgres.backup
   - holdfast.postgres.archiver
   - holdfast.postgres.run.lock
   - holdfast.postgres.run.progress
@@ -61,33 +62,11 @@ options:
     type: str
     choices: [pg_dump, pg_basebackup, pgbackrest, barman_cloud, wal_g]
     default: pg_dump
-  backup_id:
-    description:
-      - Id of the backup. By default made of the time and a few random digits.
-      - When there is a backup of this id, nothing is done, but that its pin and annotations follow the options.
-    type: str
-    aliases: [id]
   max_age:
     description:
       - When a verified backup of the same scope is younger than this, such as V(20h), nothing is done. It has to be encrypted for every
         recipient that O(encryption) names now.
     type: str
-  annotations:
-    description: Anything to remember with the backup. It is not encrypted.
-    type: dict
-  pinned:
-    description: Whether retention must never delete this backup. Not given, a new backup is not pinned.
-    type: bool
-  state_dir:
-    description:
-      - Where this host remembers which repository its backups go to. When the place is empty the next time, or holds another one (a disk
-        that is not mounted, another bucket), the run fails before it writes anything.
-    type: path
-    default: ~/.local/state/holdfast
-  accept_new_repository:
-    description: Whether an empty place where there were backups is taken for a new repository. Set it for one run.
-    type: bool
-    default: false
   databases:
     description: Names of the databases. By default all but templates.
     type: list
@@ -512,17 +491,12 @@ def main() -> None:
             **argspec.REPOSITORIES,
             **argspec.ENCRYPTION,
             **argspec.RETENTION,
+            **argspec.BACKUP,
             **argspec.ARCHIVER,
             **argspec.LOCK,
             **argspec.PROGRESS,
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "engine": {"type": "str", "choices": COPYING, "default": "pg_dump"},
-            "backup_id": {"type": "str", "aliases": ["id"]},
-            "max_age": {"type": "str"},
-            "annotations": {"type": "dict"},
-            "pinned": {"type": "bool"},
-            "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
-            "accept_new_repository": {"type": "bool", "default": False},
             **SPEC,
             "jobs": {"type": "int", "default": 1},
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},

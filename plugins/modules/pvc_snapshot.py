@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - holdfast.postgres.connection
   - holdfast.postgres.repository
   - holdfast.postgres.repository.retention
+  - holdfast.postgres.backup
   - holdfast.postgres.repository.encryption
   - holdfast.postgres.kubernetes
   - holdfast.postgres.run.lock
@@ -111,12 +112,6 @@ options:
     description: How long the WAL that V(backup_mode) needs may take to be archived, such as V(10min).
     type: str
     default: 10min
-  backup_id:
-    description:
-      - Id of the backup. By default made of the time and a few random digits.
-      - When there is a backup of this id, nothing is done, but that its pin and annotations follow the options.
-    type: str
-    aliases: [id]
   new_claims:
     description:
       - Names of the claims that V(state=restored) makes, by the names of those that were snapshotted. By default these with C(-restored) behind.
@@ -187,22 +182,8 @@ options:
       - When a backup of the same server and consistency is younger than this, such as V(20h), and all of its snapshots are there and ready to use,
         nothing is done.
     type: str
-  annotations:
-    description: Anything to remember with the backup.
-    type: dict
-  pinned:
-    description: Whether retention must never delete this backup. Not given, a new backup is not pinned.
-    type: bool
   accept_new_server:
     description: Whether another server than the one whose backups are there is meant (another system identifier). Set it for one run.
-    type: bool
-    default: false
-  state_dir:
-    description: Where this host remembers which repository its backups go to, as of M(holdfast.postgres.pg_backup).
-    type: path
-    default: ~/.local/state/holdfast
-  accept_new_repository:
-    description: Whether an empty place where there were backups is taken for a new repository. Set it for one run.
     type: bool
     default: false
 notes:
@@ -434,6 +415,7 @@ def main() -> None:
             **argspec.CONNECTION,
             **argspec.REPOSITORY,
             **argspec.RETENTION,
+            **argspec.BACKUP,
             **argspec.ENCRYPTION,
             **argspec.KUBERNETES,
             **argspec.LOCK,
@@ -461,13 +443,7 @@ def main() -> None:
             "argocd_namespace": {"type": "str", "default": "argocd"},
             "force": {"type": "bool", "default": False},
             "confirm": {"type": "list", "elements": "str", "default": []},
-            "backup_id": {"type": "str", "aliases": ["id"]},
-            "max_age": {"type": "str"},
-            "annotations": {"type": "dict"},
-            "pinned": {"type": "bool"},
             "accept_new_server": {"type": "bool", "default": False},
-            "state_dir": {"type": "path", "default": "~/.local/state/holdfast"},
-            "accept_new_repository": {"type": "bool", "default": False},
         },
         required_if=[
             ("state", "absent", ["backup_id"]),
