@@ -275,7 +275,7 @@ def test_sessions_that_are_left_are_told_of(
 ) -> None:
     server = postgres()
     namespace.apply(workload("web"))
-    login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+    login = server.login
     stop = options(named(service_account, ("web",)), namespace, "stopped", "web", **login)
     connection = psycopg2.connect(
         host=server.host, user="postgres", password=server.password, dbname="postgres", application_name="somebody's"

@@ -75,7 +75,7 @@ def test_from_the_name_of_a_stateful_set_to_a_restored_database(
     changed, said = done(run)
     assert changed and "verified" in said, said
     assert server.password not in run.stdout and bucket["secret_key"] not in run.stdout
-    login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+    login = server.login
     where = {**login, "repository": bucket, "server_name": "shop", "databases": ["shop"], "target_db": "again"}
     restored = run_module("pg_restore", where)
     assert not restored.failed and server.sql(SAME, "again") == server.sql(SAME, "shop"), restored.msg

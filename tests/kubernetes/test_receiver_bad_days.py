@@ -117,10 +117,12 @@ def made(cluster: Any, store: S3Server, image: str, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def site(made: Site) -> Site:
-    """At work, and all that was written before is in the store. What a test before left waiting to be begun anew is begun now."""
-    if not made.slot()[0]:
-        for pod in made.namespace.list("v1", "Pod", f"holdfast.postgres/deployment={NAME}"):
+    """At work, and all that was written before is in the store. A pod in which something ended before is begun anew: the more often it did, the
+    longer Kubernetes waits each time, up to five minutes."""
+    for pod in made.namespace.list("v1", "Pod", f"holdfast.postgres/deployment={NAME}"):
+        if any(one["restartCount"] for one in pod["status"].get("containerStatuses") or ()):
             made.namespace.delete("v1", "Pod", pod["metadata"]["name"])
+            wait_until(lambda name=pod["metadata"]["name"]: made.namespace.find("v1", "Pod", name) is None, 90)
     made.at_work()
     made.nothing_is_lost()
     return made

@@ -103,7 +103,7 @@ def test_in_place_with_the_applications_stopped_around_it(
     web(namespace)
     server = postgres()
     kept = filled(server)
-    login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+    login = server.login
     made = run_module("pg_backup", {**login, "repository": bucket, "server_name": "shop", "databases": ["shop"]})
     assert not made.failed, made.msg
     server.sql("delete from t where g % 2 = 0", "shop")
@@ -137,7 +137,7 @@ def test_what_goes_wrong_leaves_the_old_database_and_the_applications(
     web(namespace)
     server = postgres()
     filled(server)
-    login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+    login = server.login
     made = run_module("pg_backup", {**login, "repository": bucket, "server_name": "shop", "databases": ["shop"]})
     assert not made.failed, made.msg
     server.sql("insert into t select 5001, 'after the backup'", "shop")
@@ -237,7 +237,7 @@ def test_a_controller_that_is_killed_while_the_applications_are_stopped(
     web(namespace)
     server = postgres()
     kept = filled(server)
-    login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+    login = server.login
     made = run_module("pg_backup", {**login, "repository": bucket, "server_name": "shop", "databases": ["shop"]})
     assert not made.failed, made.msg
     server.sql("delete from t", "shop")

@@ -52,7 +52,7 @@ def test_everything_after_the_namespace_is_gone(
             },
         )
         assert not captured.failed, captured.msg
-        login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+        login = server.login
         made = run_module("pg_backup", {**where, **login, "engine": "pg_basebackup"})
         assert not made.failed, made.msg
         password = server.password

@@ -70,7 +70,7 @@ def test_a_server_is_found_with_all_that_it_is_made_of(
     asked_how: Object = {"elapsed": 0, "invocation": {}}
     for other in ({"pod": "pg-0"}, {"selector": "app.kubernetes.io/instance=pg"}):
         assert {**info(mine, namespace, **other), **asked_how} == {**found, **asked_how}
-    login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+    login = server.login
     asked = info(mine, namespace, stateful_set="pg", **login)
     assert (
         asked["primary_by"] == "server" and asked["major_version"] == 15 and asked["data"]["directory_by"] == "server"
@@ -166,7 +166,7 @@ def _chart(objects: list[Object]) -> None:
 def test_a_chart_is_followed_by_references(cluster: Any, namespace: Namespace, postgres: Make) -> None:
     """What hurts when it is overlooked: the volume's root is PGDATA, further claims, what scales it, and what takes changes back."""
     server = postgres(pgdata="root", change=_chart)
-    login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+    login = server.login
     server.sql("select 1")
     namespace.execute("pg-0", "bash", "-c", "mkdir /space/one", container="postgres")
     server.sql("create tablespace one location '/space/one'")

@@ -64,7 +64,7 @@ def test_a_snapshot_and_the_wal_since(
     common: dict[str, Any] = {
         "kubernetes": where, "repository": repository, "server_name": "shop", "state_dir": str(tmp_path), "timeout": "90s",
     }  # fmt: skip
-    login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+    login = server.login
     made = ok(run_module("pvc_snapshot", {**common, **login, "stateful_set": "pg", "consistency": "backup_mode"}))
     assert any("is in the repository" in said for said in made["proof"]["proven"])
     server.sql("insert into t select n from generate_series(5000, 5999) n")

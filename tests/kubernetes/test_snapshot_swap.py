@@ -109,7 +109,7 @@ def site(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
         made = Site(namespace, server, kubeconfig, directory, directory / "state")
         server.ready()
         server.sql("create table lost as select n from generate_series(1, 1000) n")
-        login: Object = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+        login: Object = server.login
         ok(made.run("present", backup_id="before", **login))
         server.sql("drop table lost; create table since (n int)")
         yield made

@@ -163,6 +163,11 @@ class Postgres:
         address: str = self.namespace.get("v1", "Service", self.name)["spec"]["clusterIP"]
         return address
 
+    @property
+    def login(self) -> dict[str, Any]:
+        """How modules on this machine log in, by the Service."""
+        return {"login_host": self.host, "login_user": "postgres", "login_password": self.password}
+
     def ready(self, timeout: float = 180) -> Postgres:
         """Wait until it answers."""
         self.namespace.wait(

@@ -43,7 +43,7 @@ class Shop:
     def run(self, repository: Path, server: Postgres | None = None, **options: Any) -> ModuleResult:
         login: Object = {}
         if server is not None:
-            login = {"login_host": server.host, "login_user": "postgres", "login_password": server.password}
+            login = server.login
             options = {"stateful_set": server.name, **options}
             options = {"exclude_claims": self.exclude.get(server.name, []), **options}
         given = {
