@@ -136,6 +136,17 @@ def test_they_come_back_as_they_were(namespace: Namespace, tmp_path: Path) -> No
     assert there() == before
     assert not ok(run_module("k8s_capture", {**restored, "hold": False}))["changed"]
 
+    # A port of the nodes is the whole cluster's, and the former Service has it.
+    other = Namespace(namespace.api, f"{namespace.name}-other")
+    there_too = {**restored, "hold": False, "create_namespace": True}
+    there_too["kubernetes"] = {**given["kubernetes"], "namespace": other.name}
+    try:
+        ok(run_module("k8s_capture", there_too))
+        assert not ok(run_module("k8s_capture", there_too))["changed"]
+        assert other.get("v1", "ConfigMap", "large")["data"] == namespace.get("v1", "ConfigMap", "large")["data"]
+    finally:
+        other.remove()
+
 
 def compared(one: Object) -> Object:
     """Of what the cluster allocates, whether it has any; the port that somebody chose."""
