@@ -51,6 +51,10 @@ class Site:
     def namespace(self) -> Namespace:
         return self.server.namespace
 
+    def pods(self) -> list[dict[str, Any]]:
+        """Of the Deployment; a Job that sets up has its name too."""
+        return list(self.namespace.list("v1", "Pod", f"holdfast.postgres/deployment={NAME}"))
+
     def write(self, segments: int = 1) -> None:
         """So many segments with a row each."""
         for _number in range(segments):
@@ -119,7 +123,7 @@ def made(cluster: Any, store: S3Server, image: str, tmp_path_factory: pytest.Tem
 def site(made: Site) -> Site:
     """At work, and all that was written before is in the store. A pod in which something ended before is begun anew: the more often it did, the
     longer Kubernetes waits each time, up to five minutes."""
-    for pod in made.namespace.list("v1", "Pod", f"holdfast.postgres/deployment={NAME}"):
+    for pod in made.pods():
         if any(one["restartCount"] for one in pod["status"].get("containerStatuses") or ()):
             made.namespace.delete("v1", "Pod", pod["metadata"]["name"])
             wait_until(lambda name=pod["metadata"]["name"]: made.namespace.find("v1", "Pod", name) is None, 90)
@@ -222,6 +226,7 @@ def test_its_slot_is_lost(site: Site) -> None:
     """Invalidated, while nobody read from it, and then dropped: a new base backup is asked for each time, the way out that is named leads out, and
     what is taken then can be recovered from."""
     server = site.server
+    site.write()
     server.sql("alter system set max_slot_wal_keep_size = '32MB'")
     server.sql("select pg_reload_conf()")
 
@@ -238,8 +243,8 @@ def test_its_slot_is_lost(site: Site) -> None:
     said = site.told("There is no replication slot", "take a new base backup")
     found = re.search(r"zstd --rm ([^\s)]+)", said)
     assert found, said
-    (pod,) = [one["metadata"]["name"] for one in site.namespace.list("v1", "Pod") if NAME in one["metadata"]["name"]]
-    packed = site.namespace.execute(pod, "zstd", "-q", "--rm", found[1], container="ship")
+    (pod,) = site.pods()
+    packed = site.namespace.execute(pod["metadata"]["name"], "zstd", "-q", "--rm", found[1], container="ship")
     assert packed.status == 0, packed.stderr
     site.written.clear()
     wait_until(lambda: server.sql("select active from pg_replication_slots") == [(True,)], PATIENCE, 1)

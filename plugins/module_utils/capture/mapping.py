@@ -21,6 +21,7 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture.strip import pod_specs
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, spec_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, Manifests
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.pod_references import of_pod
 
 # By these a tool knows what it made; a copy elsewhere would be taken for its own, and deleted as nothing in Git has it.
 _GITOPS = re.compile(r"argocd\.argoproj\.io/.*|(kustomize|helm)\.toolkit\.fluxcd\.io/.*")
@@ -169,7 +170,7 @@ def references(manifest: Manifest) -> Iterator[tuple[str, Manifest, str]]:
     """Each reference to an object of the same namespace: its kind, and the dictionary and key that have its name."""
     spec, kind = spec_of(manifest), manifest["kind"]
     for pod in pod_specs(manifest):
-        yield from _of_pod(pod)
+        yield from of_pod(pod)
     if kind == "StatefulSet" and spec.get("serviceName"):
         yield "Service", spec, "serviceName"
     if kind == "ServiceAccount":
@@ -189,40 +190,6 @@ def _of_ingress(spec: Manifest) -> Iterator[tuple[str, Manifest, str]]:
     for backend in (spec.get("defaultBackend"), *(path.get("backend") for path in paths)):
         if (backend or {}).get("service"):
             yield "Service", backend["service"], "name"
-
-
-def _of_pod(pod: Manifest) -> Iterator[tuple[str, Manifest, str]]:
-    for volume in pod.get("volumes") or ():
-        for source in (volume, *((volume.get("projected") or {}).get("sources") or ())):
-            if source.get("configMap"):
-                yield "ConfigMap", source["configMap"], "name"
-            if source.get("secret"):
-                yield "Secret", source["secret"], "secretName" if "secretName" in source["secret"] else "name"
-        for source in (one for one in volume.values() if isinstance(one, dict)):
-            # azureFile; cephfs, iscsi, rbd, …; csi
-            if source.get("secretName") and source is not volume.get("secret"):
-                yield "Secret", source, "secretName"
-            for name in ("secretRef", "nodePublishSecretRef"):
-                if (source.get(name) or {}).get("name"):
-                    yield "Secret", source[name], "name"
-        if volume.get("persistentVolumeClaim"):
-            yield "PersistentVolumeClaim", volume["persistentVolumeClaim"], "claimName"
-    for container in (*(pod.get("initContainers") or ()), *(pod.get("containers") or ())):
-        for entry in (
-            *(container.get("envFrom") or ()),
-            *(one.get("valueFrom") or {} for one in container.get("env") or ()),
-        ):
-            for name, kind in _VARIABLES:
-                if (entry.get(name) or {}).get("name"):
-                    yield kind, entry[name], "name"
-    yield from (("Secret", one, "name") for one in pod.get("imagePullSecrets") or () if one.get("name"))
-    if pod.get("serviceAccountName"):
-        yield "ServiceAccount", pod, "serviceAccountName"
-
-
-_VARIABLES = (
-    ("configMapRef", "ConfigMap"), ("secretRef", "Secret"), ("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")
-)  # fmt: skip
 
 
 def texts(manifest: Manifest) -> Iterator[tuple[str, Any, Any]]:

@@ -9,12 +9,13 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/ h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.images import major
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, Manifests
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.pod_references import read_by_containers
 
 #: environment variables by which images are told the superuser's password, and those that name its role, which else is postgres; some name a file
 #: instead, with _FILE. Bitnami and sclorg have one for an application's role besides: the superuser's own come first.
@@ -250,8 +251,8 @@ def references(
     """By volumes, variables and pull secrets of all containers. ``variables``: the container's, as ``environment`` has them."""
     maps: list[str] = []
     secrets: list[str] = []
-    for kind, name in _named(pod_spec):
-        (maps if kind == "ConfigMap" else secrets).append(name)
+    for kind, holder, at in read_by_containers(pod_spec):
+        (maps if kind == "ConfigMap" else secrets).append(str(holder[at]))
     pull = [str(one.get("name")) for one in pod_spec.get("imagePullSecrets") or () if one.get("name")]
     return References(
         tuple(dict.fromkeys(maps)),
@@ -261,28 +262,6 @@ def references(
         if container
         else None,
     )
-
-
-def _named(pod_spec: Manifest) -> Iterator[tuple[str, str]]:
-    for volume in pod_spec.get("volumes") or ():
-        if str(volume.get("name")).startswith("kube-api-access-"):  # put into each pod by the API server
-            continue
-        projected = (volume.get("projected") or {}).get("sources") or ()
-        for source in (volume, *projected):
-            if source.get("configMap"):
-                yield "ConfigMap", str(source["configMap"].get("name"))
-            if source.get("secret"):
-                yield "Secret", str(source["secret"].get("secretName") or source["secret"].get("name"))
-    for container in (*(pod_spec.get("initContainers") or ()), *(pod_spec.get("containers") or ())):
-        for source in container.get("envFrom") or ():
-            for key, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
-                if source.get(key):
-                    yield kind, str(source[key].get("name"))
-        for one in container.get("env") or ():
-            value = one.get("valueFrom") or {}
-            for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
-                if value.get(key):
-                    yield kind, str(value[key].get("name"))
 
 
 def _password(pod_spec: Manifest, container: Manifest, variables: Mapping[str, Optional[str]]) -> Optional[Manifest]:

@@ -135,6 +135,8 @@ def test_what_a_pod_uses_and_which_key_is_the_password() -> None:
             {"name": "conf", "configMap": {"name": "conf"}},
             {"name": "all", "projected": {"sources": [{"secret": {"name": "tls"}}, {"configMap": {"name": "ca"}}]}},
             {"name": "pw", "secret": {"secretName": "db", "items": [{"key": "admin", "path": "password"}]}},
+            {"name": "files", "azureFile": {"secretName": "azure", "shareName": "s"}},
+            {"name": "blob", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "blob"}}},
         ],
         "initContainers": [{"name": "i", "image": "x", "envFrom": [{"secretRef": {"name": "init"}}]}],
         "containers": [],
@@ -147,7 +149,7 @@ def test_what_a_pod_uses_and_which_key_is_the_password() -> None:
     found = discover.references(spec, by_file)
     assert (
         found.config_maps == ("conf", "ca")
-        and found.secrets == ("tls", "db", "init")
+        and found.secrets == ("tls", "db", "azure", "blob", "init")
         and found.pull_secrets == ("pull",)
     )
     assert found.password == {"secret": "db", "key": "admin", "variable": "POSTGRES_PASSWORD_FILE", "user": "postgres"}
