@@ -67,10 +67,10 @@ def test_a_receiver_that_streams_is_a_living_primary(pair: Pair, how: str) -> No
         "dead_option": None,
     }[how]
     if conninfo:
+        before = standby.query("SELECT pid FROM pg_stat_wal_receiver")
         standby.psql(
             "ALTER SYSTEM SET primary_conninfo = '" + conninfo.replace("'", "''") + "'; SELECT pg_reload_conf()"
         )
-        before = standby.query("SELECT pid FROM pg_stat_wal_receiver")
         assert wait_until(
             lambda: standby.query("SELECT pid FROM pg_stat_wal_receiver WHERE status = 'streaming'") not in ([], before)
         )
