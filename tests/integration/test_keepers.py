@@ -59,7 +59,8 @@ def options_of(server: Server, engine: str, repository: dict[str, Any]) -> dict[
     return given
 
 
-@pytest.mark.parametrize("engine", ["pgbackrest", pytest.param("barman_cloud", marks=pytest.mark.extended)])
+@pytest.mark.extended
+@pytest.mark.parametrize("engine", ["pgbackrest", "barman_cloud"])
 def test_from_nothing_to_any_moment(server_factory: Callable[..., Server], store: S3Server, engine: str) -> None:
     server = server_factory(15)
     repository = {

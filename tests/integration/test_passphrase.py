@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from lab.playbooks import CHECKOUT, run_playbook
 from lab.servers import Server
 
 from .test_playbooks import changes, play, variables
 
 
+@pytest.mark.extended
 def test_made_once_rotated_and_both_restore(pg15: Server, tmp_path: Path) -> None:
     pg15.wipe()
     pg15.query("CREATE DATABASE shop")

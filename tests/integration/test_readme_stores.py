@@ -219,6 +219,7 @@ def test_the_examples_of_the_readme(desk: Desk, s3: S3Server, azure: AzureServer
     assert manifests([blob.name for blob in reader.list_blobs()], "nightly/") == 1
 
 
+@pytest.mark.extended
 def test_the_examples_of_stores(desk: Desk, s3: S3Server, azure: AzureServer) -> None:
     made, tiers, copied = commands(STORES)
     desk.run(made)

@@ -59,7 +59,7 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("manager", ["systemd", "cron"])
+@pytest.mark.parametrize("manager", ["systemd", pytest.param("cron", marks=pytest.mark.extended)])
 def test_written_proven_and_removed(manager: str, tmp_path: Path) -> None:
     """The plan is the run, the repeat changes nothing, no secret is printed at any verbosity or stands in a file that others read."""
     given = options(tmp_path, manager=manager)
@@ -97,6 +97,7 @@ def test_the_exit_code_of_a_run_is_seen(tmp_path: Path) -> None:
     assert "failed=1" in done.stdout
 
 
+@pytest.mark.extended
 def test_what_a_survey_does_not_answer_is_as_by_default(tmp_path: Path) -> None:
     """Kind: a variable means another thing when it is empty, or text. ``holdfast_schedule_state: ''`` did nothing, and ended green."""
     given = options(tmp_path)

@@ -31,6 +31,7 @@ def three_times(name: str, given: dict[str, Any]) -> PlaybookResult:
     return done
 
 
+@pytest.mark.extended
 def test_setup_backup_disaster_and_restore_with_two_tiers(
     pg16: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
