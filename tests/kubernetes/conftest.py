@@ -14,6 +14,7 @@ store            S3 that pods and this machine reach by the same address; a test
 bucket           a bucket of it that is the test's own, as options of a repository
 image            the collection's own image, with what this checkout has now; its reference
 cloudnative_pg   its operator runs in the cluster
+cnpg_archiving   the same, and an image with barman-cloud: Clusters can archive into `bucket`
 
 A cluster that is named has images of its own: HOLDFAST_KUBERNETES_POSTGRES (bash and PostgreSQL's programs in PATH, user 26 may run it) and
 HOLDFAST_KUBERNETES_IMAGE (the collection's). What the lab alone has (faults, the store, its images) skips there by name.
@@ -195,6 +196,15 @@ def cloudnative_pg(cluster: Kubernetes) -> None:
     if lacking:
         pytest.skip(f"no CloudNativePG here: {', '.join(lacking)} not built (make test-extended)")
     lab.start_operator()
+
+
+@pytest.fixture(scope="session")
+def cnpg_archiving(cluster: Kubernetes, cloudnative_pg: None) -> None:
+    lab = cluster.lab_or_skip("an image of PostgreSQL with barman-cloud")
+    lacking = [part.name for part in NEEDED["image"] if not part.built]
+    if lacking:
+        pytest.skip(f"no barman-cloud in pods here: {', '.join(lacking)} not built (make test-kubernetes)")
+    lab.load_barman()
 
 
 @pytest.fixture(scope="session")

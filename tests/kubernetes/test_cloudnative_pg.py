@@ -11,7 +11,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 from lab.kubernetes.api import Namespace
-from lab.kubernetes.cloudnative_pg import API, cluster
+from lab.kubernetes.cloudnative_pg import API, cluster, is_ready
 from lab.waiting import wait_until
 
 
@@ -21,7 +21,7 @@ def test_a_cluster_of_one_instance_takes_a_row(namespace: Namespace) -> None:
     """Ready by its own condition; reached by the Service and the Secret that the operator made; gone with its claim."""
     namespace.apply(cluster("shop"))
     try:
-        made = namespace.wait(API, "Cluster", "shop", ready, 180)
+        made = namespace.wait(API, "Cluster", "shop", is_ready, 180)
         assert made["status"]["currentPrimary"] == "shop-1" and made["status"]["readyInstances"] == 1
         secret = {
             key: base64.b64decode(value).decode()
@@ -40,11 +40,3 @@ def test_a_cluster_of_one_instance_takes_a_row(namespace: Namespace) -> None:
         namespace.delete(API, "Cluster", "shop")
         wait_until(lambda: not namespace.list("v1", "Pod"), 60, 0.2)
     wait_until(lambda: not namespace.list("v1", "PersistentVolumeClaim"), 60, 0.2)
-
-
-def ready(item: dict[str, object]) -> bool:
-    """Not only healthy: its conditions can be of an earlier moment, so the phase is looked at as well."""
-    status = item.get("status") or {}
-    assert isinstance(status, dict)
-    said = {one["type"]: one["status"] for one in status.get("conditions") or []}
-    return said.get("Ready") == "True" and status.get("phase") == "Cluster in healthy state"

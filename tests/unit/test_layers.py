@@ -31,6 +31,7 @@ LAYERS = (
         "capture",
         "drill",
         "kubernetes_recovery",
+        "cloudnative_pg",
         "verify",
     ),
     ("checks", "engines"),
@@ -150,6 +151,7 @@ def test_the_room_of_kubernetes_stands_on_the_ground_alone() -> None:
             "snapshots",
             "capture",
             "kubernetes_recovery",
+            "cloudnative_pg",
             "kubernetes",
         ):
             assert not [parts for parts in ours(path) if parts[0] == "kubernetes"], name_of(path)

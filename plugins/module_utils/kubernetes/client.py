@@ -39,6 +39,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.trans
 
 #: by this name the API server knows which fields are ours
 MANAGER = "holdfast"
+#: in the place of a namespace: all of them, for a list
+EVERYWHERE = "*"
 #: seconds for a connection, and for an answer
 _CONNECT, _READ = 10.0, 60.0
 #: seconds that a cluster which never answered in this run is waited for
@@ -119,7 +121,7 @@ class Cluster:
             return None
 
     def list(self, kind: str, selector: str = "", fields: str = "", namespace: Optional[str] = None) -> Manifests:
-        """All objects of a kind, by labels (``app=shop,tier!=web``) and fields (``involvedObject.name=x``)."""
+        """All objects of a kind, by labels (``app=shop,tier!=web``) and fields (``involvedObject.name=x``), of a namespace or EVERYWHERE."""
         request, path = self._request("list", kind, "", namespace)
         found: Manifests = []
         query = {"limit": _PAGE, "labelSelector": selector, "fieldSelector": fields, "continue": ""}
@@ -243,7 +245,7 @@ class Cluster:
         self, verb: str, kind: str, name: str, namespace: Optional[str], subresource: str = ""
     ) -> tuple[Request, str]:
         found = self.kind(kind)
-        where = (namespace or self.namespace) if found.namespaced else ""
+        where = (namespace or self.namespace) if found.namespaced and namespace != EVERYWHERE else ""
         request = Request(verb, found, name, where, subresource, self.server)
         return request, found.path(where, name, subresource)
 

@@ -1,17 +1,24 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CloudNativePG's operator in a cluster that runs, out of the manifest of its release, and a Cluster of it as tests ask for one."""
+"""CloudNativePG's operator in a cluster that runs, out of the manifest of its release, and a Cluster of it as tests ask for one: plain, or with
+an archive in S3 (in-tree barmanObjectStore)."""
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import oci
+from ..waiting import wait_until
+from . import images, oci
+from .api import Namespace
 from .images import POSTGRES
-from .parts import CLOUDNATIVE_PG
-from .settings import VERSIONS
+from .parts import CLOUDNATIVE_PG, POSTGRES_LAYER, PYTHON_LAYER
+from .settings import POSTGRESQL, VERSIONS
 
 if TYPE_CHECKING:
     from .images import Containerd
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
 
 IMAGE = f"localhost/cnpg:{VERSIONS['CNPG_VERSION']}"
 API = "postgresql.cnpg.io/v1"
+#: PostgreSQL with barman-cloud, which the operator runs in it for barmanObjectStore
+BARMAN = f"localhost/postgres-barman:{POSTGRESQL}"
 _NAMESPACE, _DEPLOYMENT = "cnpg-system", "cnpg-controller-manager"
 
 
@@ -36,6 +45,12 @@ def start(starter: Starter, containerd: Containerd) -> None:
 def image() -> oci.Image:
     """The operator's own: one static program."""
     return oci.Image(IMAGE, (CLOUDNATIVE_PG.path / "layer.tar",), user="10001", entrypoint=("/manager",))
+
+
+def barman() -> oci.Image:
+    """The lab's PostgreSQL, and what the collection's image has for Debian's Python on top: barman-cloud and boto3 are in it."""
+    layers = tuple(part.path / "layer.tar" for part in (POSTGRES_LAYER, PYTHON_LAYER))
+    return oci.Image(BARMAN, layers, user="26", environment={"PATH": images.PATH, "LANG": "C.UTF-8"}, command=("bash",))
 
 
 def manifest(text: str) -> str:
@@ -73,3 +88,82 @@ def cluster(name: str, instances: int = 1, **spec: Any) -> dict[str, Any]:
         **spec,
     }
     return {"apiVersion": API, "kind": "Cluster", "metadata": {"name": name}, "spec": wanted}
+
+
+def archiving(name: str, bucket: Mapping[str, Any], server_name: str = "", **spec: Any) -> list[dict[str, Any]]:
+    """A Cluster that archives into a bucket by the operator's own means, and the Secret that it needs. `bucket`: as a repository's options."""
+    store: dict[str, Any] = {
+        "destinationPath": f"s3://{bucket['bucket']}/{bucket.get('prefix') or 'cnpg'}",
+        "endpointURL": bucket["endpoint_url"],
+        "s3Credentials": {
+            "accessKeyId": {"name": f"{name}-s3", "key": "id"},
+            "secretAccessKey": {"name": f"{name}-s3", "key": "key"},
+        },
+        "wal": {"compression": "gzip"},
+        "data": {"compression": "gzip", "immediateCheckpoint": True},
+        **({"serverName": server_name} if server_name else {}),
+    }
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"{name}-s3", "labels": {"cnpg.io/reload": "true"}},
+        "stringData": {"id": bucket["access_key"], "key": bucket["secret_key"]},
+    }
+    made = cluster(name, **{"imageName": BARMAN, "backup": {"barmanObjectStore": store}, **spec})
+    return [secret, made]
+
+
+def is_ready(item: Mapping[str, Any]) -> bool:
+    """Not only healthy: its conditions can be of an earlier moment, so the phase is looked at as well."""
+    status = item.get("status") or {}
+    said = {one["type"]: one["status"] for one in status.get("conditions") or []}
+    return said.get("Ready") == "True" and status.get("phase") == "Cluster in healthy state"
+
+
+@dataclass
+class Cnpg:
+    """A Cluster that runs, reached as applications reach it, and as its owner does."""
+
+    namespace: Namespace
+    name: str
+
+    def ready(self, seconds: float = 180) -> None:
+        self.namespace.wait(API, "Cluster", self.name, is_ready, seconds)
+
+    @property
+    def login(self) -> dict[str, Any]:
+        """Of postgres, where `enableSuperuserAccess` is on, else of its application."""
+        for kind in ("superuser", "app"):
+            found = self.namespace.find("v1", "Secret", f"{self.name}-{kind}")
+            if found:
+                secret = {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
+                database = secret.get("dbname", "*")
+                return {
+                    "login_host": self.namespace.get("v1", "Service", f"{self.name}-rw")["spec"]["clusterIP"],
+                    "login_user": secret["username"],
+                    "login_password": secret["password"],
+                    "login_db": "postgres" if database == "*" else database,
+                }
+        raise AssertionError(f"{self.name} has no Secret of a user yet")
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run as that user, and committed; its rows, where it has any."""
+        import psycopg2
+
+        login = self.login
+        with closing(
+            psycopg2.connect(
+                host=login["login_host"], user=login["login_user"], password=login["login_password"], dbname=login["login_db"],
+                connect_timeout=10,
+            )
+        ) as connection:  # fmt: skip
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+
+    def delete(self) -> None:
+        """Before the namespace: whose pods may take half an hour for their end, and are made anew while the Cluster is there."""
+        self.namespace.delete(API, "Cluster", self.name)
+        owned = f"cnpg.io/cluster={self.name}"
+        wait_until(lambda: not self.namespace.list("v1", "Pod", owned), 60, 0.2)

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from . import images, network, parts, processes, programs, storage
+from . import cloudnative_pg, images, network, parts, processes, programs, storage
 from .parts import KUBERNETES
 from .running import Starter
 from .settings import CHECKOUT, CLUSTER, HOST_ADDRESS, LEVELS, LOCK, STATE, USUAL
@@ -145,6 +145,12 @@ class Cluster:
         """CloudNativePG's, on top of what runs, where it does not run yet: also in a cluster that is another checkout's."""
         with machine():
             Starter(self.directory, lambda step: None).operator()
+
+    def load_barman(self) -> str:
+        """PostgreSQL with barman-cloud, for Clusters that archive into a store; its reference."""
+        with machine():
+            self.containerd.load([cloudnative_pg.barman()])
+        return cloudnative_pg.BARMAN
 
     @contextmanager
     def without(self, program: str) -> Iterator[None]:

@@ -17,7 +17,7 @@ from . import oci
 from .parts import POSTGRES_LAYER, PYTHON_LAYER, TOOLS_LAYER
 from .settings import CHECKOUT, POSTGRESQL
 
-_PATH = "/usr/local/bin:/usr/lib/postgresql/15/bin:/usr/bin:/bin"
+PATH = "/usr/local/bin:/usr/lib/postgresql/15/bin:/usr/bin:/bin"
 POSTGRES = f"localhost/postgres:{POSTGRESQL}"
 HOLDFAST = "localhost/holdfast"
 #: What of a checkout is in the image: as in the archive for Galaxy.
@@ -27,9 +27,9 @@ CONTENTS = ("galaxy.yml", "meta", "playbooks", "plugins", "roles")
 def base() -> list[oci.Image]:
     """pause, and PostgreSQL 15 as Debian packages it, with bash, python3 and curl; its user is 26."""
     layers = (POSTGRES_LAYER.path / "layer.tar",)
-    environment = {"PATH": _PATH, "PGDATA": "/var/lib/postgresql/data/pgdata"}
+    environment = {"PATH": PATH, "PGDATA": "/var/lib/postgresql/data/pgdata"}
     return [
-        oci.Image("localhost/pause:1", layers, environment={"PATH": _PATH}, entrypoint=("/usr/bin/sleep", "infinity")),
+        oci.Image("localhost/pause:1", layers, environment={"PATH": PATH}, entrypoint=("/usr/bin/sleep", "infinity")),
         oci.Image(POSTGRES, layers, user="26", environment=environment, command=("bash",)),
     ]
 
@@ -39,7 +39,7 @@ def holdfast(directory: Path) -> list[oci.Image]:
     top = collection_layer(directory)
     layers = tuple(part.path / "layer.tar" for part in (POSTGRES_LAYER, TOOLS_LAYER, PYTHON_LAYER))
     environment = {
-        "PATH": _PATH,
+        "PATH": PATH,
         "HOME": "/tmp",
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",

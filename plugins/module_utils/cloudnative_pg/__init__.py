@@ -1,0 +1,5 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers that CloudNativePG runs: its objects read (pure), its archive looked at in the store itself, backups asked for and not believed
+until they are there."""

@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, holdfast.postgres contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is in a store, by its objects alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.archive import StoreArchive
+from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+
+ONE, TWO, THREE = (f"00000001000000000000000{number}" for number in (1, 2, 3))
+LAST, NEXT = "0000000100000000000000FF", "000000010000000100000000"
+
+
+def put(root: Path, *names: str) -> StoreArchive:
+    for name in names:
+        path = root / "shop/wals" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return StoreArchive(FileRepository(str(root)), "shop")
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "missing"),
+    [
+        ((), [ONE], [ONE]),
+        ((f"{ONE[:16]}/{ONE}.gz",), [ONE], []),
+        ((f"{ONE[:16]}/{ONE}", f"{TWO[:16]}/{TWO}.zst"), [THREE, TWO, ONE], [THREE]),
+        ((f"{ONE[:16]}/{ONE}.partial", f"{ONE[:16]}/{ONE}.00000028.backup.gz"), [ONE], [ONE]),
+        ((f"{LAST[:16]}/{LAST}.snappy", f"{NEXT[:16]}/{NEXT}.gz"), [LAST, NEXT], []),
+        ((f"{ONE[:16]}/{ONE}.gz",), [ONE.replace("00000001", "00000002", 1)], [ONE.replace("00000001", "00000002", 1)]),
+    ],
+)
+def test_segments(tmp_path: Path, there: tuple[str, ...], wanted: list[str], missing: list[str]) -> None:
+    """Whatever they are compressed by, in whichever folder; a partial one, a note, another timeline's are none."""
+    assert put(tmp_path, *there).missing(wanted, SegmentSize()) == missing
+
+
+def test_an_archive_that_is_empty(tmp_path: Path) -> None:
+    assert put(tmp_path).is_empty()
+    assert not put(tmp_path, "00000002.history").is_empty()
