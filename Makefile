@@ -29,7 +29,7 @@ help:
 	@echo "make docs-test  what the pages tell a new user is typed on fresh hosts with systemd"
 	@echo "make bench  ours and the guides' pipelines, side by side"
 
-setup: $(STAMP) $(HERE) $(COLLECTIONS)/ansible_collections/kubernetes
+setup: $(STAMP) $(HERE) $(COLLECTIONS)/ansible_collections/awx
 	@tests/tools/check_programs.sh
 
 $(STAMP): tests/requirements/test.txt
@@ -41,9 +41,9 @@ $(STAMP): tests/requirements/test.txt
 $(HERE):
 	@mkdir -p $(dir $@) && ln -sfn $(CURDIR) $@
 
-# What this collection depends on (galaxy.yml).
-$(COLLECTIONS)/ansible_collections/kubernetes: $(STAMP)
-	@tests/tools/install_kubernetes_core.sh
+# What this collection depends on (galaxy.yml), and what extensions/awx is held against.
+$(COLLECTIONS)/ansible_collections/awx: $(STAMP)
+	@tests/tools/install_collections.sh
 
 demo: setup
 	@$(PY) tests/demo/demo.py

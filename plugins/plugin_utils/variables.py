@@ -47,6 +47,15 @@ SHARED = frozenset(
 # Shared ones that are no role's option: the playbooks, this check, and the modules' action plugin read them.
 OF_PLAYS = frozenset({"hosts", "many", "ignore_variables", "progress_interval"})
 
+# What the playbook configure_awx is told: extensions/awx/settings.yml, without the prefix.
+OF_AWX = frozenset(
+    {
+        "awx_image", "awx_project_url", "awx_repository", "awx_repository_credential", "awx_organization", "awx_project",
+        "awx_project_branch", "awx_inventory", "awx_inventory_variables", "awx_execution_environment", "awx_credentials",
+        "awx_notifications", "awx_timezone", "awx_calendars", "awx_schedules_enabled", "awx_approval_timeout",
+    }
+)  # fmt: skip
+
 # backup_facts returns the one as a fact, and the role status hands the other on.
 FACTS = frozenset({"holdfast_backups", "holdfast_server_status"})
 
@@ -91,7 +100,7 @@ def _named(paths: Iterable[Path]) -> set[str]:
 
 def option_names(roles: Path = ROLES) -> frozenset[str]:
     """Every variable that a user may set."""
-    return frozenset({PREFIX + name for name in SHARED} | _named(roles.glob("*/meta/argument_specs.yml")))
+    return frozenset({PREFIX + name for name in SHARED | OF_AWX} | _named(roles.glob("*/meta/argument_specs.yml")))
 
 
 def known_names(roles: Path = ROLES) -> frozenset[str]:
