@@ -153,8 +153,10 @@ def test_two_servers_of_one_host(tmp_path: Path) -> None:
     assert "no schedule of ours" in refused(schedule({**given, "holdfast_schedule_name": "pgdump"}))
     (tmp_path / "cron" / "pgdump").unlink()
     assert files(tmp_path) == before
+    # Another name for the same: its former one goes, the other server's stays, and is named.
     run = schedule({**given, "holdfast_server_name": "crm", "holdfast_schedule_name": "nightly"})
-    assert "holdfast-backup-crm" in str([task.result.get("msg") for task in run.tasks]), "the former one is named"
+    assert {path.name for path in (tmp_path / "cron").iterdir()} == {"holdfast-backup-shop-example", "nightly"}
+    assert "holdfast-backup-shop-example" in str([task.result.get("msg") for task in run.tasks])
 
 
 @pytest.mark.extended
