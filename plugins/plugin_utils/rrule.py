@@ -20,6 +20,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import cron
 
 #: of systemd, in its own order
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_SPELLED = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_SHORT = tuple(name.lower() for name in _WEEKDAYS)
 _NAMED = {
     "minutely": "*-*-* *:*:00",
     "hourly": "*-*-* *:00:00",
@@ -193,19 +195,14 @@ def _weekdays(line: str, text: str) -> frozenset[int]:
     found: set[int] = set()
     for part in text.split(","):
         ends = [name.capitalize()[:3] for name in re.split(r"\.\.|-", part)]
-        full = [name for name in re.split(r"\.\.|-", part) if name.lower() not in _SPELLED]
-        if full or len(ends) > 2:
+        strange = [name for name in re.split(r"\.\.|-", part) if name.lower() not in (*_SPELLED, *_SHORT)]
+        if strange or len(ends) > 2:
             raise CannotSay(f"{line!r} has {part!r}, where a weekday is taken: Sun, Mon,Wed or Mon..Fri.")
         first, last = _WEEKDAYS.index(ends[0]), _WEEKDAYS.index(ends[-1])
         if last < first:
             raise CannotSay(f"{line!r} has {part!r}: systemd's week begins on Monday.")
         found.update(range(first, last + 1))
     return frozenset(found)
-
-
-_SPELLED = frozenset(
-    name.lower() for day in calendar.day_name for name in (day, day[:3])
-)  # of the C locale, as the modules' process has it
 
 
 def _numbers(line: str, what: str, text: str, low: int, high: int) -> frozenset[int]:
