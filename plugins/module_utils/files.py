@@ -203,8 +203,8 @@ def give(path: str, owner: str) -> None:
 @contextlib.contextmanager
 def temporary_directory(owner: str) -> Iterator[str]:
     """A directory of a user's own, gone at the end: for what a program writes that runs as that user, who may not write where its caller
-    wants it."""
-    with tempfile.TemporaryDirectory(prefix="holdfast-") as directory:
+    wants it. In /tmp, as TMPDIR may be our own alone."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-", dir="/tmp") as directory:
         give(directory, owner)
         yield directory
 

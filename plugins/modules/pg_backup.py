@@ -318,7 +318,6 @@ elapsed:
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Union
 
@@ -330,9 +329,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_ti
     EngineTier,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.making import FolderMaker
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.open import engine_tier, folder_tiers, present
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.open import (
+    engine_tier,
+    folder_tiers,
+    present,
+    request_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import delete_one
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupRequest, BackupResult
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupResult
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run import BackupRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import check_name
@@ -378,25 +382,6 @@ def delete(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     }
 
 
-def request_of(
-    params: dict[str, Any], engine: str, scope: dict[str, Any], enough: Sequence[str], encryption: Mapping[str, Any]
-) -> BackupRequest:
-    """What is asked of the run, by whatever engine."""
-    return BackupRequest(
-        engine=engine,
-        scope=scope,
-        encryption=encryption,
-        enough=enough,
-        created_by=CREATED_BY,
-        id=check_name("backup_id", params["backup_id"]) if params["backup_id"] else None,
-        max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
-        lock_wait=params["lock_wait"],
-        pinned=params["pinned"],
-        annotations=params["annotations"],
-        accept_new_server=params["accept_new_server"],
-    )
-
-
 def run_of_engine(params: dict[str, Any], work: Workplace) -> BackupRun[EngineTier]:
     """By an engine with a repository of its own."""
     for name in ("backup_id", "pinned"):
@@ -406,7 +391,7 @@ def run_of_engine(params: dict[str, Any], work: Workplace) -> BackupRun[EngineTi
     check_options(params["engine"], params)
     kind = params["kind"] or "full"
     method = (params["encryption"] or {}).get("method") or "none"
-    request = request_of(params, params["engine"], {"cluster": True}, ENOUGH[kind], {"method": method})
+    request = request_of(params, params["engine"], {"cluster": True}, ENOUGH[kind], {"method": method}, CREATED_BY)
     connection = work.connect()
     tier = engine_tier(params, connection, work.result.warnings)
     archiving = tier.engine.archiving(connection, parse_duration(params["wal_timeout"], "wal_timeout"))
@@ -423,7 +408,7 @@ def run_of_folders(params: dict[str, Any], work: Workplace) -> BackupRun[FolderT
     compression = Compression(params["compression"] or "zstd", params["compression_level"], remote)
     engine = choose(params, work.space, encryption)
     encryption.check(encrypting=True)
-    request = request_of(params, engine.name, engine.scope, engine.enough, encryption.describe())
+    request = request_of(params, engine.name, engine.scope, engine.enough, encryption.describe(), CREATED_BY)
     maker = FolderMaker(
         engine.make,
         lambda: present(work.connect()),

@@ -291,8 +291,6 @@ elapsed:
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -303,20 +301,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.drill.run import
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.sign import signer
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.tiers import open_tiers
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import COPYING
-from ansible_collections.holdfast.postgres.plugins.module_utils.files import give
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import temporary_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import VERSION, execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
-
-
-@contextlib.contextmanager
-def owners_directory(owner: str) -> Iterator[str]:
-    """A directory for the scratch server's owner, gone at the end: an engine's configuration of this drill alone."""
-    with tempfile.TemporaryDirectory(prefix="holdfast-", dir="/tmp") as path:
-        give(path, owner)
-        yield path
 
 
 def drill(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -327,7 +317,7 @@ def drill(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     owner = data_owner(os.path.join(params["scratch_dir"], "holdfast-drill"), params["owner"])
     with contextlib.ExitStack() as stack:
         space, room = stack.enter_context(workspace()), stack.enter_context(workspace(params["scratch_dir"]))
-        config_dir = stack.enter_context(owners_directory(owner))
+        config_dir = stack.enter_context(temporary_directory(owner))
         secrets = Secrets(params["encryption"] or {}, space)
         try:
             sign = signer(request.sign_key, (params["encryption"] or {}).get("gpg_home"))

@@ -254,15 +254,13 @@ elapsed:
 """
 
 import contextlib
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import PHYSICAL
-from ansible_collections.holdfast.postgres.plugins.module_utils.files import give
+from ansible_collections.holdfast.postgres.plugins.module_utils.files import temporary_directory
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import options as recovery_options
@@ -271,14 +269,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import data_owner
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.own_directories import config_dir
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
-
-
-@contextlib.contextmanager
-def owners_directory(owner: str) -> Iterator[str]:
-    """A directory for the server's owner, gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="holdfast-", dir="/tmp") as path:
-        give(path, owner)
-        yield path
 
 
 def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -293,7 +283,7 @@ def recover(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
             owner = data_owner(params["data_directory"], params["owner"])
             directory = config_dir(params, owner)
             if module.check_mode:
-                directory = stack.enter_context(owners_directory(owner))
+                directory = stack.enter_context(temporary_directory(owner))
             source = recovery_options.source(params, secrets, directory)
             run = RecoverRun(source, wanted, space, progress)
             try:

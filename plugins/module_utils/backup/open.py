@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.engine_tier import EngineRepository, EngineTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity import Identity
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.tier import FolderTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
+from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.open import (
     keep_password,
@@ -37,6 +39,30 @@ if TYPE_CHECKING:
 def policy_of(options: Mapping[str, Any], params: Mapping[str, Any]) -> Policy:
     """A repository's own retention takes precedence over the run's. Raises BadOption."""
     return Policy.from_option(options.get("retention") or params["retention"])
+
+
+def request_of(
+    params: Mapping[str, Any],
+    engine: str,
+    scope: Mapping[str, Any],
+    enough: Sequence[str],
+    encryption: Mapping[str, Any],
+    created_by: str,
+) -> BackupRequest:
+    """What a module that makes backups is asked (``argspec.BACKUP``), by whatever engine. Raises BadOption."""
+    return BackupRequest(
+        engine=engine,
+        scope=scope,
+        encryption=encryption,
+        enough=enough,
+        created_by=created_by,
+        id=check_name("backup_id", params["backup_id"]) if params["backup_id"] else None,
+        max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
+        lock_wait=params["lock_wait"],
+        pinned=params["pinned"],
+        annotations=params["annotations"],
+        accept_new_server=bool(params.get("accept_new_server")),  # captured objects have no server
+    )
 
 
 def folder_tiers(

@@ -12,9 +12,9 @@ from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity import Identity
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.making import FolderMaker
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.open import policy_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.open import policy_of, request_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import delete_one
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupRequest, BackupResult
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupResult
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run import BackupRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture import instructions, source
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture.collect import Wanted, collect
@@ -25,7 +25,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshnes
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
-from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifests
@@ -71,17 +70,8 @@ def present(params: Params, cluster: Cluster, context: Context, warnings: list[s
         found = collect(cluster, wanted)
         _refuse_open_secrets(found.objects, encryption)
         content = encode(found.objects)
-        request = BackupRequest(
-            engine=ENGINE,
-            scope=wanted.scope(cluster.namespace),
-            encryption=encryption.describe(),
-            enough=("objects",),
-            created_by=context.created_by,
-            id=check_name("backup_id", params["backup_id"]) if params["backup_id"] else None,
-            max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
-            lock_wait=params["lock_wait"],
-            pinned=params["pinned"],
-            annotations=params["annotations"],
+        request = request_of(
+            params, ENGINE, wanted.scope(cluster.namespace), ("objects",), encryption.describe(), context.created_by
         )
         identity = Identity(shelf, params["state_dir"])
         accept = bool(params["accept_new_repository"])

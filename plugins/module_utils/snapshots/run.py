@@ -11,9 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.identity import Identity
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.open import policy_of, present as where_it_is
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.open import (
+    policy_of,
+    present as where_it_is,
+    request_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import delete_one
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupRequest, BackupResult
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import BackupResult
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.run import BackupRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import Present
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
@@ -85,18 +89,8 @@ def present(params: Params, cluster: Cluster, context: Context, warnings: list[s
             params["atomic"],
             params["snapshot_class"],
         )
-        request = BackupRequest(
-            engine=ENGINE,
-            scope=subject.scope(cluster.namespace),
-            encryption=encryption.describe(),
-            enough=("full",),
-            created_by=context.created_by,
-            id=check_name("backup_id", params["backup_id"]) if params["backup_id"] else None,
-            max_age=parse_duration(params["max_age"], "max_age") if params["max_age"] else None,
-            lock_wait=params["lock_wait"],
-            pinned=params["pinned"],
-            annotations=params["annotations"],
-            accept_new_server=params["accept_new_server"],
+        request = request_of(
+            params, ENGINE, subject.scope(cluster.namespace), ("full",), encryption.describe(), context.created_by
         )
 
         def engine(_listings: Any) -> SnapshotEngine:
