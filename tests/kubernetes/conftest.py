@@ -14,6 +14,7 @@ store            S3 that pods and this machine reach by the same address; a test
 bucket           a bucket of it that is the test's own, as options of a repository
 image            the collection's own image, with what this checkout has now; its reference
 cloudnative_pg   its operator runs in the cluster
+cnpg_here        as long as nobody asks for what takes long, only where its operator runs already
 cnpg_archiving   the same, and an image with barman-cloud: Clusters can archive into `bucket`
 
 A cluster that is named has images of its own: HOLDFAST_KUBERNETES_POSTGRES (bash and PostgreSQL's programs in PATH, user 26 may run it) and
@@ -196,6 +197,17 @@ def cloudnative_pg(cluster: Kubernetes) -> None:
     if lacking:
         pytest.skip(f"no CloudNativePG here: {', '.join(lacking)} not built (make test-extended)")
     lab.start_operator()
+
+
+@pytest.fixture(scope="session")
+def cnpg_here(cluster: Kubernetes, request: pytest.FixtureRequest) -> None:
+    from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+    try:
+        cluster.api.kind("postgresql.cnpg.io/v1", "Cluster")
+    except ResourceNotFoundError:
+        if "not extended" in (request.config.getoption("markexpr") or ""):
+            pytest.skip("CloudNativePG does not run in this cluster (make test-extended starts it)")
 
 
 @pytest.fixture(scope="session")

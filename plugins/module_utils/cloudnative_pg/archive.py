@@ -13,7 +13,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_c
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import needed_segments
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ObjectMissing
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import (
+    SEGMENT,
+    SUFFIXES,
+    classify,
+    history_name,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 
@@ -48,6 +53,13 @@ class StoreArchive:
     def is_empty(self) -> bool:
         """Whether no WAL is there, as a new Cluster of this server name wants it ("Expected empty archive")."""
         return next(self.wal_names(), None) is None
+
+    def has_history(self, timeline: int) -> bool:
+        """Whether the history of a timeline is there, however it is compressed."""
+        key = f"{self.server_name}/wals/{history_name(timeline)}"
+        return any(
+            self.repository.stat(f"{key}{suffix}") is not None for suffix in ("", *(f".{one}" for one in SUFFIXES))
+        )
 
     def missing(self, segments: Iterable[str], size: SegmentSize) -> list[str]:
         """Those of some segments, by their names, that are not there. A ``.partial`` one is none."""

@@ -116,27 +116,36 @@ def store(cluster: Cluster, of: CnpgCluster) -> Optional[BarmanStore]:
     return store_of(configuration, of.name, plugin.parameters.get("serverName"), name)
 
 
-def open_store(
-    cluster: Cluster, of: BarmanStore, directory: str, given: Optional[Mapping[str, Any]] = None
-) -> Repository:
-    """The store as a repository. What is secret is read from the Secrets that it names, and files (a CA, Google's credentials) are written
-    into ``directory``. ``given``: options that take precedence, for who reaches it otherwise.
+def open_store(cluster: Cluster, of: BarmanStore, directory: str) -> Repository:
+    """The store as a repository, reached as the Cluster reaches it. What is secret is read from the Secrets that it names, and files (a CA,
+    Google's credentials) are written into ``directory``. Where the pods have a role of their own, whatever this host has is used.
 
     Raises:
         Missing: a Secret, or a key of it, is not there.
         KubernetesError: it may not be read.
         BadOption, RepositoryError: it cannot be opened.
     """
-    own = {name: value for name, value in (given or {}).items() if value is not None}
     options: dict[str, Any] = {name: spec.get("default") for name, spec in STORE.items()}
     options.update(of.options)
     for option, reference in of.secrets.items():
-        if option in own:
-            continue
         value = _secret(cluster, reference)
         options[option] = _written(directory, option, value) if option in FILES else value.strip()
-    options.update(own)
     return open_repository(options, "repository")
+
+
+def open_given(given: Mapping[str, Any], of: BarmanStore) -> Repository:
+    """The same by options of who reaches it otherwise (another endpoint, other credentials).
+
+    Raises:
+        BadOption: they are of another store, or another place in it.
+    """
+    for name in ("type", "bucket", "container", "prefix"):
+        theirs, mine = of.options.get(name), given.get(name)
+        if theirs is not None and str(mine or "").strip("/") != str(theirs):
+            raise BadOption(
+                f"repository.{name}", mine, f"is not where the Cluster archives: {theirs!r}, of {of.destination}", "Name that very place."
+            )  # fmt: skip
+    return open_repository(given, "repository")
 
 
 def _secret(cluster: Cluster, reference: SecretRef) -> str:

@@ -55,6 +55,7 @@ class Rights:
 
 _APPS, _BATCH, _STORAGE = "apps", "batch", "storage.k8s.io"
 _SNAPSHOT, _RBAC = "snapshot.storage.k8s.io", "rbac.authorization.k8s.io"
+_CNPG, _BARMAN = "postgresql.cnpg.io", "barmancloud.cnpg.io"
 _READ = ("get",)
 
 #: of a pod that is followed: its state, its log, and why it does not start
@@ -287,6 +288,20 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("scaledobjects", ("list",), "keda.sh"),
         ),
         (Rule("persistentvolumes", _CHANGE, names=("{volumes}",)),),
+    ),
+    # cnpg_backup of these Clusters; secrets: those that their object stores name; pods: of which the operator's version is read
+    "cnpg_backup": Rights(
+        (
+            Rule("clusters", _READ, _CNPG, ("{clusters}",)),
+            Rule("clusters", ("list",), _CNPG),  # that no other one archives into the same place
+            Rule("backups", ("create", "get", "list", "patch"), _CNPG),
+            Rule("objectstores", _READ, _BARMAN, ("{object_stores}",)),
+            Rule("secrets", _READ, names=("{secrets}",)),
+            Rule("pods", _READ),
+            Rule("volumesnapshots", _READ, _SNAPSHOT),
+            Rule("events", ("list",)),  # why one does not begin
+        ),
+        (Rule("clusters", ("list",), _CNPG),),  # the same, of other namespaces; what lacks it says so
     ),
 }
 
