@@ -31,6 +31,7 @@ LAYERS = (
         "capture",
         "drill",
         "kubernetes_recovery",
+        "kubernetes_clone",
         "cloudnative_pg",
         "verify",
     ),
@@ -151,6 +152,7 @@ def test_the_room_of_kubernetes_stands_on_the_ground_alone() -> None:
             "snapshots",
             "capture",
             "kubernetes_recovery",
+            "kubernetes_clone",
             "cloudnative_pg",
             "kubernetes",
         ):

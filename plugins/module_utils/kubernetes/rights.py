@@ -273,6 +273,44 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("volumeattachments", ("list",), _STORAGE),
         ),
     ),
+    # k8s_clone, in the namespace of the server that it comes from
+    "clone_source": Rights(
+        (
+            Rule("statefulsets", _READ, _APPS, ("{server}",)),
+            Rule("configmaps", _READ, names=("{config_maps}",)),
+            Rule("secrets", _READ, names=("{secrets}",)),  # with secrets: own
+            Rule("serviceaccounts", _READ, names=("{accounts}",)),
+            Rule("persistentvolumeclaims", _READ, names=("{claims}",)),
+            Rule("pods", ("get", "list")),
+            Rule("services", ("list",)),
+            Rule("networkpolicies", ("list",), "networking.k8s.io"),
+        ),
+    ),
+    # k8s_clone, in the clone's namespace, for objects of these names
+    "clone": Rights(
+        (
+            Rule("statefulsets", ("create",), _APPS),
+            Rule("statefulsets", _CHANGE, _APPS, ("{clone}",)),
+            Rule("services", ("create", "list")),
+            Rule("services", _CHANGE, names=("{services}",)),
+            Rule("configmaps", ("create",)),
+            Rule("configmaps", _CHANGE, names=("{config_maps}",)),
+            Rule("secrets", ("create",)),  # of our Jobs too
+            Rule("secrets", _CHANGE, names=("{secrets}",)),
+            Rule("serviceaccounts", ("create",)),
+            Rule("serviceaccounts", _CHANGE, names=("{accounts}",)),
+            Rule("persistentvolumeclaims", ("create",)),
+            Rule("persistentvolumeclaims", _CHANGE, names=("{claims}",)),
+            Rule("networkpolicies", ("create",), "networking.k8s.io"),
+            Rule("networkpolicies", _CHANGE, "networking.k8s.io", ("{network_policies}",)),
+            Rule("poddisruptionbudgets", ("list",), "policy"),  # whose labels it must not have
+            Rule("leases", ("create",), "coordination.k8s.io"),
+            Rule("leases", _CHANGE, "coordination.k8s.io", ("{leases}",)),
+            Rule("jobs", ("create", "get", "list", "patch", "delete"), _BATCH),
+            *_FOLLOW,
+        ),
+        (Rule("storageclasses", _READ, _STORAGE),),  # to say that a claim will never be bound
+    ),
     # k8s_recover. Of the names of our Jobs no rule can know; leases: those of these servers, holdfast-recovery-<StatefulSet>.
     "server_restore": Rights(
         (

@@ -23,6 +23,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.follow import Follower
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import TASK
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.predicates import progress_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.run_job import JobRun, carry_out
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.selected_applications import (
     Selection,
@@ -64,7 +65,7 @@ class Actions:
     # before anything is stopped
 
     def look(self, run: str) -> dict[str, list[str]]:
-        """What is there: ``user``, ``group``, ``free`` and ``size`` (bytes), ``beside``, ``version``, ``wal``, ``tablespace``. As the owner, where the pod does
+        """What is there: ``user``, ``group``, ``free`` and ``size`` (bytes), ``beside``, ``wal``, ``tablespace``. As the owner, where the pod does
         not say who that is. Raises KubernetesError."""
         node = self._node()
         found = self._script("look", run, scripts.LOOK, {}, self.place.user, self.place.group, node)
@@ -135,7 +136,11 @@ class Actions:
         Stop(self.cluster, selection, replace(settings, dry_run=True), book, tell).run()
 
     def make(self, entry: Entry) -> None:
-        """The hidden directory, and in it the room for what is laid out."""
+        """The hidden directory, and in it the room for what is laid out; in a new volume the part of it that the server mounts, too."""
+        if self._request.beside is not None and self.place.sub_path:
+            top = replace(self.place, sub_path="")
+            told = {"PART": self.place.sub_path}
+            self._script("part", entry.id, scripts.PART, told, entry.user, entry.group, place=top)
         self._script("make", entry.id, scripts.MAKE, self._told(entry), entry.user, entry.group)
 
     def lay_out(self, entry: Entry) -> str:
@@ -153,7 +158,11 @@ class Actions:
     def recover(self, entry: Entry) -> dict[str, Any]:
         """Have the server's own image recover it, and look: what it said of where it landed. Raises KubernetesError: it failed."""
         name = self._job_name("private", entry.id)
-        if self.cluster.get(JOB, name) is None:
+        there = self.cluster.get(JOB, name)
+        if there is not None and progress_of(there).failed:  # of a run that ended so: this one tries it again
+            self._delete(name, str(meta(there)["uid"]))
+            there = None
+        if there is None:
             self.cluster.create(self._private(name, entry))
         try:
             wait_for(self.cluster, JOB, name, float(self._request.deadline), tell=self._tell)
@@ -184,7 +193,10 @@ class Actions:
 
     def start(self) -> list[str]:
         """Scale it to what it had, and wait until it is ready. Who was paused goes on."""
-        return Start(self.cluster, *self._scaled()).run().plan
+        plan = Start(self.cluster, *self._scaled()).run().plan
+        # Also where a run that was killed has scaled it, which is nothing to start any more.
+        wait_for(self.cluster, "StatefulSet", self.place.stateful_set, self._request.timeout, tell=self._tell)
+        return plan
 
     # the way back, and the end
 
@@ -268,6 +280,7 @@ class Actions:
         user: Optional[int],
         group: Optional[int],
         node: Optional[str] = None,
+        place: Optional[Place] = None,
     ) -> dict[str, list[str]]:
         """Run one beside the data; what it said, by key. One of its name that is there is another run's, and is ended first."""
         name, pod = self._job_name(what, run), self._request.pod
@@ -276,7 +289,7 @@ class Actions:
             self._delete(name, str(meta(before)["uid"]))
         variables = {"PGDATA": self.place.data, "MOUNT": self.place.mount, **told}
         made = script_job(
-            name, self.place, script, variables, pod["image"], user, group, _SCRIPT, node,
+            name, place or self.place, script, variables, pod["image"], user, group, _SCRIPT, node,
             tuple(pod["image_pull_secrets"]), pod["image_pull_policy"],
         )  # fmt: skip
         self.cluster.create(made)
@@ -300,8 +313,11 @@ class Actions:
     def _private(self, name: str, entry: Entry) -> Manifest:
         pod = self._request.pod
         told = {"TARGET": json.dumps(dict(self._request.option))}
+        if self._request.beside is not None:
+            told["BESIDE"] = json.dumps(dict(self._request.beside))
+        directory = posixpath.join(entry.hidden, "new", self.place.name) if entry.hidden else self.place.data
         return private_job(
-            name, self.place, posixpath.join(entry.hidden, "new"), entry.user, entry.group, pod["image"], told, entry.major,
+            name, self.place, directory, entry.user, entry.group, pod["image"], told,
             self._request.deadline, tuple(pod["image_pull_secrets"]), pod["image_pull_policy"],
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, holdfast.postgres contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a recovery has written down: an annotation of its StatefulSet, changed only as it was read, so that of two runs one alone goes on.
+"""What a recovery, or a clone, has written down: an annotation of its StatefulSet, changed only as it was read, so that of two runs one alone goes on.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 """
@@ -20,9 +20,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
     Missing,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import PREFIX
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.steps import GOING_BACK, STEPS
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.steps import KNOWN
 
 ANNOTATION = f"{PREFIX}recovery"
+#: of a clone, so that it can be recovered as any other server once it stands
+CLONE = f"{PREFIX}clone-run"
 _AGAIN = 10  # looks at an object that others change meanwhile
 
 
@@ -30,7 +32,7 @@ _AGAIN = 10  # looks at an object that others change meanwhile
 class Entry:
     """One recovery. ``id``: of its hidden directory; ``step``: the one that was begun last; ``digest``: of what was asked for; ``target``: that
     in words; ``hidden``: the directory in the volume that holds what it makes and keeps, from the mount on; ``user``, ``group``: whose the data
-    is; ``major``: its version; ``policy``: the volume's, before; ``run``: which run has it; ``why``: of a way back."""
+    is; ``policy``: the volume's, before; ``run``: which run has it; ``why``: of a way back."""
 
     id: str
     step: str
@@ -41,7 +43,6 @@ class Entry:
     hidden: str = ""
     user: int = -1
     group: int = -1
-    major: int = 0
     volume: str = ""
     policy: str = ""
     landed: str = ""  # where it came to, as JSON
@@ -52,41 +53,50 @@ class Entry:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-def parse(text: Optional[str]) -> Optional[Entry]:
+def parse(text: Optional[str], annotation: str = ANNOTATION) -> Optional[Entry]:
     """What an annotation says; None: there is none. Raises KubernetesError: it was changed by somebody."""
     if text is None:
         return None
     try:
         content: Any = json.loads(text)
         entry = Entry(**content)
-        if entry.step not in (*STEPS, GOING_BACK) or not isinstance(entry.user, int):
+        if entry.step not in KNOWN or not isinstance(entry.user, int):
             raise ValueError(entry.step)
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         raise KubernetesError(
-            f"The annotation {ANNOTATION} says nothing that is known here ({exc}): somebody changed it, or a newer version of this collection wrote "
+            f"The annotation {annotation} says nothing that is known here ({exc}): somebody changed it, or a newer version of this collection wrote "
             "it. Nothing was done. What a recovery keeps lies in the volume, in .holdfast; run it with the version that began it."
         ) from exc
     return entry
 
 
 class Journal:
-    """The annotation of one StatefulSet. Every write asks first whether it still says what this run wrote last."""
+    """The annotation of one StatefulSet. Every write asks first whether it still says what this run wrote last. ``may_lack``: the StatefulSet is one
+    that is made by the run."""
 
-    def __init__(self, cluster: Cluster, stateful_set: str) -> None:
-        self._cluster, self._name = cluster, stateful_set
+    def __init__(
+        self, cluster: Cluster, stateful_set: str, annotation: str = ANNOTATION, may_lack: bool = False
+    ) -> None:
+        self._cluster, self._name, self._annotation, self._may_lack = cluster, stateful_set, annotation, may_lack
         self.entry: Optional[Entry] = None
         self.read()
 
     def read(self) -> Optional[Entry]:
         """What stands there now. Raises KubernetesError."""
-        self.entry = parse((meta(self._object()).get("annotations") or {}).get(ANNOTATION))
+        if self._may_lack and self._cluster.get("StatefulSet", self._name) is None:
+            self.entry = None
+        else:
+            self.entry = self._of(self._object())
         return self.entry
+
+    def _of(self, found: Any) -> Optional[Entry]:
+        return parse((meta(found).get("annotations") or {}).get(self._annotation), self._annotation)
 
     def write(self, entry: Optional[Entry]) -> None:
         """Write it down; None: nothing is under way any more. Raises KubernetesError: another run has it."""
         for _attempt in range(_AGAIN):
             found = self._object()
-            there = parse((meta(found).get("annotations") or {}).get(ANNOTATION))
+            there = self._of(found)
             if (there.run if there else "") != (self.entry.run if self.entry else ""):
                 raise KubernetesError(
                     f"Another run has taken the recovery of the StatefulSet {self._name} over (it stands at: {there.step if there else 'its end'}). "
@@ -95,7 +105,7 @@ class Journal:
             body = {
                 "metadata": {
                     "resourceVersion": meta(found)["resourceVersion"],
-                    "annotations": {ANNOTATION: entry.text() if entry else None},
+                    "annotations": {self._annotation: entry.text() if entry else None},
                 }
             }
             try:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -62,22 +61,22 @@ def script_job(
 def private_job(
     name: str,
     place: Place,
-    new: str,
+    directory: str,
     user: int,
     group: int,
     image: str,
     variables: Mapping[str, str],
-    major: int,
     deadline: int,
     pull_secrets: tuple[str, ...] = (),
     pull_policy: Optional[str] = None,
 ) -> Manifest:
-    """A Job in which the server's own image recovers what is laid out in ``new``, at the very path that it will have, and ours watches."""
-    data = {"name": "data", "mountPath": place.data, "subPath": place.in_volume(posixpath.join(new, place.name))}
+    """A Job in which the server's own image recovers what is laid out in ``directory``, at the very path that it will have, and ours watches."""
+    data: Manifest = {"name": "data", "mountPath": place.data}
+    if place.in_volume(directory):
+        data["subPath"] = place.in_volume(directory)
     shared = _mount("shared", SHARED)
     told = {"PGDATA": place.data, "SHARED": SHARED}
-    settings = {**IN_A_POD, **({"event_triggers": "off"} if major >= 17 else {})}
-    arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+    arguments = [part for key, value in IN_A_POD.items() for part in ("-c", f"{key}={value}")]
     mounts, own = _configuration(place)
     server = _container(
         "server", place.image, ["sh", "-c", SERVER, "sh", *arguments], told, [data, shared, *mounts],

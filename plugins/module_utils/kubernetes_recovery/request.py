@@ -24,7 +24,8 @@ LONGEST_NAME = 32
 @dataclass(frozen=True)
 class Request:
     """``pod``: of our Jobs, by the options of k8s_job; ``recover``: variables of the playbook recover; ``timeout``: seconds that the server
-    may take to stop, or to be ready; ``deadline``: seconds of one Job."""
+    may take to stop, or to be ready; ``deadline``: seconds of one Job; ``beside``: settings of a server that stands beside the one it comes from, which is
+    kept from reaching out (None: it takes its place)."""
 
     stateful_set: str
     container: str
@@ -40,6 +41,7 @@ class Request:
     argocd_namespace: str
     timeout: float
     deadline: int
+    beside: Optional[Mapping[str, str]] = None
 
     def said(self) -> str:
         """Where it goes, for people."""
@@ -87,6 +89,7 @@ class Result:
     kept: Optional[str] = None
     proof: Proof = field(default_factory=Proof)
     next_steps: list[str] = field(default_factory=list)
+    isolated: list[str] = field(default_factory=list)  # of a clone
     consent: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:

@@ -6,11 +6,8 @@ and taken back by itself where one fails. What a killed run left is gone on with
 
 from __future__ import annotations
 
-import contextlib
-import json
 import secrets
-from collections.abc import Callable, Iterator
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
@@ -27,7 +24,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.surve
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import steps
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.actions import CLAIM, Actions
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import Entry, Journal
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.lease import Lease
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.messages import (
     BACK,
     another,
@@ -35,17 +31,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recov
     next_steps,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.place import Place, place_of
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.request import (
-    Request,
-    Result,
-    sentences,
-)
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.request import Request, Result
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.serving import Serving
-from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import remains
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.stepwise import (
+    Stepwise,
+    Tell,
+    landed,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import LATEST
-
-Tell = Callable[[str], None]
 
 
 class TakenBack(KubernetesError):
@@ -55,26 +49,18 @@ class TakenBack(KubernetesError):
         return {"taken_back": True}
 
 
-class Recovery:
+class Recovery(Stepwise):
     """``recovered``, ``rolled_back`` and ``confirmed`` are the module's states. With ``check`` nothing but reading is done."""
 
     def __init__(
         self, cluster: Cluster, request: Request, serving: Serving, check: bool, tell: Tell, warnings: list[str]
     ) -> None:
         request.check()
-        self._serving = serving
-        self._cluster, self._request, self._check = cluster, request, check
-        self._tell, self._warnings = tell, warnings
-        self.result = Result()
-        self._place = self._find()
-        self._journal = Journal(cluster, request.stateful_set)
-        self._actions = Actions(cluster, self._place, request, tell, warnings)
+        place = _find(cluster, request)
+        journal = Journal(cluster, request.stateful_set)
+        actions = Actions(cluster, place, request, tell, warnings)
+        super().__init__(cluster, request, place, actions, journal, serving, check, tell, warnings)
         self._consent = Consent(check)
-        self._run = secrets.token_hex(4)
-
-    @property
-    def _called(self) -> str:
-        return f"{self._place.namespace}/{self._place.stateful_set}"
 
     def recovered(self) -> Result:
         """Bring it back. Raises HoldfastError: the message says which data serves now."""
@@ -152,22 +138,6 @@ class Recovery:
 
     # what is read
 
-    def _find(self) -> Place:
-        name = self._request.stateful_set
-        found = self._cluster.get("StatefulSet", name)
-        if found is None:
-            raise Missing(
-                f"There is no StatefulSet {name} in the namespace {self._cluster.namespace}. Nothing was done."
-            )
-        maps = Survey(self._cluster).config_maps(spec_of(spec_of(found).get("template") or {}))
-        place = place_of(found, maps, self._request.container, self._request.login_user)
-        claim = self._cluster.get(CLAIM, place.claim)
-        if claim is None:
-            raise Missing(
-                f"There is no claim {place.claim}, on which {name} has its data. Nothing was done. Start the server once, so that its claim is made."
-            )
-        return place
-
     def _agree(self, what: str) -> None:
         asked = self._request
         if not asked.force or self._called not in asked.confirm:
@@ -178,7 +148,7 @@ class Recovery:
             self._consent.need(refusal, force=True, confirm=[self._called])
 
     def _told_done(self, entry: Entry) -> None:
-        self.result.recovery = _landed(entry)
+        self.result.recovery = landed(entry)
         self._warnings.append(
             f"The server {self._called} was recovered so at {entry.began}. What was written to it since is not looked at."
         )
@@ -195,19 +165,6 @@ class Recovery:
 
     # what is done
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """By one run at a time. What was read before is read again."""
-        with Lease(self._cluster, self._request.stateful_set):
-            before = self._journal.entry
-            now = self._journal.read()
-            if (before is None) != (now is None) or before and now and (before.id, before.step) != (now.id, now.step):
-                raise KubernetesError(
-                    f"Another run was at work on {self._called} a moment ago (it stands at: {now.step if now else 'its end'}). Nothing was done. Run it again."
-                )
-            with remains(self._remains, changed=lambda: self._journal.entry is not None):
-                yield
-
     def _remains(self) -> str:
         entry = self._journal.entry
         if entry is None:
@@ -216,10 +173,6 @@ class Recovery:
             f"The recovery of {self._called} to {entry.target} stands at: {entry.step}. The same task goes on with it, and state: rolled_back lets "
             "the old data serve again."
         )
-
-    def _take(self) -> Entry:
-        """What is under way is this run's from here on."""
-        return self._journal.note(run=self._run)
 
     def _carry_out(self, digest: str) -> None:
         entry = self._journal.entry
@@ -236,10 +189,7 @@ class Recovery:
                 "attempt."
             )
         try:
-            for step in steps.to_do(entry.step):
-                self._journal.note(step=step)
-                self._tell(step)
-                self._do(step)
+            self._walk(steps.to_do(entry.step))
         except HoldfastError as exc:
             self._undo(exc)
 
@@ -281,18 +231,16 @@ class Recovery:
                 self._look()
             self._tell(actions.lay_out(self._entry()))
         elif step == steps.RECOVERING:
-            landed = actions.recover(self._entry())
-            self._journal.note(landed=json.dumps({key: landed.get(key) for key in _FIGURES}))
-            sentences(landed, self.result.proof)
+            self._recover()
         elif step == steps.SWAPPING:
             actions.clear_jobs()
             actions.require_stopped()
             actions.swap(self._entry())
         elif step == steps.STARTING:
             actions.start()
-            self.result.proof.add(self._serving.compare(_landed(self._entry())))
+            self.result.proof.add(self._serving.compare(landed(self._entry())))
         else:
-            self.result.recovery = _landed(self._entry())
+            self.result.recovery = landed(self._entry())
             self.result.proof.proven.append(f"The pod {self._place.pod} is ready with what was recovered.")
             self.result.proof.lost.append(
                 "What was changed since, passwords too, is as it was then: where a Secret was rotated meanwhile, its password is not the server's."
@@ -345,7 +293,6 @@ class Recovery:
         self._journal.note(
             user=int(found["user"][0]),
             group=int(found["group"][0]),
-            major=int(found["version"][0]),
             hidden=f"{place.hidden(found.get('beside') == ['yes'])}/{entry.id}",
         )
 
@@ -378,17 +325,20 @@ class Recovery:
         else:
             actions.release(entry)
 
-    def _entry(self) -> Entry:
-        entry = self._journal.entry
-        if entry is None:
-            raise AssertionError("nothing is under way")
-        return entry
+
+def _find(cluster: Cluster, request: Request) -> Place:
+    name = request.stateful_set
+    found = cluster.get("StatefulSet", name)
+    if found is None:
+        raise Missing(f"There is no StatefulSet {name} in the namespace {cluster.namespace}. Nothing was done.")
+    maps = Survey(cluster).config_maps(spec_of(spec_of(found).get("template") or {}))
+    place = place_of(found, maps, request.container, request.login_user)
+    claim = cluster.get(CLAIM, place.claim)
+    if claim is None:
+        raise Missing(
+            f"There is no claim {place.claim}, on which {name} has its data. Nothing was done. Start the server once, so that its claim is made."
+        )
+    return place
 
 
 _LAST_WAL = 300.0  # seconds for the last segment to come into the archive
-_FIGURES = ("lsn", "timeline", "commit_time", "system_id")
-
-
-def _landed(entry: Entry) -> dict[str, Optional[Any]]:
-    found: dict[str, Optional[Any]] = json.loads(entry.landed) if entry.landed else {}
-    return {"target": entry.target, "began": entry.began, **found}

@@ -31,7 +31,6 @@ group=%g' "$PGDATA"
         if [ -w "$MOUNT" ]; then echo "beside=yes"; else echo "beside=no"; fi
         if [ -r "$PGDATA/PG_VERSION" ]; then
             echo "inside=yes"
-            echo "version=$(cat "$PGDATA/PG_VERSION")"
             if [ -L "$PGDATA/pg_wal" ]; then echo "wal=$(readlink "$PGDATA/pg_wal")"; fi
             find "$PGDATA/pg_tblspc" -mindepth 1 -maxdepth 1 2>/dev/null | sed 's/^/tablespace=/'
         fi
@@ -41,12 +40,23 @@ cat "$out"
 cat "$out" > /dev/termination-log
 """
 
+#: The part of a new volume that the server's pod mounts (subPath), so that it is whoever the data is of who can write there.
+PART = (
+    _MOVE
+    + r"""
+set -eu
+umask 0007
+mkdir -p "$MOUNT/$PART" || { say "as user $(id -u), nothing can be written into the volume ($MOUNT)"; exit 6; }
+say "part=$PART"
+"""
+)
+
 #: The hidden directory of a recovery, and the room for what is laid out.
 MAKE = (
     _MOVE
     + r"""
 set -eu
-mkdir -p "$HIDDEN/new" "$HIDDEN/old"
+mkdir -p "$HIDDEN/new" "$HIDDEN/old" || { say "as user $(id -u), nothing can be written into the volume ($MOUNT)"; exit 6; }
 chmod 0700 "$(dirname "$HIDDEN")" "$HIDDEN" "$HIDDEN/new" "$HIDDEN/old"
 find "$HIDDEN/new" -mindepth 1 -delete
 say "made=$HIDDEN"
@@ -65,7 +75,11 @@ case "$(now)" in
     out|in|done) ;;
     *) say "it was already being moved back ($(now))"; exit 4 ;;
 esac
-if [ "$(now)" = out ]; then move "$PGDATA" "$HIDDEN/old"; phase in; fi
+if [ "$(now)" = out ]; then
+    if [ ! -d "$PGDATA" ]; then mkdir -m 0700 "$PGDATA"; fi
+    move "$PGDATA" "$HIDDEN/old"
+    phase in
+fi
 if [ "$(now)" = in ]; then move "$NEW" "$PGDATA"; phase done; fi
 test -f "$PGDATA/PG_VERSION" && test -f "$PGDATA/global/pg_control" || { say "$PGDATA has no server after the exchange"; exit 5; }
 say "swapped=yes"
@@ -121,7 +135,12 @@ if [ -z "$program" ]; then
     echo 127 > "$SHARED/ended"
     exit 1
 fi
-chmod 0700 "$PGDATA"
+if [ "$major" -ge 17 ]; then set -- "$@" -c event_triggers=off; fi
+if [ ! -e "$PGDATA/postgresql.conf" ]; then  # it lies in the image, or in a ConfigMap
+    : > "$SHARED/postgresql.conf"
+    set -- "$@" -c config_file="$SHARED/postgresql.conf"
+fi
+chmod 0700 "$PGDATA" || true
 rm -f "$PGDATA/postmaster.pid" "$SHARED/ended" "$SHARED/stop"
 echo 'local all all trust' > "$SHARED/hba"
 : > "$SHARED/log"

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _LOOKS = 30.0  # seconds in which a Service leads to a pod that is ready
 _NOW = """
-SELECT pg_is_in_recovery() AS recovering, (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
+SELECT pg_is_in_recovery() AS recovering, current_setting('archive_mode') AS archive_mode,
+(SELECT system_identifier::text FROM pg_control_system()) AS system_id,
 CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END AS timeline
 """
 
@@ -79,8 +80,8 @@ class Serving:
             )
         return segment
 
-    def compare(self, landed: Mapping[str, Any]) -> Proof:
-        """Whether what serves is what was recovered. Raises ServerError: it is another server, or another history."""
+    def compare(self, landed: Mapping[str, Any], beside: bool = False) -> Proof:
+        """Whether what serves is what was recovered. ``beside``: it may archive nothing. Raises ServerError: it is another server, or another history."""
         proof = Proof()
         if not self._given:
             proof.unproven.append("That clients reach it: login_host was not given.")
@@ -112,6 +113,11 @@ class Serving:
             raise ServerError(
                 f"What answers there is not what was recovered: system identifier {row['system_id']} on timeline {row['timeline'] or 'of another'}, and it was "
                 f"{landed.get('system_id')} on timeline {landed.get('timeline')}. Does login_host lead to this server?"
+            )
+        if beside and row["archive_mode"] != "off":
+            raise ServerError(
+                f"What answers there archives (archive_mode is {row['archive_mode']}), by what its own start says (an argument, or a program of the "
+                "image), and would write where the server archives that it comes from. Scale it to 0 now, and have its start leave archive_mode alone."
             )
         proof.proven.append(
             f"Over {self._params['login_host'] or 'its connection'} the recovered server answers, on timeline {landed['timeline']}."

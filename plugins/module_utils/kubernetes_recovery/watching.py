@@ -19,6 +19,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.server import server_is_whole, where_it_landed
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery import fetched
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.isolation import (
+    measures,
+    reachable,
+    subscriptions,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import AUTO, rewrite
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import way_out
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
@@ -42,12 +47,25 @@ SELECT pg_last_wal_replay_lsn()::text AS lsn, pg_last_xact_replay_timestamp() AT
 pg_walfile_name(pg_current_wal_insert_lsn()) AS segment, (SELECT system_identifier::text FROM pg_control_system()) AS system_id
 """
 
+# What its files say; what counts is the last (https://www.postgresql.org/docs/current/view-pg-file-settings.html).
+_CONFIGURED = "SELECT name, setting FROM pg_file_settings WHERE error IS NULL AND name IS NOT NULL ORDER BY seqno"
+
 
 class Watch:
-    """``shared``: the directory of socket, log and marks; ``data``: the server's; ``superusers``: who may be one, the likeliest first."""
+    """``shared``: the directory of socket, log and marks; ``data``: the server's; ``superusers``: who may be one, the likeliest first; ``beside``: of a
+    server that stands beside the one it comes from, settings of its own (None: it takes its place)."""
 
-    def __init__(self, shared: str, data: str, superusers: Sequence[str], target: Target) -> None:
-        self._shared, self._data, self._target = shared, data, target
+    def __init__(
+        self,
+        shared: str,
+        data: str,
+        superusers: Sequence[str],
+        target: Target,
+        beside: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        self._shared, self._data, self._target, self._beside = shared, data, target, beside
+        self._settings: dict[str, Optional[str]] = {}
+        self.isolated: list[str] = []
         self._ways = [(user, database) for user in superusers for database in _DATABASES]
         self._shown = 0
         self.proof = Proof()
@@ -61,6 +79,8 @@ class Watch:
         try:
             landed = self._land()
             self._look(landed)
+            if self._beside is not None:
+                self._isolate(self._beside)
         finally:
             with open(os.path.join(self._shared, "stop"), "w", encoding="ascii"):
                 pass
@@ -75,6 +95,7 @@ class Watch:
             "lsn": landed["lsn"],
             "timeline": int(landed["segment"][:8], 16),
             "commit_time": landed["time"],
+            "isolated": self.isolated,
         }
 
     @property
@@ -146,6 +167,20 @@ class Watch:
         self.proof.add(server_is_whole(lambda name: self._connection(user, name), database, self._data, False))
         self.proof.require("What was recovered is not whole, and is not used.")
 
+    def _isolate(self, own: Mapping[str, str]) -> None:
+        """What it could reach of, or beside, the server that it comes from is switched off before anybody starts it."""
+        user, database = self._ways[0]
+        off = subscriptions(lambda name: self._connection(user, name), database, False)
+        with self._connection(user, database) as connection:
+            files = {str(row["name"]): str(row["setting"]) for row in facts.rows(connection, _CONFIGURED)}
+            major = connection.server_version // 10000
+        # Whom it waits for may also be said where this pod does not look, as in a ConfigMap: it never waits for anybody.
+        found = {"synchronous_standby_names": "*", **files}
+        off += measures(major, False, False, "promote", found)
+        self._settings = {**{one.what: one.value for one in off if one.value is not None}, **own}
+        self.isolated = [f"{one.what}: {one.why}" for one in off if one.what not in own]
+        self.proof.unproven += reachable(lambda name: self._connection(user, name), database)
+
     def _fetched(self) -> list[Run]:
         """The segments that were laid out for it, the last one's timeline alone."""
         names: list[str] = []
@@ -164,7 +199,7 @@ class Watch:
         fetched.forget(self._data)
         path = os.path.join(self._data, AUTO)
         with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            text = rewrite(stream.read(), {})
+            text = rewrite(stream.read(), self._settings)
         with open(f"{path}.new", "w", encoding="utf-8", errors="surrogateescape") as stream:
             os.fchmod(stream.fileno(), 0o600)
             stream.write(text)
@@ -208,6 +243,7 @@ def main() -> int:
         environment["PGDATA"],
         environment["SUPERUSERS"].split(),
         Target.from_option(json.loads(environment["TARGET"])),
+        json.loads(environment["BESIDE"]) if "BESIDE" in environment else None,
     )
     said: dict[str, Any] = {}
     try:

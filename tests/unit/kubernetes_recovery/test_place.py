@@ -106,7 +106,7 @@ def test_the_pods_are_restricted_and_see_the_data_where_it_will_be() -> None:
     }  # fmt: skip
     found = place("/data/pg", {"mountPath": "/data", "subPath": "one"}, more)
     scripted = script_job("look", found, "true", {"A": "b"}, "holdfast:1", None, None, 60, "node1")
-    private = private_job("private", found, "/data/.holdfast/x/new", 26, 27, "holdfast:1", {}, 17, 60)
+    private = private_job("private", found, "/data/.holdfast/x/new/pg", 26, 27, "holdfast:1", {}, 60)
     for job in (scripted, private):
         spec = job["spec"]["template"]["spec"]
         assert (

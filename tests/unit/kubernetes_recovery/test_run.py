@@ -117,7 +117,6 @@ class FakeActions:
             "inside": ["yes"],
             "user": ["999"],
             "group": ["999"],
-            "version": ["17"],
             "beside": ["yes"],
         }
 
