@@ -23,14 +23,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.status.measure i
     measure,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.overview import Overview, look as overview
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules import (
-    GOOD,
-    RULES,
-    UNKNOWN,
-    Limit,
-    Rule,
-    Standing,
-)
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules.standing import GOOD, UNKNOWN, Standing
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules.table import RULES, Limit, Rule
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.text import in_short
 from ansible_collections.holdfast.postgres.plugins.module_utils.units import table
 

@@ -16,7 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.fil
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import named_repositories
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.metrics import Evidence
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules import Disk
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules.standing import Disk
 
 
 @dataclass

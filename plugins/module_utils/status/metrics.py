@@ -25,7 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record i
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts import LEVELS, Alert, level
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import as_known
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules import Standing
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules.standing import Standing
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.text import last_stretch
 from ansible_collections.holdfast.postgres.plugins.module_utils.units import known_time
 

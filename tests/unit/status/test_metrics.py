@@ -31,7 +31,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.status.metrics i
     produce,
     said,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules import Disk, Standing
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules.standing import Disk, Standing
 from prometheus_client.parser import text_string_to_metric_families
 
 NOW = datetime.datetime(2026, 11, 26, 12, tzinfo=datetime.timezone.utc)

@@ -21,15 +21,15 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts im
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import Gathered
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import judge as healthy
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.judged import Rules, judge, lines, of_rows
-from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules import (
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules.standing import (
     BAD,
     GOOD,
-    RULES,
     UNKNOWN,
     Disk,
     Seen,
     Standing,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules.table import RULES
 
 NOW = datetime.datetime(2026, 11, 26, 12, tzinfo=datetime.timezone.utc)
 HOUR, DAY = 3600, 86400
