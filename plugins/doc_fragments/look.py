@@ -57,3 +57,18 @@ options:
         description: C(GNUPGHOME).
         type: path
 """
+
+    # Where the schedules of this host are found (argspec.SCHEDULES).
+    SCHEDULES = r"""
+options:
+  schedule_dir:
+    description:
+      - Where the role P(holdfast.postgres.schedule#role) keeps the variables of its runs on this host. Of what the user of this module may
+        not read there, only the schedule of the usual name is found.
+    type: path
+    default: /etc/holdfast/schedules
+  cron_dir:
+    description: Where it writes the files of cron.
+    type: path
+    default: /etc/cron.d
+"""

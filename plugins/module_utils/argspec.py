@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
 from ansible_collections.holdfast.postgres.plugins.module_utils.retention import policy as retention
 
@@ -202,7 +203,6 @@ KUBERNETES: Spec = {
 }
 
 # What looks at all that there is of a server's backups, and changes nothing; the fragment is look.py.
-# The engines are the modules' own: engines/open.py has them.
 LOOK: Spec = {
     **CONNECTION,
     **REPOSITORIES,
@@ -212,8 +212,14 @@ LOOK: Spec = {
     **KUBERNETES,
     "archiving": {"type": "bool", "default": False},
     "wal_directory": {"type": "path"},
+    "engine": {"type": "str", "choices": WITH_REPOSITORY},
     "engine_config": {"type": "path"},
     "expected_every": {"type": "str"},
+}
+# Where it finds the schedules of its host (look.schedules).
+SCHEDULES: Spec = {
+    "schedule_dir": {"type": "path", "default": "/etc/holdfast/schedules"},
+    "cron_dir": {"type": "path", "default": "/etc/cron.d"},
 }
 #: what such a module wants of them, beside ``argument_spec``
 LOOK_RULES: dict[str, Any] = {

@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - holdfast.postgres.archiver
   - holdfast.postgres.archiver.reading
   - holdfast.postgres.look
+  - holdfast.postgres.look.schedules
   - holdfast.postgres.kubernetes
 attributes:
   action_group:
@@ -41,16 +42,6 @@ attributes:
   idempotent:
     support: full
 options:
-  schedule_dir:
-    description:
-      - Where the role P(holdfast.postgres.schedule#role) keeps the variables of its runs on this host. Of what the user of this module may
-        not read there, only the schedule of the usual name is found.
-    type: path
-    default: /etc/holdfast/schedules
-  cron_dir:
-    description: Where it writes the files of cron.
-    type: path
-    default: /etc/cron.d
   limit:
     description: List only so many of the newest backups; C(count) is of all.
     type: int
@@ -145,7 +136,6 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.overview import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
@@ -166,9 +156,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **argspec.LOOK,
-            "engine": {"type": "str", "choices": WITH_REPOSITORY},
-            "schedule_dir": {"type": "path", "default": "/etc/holdfast/schedules"},
-            "cron_dir": {"type": "path", "default": "/etc/cron.d"},
+            **argspec.SCHEDULES,
             "limit": {"type": "int", "default": 20},
         },
         **argspec.LOOK_RULES,
