@@ -71,7 +71,8 @@ RENAMED = {
     ("backup", "backup_id"): "holdfast_backup_id",
     ("check", "retention"): "holdfast_check_retention",
     **{
-        ("monitor", name): f"holdfast_health_{name}"
+        (role, name): f"holdfast_health_{name}"
+        for role in ("monitor", "report")
         for name in (
             "archiving",
             "compression",

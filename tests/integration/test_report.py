@@ -61,7 +61,7 @@ def test_one_page_of_a_fleet(tmp_path: Path) -> None:
         hosts[name] = {"holdfast_repository": found["repository"]}
     hosts["wrong"] = {
         "holdfast_repository": {"path": str(tmp_path / "good")},
-        "holdfast_report_rules": {"nothing": False},
+        "holdfast_health_rules": {"nothing": False},
     }
     hosts["away"] = {
         "holdfast_repository": {"path": "/backups"},
@@ -76,7 +76,7 @@ def test_one_page_of_a_fleet(tmp_path: Path) -> None:
     files = [str(tmp_path / f"report{suffix}") for suffix in (".html", ".json", ".csv", ".md")]
     given: dict[str, Any] = {
         "ansible_connection": "{{ connected_by | default('local') }}",
-        "holdfast_report_dest": files, "holdfast_report_archiving": False, "holdfast_report_schedule_dir": str(tmp_path / "none"),
+        "holdfast_report_dest": files, "holdfast_health_archiving": False, "holdfast_health_schedule_dir": str(tmp_path / "none"),
     }  # fmt: skip
 
     def run(*options: str) -> Any:

@@ -102,13 +102,15 @@ OWN: dict[str, set[str]] = {
     "status": {"holdfast_status_fail_on"},
 }  # fmt: skip
 
+HEALTH = {
+    "holdfast_health_expected_every", "holdfast_health_archiving", "holdfast_health_engine_config", "holdfast_health_compression",
+    "holdfast_health_compression_level", "holdfast_health_schedule_dir", "holdfast_health_cron_dir", "holdfast_health_rules",
+}  # fmt: skip
 # A role that reads what another one was told, since it looks after the same thing.
 BORROWED = {
     "audit": {"holdfast_archive_compression", "holdfast_archive_jobs", "holdfast_archive_streaming"},
-    "monitor": {
-        "holdfast_health_expected_every", "holdfast_health_archiving", "holdfast_health_engine_config", "holdfast_health_compression",
-        "holdfast_health_compression_level", "holdfast_health_schedule_dir", "holdfast_health_cron_dir", "holdfast_health_rules",
-    },
+    "monitor": HEALTH,
+    "report": HEALTH,
     "restore": {"holdfast_restore_point_name"},
 }  # fmt: skip
 
