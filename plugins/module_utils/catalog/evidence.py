@@ -71,6 +71,20 @@ def drills(shelf: Shelf) -> list[Drill]:
     return sorted((drill for drill in found if drill is not None), key=lambda drill: (drill.number, drill.id))
 
 
+def in_order(chains: Mapping[str, Sequence[Drill]]) -> list[tuple[str, Drill]]:
+    """The drills of several chains, by name, the last one at the end. Within a chain its numbers say what came later, as a clock may have been set
+    back, or was ahead for a while; between chains times do: a drill is not later than any that follow it. Pure."""
+    timed: list[tuple[str, str, Drill]] = []
+    for name, known in chains.items():
+        at = "9"
+        own = []
+        for drill in reversed(sorted(known, key=lambda drill: drill.number)):
+            at = min(at, drill.at)
+            own.append((at, name, drill))
+        timed += reversed(own)
+    return [(name, drill) for _at, name, drill in sorted(timed, key=lambda entry: entry[0])]
+
+
 def last_of_each(known: Sequence[Drill]) -> dict[str, Drill]:
     """The last drill of each backup, by its id. Pure."""
     return {drill.backup: drill for drill in known if drill.backup is not None}

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import PASS, Drill
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import PASS, Drill, in_order as in_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.request import (
@@ -65,14 +65,14 @@ def _at(drill: Optional[Drill]) -> str:
     return "" if drill is None else drill.at
 
 
-def newest(drills: Sequence[Drill], now: datetime.datetime, max_age: int) -> Optional[Drill]:
-    """The last drill of all, if it passed, and that is no longer ago than ``max_age`` seconds; None: another one is due. One from the future
-    counts for nothing, and one that failed since makes an earlier pass worth nothing."""
-    last = max(drills, key=lambda drill: (drill.at, drill.number), default=None)
-    if last is None or last.verdict != PASS:
+def newest(chains: Mapping[str, Sequence[Drill]], now: datetime.datetime, max_age: int) -> Optional[tuple[str, Drill]]:
+    """The last drill of all, with the name of its tier, if it passed, and that is no longer ago than ``max_age`` seconds; None: another one is due.
+    One from the future counts for nothing, and one that failed since makes an earlier pass worth nothing."""
+    drills = in_time(chains)
+    if not drills or drills[-1][1].verdict != PASS:
         return None
-    age = (now - parse_time(last.at, "at")).total_seconds()
-    return last if 0 <= age <= max_age else None
+    age = (now - parse_time(drills[-1][1].at, "at")).total_seconds()
+    return drills[-1] if 0 <= age <= max_age else None
 
 
 def moment(start: datetime.datetime, end: datetime.datetime, chance: random.Random) -> datetime.datetime:

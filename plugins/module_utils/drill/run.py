@@ -178,12 +178,11 @@ class DrillRun:
         """The passed drill that makes another one needless, as a sentence."""
         if self._request.max_age is None:
             return None
-        last = choosing.newest(
-            [drill for tier in self._tiers for drill in tier.drills], utcnow(), self._request.max_age
-        )
+        found = choosing.newest({tier.name: tier.drills for tier in self._tiers}, utcnow(), self._request.max_age)
         for tier in self._tiers:
-            if last is None or tier.shelf is None or last not in tier.drills:
+            if found is None or tier.shelf is None or found[0] != tier.name:
                 continue
+            last = found[1]
             with contextlib.suppress(HoldfastError):  # one that cannot be believed proves nothing
                 evidence.read(tier.shelf, last.id)
                 return (

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import l
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import (
     Drill,
     drills,
+    in_order as drills_in_order,
     last_of_each,
     proven,
 )
@@ -176,12 +177,13 @@ def gather(params: Mapping[str, Any], space: str) -> Gathered:
 
 def _look_at_drills(found: Gathered) -> None:
     """What drills say of each backup, by the names of their evidence."""
+    chains: dict[str, list[Drill]] = {}
     for name, shelf in found.shelves.items():
         try:
-            found.all_drills += [(name, drill) for drill in drills(shelf)]
+            chains[name] = drills(shelf)
         except HoldfastError as exc:
             found.unread.append(f"Which backups in {name} were drilled is not known: {exc}")
-    found.all_drills.sort(key=lambda entry: (entry[1].at, entry[1].number))
+    found.all_drills = drills_in_order(chains)
     known = [drill for _tier, drill in found.all_drills]
     found.drills = last_of_each(known)
     for backup, drill in proven(known).items():

@@ -101,3 +101,25 @@ def test_the_last_of_each(shelf: Shelf) -> None:
     ]
     assert {name: drill.verdict for name, drill in evidence.last_of_each(known).items()} == {"a": "fail", "b": "missed"}
     assert {name: drill.at for name, drill in evidence.proven(known).items()} == {"a": "t1", "b": "t3"}
+
+
+def test_the_order_of_several_chains() -> None:
+    """The kind: who came last, where a clock jumped. Found: a drill that failed after the clock was set back was taken for the one before the pass, so
+    that all was well. Members: back; ahead for one drill, which hides no later one of another chain; two at one moment."""
+
+    def order(**chains: str) -> list[str]:
+        """``1030p`` passed at 10:30."""
+        made = {
+            name: [
+                evidence.Drill(one, number, f"2026-11-26T{one[:2]}:{one[2:4]}:00Z", one[4:], "b")
+                for number, one in enumerate(known.split(), 1)
+            ]
+            for name, known in chains.items()
+        }
+        return [f"{name}:{drill.id}" for name, drill in evidence.in_order(made)]
+
+    assert order(disk="1000p 1200p", s3="1100f") == ["disk:1000p", "s3:1100f", "disk:1200p"]
+    assert order(disk="1200p 1130f") == ["disk:1200p", "disk:1130f"]
+    assert order(disk="2300p 1130p", s3="1200f") == ["disk:2300p", "disk:1130p", "s3:1200f"]
+    assert order(disk="1200f", s3="1200p") == ["disk:1200f", "s3:1200p"]
+    assert order(disk="", s3="") == []

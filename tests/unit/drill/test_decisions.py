@@ -64,11 +64,15 @@ def test_tiers_in_their_turn() -> None:
 
 def test_when_another_drill_is_due() -> None:
     passed, failed = drill(1, "a", "2026-11-26T10:00:00Z"), drill(2, "a", "2026-11-26T11:00:00Z", "fail")
-    assert newest([passed], NOON, 7200) is passed
-    assert newest([passed], NOON, 7199) is None
-    assert newest([passed, failed], NOON, 7200) is None
-    assert newest([drill(1, "a", "2026-11-26T12:00:01Z")], NOON, 7200) is None
-    assert newest([], NOON, 7200) is None
+    assert newest({"disk": [passed]}, NOON, 7200) == ("disk", passed)
+    assert newest({"disk": [passed]}, NOON, 7199) is None
+    assert newest({"disk": [passed, failed]}, NOON, 7200) is None
+    assert newest({"disk": [passed], "s3": [failed]}, NOON, 7200) is None
+    assert newest({"disk": [drill(1, "a", "2026-11-26T12:00:01Z")]}, NOON, 7200) is None
+    assert newest({"disk": []}, NOON, 7200) is None
+    # A clock that was set back: the one that failed came later.
+    earlier = drill(2, "a", "2026-11-26T09:30:00Z", "fail")
+    assert newest({"disk": [passed, earlier]}, NOON, 7200) is None
 
 
 def test_a_moment_by_chance_lies_between() -> None:

@@ -93,7 +93,8 @@ def test_no_backup_at_all() -> None:
     ("oldest", "verified", "expected"),
     [
         (29 * DAY, {}, GOOD), (30 * DAY + 1, {}, BAD), (90 * DAY, {"b": iso(30 * DAY)}, GOOD), (90 * DAY, {"b": iso(30 * DAY + 1)}, BAD),
-        (90 * DAY, {"b": iso(90 * DAY), "c": iso(DAY)}, GOOD),
+        (90 * DAY, {"b": iso(90 * DAY), "c": iso(DAY)}, GOOD), (90 * DAY, {"b": iso(-3 * DAY)}, BAD),
+        (90 * DAY, {"b": iso(-3 * DAY), "c": iso(29 * DAY)}, GOOD), (90 * DAY, {"b": iso(-3 * DAY), "c": iso(31 * DAY)}, BAD),
     ],
 )  # fmt: skip
 def test_verified(oldest: float, verified: dict[str, str], expected: str) -> None:
@@ -139,6 +140,8 @@ def test_last_drill(
         (90 * DAY, 35 * DAY, GOOD),
         (90 * DAY, 35 * DAY + 1, BAD),
         (90 * DAY, 0, GOOD),
+        (90 * DAY, -60, GOOD),
+        (90 * DAY, -3 * DAY, BAD),  # a clock was wrong then: good for 38 days, without a word
     ],
 )
 def test_drilled(oldest: float, at: Optional[float], expected: str) -> None:

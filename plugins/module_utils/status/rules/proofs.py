@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import FAIL, PASS
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import stopped
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import CLOCKS_DIFFER, stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules.standing import (
     BAD,
     GOOD,
@@ -29,9 +31,7 @@ def verified(standing: Standing, limits: Limits) -> Optional[Seen]:
         return None
     times = [when for text in standing.found.verified.values() if (when := known_time(text)) is not None]
     if times:
-        old = (standing.now - max(times)).total_seconds()
-        text = f"{len(times)} of {count(len(order), 'backup')}, last {age(old)}"
-        return Seen(BAD, text, _RUN_VERIFY) if old > limits["max_age"] else Seen(GOOD, text)
+        return _since(times, standing, limits, _RUN_VERIFY)
     oldest = (standing.now - stopped(order[0])).total_seconds()
     if oldest <= limits["max_age"]:
         return Seen(GOOD, "each was read back when it was made, and none is old")
@@ -77,9 +77,17 @@ def drilled(standing: Standing, limits: Limits) -> Optional[Seen]:
         if oldest <= limits["max_age"]:
             return Seen(GOOD, "none yet, and no backup is old")
         return Seen(BAD, f"none of the backups, the oldest of which is of {age(oldest)}", run)
-    old = (standing.now - max(times)).total_seconds()
-    text = f"{len(times)} of {count(len(order), 'backup')}, last {age(old)}"
-    return Seen(BAD, text, run) if old > limits["max_age"] else Seen(GOOD, text)
+    return _since(times, standing, limits, run)
+
+
+def _since(times: Sequence[datetime.datetime], standing: Standing, limits: Limits, remedy: str) -> Seen:
+    """How long ago the last proof is. One from the future is none: a clock was wrong."""
+    ages = [(standing.now - when).total_seconds() for when in times]
+    old = min((one for one in ages if one >= -CLOCKS_DIFFER), default=None)
+    text = f"{len(times)} of {count(len(standing.order), 'backup')}, last {age(min(ages) if old is None else old)}"
+    if old is None:
+        return Seen(BAD, f"{text}: is, or was, a clock wrong?", remedy)
+    return Seen(BAD, text, remedy) if old > limits["max_age"] else Seen(GOOD, text)
 
 
 def drilled_newest(standing: Standing, limits: Limits) -> Optional[Seen]:
