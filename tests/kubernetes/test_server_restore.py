@@ -229,6 +229,26 @@ def test_two_at_once(shop: Shop) -> None:
 
 
 @pytest.mark.extended
+def test_a_stateful_set_that_is_deleted_and_applied_anew(shop: Shop) -> None:
+    """As helm upgrade --force does: what was noted on it is gone, and the Lease still knows."""
+    assert not shop.run().failed
+    kind = ("apps/v1", "StatefulSet", "pg")
+    found, uid = shop.namespace.get(*kind), shop.uid
+    shop.namespace.delete(*kind)
+    wait_until(lambda: shop.namespace.find("v1", "Pod", shop.server.pod) is None, 60)
+    shop.namespace.apply(
+        {"apiVersion": kind[0], "kind": kind[1], "metadata": {"name": "pg"}, "spec": dict(found["spec"])}
+    )
+    shop.server.ready()
+    assert shop.step == "" and shop.uid != uid and shop.holds == shop.early[1]
+    other = shop.run(recovery_target=shop.late[0])
+    assert other.failed and "is kept in" in other.msg, other.msg
+    back = shop.run(state="rolled_back")
+    assert not back.failed and back.changed, back.msg
+    shop.as_it_was()
+
+
+@pytest.mark.extended
 def test_the_playbook_stops_applications_around_it(shop: Shop, tmp_path: Path) -> None:
     allowed = (
         rights_of(

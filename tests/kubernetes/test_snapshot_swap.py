@@ -195,6 +195,10 @@ def test_what_could_not_end_well_is_refused_before_anything(site: Site) -> None:
     argo = {"argocd.argoproj.io/tracking-id": "shop:apps/StatefulSet:shop/pg"}
     none = dict.fromkeys(argo)
     changed({"metadata": {"annotations": argo}}, {"metadata": {"annotations": none}}, "would come back", "Argo CD")
+    recovery = {"holdfast.postgres/recovery": "{}"}
+    changed(
+        {"metadata": {"annotations": recovery}}, {"metadata": {"annotations": dict.fromkeys(recovery)}}, "k8s_recover"
+    )
     refused(site.restore(force=False), "stateful_set", "force: true")
     user = pod_with(OWN)
     site.namespace.apply(user)
@@ -209,6 +213,20 @@ def test_what_could_not_end_well_is_refused_before_anything(site: Site) -> None:
     wait_until(lambda: site.namespace.find("v1", "Pod", "user") is None, 60)
     refused(site.restore(stateful_set="none"), "There is no StatefulSet none")
     assert site.claim(RESTORED) is None and site.journal() is None and site.set()["spec"]["replicas"] == 1
+
+
+@pytest.mark.extended
+def test_what_was_noted_is_gone(site: Site) -> None:
+    """With the StatefulSet, which was deleted and applied anew (helm upgrade --force): it is not said that there is nothing to take back."""
+    ok(site.restore())
+    noted = site.journal()
+    site.namespace.patch("apps/v1", "StatefulSet", "pg", {"metadata": {"annotations": {JOURNAL: None}}})
+    try:
+        for state in ("rolled_back", "confirmed"):
+            refused(site.run(state, check=True, confirm=[site.where]), "deleted and applied anew")
+            refused(site.run(state, confirm=[site.where]), "deleted and applied anew")
+    finally:
+        site.namespace.patch("apps/v1", "StatefulSet", "pg", {"metadata": {"annotations": {JOURNAL: noted}}})
 
 
 def pod_with(claim: str, *command: str) -> Object:

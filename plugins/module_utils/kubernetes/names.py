@@ -25,6 +25,9 @@ SERVER, TASK, SCHEDULE, DEPLOYMENT = f"{PREFIX}server", f"{PREFIX}task", f"{PREF
 #: annotations: the server's name as it is, what was asked for (a digest), that it is still being made, that it has a Role
 SERVER_NAME, DIGEST = f"{PREFIX}server-name", f"{PREFIX}digest"
 PREPARING, RULES = f"{PREFIX}preparing", f"{PREFIX}rules"
+#: annotations of a StatefulSet: what a recovery in its volume (k8s_recover), and what a restore of snapshots in place (pvc_snapshot), did last, and
+#: until it is confirmed or rolled back keeps the old data by; RECOVERY is a label of the Jobs too
+RECOVERY, SWAP = f"{PREFIX}recovery", f"{PREFIX}swap"
 
 LONGEST_CRON_JOB = 52
 _DIGEST = 10

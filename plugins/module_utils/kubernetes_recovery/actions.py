@@ -22,7 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.disco
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import Forbidden, KubernetesError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.follow import Follower
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import TASK
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import RECOVERY, TASK
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.predicates import progress_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.run_job import JobRun, carry_out
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.selected_applications import (
@@ -37,9 +37,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.wait 
     wait_until_gone,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import scripts
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import Entry
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import Entry, forget
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.manifests import (
-    RECOVERY,
     private_job,
     script_job,
 )
@@ -187,8 +186,20 @@ class Actions:
                 "first (on_managed: pause), or does not let itself be recognised."
             )
 
+    def require_volume(self, entry: Entry) -> None:
+        """Raises KubernetesError: the claim is not on the volume that it was on, which has the old data. Nothing is to be said of that from here."""
+        claim = self.cluster.get(CLAIM, self.place.claim) or {}
+        now = str(spec_of(claim).get("volumeName") or "")
+        if entry.volume and now != entry.volume:
+            raise KubernetesError(
+                f"The claim {self.place.claim} is on {f'the volume {now}' if now else 'no volume'}, and was on {entry.volume} when this recovery was begun "
+                f"at {entry.began}: what was there before is in {entry.volume} alone. Nothing was done. Give the claim that volume again; or, to leave "
+                f"this recovery as it is: {forget(self.place.stateful_set)}."
+            )
+
     def swap(self, entry: Entry) -> None:
         """The new data takes the old one's place."""
+        self.require_volume(entry)
         self._script("swap", entry.id, scripts.SWAP, self._told(entry), entry.user, entry.group)
 
     def start(self) -> list[str]:
@@ -203,6 +214,7 @@ class Actions:
     def move_back(self, entry: Entry) -> None:
         """The old data takes its place again."""
         if entry.hidden:
+            self.require_volume(entry)
             self._script("back", entry.id, scripts.BACK, self._told(entry), entry.user, entry.group)
 
     def remove(self, entry: Entry) -> None:
@@ -213,6 +225,7 @@ class Actions:
     def release(self, entry: Entry) -> None:
         """The volume has the policy again that it had."""
         if entry.policy and entry.policy != "Retain" and entry.volume:
+            self.require_volume(entry)  # one without a claim would be deleted by that
             self.cluster.patch(VOLUME, entry.volume, {"spec": {"persistentVolumeReclaimPolicy": entry.policy}})
 
     def clear_jobs(self) -> None:
@@ -300,7 +313,8 @@ class Actions:
             raise KubernetesError(f"{exc} {self._said(name, 'script')}".strip()) from exc
         finally:
             with contextlib.suppress(KubernetesError):
-                self.cluster.delete(JOB, name)
+                # It is there as long as its pod is, so that whoever comes next sees that.
+                self.cluster.delete(JOB, name, propagation="Foreground")
         found: dict[str, list[str]] = {}
         for line in said.splitlines():
             key, equals, value = line.partition("=")

@@ -8,7 +8,9 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
@@ -19,10 +21,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
     KubernetesError,
     Missing,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import PREFIX
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import PREFIX, RECOVERY
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.lease import KIND, name_of_lease
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.place import HIDDEN
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.steps import KNOWN
 
-ANNOTATION = f"{PREFIX}recovery"
+ANNOTATION = RECOVERY
 #: of a clone, so that it can be recovered as any other server once it stands
 CLONE = f"{PREFIX}clone-run"
 _AGAIN = 10  # looks at an object that others change meanwhile
@@ -62,6 +67,8 @@ def parse(text: Optional[str], annotation: str = ANNOTATION) -> Optional[Entry]:
         entry = Entry(**content)
         if entry.step not in KNOWN or not isinstance(entry.user, int):
             raise ValueError(entry.step)
+        if entry.hidden and not re.fullmatch(rf"/.*/{re.escape(HIDDEN)}/{re.escape(entry.id)}", entry.hidden):
+            raise ValueError(entry.hidden)  # what is removed in the end
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         raise KubernetesError(
             f"The annotation {annotation} says nothing that is known here ({exc}): somebody changed it, or a newer version of this collection wrote "
@@ -70,9 +77,18 @@ def parse(text: Optional[str], annotation: str = ANNOTATION) -> Optional[Entry]:
     return entry
 
 
+def forget(stateful_set: str) -> str:
+    """The commands after which nothing is known of a recovery any more."""
+    return f"kubectl annotate statefulset {stateful_set} {ANNOTATION}- && kubectl delete lease {name_of_lease(stateful_set)}"
+
+
 class Journal:
     """The annotation of one StatefulSet. Every write asks first whether it still says what this run wrote last. ``may_lack``: the StatefulSet is one
-    that is made by the run."""
+    that is made by the run.
+
+    Of a recovery the Lease has it too, for the day on which the StatefulSet is deleted and applied anew (``helm upgrade --force``), and its annotations are
+    gone while its volume is as it was. It never has one that the StatefulSet has not, but then.
+    """
 
     def __init__(
         self, cluster: Cluster, stateful_set: str, annotation: str = ANNOTATION, may_lack: bool = False
@@ -89,8 +105,20 @@ class Journal:
             self.entry = self._of(self._object())
         return self.entry
 
-    def _of(self, found: Any) -> Optional[Entry]:
-        return parse((meta(found).get("annotations") or {}).get(self._annotation), self._annotation)
+    def _of(self, found: Manifest) -> Optional[Entry]:
+        both = [found]
+        if self._is_copied:
+            both.append(self._cluster.get(KIND, name_of_lease(self._name)) or {})
+        for one in both:
+            text = (meta(one).get("annotations") or {}).get(self._annotation)
+            if text is not None:
+                return parse(text, self._annotation)
+        return None
+
+    @property
+    def _is_copied(self) -> bool:
+        """A clone whose StatefulSet is gone is none any more."""
+        return self._annotation == ANNOTATION
 
     def write(self, entry: Optional[Entry]) -> None:
         """Write it down; None: nothing is under way any more. Raises KubernetesError: another run has it."""
@@ -108,10 +136,14 @@ class Journal:
                     "annotations": {self._annotation: entry.text() if entry else None},
                 }
             }
+            if entry is None:
+                self._copy(None)
             try:
                 self._cluster.patch("StatefulSet", self._name, body)
             except Conflict:
                 continue
+            if entry is not None:
+                self._copy(entry.text())
             self.entry = entry
             return
         raise Conflict(f"The StatefulSet {self._name} is being changed by somebody all the time.")
@@ -123,6 +155,14 @@ class Journal:
         made = replace(self.entry, **changes)
         self.write(made)
         return made
+
+    def _copy(self, text: Optional[str]) -> None:
+        if not self._is_copied:
+            return
+        with contextlib.suppress(Missing):  # somebody deleted it
+            self._cluster.patch(
+                KIND, name_of_lease(self._name), {"metadata": {"annotations": {self._annotation: text}}}
+            )
 
     def _object(self) -> Any:
         found = self._cluster.get("StatefulSet", self._name)

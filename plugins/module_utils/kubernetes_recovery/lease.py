@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import platform
 import secrets
@@ -17,6 +18,7 @@ import threading
 import time
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.liveness import Here, by_process, myself
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, spec_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
@@ -25,12 +27,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
     KubernetesError,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import MANAGED_BY
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import MANAGED_BY, PREFIX
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 
 KIND = "Lease"
+PROCESS = f"{PREFIX}process"
 #: seconds for which it holds, and after which it is renewed
 DURATION, RENEW = 20, 5
+_AGAIN = 5  # attempts while others change it
 
 
 def name_of_lease(stateful_set: str) -> str:
@@ -43,6 +47,7 @@ class Lease:
     def __init__(self, cluster: Cluster, stateful_set: str) -> None:
         self._cluster, self._name, self._set = cluster, name_of_lease(stateful_set), stateful_set
         self.holder = f"{platform.node()}/{os.getpid()}/{secrets.token_hex(4)}"
+        self._process = {PROCESS: json.dumps(myself("a recovery"))}
         self._ended = threading.Event()
         self._there: Optional[Manifest] = None
 
@@ -52,7 +57,7 @@ class Lease:
         def free() -> Optional[bool]:
             there = self._there = self._cluster.get(KIND, self._name)
             spec = spec_of(there or {})
-            if there is None or not spec.get("holderIdentity") or self._is_of_a_dead_process(spec["holderIdentity"]):
+            if there is None or not spec.get("holderIdentity") or is_of_a_dead_process(there):
                 return self._take()
             # By our own clock alone: how long it has said the same.
             said = f"{spec['holderIdentity']} {spec.get('renewTime')}"
@@ -72,7 +77,7 @@ class Lease:
     def __exit__(self, *exc: object) -> None:
         self._ended.set()
         with contextlib.suppress(KubernetesError):
-            self._patch({"holderIdentity": ""})
+            self._keep({"holderIdentity": ""})
 
     def _refuse(self, spec: Manifest) -> None:
         raise KubernetesError(
@@ -92,6 +97,7 @@ class Lease:
                             "name": self._name,
                             "namespace": self._cluster.namespace,
                             "labels": dict(MANAGED_BY),
+                            "annotations": self._process,
                         },
                         "spec": self._spec(),
                     }
@@ -107,23 +113,35 @@ class Lease:
 
     def _patch(self, spec: dict[str, Any]) -> None:
         version = meta(self._there or {}).get("resourceVersion")
-        self._there = self._cluster.patch(KIND, self._name, {"metadata": {"resourceVersion": version}, "spec": spec})
+        metadata = {"resourceVersion": version, "annotations": self._process}
+        self._there = self._cluster.patch(KIND, self._name, {"metadata": metadata, "spec": spec})
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW):
             try:
-                self._patch(self._spec())
-            except Conflict:
-                return  # somebody took it; the journal's next write says so
+                if not self._keep(self._spec()):
+                    return  # somebody took it; the journal's next write says so
             except KubernetesError:
                 continue
 
-    @staticmethod
-    def _is_of_a_dead_process(holder: str) -> bool:
-        """Of this very host: whether its process is gone needs no waiting."""
-        host, _slash, rest = holder.partition("/")
-        pid = rest.partition("/")[0]
-        return host == platform.node() and pid.isdigit() and not os.path.exists(f"/proc/{pid}")
+    def _keep(self, spec: dict[str, Any]) -> bool:
+        """Write it, as long as it is ours: the journal, and whoever labels all there is, change it too. Raises KubernetesError."""
+        for _attempt in range(_AGAIN):
+            try:
+                self._patch(spec)
+                return True
+            except Conflict:
+                there = self._cluster.get(KIND, self._name)
+                if spec_of(there or {}).get("holderIdentity") != self.holder:
+                    return False
+                self._there = there
+        return True
+
+
+def is_of_a_dead_process(lease: Manifest) -> bool:
+    """Whether it is seen here that its holder is gone, which needs no waiting then."""
+    who = str((meta(lease).get("annotations") or {}).get(PROCESS) or "")
+    return by_process(who.encode(), Here.look()) is True
 
 
 def _now() -> str:

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import MANAGED_BY, PREFIX
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import MANAGED_BY, RECOVERY
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.pod import MESSAGE
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.place import Place
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.scripts import SERVER
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.postgresql_conf import PRIVATE
 
-RECOVERY = f"{PREFIX}recovery"
 SHARED = "/holdfast"
 #: where an image may have this collection
 _COLLECTIONS = "/usr/share/ansible/collections:/home/runner/.ansible/collections:/root/.ansible/collections"

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import spec_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, spec_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
     KubernetesError,
     Missing,
@@ -20,6 +20,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
     Unreachable,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.follow import OutOfSight
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import SWAP
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.survey import Survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import steps
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.actions import CLAIM, Actions
@@ -70,6 +71,7 @@ class Recovery(Stepwise):
             if not self._request.recover.get("holdfast_repository") and not self._request.pod["variables"]:
                 raise BadOption("repository", None, "is missing", "Say where the backups are.")
             self._agree(f"replaces what the server {self._called} has now")
+            self._refuse_swap()
             self._actions.would_stop()
             self.result.plan = foreseen(self._place, self._request.said())
         elif entry.step == steps.GOING_BACK:
@@ -77,6 +79,7 @@ class Recovery(Stepwise):
         elif entry.digest != digest:
             raise KubernetesError(another(entry, self._called))
         elif entry.step == steps.DONE:
+            self._actions.require_volume(entry)
             self._told_done(entry)
             return self.result
         else:
@@ -95,6 +98,7 @@ class Recovery(Stepwise):
         entry = self._journal.entry
         if entry is None:
             return self._end()
+        self._actions.require_volume(entry)
         if entry.step == steps.DONE:
             self._agree(f"takes away what was written to the server {self._called} since its recovery of {entry.began}")
         self.result.changed = True
@@ -117,6 +121,7 @@ class Recovery(Stepwise):
                 f"The recovery of {entry.began} to {entry.target} is not done: it stands at: {entry.step}. Nothing was removed. Run it again to go on, "
                 "or take it back by state: rolled_back."
             )
+        self._actions.require_volume(entry)
         if self._actions.is_exclusive():
             raise KubernetesError(
                 f"The claim {self._place.claim} is ReadWriteOncePod: no pod of ours can remove anything from it while the server runs. Nothing was removed. "
@@ -137,6 +142,14 @@ class Recovery(Stepwise):
         return self._end()
 
     # what is read
+
+    def _refuse_swap(self) -> None:
+        found = self._cluster.get("StatefulSet", self._request.stateful_set) or {}
+        if SWAP in (meta(found).get("annotations") or {}):
+            raise KubernetesError(
+                f"A restore of snapshots in place of {self._called} is neither confirmed nor taken back, and keeps its old volumes by their names. Nothing "
+                "was done. End that first: pvc_snapshot with state: confirmed, or state: rolled_back."
+            )
 
     def _agree(self, what: str) -> None:
         asked = self._request
@@ -172,6 +185,11 @@ class Recovery(Stepwise):
         return (
             f"The recovery of {self._called} to {entry.target} stands at: {entry.step}. The same task goes on with it, and state: rolled_back lets "
             "the old data serve again."
+            + (
+                f" Its data lies on the volume of {self._place.claim}, in its place or in {entry.hidden}."
+                if entry.hidden
+                else ""
+            )
         )
 
     def _carry_out(self, digest: str) -> None:
@@ -199,7 +217,12 @@ class Recovery(Stepwise):
         if isinstance(exc, (NotLoggedIn, OutOfSight, Unreachable)):
             # Nothing is known to have failed, and the way back would not be seen either.
             raise KubernetesError(f"{why} {self._remains()}") from exc
-        entry = self._journal.read()
+        try:
+            entry = self._journal.read()
+        except HoldfastError as again:
+            raise KubernetesError(
+                f"The recovery of {self._called} failed: {why} Then: {again} {self._remains()}"
+            ) from exc
         if entry is None or entry.run != self._run:
             raise exc
         touched = entry.step != steps.PROVING
@@ -236,6 +259,7 @@ class Recovery(Stepwise):
             actions.clear_jobs()
             actions.require_stopped()
             actions.swap(self._entry())
+            actions.require_stopped()
         elif step == steps.STARTING:
             actions.start()
             self.result.proof.add(self._serving.compare(landed(self._entry())))
@@ -260,7 +284,7 @@ class Recovery(Stepwise):
             return
         if segment:
             self.result.proof.proven.append(
-                f"What the server wrote last ({segment}) was in the archive when it was stopped."
+                f"What the server had written when it was to be stopped (to the end of {segment}) was in the archive before it was."
             )
 
     def _prove(self) -> None:
@@ -310,6 +334,9 @@ class Recovery(Stepwise):
                 if steps.must_succeed(action):
                     raise
                 self._warnings.append(f"On the way back this was left: {BACK[action]}. {exc}")
+            if action == steps.MOVE_BACK:
+                # Whoever goes on after this finds nothing to move back, and is not to look for it.
+                self._journal.note(stood_at=steps.RECOVERING)
         self._journal.write(None)
 
     def _undo_one(self, action: str) -> None:

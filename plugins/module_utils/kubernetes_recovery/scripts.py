@@ -9,10 +9,23 @@ that is, so that from whatever is found the way forward and the way back are bot
 
 from __future__ import annotations
 
-# What stays where it is: our own directory, and what ext4 has at a volume's top.
+# What stays where it is: our own directory, and what ext4 has at a volume's top. Nothing is moved over what is there already: that would be of
+# somebody who started a server in the middle. The room for a phase is taken before the first, as a volume may be full then.
 _MOVE = r"""
-move() { find "$1" -mindepth 1 -maxdepth 1 ! -name .holdfast ! -name lost+found -exec mv -t "$2" -- {} +; }
-phase() { printf '%s\n' "$1" > "$HIDDEN/phase.new"; sync; mv "$HIDDEN/phase.new" "$HIDDEN/phase"; sync; }
+move() {
+    # What mv -n ends with, where something is there already, is one thing in one version and another in the next.
+    find "$1" -mindepth 1 -maxdepth 1 ! -name .holdfast ! -name lost+found -exec mv -n -t "$2" -- {} + || :
+    left=$(find "$1" -mindepth 1 -maxdepth 1 ! -name .holdfast ! -name lost+found | head -n 1)
+    [ -n "$left" ] || return 0
+    why="see what mv said in this Job's log"
+    if [ -e "$2/${left##*/}" ]; then why="something of that name is there already"; fi
+    say "$left could not be moved to $2: $why"
+    exit 6
+}
+phase() {
+    printf '%s\n' "$1" > "$HIDDEN/phase.new" || { rm -f "$HIDDEN/room"; printf '%s\n' "$1" > "$HIDDEN/phase.new"; }
+    sync; mv "$HIDDEN/phase.new" "$HIDDEN/phase"; sync
+}
 now() { if [ -e "$HIDDEN/phase" ]; then cat "$HIDDEN/phase"; else echo none; fi; }
 say() { printf '%s\n' "$1" > /dev/termination-log; }
 """
@@ -71,9 +84,11 @@ set -eu
 case "$(now)" in
     none)
         test -f "$NEW/PG_VERSION" && test -f "$NEW/global/pg_control" || { say "there is no recovered data directory in $NEW"; exit 3; }
+        test -f "$PGDATA/PG_VERSION" || { say "there is no server in $PGDATA any more, which was to be kept"; exit 3; }
+        head -c 65536 /dev/zero > "$HIDDEN/room"
         phase out ;;
     out|in|done) ;;
-    *) say "it was already being moved back ($(now))"; exit 4 ;;
+    *) say "it was already being moved back, or what stands in $HIDDEN/phase is not known ($(now))"; exit 4 ;;
 esac
 if [ "$(now)" = out ]; then
     if [ ! -d "$PGDATA" ]; then mkdir -m 0700 "$PGDATA"; fi
@@ -91,11 +106,13 @@ BACK = (
     _MOVE
     + r"""
 set -eu
-if [ ! -d "$HIDDEN" ]; then say "back=nothing"; exit 0; fi
+if [ ! -d "$HIDDEN" ]; then say "$HIDDEN is not there any more, in which the old data was kept"; exit 7; fi
 case "$(now)" in
     none|back) say "back=nothing"; exit 0 ;;
     out) phase bring ;;
     in|done) phase clear ;;
+    clear|bring) ;;
+    *) say "what stands in $HIDDEN/phase is not known ($(now))"; exit 4 ;;
 esac
 if [ "$(now)" = clear ]; then mkdir -p "$NEW"; move "$PGDATA" "$NEW"; phase bring; fi
 if [ "$(now)" = bring ]; then move "$HIDDEN/old" "$PGDATA"; phase back; fi
@@ -111,7 +128,10 @@ REMOVE = (
 set -eu
 if [ -d "$HIDDEN" ]; then
     case "$(now)" in
-        out|in|clear|bring) say "the old data is still in $HIDDEN ($(now))"; exit 4 ;;
+        done) ;;
+        none|back)
+            [ ! -d "$HIDDEN/old" ] || [ -z "$(ls -A "$HIDDEN/old")" ] || { say "the old data is still in $HIDDEN/old"; exit 4; } ;;
+        *) say "the old data is still in $HIDDEN ($(now))"; exit 4 ;;
     esac
     rm -rf "$HIDDEN"
     rmdir "$(dirname "$HIDDEN")" 2>/dev/null || true

@@ -82,7 +82,9 @@ def restore(run: Restore, swap: Swap, namespace: str, check: bool, warnings: lis
 def take_back(swap: Swap, check: bool, warnings: list[str]) -> Answer:
     """The old volumes under their names again. Raises HoldfastError."""
     journal, plan = swap.journal(), []
-    if journal is not None:
+    if journal is None:
+        swap.require_nothing_kept()
+    else:
         if journal.state != SWAPPED:
             warnings.append(f"It takes back what is left of {swap.begun(journal)}.")
         plan = [
@@ -97,7 +99,9 @@ def take_back(swap: Swap, check: bool, warnings: list[str]) -> Answer:
 def confirm(swap: Swap, params: Mapping[str, Any], check: bool) -> Answer:
     """Let the old volumes go. Raises HoldfastError."""
     journal, plan = swap.journal(), []
-    if journal is not None:
+    if journal is None:
+        swap.require_nothing_kept()
+    else:
         if journal.state != SWAPPED:
             raise KubernetesError(
                 f"There is {swap.begun(journal)}: nothing can be confirmed. Run that again, or state: rolled_back."

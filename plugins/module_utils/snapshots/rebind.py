@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, spec_of
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError, Missing
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
+    Forbidden,
+    KubernetesError,
+    Missing,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import MANAGED_BY
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.wait import wait_for, wait_until_gone
@@ -116,6 +121,24 @@ class Rebinding:
             )
         self._cluster.delete(CLAIM, name, uid=uid)
         wait_until_gone(self._cluster, CLAIM, name, self._timeout, uid=uid)
+
+
+def refuse_forgotten(cluster: Cluster, stateful_set: Manifest) -> None:
+    """For one without a journal. Raises KubernetesError: a volume of its claims is kept for a restore in place, and so it had one, before it was
+    deleted and applied anew (``helm upgrade --force``)."""
+    name = meta(stateful_set)["name"]
+    for one in spec_of(stateful_set).get("volumeClaimTemplates") or ():
+        claim_name = f"{meta(one)['name']}-{name}-0"
+        with contextlib.suppress(Forbidden):  # one that no snapshot is of
+            claim = cluster.get(CLAIM, claim_name) or {}
+            volume = cluster.get(VOLUME, str(spec_of(claim).get("volumeName") or "-")) or {}
+            if objects.KEPT_FOR in (meta(volume).get("annotations") or {}):
+                raise KubernetesError(
+                    f"The volume {meta(volume)['name']} of {claim_name} is kept for a restore in place, and the annotation {objects.JOURNAL} of the "
+                    f"StatefulSet {cluster.namespace}/{name}, which said the other volumes, is not there: was it deleted and applied anew? Nothing was "
+                    f"done, and all the volumes are there still (Retain); their annotation {objects.KEPT_FOR} says which claim each had (kubectl get pv -o "
+                    f"yaml). Give each claim the volume that it is to have, and remove that annotation from it."
+                )
 
 
 def job_of(pod: Manifest) -> Optional[str]:

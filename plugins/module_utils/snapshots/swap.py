@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.clien
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, spec_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError, Missing
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import RECOVERY
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.selected_applications import (
     Selection,
     Settings,
@@ -32,6 +33,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.rebind
     Rebinding,
     job_of,
     policy_of,
+    refuse_forgotten,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.swap_objects import (
     ROLLING_BACK,
@@ -83,6 +85,10 @@ class Swap:
     def journal(self) -> Optional[Journal]:
         """What a run before wrote down; None: nothing. Raises Missing, KubernetesError."""
         return journal_of(self._set())
+
+    def require_nothing_kept(self) -> None:
+        """For a StatefulSet without a journal. Raises KubernetesError: it had one."""
+        refuse_forgotten(self._cluster, self._set())
 
     def begun(self, journal: Journal) -> str:
         """What became of a run that was killed, as a part of a sentence."""
@@ -222,6 +228,11 @@ class Swap:
     def _refuse_set(self, top: Manifest, names: Mapping[str, str]) -> None:
         """Raise what forbids to change the claims of this StatefulSet."""
         name, app = self._request.stateful_set, App({"kind": SET, **top})
+        if RECOVERY in (meta(top).get("annotations") or {}):
+            raise KubernetesError(
+                f"A recovery of {self.where} in its own volume is neither confirmed nor taken back, and keeps the old data there. Nothing was touched. End "
+                "that first: k8s_recover with state: confirmed, or state: rolled_back."
+            )
         count = max(app.running, app.stopped or 0)
         if count > 1:
             raise BadOption(

@@ -17,12 +17,12 @@ from typing import Any, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, spec_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import PREFIX
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import PREFIX, SWAP
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.objects import is_of_cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.restore_objects import SERVED
 
 #: on the StatefulSet: what is, or was, put in whose place
-JOURNAL = f"{PREFIX}swap"
+JOURNAL = SWAP
 #: on a volume that is kept: "namespace/claim", whose it was
 KEPT_FOR = f"{PREFIX}kept-for"
 #: on its way there; there, and the old volumes kept; on its way back

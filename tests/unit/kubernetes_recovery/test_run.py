@@ -4,22 +4,29 @@
 """Kind: a recovery that fails, or is killed, leaves a server that nobody has again.
 
 Members: each step × it fails, the way back fails at each of its actions, the run is killed (and the next one asks for the same, for another, for
-the way back); two runs at once; an annotation that somebody changed.
+the way back); two runs at once; an annotation that somebody changed, or that went with the StatefulSet (deleted and applied anew, as helm upgrade
+--force does); the claim on another volume; a restore of snapshots in place of the same server; a server started while the data is exchanged.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
+import subprocess
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.liveness import myself
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
+    Conflict,
     KubernetesError,
     NotLoggedIn,
     Unreachable,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.follow import OutOfSight
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import SWAP
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import lease, run, steps
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import ANNOTATION, parse
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.request import request_of
@@ -65,6 +72,12 @@ class World:
         self.kills = ""
         self.where = "old"
         self.policy = "Delete"
+        self.volume = "volume"
+        self.starts_by_itself = False
+
+    def apply_anew(self) -> None:
+        """It is deleted, and another one comes in its place, without what was noted on it."""
+        self.objects["StatefulSet", "pg"]["metadata"].pop("annotations", None)
 
     def _put(self, manifest: Manifest) -> Manifest:
         manifest["metadata"].setdefault("resourceVersion", "1")
@@ -79,6 +92,8 @@ class World:
 
     def patch(self, kind: str, name: str, body: Manifest, **_more: Any) -> Manifest:
         found = self.objects[kind, name]
+        if body["metadata"].get("resourceVersion") not in (None, found["metadata"]["resourceVersion"]):
+            raise Conflict(f"{kind} {name} was changed by somebody.")
         notes = found["metadata"].setdefault("annotations", {})
         notes.update(body["metadata"].get("annotations") or {})
         for key in [key for key, value in notes.items() if value is None]:
@@ -150,6 +165,12 @@ class FakeActions:
 
     def require_stopped(self) -> None:
         self.world.act("require stopped")
+        if self.world.starts_by_itself and self.world.where == "new":
+            raise KubernetesError("It has been started again meanwhile.")
+
+    def require_volume(self, entry: Any) -> None:
+        if entry.volume and entry.volume != self.world.volume:
+            raise KubernetesError("The claim is on another volume.")
 
     def swap(self, _entry: Any) -> None:
         self.world.where = "between"
@@ -213,6 +234,7 @@ def test_it_goes_through_and_a_second_run_does_nothing(world: World) -> None:
         "recover",
         "require stopped",
         "swap",
+        "require stopped",
         "start",
     ]
     assert done.recovery["timeline"] == 2 and "It is whole." in done.proof.proven and done.kept
@@ -369,6 +391,90 @@ def test_whoever_lost_it_takes_nothing_back(world: World, monkeypatch: pytest.Mo
     with pytest.raises(KubernetesError, match="Another run has taken the recovery"):
         recovery(world).recovered()
     assert "start old" not in world.done and "recover" not in world.done
+
+
+@pytest.mark.parametrize("step", [*STEPS, steps.DONE])
+def test_a_stateful_set_that_is_applied_anew_loses_no_recovery(world: World, step: str) -> None:
+    """Found: rolled_back said that there was nothing to do, and what was recovered went on serving."""
+    world.kills = LAST.get(step, "")
+    with contextlib.suppress(Killed):
+        recovery(world).recovered()
+    world.kills = ""
+    world.apply_anew()
+    with pytest.raises(KubernetesError, match="Nothing was done"):
+        recovery(world, recovery_target={"latest": True}).recovered()
+    back = recovery(world).rolled_back()
+    assert back.changed and world.where == "old" and world.step == ""
+    assert not recovery(world).rolled_back().changed
+    assert recovery(world).recovered().step == steps.DONE
+
+
+def test_a_claim_on_another_volume_has_not_the_old_data(world: World) -> None:
+    """Found: confirmed gave the volume from before the policy Delete, which went with that, as another claim's was there by then."""
+    recovery(world).recovered()
+    world.done.clear()
+    world.volume = "another"
+    for what in ("recovered", "rolled_back", "confirmed"):
+        with pytest.raises(KubernetesError, match="on another volume"):
+            getattr(recovery(world), what)()
+    assert world.done == [] and world.step == steps.DONE and world.policy == "Retain"
+
+
+def test_a_restore_of_snapshots_in_place_is_ended_first(world: World) -> None:
+    world.objects["StatefulSet", "pg"]["metadata"]["annotations"] = {SWAP: "{}"}
+    with pytest.raises(KubernetesError, match="pvc_snapshot with state: confirmed"):
+        recovery(world).recovered()
+    assert world.done == []
+
+
+def test_a_server_that_starts_while_the_data_is_exchanged(world: World) -> None:
+    world.starts_by_itself = True
+    with pytest.raises(run.TakenBack, match="started again meanwhile"):
+        recovery(world).recovered()
+    assert world.where == "old" and world.done[-4:] == ["move back", "remove", "start old", "release"]
+
+
+def test_what_was_moved_back_is_not_looked_for_again(world: World) -> None:
+    """Killed after the hidden directory was removed: the next run finds none, and that is as it should be."""
+    recovery(world).recovered()
+    world.kills = "start old"
+    with pytest.raises(Killed):
+        recovery(world).rolled_back()
+    world.done.clear()
+    world.kills = ""
+    recovery(world).rolled_back()
+    assert world.where == "old" and "move back" not in world.done and world.step == ""
+
+
+def test_a_lease_that_others_change_too_is_kept(world: World) -> None:
+    """Found: the first conflict ended its renewal, and twenty seconds later another run could take it."""
+    with lease.Lease(world, "pg") as held:  # type: ignore[arg-type]
+        name = lease.name_of_lease("pg")
+        world.patch(lease.KIND, name, {"metadata": {"annotations": {"somebody": "was here"}}})
+        assert held._keep({"renewTime": "now"})
+        world.patch(lease.KIND, name, {"metadata": {}, "spec": {"holderIdentity": "another"}})
+        assert not held._keep({"renewTime": "later"})
+    assert world.objects[lease.KIND, name]["spec"]["holderIdentity"] == "another"
+
+
+def test_whose_process_is_gone_is_told_where_it_is_counted_alone() -> None:
+    """Found: of two machines of one name (runner, localhost) each took the other's Lease at once, as its process was not there."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = {**myself("test"), "pid": ended.pid}
+    for who, gone in ((here, True), ({**here, "boot_id": "elsewhere"}, False), (myself("test"), False), ({}, False)):
+        found = {"metadata": {"annotations": {lease.PROCESS: json.dumps(who)}}}
+        assert lease.is_of_a_dead_process(found) == gone
+    assert not lease.is_of_a_dead_process({"metadata": {}})
+
+
+@pytest.mark.parametrize("hidden", ["/data/pg", "/data/.holdfast/", "/data/.holdfast/../pg", ".holdfast/one"])
+def test_a_directory_that_is_not_ours_is_not_removed(world: World, hidden: str) -> None:
+    recovery(world).recovered()
+    notes = world.objects["StatefulSet", "pg"]["metadata"]["annotations"]
+    notes[ANNOTATION] = json.dumps({**json.loads(notes[ANNOTATION]), "hidden": hidden})
+    with pytest.raises(KubernetesError, match="somebody changed it"):
+        recovery(world)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"step": "elsewhere"}', '{"id": 1}'])

@@ -4,12 +4,14 @@
 """Kind: the exchange of two data directories, entry by entry, ends by half, and which is which is not known any more.
 
 Members: killed before each rename, on the way forward and on the way back; run again; the way back from wherever it stands; with what ext4 has
-at a volume's top; with files whose names begin with a dot or a dash; removal while the old data is still away. The scripts are the real ones.
+at a volume's top; with files whose names begin with a dot or a dash; removal while the old data is still away; a server that was started in the
+middle; what was kept, or what says how far it came, is gone or cannot be read; the volume is another one. The scripts are the real ones.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,12 +32,12 @@ class Volume:
         self.hidden = path / ".holdfast" / "one"
         self.bin = path.parent / "bin"
         self.bin.mkdir()
-        self._fill(self.data, OLD, "old")
+        self.fill(self.data, OLD, "old")
         self.run(scripts.MAKE)
-        self._fill(self.hidden / "new" / self.data.name, NEW, "new")
+        self.fill(self.hidden / "new" / self.data.name, NEW, "new")
 
     @staticmethod
-    def _fill(directory: Path, names: tuple[str, ...], content: str) -> None:
+    def fill(directory: Path, names: tuple[str, ...], content: str) -> None:
         directory.mkdir(exist_ok=True)
         for name in names:
             if name in ("base", "global"):
@@ -44,20 +46,20 @@ class Volume:
             else:
                 (directory / name).write_text(content)
 
-    def run(self, script: str, renames: int | None = None) -> int:
-        """``renames``: so many entries are moved, then all is killed."""
+    def run(self, script: str, renames: int | None = None, own: bool = False) -> int:
+        """``renames``: so many entries are moved, then all is killed; ``own``: with the mv that a test has put there."""
         if renames is not None:
             # mv moves one after the other, and the kill comes between.
             text = (
-                f'#!/bin/sh\nlast="$2"; shift 3\nfor one; do n=$(cat "{self.bin}/n"); [ "$n" -ge {renames} ] && kill -9 $PPID && kill -9 $(cat "{self.bin}/sh")'
+                f'#!/bin/sh\nlast="$3"; shift 4\nfor one; do n=$(cat "{self.bin}/n"); [ "$n" -ge {renames} ] && kill -9 $PPID && kill -9 $(cat "{self.bin}/sh")'
                 f' && exit 1; /bin/mv -t "$last" -- "$one"; echo $((n + 1)) > "{self.bin}/n"; done\n'
             )
-            whole = f'#!/bin/sh\nif [ "$1" = -t ]; then exec "{self.bin}/slow" "$@"; fi\nexec /bin/mv "$@"\n'
+            whole = f'#!/bin/sh\nif [ "$1" = -n ]; then exec "{self.bin}/slow" "$@"; fi\nexec /bin/mv "$@"\n'
             for name, content in (("slow", text), ("mv", whole)):
                 (self.bin / name).write_text(content)
                 (self.bin / name).chmod(0o755)
             (self.bin / "n").write_text("0")
-        elif (self.bin / "mv").exists():
+        elif (self.bin / "mv").exists() and not own:
             (self.bin / "mv").unlink()
         environment = {
             "PATH": f"{self.bin}:{os.environ['PATH']}",
@@ -68,6 +70,10 @@ class Volume:
         script = script.replace("/dev/termination-log", str(self.bin / "said"))
         script = f'echo $$ > "{self.bin}/sh"\n{script}'
         return subprocess.run(["sh", "-c", script], env=environment, check=False, capture_output=True).returncode
+
+    @property
+    def said(self) -> str:
+        return (self.bin / "said").read_text()
 
     def serves(self) -> str:
         """Whose data is complete in its place; empty: nobody's."""
@@ -94,7 +100,8 @@ def test_the_new_takes_the_place_of_the_old_and_the_old_comes_back(volume: Volum
     assert volume.run(scripts.BACK) == 0 and volume.serves() == "old"
     assert volume.run(scripts.SWAP) == 4, "what was taken back is not brought in again"
     assert volume.run(scripts.REMOVE) == 0 and not volume.hidden.exists() and volume.serves() == "old"
-    assert volume.run(scripts.BACK) == 0 and volume.run(scripts.REMOVE) == 0
+    assert volume.run(scripts.REMOVE) == 0
+    assert volume.run(scripts.BACK) == 7, "nothing is called back that is not there"
 
 
 @pytest.mark.parametrize("renames", range(len(OLD) + len(NEW)))
@@ -127,3 +134,70 @@ def test_confirmed_the_old_is_gone(volume: Volume) -> None:
 def test_what_was_not_recovered_takes_no_place(volume: Volume) -> None:
     (volume.hidden / "new" / volume.data.name / "PG_VERSION").unlink()
     assert volume.run(scripts.SWAP) == 3 and volume.serves() == "old"
+
+
+@pytest.mark.parametrize("renames", range(1, len(OLD)))
+def test_a_server_that_was_started_in_the_middle_overwrites_nothing(volume: Volume, renames: int) -> None:
+    """Found: the entrypoint of its image made a new cluster in what was half empty, and going on moved that over the old one's files."""
+    assert volume.run(scripts.SWAP, renames) != 0
+    kept = tuple(one.name for one in (volume.hidden / "old").iterdir())
+    assert len(kept) == renames
+    volume.fill(volume.data, kept, "made meanwhile")
+    for script in (scripts.SWAP, scripts.BACK, scripts.SWAP, scripts.BACK):
+        assert volume.run(script) in (4, 6)
+        assert "there already" in volume.said or "already being moved back" in volume.said
+        for name in kept:
+            path = volume.hidden / "old" / name
+            assert (path / "pg_control" if path.is_dir() else path).read_text() == "old"
+    assert volume.run(scripts.REMOVE) == 4
+
+
+#: no byte can be written any more once the first phase was, until something is removed
+FULL = """
+printf() { [ ! -e "$HIDDEN/phase" ] || [ -e "$HIDDEN/../given" ] || return 1; command printf "$@"; }
+rm() { : > "$HIDDEN/../given"; command rm "$@"; }
+"""
+
+
+@pytest.mark.parametrize("goes", ["on", "back"])
+def test_a_volume_that_is_full_in_the_middle(volume: Volume, goes: str) -> None:
+    """Found on a full tmpfs: the next phase could not be written, on the way forward or on the way back, and nobody's data was in its place."""
+    if goes == "on":
+        assert volume.run(FULL + scripts.SWAP) == 0 and volume.serves() == "new"
+    else:
+        assert volume.run(scripts.SWAP, 2) != 0
+        assert volume.run(FULL + scripts.BACK) == 0 and volume.serves() == "old"
+
+
+def test_what_mv_cannot_move_is_told_from_what_is_there_already(volume: Volume) -> None:
+    """By its exit code nothing is told: with -n it is 0 or 1 by the version. And what failed once is gone on with."""
+    (volume.bin / "mv").write_text('#!/bin/sh\n[ "$1" != -n ] || exit 1\nexec /bin/mv "$@"\n')
+    (volume.bin / "mv").chmod(0o755)
+    assert volume.run(scripts.SWAP, own=True) == 6 and "see what mv said" in volume.said and volume.serves() == "old"
+    assert volume.run(scripts.SWAP) == 0 and volume.serves() == "new"
+
+
+@pytest.mark.parametrize("said", ["", "elsewhere", None])
+@pytest.mark.parametrize("renames", [2, len(OLD) + 2])
+def test_how_far_it_came_is_not_known_and_nothing_is_removed(volume: Volume, said: str | None, renames: int) -> None:
+    """Found: of a word that it did not know REMOVE made that all could go, and BACK that all was well."""
+    assert volume.run(scripts.SWAP, renames) != 0
+    (volume.hidden / "phase").unlink()
+    if said is not None:
+        (volume.hidden / "phase").write_text(said)
+    before = sorted(one.name for one in (volume.hidden / "old").iterdir())
+    assert volume.run(scripts.REMOVE) == 4
+    assert said is None or volume.run(scripts.SWAP) == 4 and volume.run(scripts.BACK) == 4
+    assert sorted(one.name for one in (volume.hidden / "old").iterdir()) == before
+
+
+def test_what_was_kept_is_gone_and_it_is_said(volume: Volume) -> None:
+    """Found: BACK ended well where there was nothing to bring back, and what was recovered was said to be the old data."""
+    assert volume.run(scripts.SWAP) == 0
+    shutil.rmtree(volume.hidden)
+    assert volume.run(scripts.BACK) == 7 and volume.serves() == "new"
+
+
+def test_a_volume_without_the_old_server_keeps_nothing(volume: Volume) -> None:
+    (volume.data / "PG_VERSION").unlink()
+    assert volume.run(scripts.SWAP) == 3 and (volume.data / "base").is_dir()

@@ -10,8 +10,9 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError
-from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.rebind import Rebinding
+from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.rebind import Rebinding, refuse_forgotten
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.swap_objects import (
+    KEPT_FOR,
     SWAPPING,
     Journal,
     Swapped,
@@ -106,3 +107,17 @@ def test_an_empty_claim_that_the_statefulsets_controller_made_is_nobodys_to_dele
         with pytest.raises(KubernetesError, match="somebody scaled the StatefulSet up meanwhile"):
             arranged(fake, wanted)
     assert fake.claims["own"]["spec"]["volumeName"] == "empty"
+
+
+@pytest.mark.parametrize("volume", ["old", "new"])
+def test_a_stateful_set_that_lost_its_journal_is_told_from_one_that_had_none(volume: str) -> None:
+    """Applied anew (helm upgrade --force), nothing on it said what was in whose place, and rolled_back said that there was nothing to do."""
+    fake = Fake({"data-pg-0": volume})
+    found = {
+        "metadata": {"name": "pg"},
+        "spec": {"volumeClaimTemplates": [{"metadata": {"name": name}} for name in ("wal", "data")]},
+    }
+    refuse_forgotten(fake, found)  # type: ignore[arg-type]
+    fake.volumes[volume]["metadata"]["annotations"] = {KEPT_FOR: "shop/restored"}
+    with pytest.raises(KubernetesError, match="deleted and applied anew"):
+        refuse_forgotten(fake, found)  # type: ignore[arg-type]
