@@ -19,7 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.right
 from lab.kubernetes import receiving
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.cloudnative_pg import API, BARMAN, Cnpg, archiving, cluster as cnpg_cluster
-from lab.playbooks import ModuleResult, run_module
+from lab.playbooks import ModuleResult, run_module, run_playbook
 from lab.stores import S3Server
 from lab.waiting import wait_until
 
@@ -254,3 +254,25 @@ def test_a_segment_that_is_gone_from_the_store(shop: Shop) -> None:
     finally:
         shop.store.client().put_object(Bucket=shop.bucket["bucket"], Key=doomed, Body=body)
     assert not ok(shop.run(check=True, max_age="1h"))["changed"]
+
+
+@pytest.mark.extended
+def test_by_the_playbook(shop: Shop) -> None:
+    """The play that backs up everything else, told by one word; its last line says what there is."""
+    given = {
+        "holdfast_engine": "cnpg",
+        "holdfast_kubernetes": {"kubeconfig": str(shop.kubeconfig), "namespace": shop.namespace.name},
+        **{f"holdfast_{name}": value for name, value in shop.login.items()},
+        "holdfast_backup_deadline": "2min",
+    }
+    book = receiving.PLAYBOOKS / "backup.yml"
+    tried = run_playbook(book, given, "--check", inventory="shop,")
+    assert tried.returncode == 0 and "It would: make a Backup by barman_object_store" in tried.stdout, tried.stdout
+    made = run_playbook(book, given, inventory="shop,")
+    assert made.returncode == 0, made.stdout
+    (result,) = made.of("holdfast.postgres.cnpg_backup")
+    assert result["changed"] and result["restore_point"]["segment"] in shop.segments()
+    again = run_playbook(book, {**given, "holdfast_backup_max_age": "1h"}, inventory="shop,")
+    assert again.returncode == 0 and f"Nothing to do: the full backup {result['backup']['id']}" in again.stdout, (
+        again.stdout
+    )

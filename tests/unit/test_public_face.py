@@ -88,7 +88,12 @@ OWN: dict[str, set[str]] = {
         "holdfast_archive_restart", "holdfast_archive_restart_command",
         "holdfast_archive_prove", "holdfast_archive_backup", "holdfast_archive_backup_max_age",
     },
-    "backup": {"holdfast_backup_engine"},
+    "backup": {
+        "holdfast_backup_engine",
+        # cnpg_backup's, which the role runs instead where the engine is the operator
+        "holdfast_kubernetes", "holdfast_backup_cluster", "holdfast_backup_method", "holdfast_backup_target", "holdfast_backup_online",
+        "holdfast_backup_immediate_checkpoint", "holdfast_backup_deadline",
+    },
     "monitor": {
         "holdfast_monitor_webhook_url", "holdfast_monitor_webhook_shape", "holdfast_monitor_webhook_token", "holdfast_monitor_webhook_ca_cert",
         "holdfast_monitor_told_dir",
