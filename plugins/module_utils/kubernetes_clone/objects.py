@@ -13,7 +13,6 @@ import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture import mapping
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture.mapping import key
@@ -104,6 +103,13 @@ def referred(stateful_set: Manifest) -> set[str]:
     """All that its pods refer to, as ``Kind/name``."""
     spec = spec_of(spec_of(stateful_set).get("template") or {})
     return {f"{kind}/{holder[at]}" for kind, holder, at in pod_references.of_pod(spec)}
+
+
+def needed_secrets(stateful_set: Manifest) -> set[str]:
+    """Secrets without which its pods do not start."""
+    spec = spec_of(spec_of(stateful_set).get("template") or {})
+    found = ((kind, holder, at) for kind, holder, at in pod_references.of_pod(spec) if kind == "Secret")
+    return {str(holder[at]) for _kind, holder, at in found if not holder.get("optional")}
 
 
 def claims(stateful_set: Manifest) -> set[str]:
@@ -262,23 +268,3 @@ def _speaks(made: Manifest, renamed: set[str]) -> Iterator[str]:
                         f"The variable {name} of the container {container['name']} says {value!r}, by which the clone may speak with the server that it comes "
                         "from."
                     )
-
-
-def managed_by(stateful_set: Manifest, variables: Mapping[str, Any], image: str) -> str:
-    """Who makes one cluster of a server and others by itself, so that a clone would join it; empty: nobody is known."""
-    owner = next((one for one in meta(stateful_set).get("ownerReferences") or () if one.get("controller")), None)
-    if owner is not None:
-        return f"{owner.get('kind')} {owner.get('name')} (an operator's)"
-    for begin, who in (
-        ("PATRONI_", "Patroni"),
-        ("REPMGR_", "repmgr"),
-        ("STKEEPER_", "Stolon"),
-        ("PG_AUTOCTL_", "pg_auto_failover"),
-    ):
-        if any(name.startswith(begin) for name in variables):
-            return who
-    if re.search(r"spilo|patroni|repmgr|stolon", image):
-        return f"what the image {image} has in it"
-    labels = meta(spec_of(stateful_set).get("template") or {}).get("labels") or {}
-    marks = ("spilo-role", "postgres-operator.crunchydata.com/cluster")
-    return "Patroni" if any(name in labels for name in marks) else ""

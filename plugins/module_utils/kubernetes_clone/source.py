@@ -18,6 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.clien
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, selects, spec_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError, Missing
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, Manifests
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.managers import managed_by
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.survey import Survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone import objects
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone.labels import (
@@ -87,7 +88,7 @@ def plan_of(source: Cluster, target: Cluster, request: CloneRequest, check: bool
         )  # fmt: skip
     maps = Survey(source).config_maps(template)
     variables = discover.environment(server, maps)
-    manager = objects.managed_by(found, variables, str(server.get("image") or ""))
+    manager = managed_by(found, variables, str(server.get("image") or ""))
     if manager:
         raise KubernetesError(
             f"The StatefulSet {wanted.former}/{wanted.old} is kept by {manager}: a copy of it would join its cluster, or be taken for a member. Nothing was "
@@ -130,7 +131,7 @@ def plan_of(source: Cluster, target: Cluster, request: CloneRequest, check: bool
         )
     return Plan(
         wanted, order.in_order(made.objects), replace(place, fs_group=fs_group), user, group, claims,
-        dict(meta(spec_of(cloned)["template"])["labels"]), [one for one in left_out if one], _missing(collected, request, target), made.doubts,
+        dict(meta(spec_of(cloned)["template"])["labels"]), [one for one in left_out if one], _missing(collected, pruned, request, target), made.doubts,
     )  # fmt: skip
 
 
@@ -144,12 +145,10 @@ def _asked(request: CloneRequest, whole: Manifest, pruned: Manifest) -> collect.
     )
 
 
-def _missing(found: collect.Found, request: CloneRequest, target: Cluster) -> list[str]:
+def _missing(found: collect.Found, pruned: Manifest, request: CloneRequest, target: Cluster) -> list[str]:
     """Sentences on what is referred to and is not there. Raises KubernetesError: a Secret that is to be shared is not there."""
     if request.secrets == SHARED:
-        named = [one for one in found.left_out if one.endswith("(include_secrets).")]
-        names = [one.split()[2] for one in named]
-        lacks = [one for one in names if target.get("Secret", one) is None]
+        lacks = [one for one in sorted(objects.needed_secrets(pruned)) if target.get("Secret", one) is None]
         if lacks:
             raise BadOption(
                 "secrets", SHARED, f"leaves the clone the Secrets {', '.join(lacks)}, which are not in the namespace {target.namespace}",

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture.mapping import key
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.managers import managed_by
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone import objects
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone.objects import Wanted, new_name
 
@@ -185,5 +186,5 @@ def test_who_keeps_a_cluster_by_himself(
 ) -> None:
     found = stateful_set()
     found["metadata"].update(change)
-    said = objects.managed_by(found, variables, image)
+    said = managed_by(found, variables, image)
     assert (who in said) if who else said == ""
