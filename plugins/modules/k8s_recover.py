@@ -199,6 +199,19 @@ options:
     description: Take a backup that a passphrase encrypts though its manifest is not signed by it.
     type: bool
     default: false
+  amcheck:
+    description:
+      - How thoroughly the server's own extension amcheck looks through what was recovered, before it takes the old data's place. V(quick), each table and
+        index by itself; V(heapallindexed), also whether every row is in its indexes; V(parent), also how the pages of an index go with each other.
+      - What is corrupt is not used, and the old data serves again. Nothing of it stays in the server, which needs not have the extension installed.
+      - Where its image has no amcheck, or PostgreSQL is older than 14 (indexes alone), RV(proof) says so.
+    type: str
+    choices: [none, quick, heapallindexed, parent]
+    default: quick
+  check_time:
+    description: For how long it may look, while nobody is served. What is not done then was not checked, and RV(proof) says so.
+    type: str
+    default: 5min
   on_managed:
     description:
       - What is done about whoever would scale the StatefulSet up again in the middle (Argo CD, Flux, KEDA, an operator), as M(holdfast.postgres.k8s_apps)
@@ -300,6 +313,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.corruption import LEVELS
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import options
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
@@ -361,6 +375,8 @@ def main() -> None:
             "settings": {"type": "dict", "default": {}},
             "keep_archiving": {"type": "bool", "default": False},
             "accept_unsigned": {"type": "bool", "default": False},
+            "amcheck": {"type": "str", "choices": ["none", *LEVELS], "default": "quick"},
+            "check_time": {"type": "str", "default": "5min"},
             "on_managed": {"type": "str", "choices": ["refuse", "pause", "ignore"], "default": "refuse"},
             "argocd_namespace": {"type": "str", "default": "argocd"},
             "timeout": {"type": "str", "default": "10min"},

@@ -60,7 +60,7 @@ def clone_request_of(params: Mapping[str, Any]) -> CloneRequest:
     settings = {"listen_addresses": "*", **{str(name): str(value) for name, value in params["settings"].items()}}
     flat = {
         **params, "pod": pod, "stateful_set": params["name"], "keep_archiving": False, "settings": settings, "force": False, "confirm": [],
-        "on_managed": "refuse", "argocd_namespace": "",
+        "on_managed": "refuse", "argocd_namespace": "", "amcheck": "none", "check_time": "1s",
     }  # fmt: skip
     if params["data"] == CLAIMS and not any(value is not None for value in (params["recovery_target"] or {}).values()):
         flat["recovery_target"] = {"immediate": True}  # what lies there, and no more

@@ -326,7 +326,11 @@ class Actions:
 
     def _private(self, name: str, entry: Entry) -> Manifest:
         pod = self._request.pod
-        told = {"TARGET": json.dumps(dict(self._request.option))}
+        told = {
+            "TARGET": json.dumps(dict(self._request.option)),
+            "AMCHECK": self._request.amcheck,
+            "CHECK_TIME": str(self._request.check_time),
+        }
         if self._request.beside is not None:
             told["BESIDE"] = json.dumps(dict(self._request.beside))
         directory = posixpath.join(entry.hidden, "new", self.place.name) if entry.hidden else self.place.data

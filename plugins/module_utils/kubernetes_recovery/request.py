@@ -25,7 +25,7 @@ LONGEST_NAME = 32
 class Request:
     """``pod``: of our Jobs, by the options of k8s_job; ``recover``: variables of the playbook recover; ``timeout``: seconds that the server
     may take to stop, or to be ready; ``deadline``: seconds of one Job; ``beside``: settings of a server that stands beside the one it comes from, which is
-    kept from reaching out (None: it takes its place)."""
+    kept from reaching out (None: it takes its place); ``check_time``: seconds for looking through what was recovered, as thoroughly as ``amcheck`` says."""
 
     stateful_set: str
     container: str
@@ -42,6 +42,8 @@ class Request:
     timeout: float
     deadline: int
     beside: Optional[Mapping[str, str]] = None
+    amcheck: str = "none"
+    check_time: int = 0
 
     def said(self) -> str:
         """Where it goes, for people."""
@@ -138,6 +140,8 @@ def request_of(params: Mapping[str, Any]) -> Request:
         params["argocd_namespace"],
         float(parse_duration(params["timeout"], "timeout")),
         int(parse_duration(params["deadline"], "deadline")),
+        amcheck=params["amcheck"],
+        check_time=int(parse_duration(params["check_time"], "check_time")),
     )
 
 

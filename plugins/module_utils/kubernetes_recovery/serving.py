@@ -18,6 +18,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.ope
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Serving:
             with self._connection() as connection:
                 if facts.value(connection, "SELECT pg_is_in_recovery()"):
                     return None
+                size = SegmentSize(facts.wal_segment_size(connection))
                 segment = str(facts.value(connection, "SELECT pg_walfile_name(pg_switch_wal())"))
         except (HoldfastError, psycopg2.Error) as exc:
             why = " ".join(str(exc).split())
@@ -70,7 +73,9 @@ class Serving:
             return None
 
         def there() -> Optional[bool]:
-            return True if any(name.startswith(segment) for name in wal.names()) else None
+            # What is not whole yet, and a backup's history, begin with the same digits.
+            found = any(name.startswith(segment) and classify(name, size).kind == SEGMENT for name in wal.names())
+            return found or None
 
         if Waiter(timeout, pause=0.5, most=3.0).until({"there": there}) is None:
             raise ServerError(
@@ -130,7 +135,12 @@ class Serving:
         try:
             repository = open_repository(self._params["repository"], "repository")
             repository.check(write=False)
-            return wal_in(repository, self._params["server_name"], _names_alone)
+            wal = wal_in(repository, self._params["server_name"], _names_alone)
+            if wal is None:
+                self._warnings.append(
+                    f"{repository.description} has no WAL of {self._params['server_name']}, so that the server's last WAL was not waited for."
+                )
+            return wal
         except HoldfastError as exc:
             self._warnings.append(
                 f"That the server's last WAL is in the archive was not looked at, as it is not reached from here: {exc}"

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.checks.corruption import nothing_is_corrupt
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.server import server_is_whole, where_it_landed
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
@@ -53,7 +54,8 @@ _CONFIGURED = "SELECT name, setting FROM pg_file_settings WHERE error IS NULL AN
 
 class Watch:
     """``shared``: the directory of socket, log and marks; ``data``: the server's; ``superusers``: who may be one, the likeliest first; ``beside``: of a
-    server that stands beside the one it comes from, settings of its own (None: it takes its place)."""
+    server that stands beside the one it comes from, settings of its own (None: it takes its place); ``amcheck``: how thoroughly tables and indexes are looked
+    through, or ``none``, and ``check_time``: for how many seconds."""
 
     def __init__(
         self,
@@ -62,8 +64,11 @@ class Watch:
         superusers: Sequence[str],
         target: Target,
         beside: Optional[Mapping[str, str]] = None,
+        amcheck: str = "none",
+        check_time: float = 0,
     ) -> None:
         self._shared, self._data, self._target, self._beside = shared, data, target, beside
+        self._amcheck, self._check_time = amcheck, check_time
         self._settings: dict[str, Optional[str]] = {}
         self.isolated: list[str] = []
         self._ways = [(user, database) for user in superusers for database in _DATABASES]
@@ -166,6 +171,16 @@ class Watch:
         self.proof.add(where_it_landed(landed["lsn"], landed["time"], self._target, runs, archive))
         self.proof.add(server_is_whole(lambda name: self._connection(user, name), database, self._data, False))
         self.proof.require("What was recovered is not whole, and is not used.")
+        if self._amcheck == "none":
+            self.proof.unproven.append("That nothing in it is corrupt was not looked at.")
+            return
+        self.proof.add(
+            nothing_is_corrupt(lambda name: self._connection(user, name), database, self._amcheck, self._check_time)
+        )
+        self.proof.require(
+            "What was recovered is not used, as amcheck finds it corrupt. Use a backup from before (backup_id); or, where the server had that before "
+            "too, take it by amcheck: none, and mend it then (REINDEX, for an index)."
+        )
 
     def _isolate(self, own: Mapping[str, str]) -> None:
         """What it could reach of, or beside, the server that it comes from is switched off before anybody starts it."""
@@ -244,6 +259,8 @@ def main() -> int:
         environment["SUPERUSERS"].split(),
         Target.from_option(json.loads(environment["TARGET"])),
         json.loads(environment["BESIDE"]) if "BESIDE" in environment else None,
+        environment.get("AMCHECK", "none"),
+        float(environment.get("CHECK_TIME", "0")),
     )
     said: dict[str, Any] = {}
     try:

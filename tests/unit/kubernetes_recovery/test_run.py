@@ -212,7 +212,8 @@ def asked(**more: Any) -> dict[str, Any]:
         "stateful_set": "pg", "container": "", "recovery_target": {"time": "2026-11-21T02:59:00+01:00"}, "backup_id": "latest", "keep_archiving": False,
         "settings": {}, "accept_unsigned": False, "repository": {"type": "s3", "bucket": "b"}, "pod": pod, "server_name": "shop", "login_user": None,
         "login_host": None, "login_unix_socket": None, "connect_params": {},
-        "force": True, "confirm": ["shop/pg"], "on_managed": "refuse", "argocd_namespace": "argocd", "timeout": "1min", "deadline": "1h", **more,
+        "force": True, "confirm": ["shop/pg"], "on_managed": "refuse", "argocd_namespace": "argocd", "timeout": "1min", "deadline": "1h",
+        "amcheck": "quick", "check_time": "5min", **more,
     }  # fmt: skip
 
 
