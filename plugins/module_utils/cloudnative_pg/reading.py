@@ -133,6 +133,11 @@ def open_store(cluster: Cluster, of: BarmanStore, directory: str) -> Repository:
     return open_repository(options, "repository")
 
 
+def open_as(given: Optional[Mapping[str, Any]], cluster: Cluster, of: BarmanStore, directory: str) -> Repository:
+    """By what is given of how it is reached from here, else as the Cluster reaches it. Raises as these two do."""
+    return open_given(given, of) if given else open_store(cluster, of, directory)
+
+
 def open_given(given: Mapping[str, Any], of: BarmanStore) -> Repository:
     """The same by options of who reaches it otherwise (another endpoint, other credentials).
 

@@ -45,14 +45,12 @@ def back_up(params: Params, cluster: Cluster, check: bool, diff: bool, warnings:
     with contextlib.ExitStack() as stack:
         stack.callback(progress.finish)
         space = stack.enter_context(workspace())
-        connection = stack.enter_context(_connection(params, cluster, space))
+        connected = stack.enter_context(connection(params, cluster, space))
 
         def opened(store: BarmanStore) -> StoreArchive:
-            given = params["repository"]
-            repository = reading.open_given(given, store) if given else reading.open_store(cluster, store, space)
-            return StoreArchive(repository, store.server_name)
+            return StoreArchive(reading.open_as(params["repository"], cluster, store, space), store.server_name)
 
-        backup = CnpgBackup(cluster, request, connection, opened, progress, warnings)
+        backup = CnpgBackup(cluster, request, connected, opened, progress, warnings)
         done = backup.run(check)
     answer: dict[str, Any] = {"changed": done.changed, "plan": done.plan, "proof": done.proof.describe()}
     if done.record is not None:
@@ -73,11 +71,12 @@ def back_up(params: Params, cluster: Cluster, check: bool, diff: bool, warnings:
 
 
 @contextlib.contextmanager
-def _connection(params: Params, cluster: Cluster, space: str) -> Iterator[Optional[Any]]:
+def connection(params: Params, cluster: Cluster, space: str) -> Iterator[Optional[Any]]:
+    """To the primary, by its Service where no host is given; None without a login. Raises ServerError."""
     if not connects(params):
         yield None
         return
     if not params["login_host"] and not params["login_unix_socket"] and not params["connect_params"].get("host"):
         params = {**params, "login_host": f"{params['cluster']}-rw.{cluster.namespace}.svc"}
-    with contextlib.closing(Address(params, space).connect()) as connection:
-        yield connection
+    with contextlib.closing(Address(params, space).connect()) as connected:
+        yield connected

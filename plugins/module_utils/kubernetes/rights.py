@@ -341,6 +341,22 @@ RIGHTS: Mapping[str, Rights] = {
         ),
         (Rule("clusters", ("list",), _CNPG),),  # the same, of other namespaces; what lacks it says so
     ),
+    # cnpg_restore. clusters: the source and the new one; secrets: those of the store, and the new one's own (<name>-app); services and claims are
+    # looked for by the names that the operator will use, and claims tried by a dry run.
+    "cnpg_restore": Rights(
+        (
+            Rule("clusters", ("create", "list"), _CNPG),
+            Rule("clusters", _READ, _CNPG, ("{clusters}",)),
+            Rule("backups", ("create", "get", "list"), _CNPG),
+            Rule("scheduledbackups", ("list",), _CNPG),
+            Rule("objectstores", _READ, _BARMAN, ("{object_stores}",)),
+            Rule("secrets", _READ, names=("{secrets}",)),
+            Rule("services", _READ),
+            Rule("persistentvolumeclaims", ("create", "get", "list")),
+            Rule("volumesnapshots", _READ, _SNAPSHOT),
+            *_FOLLOW,
+        ),
+    ),
 }
 
 

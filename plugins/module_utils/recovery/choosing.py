@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Protocol
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import as_backup, survey, with_commits
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.points import RestorePoint
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, WalError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import PASS_OVER, RecoveryRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import PASS_OVER
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.sources import PhysicalSource
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.wal_ahead import (
     Ahead,
@@ -60,14 +60,38 @@ class Chosen:
     ahead: Optional[Ahead]
 
 
+class Wanted(Protocol):
+    """What a recovery is asked for, as far as it is chosen by that."""
+
+    @property
+    def target(self) -> Target: ...
+
+    @property
+    def backup_id(self) -> str: ...
+
+    @property
+    def snapshots(self) -> str: ...
+
+    @property
+    def bin_dir(self) -> Optional[str]: ...
+
+
 class Chooser:
-    """Chooses for one recovery. ``scratch`` is a private directory; ``warnings`` takes what the user should know."""
+    """Chooses for one recovery. ``scratch`` is a private directory; ``warnings`` takes what the user should know. ``programs``: where PostgreSQL's are,
+    by its version; by default the server's own, without which nothing recovers here."""
 
     def __init__(
-        self, source: PhysicalSource, request: RecoveryRequest, scratch: str, progress: Progress, warnings: list[str]
+        self,
+        source: PhysicalSource,
+        request: Wanted,
+        scratch: str,
+        progress: Progress,
+        warnings: list[str],
+        programs: Optional[Callable[[int], str]] = None,
     ) -> None:
         self._source, self._request, self._scratch, self._progress = source, request, scratch, progress
         self._warnings = warnings
+        self._programs = programs or (lambda version: server_programs(version, request.bin_dir))
         self._records: dict[str, Record] = {}
         self._archive: Archive = Archive(Coverage(), Timelines({}))
 
@@ -171,13 +195,13 @@ class Chooser:
 
     def _look_ahead(self, target: Target, choice: Choice) -> Optional[Ahead]:
         """What the WAL up to the target would do; None: it cannot be read here, which is said."""
-        wal, programs = self._source.wal, server_programs(self._version(choice), self._request.bin_dir)
+        wal, programs = self._source.wal, self._programs(self._version(choice))
         reader = WalReader(programs, self._scratch, self._progress)
         if wal is None or not choice.runs:
             return None
         if not reader.works:
             self._warnings.append(
-                f"There is no pg_waldump in {programs}: whether the WAL makes tablespaces, which would be written to wherever this "
+                f"There is no pg_waldump in {programs or 'PATH'}: whether the WAL makes tablespaces, which would be written to wherever this "
                 "server runs, is not known. Install the server's package."
             )
             return None
@@ -241,7 +265,7 @@ class Chooser:
             return
         self._progress.step("reading the WAL archive")
         inventory.read(self._source.wal.names())
-        programs = server_programs(int(newest.server["version_num"]), self._request.bin_dir)
+        programs = self._programs(int(newest.server["version_num"]))
         self._archive = survey(self._source.wal, inventory, self._scratch)
         self._archive = with_commits(self._archive, self._source.wal, programs, self._scratch)
 
