@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Backups of whole servers that are verified later, by each engine that is here: incremental ones with their WAL in an archive, pgBackRest's, Barman's.
-Members: good; one byte of a file; a file missing; a segment of WAL missing; what the engine cannot look at is said; marked, good again."""
+Members: good; one byte of a file; a file missing, cut off; a segment of WAL missing; a tablespace's archive missing; a backup's folder, and the engine's
+own list of them, missing or unreadable; what the engine cannot look at is said; marked, good again."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.extended  # apart from `make test`, which is to stay sh
 @contextmanager
 def without(path: Path) -> Iterator[None]:
     """The file is elsewhere meanwhile."""
-    shutil.move(path, f"{path}.moved.elsewhere")
+    aside = path.parent.parent.parent / f"elsewhere-{path.name}"
+    os.rename(path, aside)
     try:
-        os.rename(f"{path}.moved.elsewhere", path.parent.parent / "elsewhere")
         yield
     finally:
-        os.rename(path.parent.parent / "elsewhere", path)
+        os.rename(aside, path)
 
 
 def archived(server: Server, engine: str, repository: Path) -> dict[str, Any]:
@@ -128,6 +128,16 @@ def test_what_pgbackrest_keeps(server_factory: Callable[..., Server]) -> None:
     largest.write_bytes(whole)
     with without(largest):
         assert bad(reading(given, level="presence"))["id"] == record["id"]
+    os.truncate(largest, len(whole) // 2)
+    assert bad(reading(given, level="presence"), "bytes instead of")["id"] == record["id"]
+    largest.write_bytes(whole)
+    with without(repository / "pgbackrest/backup/db1" / record["id"]):
+        assert bad(reading(given, level="presence"))["id"] == record["id"]
+        assert bad(reading(given))["id"] == record["id"]
+    catalogue = repository / "pgbackrest/backup/db1/backup.info"
+    with without(catalogue), without(catalogue.with_name("backup.info.copy")):
+        assert bad(reading(given), "the list of backups (backup.info) is missing")["id"] == record["id"]
+        assert shown(given)["last_success"] is None
     segment = next(path for path in (repository / "pgbackrest/archive/db1").rglob(f"{_first(record)}-*"))
     with without(segment):
         assert bad(reading(given), segment.name[:24])["id"] == record["id"]
@@ -145,6 +155,9 @@ def test_what_barman_keeps(server_factory: Callable[..., Server], s3: Any) -> No
     ok(run_module("wal_archive", given))
     server.restart()
     ok(run_module("wal_archive", {**given, "state": "verified"}))
+    space = server.server_directory("space")
+    server.query("CREATE TABLESPACE disk LOCATION %s", values=[str(space)])
+    server.query("CREATE TABLE t TABLESPACE disk AS SELECT generate_series(1, 1000) AS n")
     record = made(given)
     done = reading(given, level="engine")
     assert good(done) == [record["id"]] and done.result["verified"][0]["level"] == "presence"
@@ -161,10 +174,26 @@ def test_what_barman_keeps(server_factory: Callable[..., Server], s3: Any) -> No
     assert bad(reading(given), _first(record))["id"] == record["id"]
     client.put_object(Bucket=bucket, Key=key, Body=data)
     assert ok(reading(given))["verified"][0]["cleared"]
-    archive = next(
-        item["Key"]
-        for item in client.list_objects_v2(Bucket=bucket)["Contents"]
-        if "/base/" in item["Key"] and ".tar" in item["Key"]
-    )
-    client.delete_object(Bucket=bucket, Key=archive)
-    assert bad(reading(given))["id"] == record["id"]
+    base = f"db1/base/{record['id']}/"
+    lies = {
+        item["Key"].removeprefix(base): item["Size"]
+        for item in client.list_objects_v2(Bucket=bucket, Prefix=base)["Contents"]
+    }
+    (data,) = (name for name in lies if name.startswith("data."))
+    (tablespace,) = (name for name in lies if name[0].isdigit())
+    for name, damage, told in (
+        (data, None, "is not in the store"),
+        (tablespace, None, "is not in the store"),
+        (data, b"", "has 0 bytes"),
+        (data, b"x" * 100, "too few for a server"),
+        ("backup.info", None, "no backup.info"),
+        ("backup.info", b"\xff[", "backup.info"),
+        ("backup.info", b"", "backup.info"),
+    ):
+        whole = client.get_object(Bucket=bucket, Key=base + name)["Body"].read()
+        client.delete_object(Bucket=bucket, Key=base + name)
+        if damage is not None:
+            client.put_object(Bucket=bucket, Key=base + name, Body=damage)
+        assert bad(reading(given), told)["id"] == record["id"], (name, damage)
+        client.put_object(Bucket=bucket, Key=base + name, Body=whole)
+    assert ok(reading(given))["verified"]

@@ -35,7 +35,10 @@ class StoreArchive:
         objects = [(info.key[len(base) + 1 :], info.size) for info in self.repository.list(base)]
         labels = sorted({key.partition("/")[0] for key, _size in objects if key.endswith("/backup.info")})
         notes = backup_info.listing(self._notes(base, labels), problems)
-        return listing.records(notes, self.server_name, listing.kept(objects), problems)
+        lost: dict[str, str] = {}
+        found = listing.records(notes, self.server_name, listing.kept(objects), problems, lost)
+        problems += lost.values()
+        return found
 
     def _notes(self, base: str, labels: Iterable[str]) -> Iterator[tuple[str, str]]:
         for label in labels:

@@ -89,8 +89,20 @@ class RepositoryEngine(Configured):
     def configuration_files(self) -> Sequence[str]:
         """The paths of what ``configure`` writes, which the server's archive_command reads."""
 
+    def backups(self, problems: list[str], lost: Optional[dict[str, str]] = None) -> Iterator[Record]:
+        """Every backup that its list has whole, oldest first. ``problems`` hears what could not be looked at, as sentences, and what is not finished;
+        ``lost`` which backups have visibly lost a part that they had (label: a sentence), or where nobody asks for that, ``problems``. Raises HoldfastError.
+        """
+        parts: dict[str, str] = {}
+        made = list(self._backups(problems, parts))
+        if lost is None:
+            problems += parts.values()
+        else:
+            lost.update(parts)
+        return iter(made)
+
     @abc.abstractmethod
-    def backups(self, problems: list[str]) -> Iterator[Record]:
+    def _backups(self, problems: list[str], lost: dict[str, str]) -> Iterator[Record]:
         """Every backup, oldest first, as records: ``id`` is the engine's own label, ``kind`` full, differential or
         incremental, ``parent`` the label it needs, ``artifacts`` empty, ``server.timeline`` the one at its start, sizes in
         ``scope``: {"cluster": True, "size": bytes of the database, "stored": bytes in the repository}. Unknown is None."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import datetime
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Optional
 
@@ -39,7 +38,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.verify.findings 
 from ansible_collections.holdfast.postgres.plugins.module_utils.verify.folder import FolderCheck
 
 _PURPOSE = "a verification"
-_LOST = re.compile(r"backup (\S+) cannot be (?:restored|read)")
 
 
 class VerifyTier(abc.ABC):
@@ -165,11 +163,9 @@ class EngineVerifyTier(VerifyTier):
         self._engine = engine
 
     def look(self, warnings: list[str]) -> None:
-        problems: list[str] = []
-        self.records = by_id(self._engine.backups(problems))
         # A listing leaves out what has lost a part, and says so: that is no backup any more, and no reason to find all well.
-        self.unread = {found[1]: text for text in problems if (found := _LOST.search(text))}
-        warnings += [text for text in problems if text not in self.unread.values()]
+        self.unread = {}
+        self.records = by_id(self._engine.backups(warnings, self.unread))
         if self._shelves:
             self.marks = self._shelves[0].marks()
             warnings += [self.marks.problem] if self.marks.problem else []

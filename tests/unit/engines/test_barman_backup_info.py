@@ -42,7 +42,10 @@ WHOLE = {"data.tar.gz": 3_000_000, "16390.tar.gz": 20_000, "backup.info": len(TE
 
 def records(text: str, objects: dict[str, int], problems: list[str]) -> list[listing.Record]:
     kept = listing.kept((f"20261126T160000/{name}", size) for name, size in objects.items())
-    return listing.records(backup_info.listing([("20261126T160000", text)], problems), "shop", kept, problems)
+    lost: dict[str, str] = {}
+    found = listing.records(backup_info.listing([("20261126T160000", text)], problems), "shop", kept, problems, lost)
+    problems += lost.values()
+    return found
 
 
 def test_the_record() -> None:

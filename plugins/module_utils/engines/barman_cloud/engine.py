@@ -173,17 +173,18 @@ class BarmanCloud(RepositoryEngine, Archiver):
 
     # Backups
 
-    def backups(self, problems: list[str]) -> Iterator[Record]:
-        yield from self._read(self._list(problems), problems)
+    def _backups(self, problems: list[str], lost: dict[str, str]) -> Iterator[Record]:
+        listed, kept = self._list(problems), self._kept(problems)
+        if listing.unlisted(listed, kept or {}):
+            listed = self._list([])  # one that began meanwhile, or a store that failed for a moment
+        lost.update((label, listing.undescribed(label, lies)) for label, lies in listing.unlisted(listed, kept or {}))
+        yield from listing.records(listed, self._options.server_name, kept, problems, lost)
 
     def _list(self, problems: list[str]) -> str:
         said = self._barman.run("backup-list", "--format", "json", *self._where(), environment=_SOON, timeout=_LISTING)
         # Backups whose backup.info it could not read.
         problems += listing.told(said.messages, "WARNING", "ERROR")
         return said.output
-
-    def _read(self, listed: str, problems: list[str]) -> list[Record]:
-        return listing.records(listed, self._options.server_name, self._kept(problems), problems)
 
     def _kept(self, problems: list[str]) -> Optional[Mapping[str, listing.Kept]]:
         """What lies in the store; None where only barman-cloud gets there, as the library is missing here."""
@@ -252,8 +253,9 @@ class BarmanCloud(RepositoryEngine, Archiver):
     def verify(self, record: Record) -> Verification:
         """barman-cloud cannot check a backup without restoring it. So it is looked whether all of it is in the store."""
         problems: list[str] = []
-        if record.id not in [other.id for other in self.backups(problems)]:
-            why = " ".join(message for message in problems if record.id in message)
+        lost: dict[str, str] = {}
+        if record.id not in [other.id for other in self.backups(problems, lost)]:
+            why = lost.get(record.id) or " ".join(message for message in problems if record.id in message)
             raise CatalogError(f"Barman has no backup {record.id} that can be restored. {why}".rstrip())
         missing = self.missing_wal(record)
         if missing:
@@ -268,7 +270,7 @@ class BarmanCloud(RepositoryEngine, Archiver):
     def delete(self, labels: Sequence[str], check: bool, warnings: list[str]) -> list[str]:
         """Those that failed or were not finished are deleted too, when they are named: their objects, and no WAL."""
         listed = self._list([])
-        found = self._read(listed, [])
+        found = listing.records(listed, self._options.server_name, self._kept([]), [], {})
         leftovers = sorted(listing.leftovers(listed) & set(labels))
         going = with_dependants(found, [label for label in labels if label not in leftovers], "Barman")
         staying = [record for record in found if record.id not in going]

@@ -38,8 +38,11 @@ _SMALLEST = {"none": 1024}  # bytes of a tar archive with nothing in it
 _PACKED = 20  # the same, compressed
 _METHODS = {None: "none", "gz": "gzip", "bz2": "bzip2", "lz4": "lz4", "snappy": "snappy"}
 #: of a Barman server's backups, copied here by its hook, too
+#: the object that Barman knows a backup by; written as a backup begins, and anew as it ends (by older versions only then)
+DESCRIPTION = "backup.info"
 _WHOLE = ("DONE", "WAITING_FOR_WALS")
-_UNFINISHED = ("FAILED", "STARTED", "EMPTY")
+_EMPTY = "EMPTY"
+_UNFINISHED = ("FAILED", "STARTED", _EMPTY)
 WAITING = "waiting for the WAL of the backup to be archived"
 
 
@@ -52,6 +55,8 @@ class Kept:
     #: bytes of each part, by archive and number
     parts: dict[str, dict[int, int]] = field(default_factory=dict)
     pinned: bool = False
+    #: whether there is a ``backup.info``
+    described: bool = False
 
     @property
     def archives(self) -> frozenset[str]:
@@ -81,6 +86,7 @@ def kept(objects: Iterable[tuple[str, int]]) -> dict[str, Kept]:
         entry = found.setdefault(label, Kept())
         entry.stored += size
         entry.pinned = entry.pinned or rest == "annotations/keep"
+        entry.described = entry.described or rest == DESCRIPTION
         archive = _ARCHIVE.fullmatch(rest)
         if archive:
             entry.parts.setdefault(archive["name"], {})[int(archive["part"] or 0)] = size
@@ -88,9 +94,32 @@ def kept(objects: Iterable[tuple[str, int]]) -> dict[str, Kept]:
     return found
 
 
-def records(output: str, server_name: str, objects: Optional[Mapping[str, Kept]], problems: list[str]) -> list[Record]:
-    """The backups of a listing, oldest first. Those that are not finished, failed or cannot be read go to ``problems``, and
-    are left out. ``objects`` None: what lies in the store is not known.
+def unlisted(output: str, objects: Mapping[str, Kept]) -> list[tuple[str, Kept]]:
+    """What has archives in the store, and is not in a listing, or with nothing known of it: Barman leaves out what has no ``backup.info`` that it can
+    read. Raises CatalogError."""
+    known = {str(entry.get("backup_id")) for entry in _entries(output) if entry.get("status") != _EMPTY}
+    return [(label, lies) for label, lies in sorted(objects.items()) if lies.parts and label not in known]
+
+
+def undescribed(label: str, lies: Kept) -> str:
+    """What is wrong with one of those."""
+    if lies.described:
+        return f"Barman's backup {label} cannot be restored: its {DESCRIPTION} cannot be read."
+    return (
+        f"Barman's backup {label} cannot be restored: there are archives of it, and no {DESCRIPTION}, without which Barman does not know it. (An older "
+        "Barman writes that as a backup ends: then it is being made, or was interrupted, and its folder can be deleted.)"
+    )
+
+
+def records(
+    output: str,
+    server_name: str,
+    objects: Optional[Mapping[str, Kept]],
+    problems: list[str],
+    lost: dict[str, str],
+) -> list[Record]:
+    """The backups of a listing, oldest first. Those that are not finished or failed go to ``problems``, and those that lost a part or cannot be
+    read to ``lost``, by label, and are left out. ``objects`` None: what lies in the store is not known.
 
     Raises:
         CatalogError: it is no listing.
@@ -100,14 +129,20 @@ def records(output: str, server_name: str, objects: Optional[Mapping[str, Kept]]
     for entry in entries:
         label = str(entry.get("backup_id"))
         lies = Kept() if objects is None else objects.get(label, Kept())
-        problem = _problem(entry, lies, objects is not None)
+        if label in lost:
+            continue
+        problem = _problem(entry)
         if problem:
             problems.append(f"Barman's backup {label} {problem}")
+            continue
+        wrong = _lacking(entry, lies) if objects is not None else None
+        if wrong:
+            lost[label] = f"Barman's backup {label} cannot be restored: {wrong}."
             continue
         try:
             made.append(_record(label, entry, server_name, lies, objects is not None))
         except (KeyError, ValueError, TypeError, BadOption) as exc:
-            problems.append(f"Barman's backup {label} cannot be read ({exc.__class__.__name__}: {exc}).")
+            lost[label] = f"Barman's backup {label} cannot be read ({exc.__class__.__name__}: {exc})."
     return sorted(made, key=lambda record: (record.started_at, record.id))
 
 
@@ -123,8 +158,8 @@ def _entries(output: str) -> list[dict[str, Any]]:
         raise CatalogError(f"barman-cloud's list of backups cannot be read ({exc.__class__.__name__}: {exc}).") from exc
 
 
-def _problem(entry: Mapping[str, Any], lies: Kept, known: bool) -> Optional[str]:
-    """Why it is none that can be restored from."""
+def _problem(entry: Mapping[str, Any]) -> Optional[str]:
+    """Why it never was one that can be restored from here."""
     status = entry.get("status")
     if status == "FAILED":
         return f"failed: {entry.get('error') or 'it does not say why'}."
@@ -132,11 +167,15 @@ def _problem(entry: Mapping[str, Any], lies: Kept, known: bool) -> Optional[str]
         return f"is not finished (its status is {status}): it is being made, or was interrupted."
     if entry.get("snapshots_info"):
         return "is made of snapshots of disks: restore it by its provider's means."
+    return None
+
+
+def _lacking(entry: Mapping[str, Any], lies: Kept) -> Optional[str]:
+    """What a finished one lacks in the store, as far as names and sizes tell."""
     wanted = {"data", *(str(oid) for _name, oid, _location in entry.get("tablespaces") or ())}
-    if known and wanted - lies.archives:
-        return f"cannot be restored: {', '.join(sorted(wanted - lies.archives))} (.tar) of it is not in the store."
-    wrong = lies.wrong(int(entry["cluster_size"]) if entry.get("cluster_size") else None) if known else None
-    return f"cannot be restored: {wrong}." if wrong else None
+    if wanted - lies.archives:
+        return f"{', '.join(sorted(wanted - lies.archives))} (.tar) of it is not in the store"
+    return lies.wrong(int(entry["cluster_size"]) if entry.get("cluster_size") else None)
 
 
 def _record(label: str, entry: Mapping[str, Any], server_name: str, lies: Kept, known: bool) -> Record:

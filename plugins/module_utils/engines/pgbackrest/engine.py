@@ -243,9 +243,9 @@ class PgBackRest(Reader):
 
     # Backups
 
-    def backups(self, problems: list[str]) -> Iterator[Record]:
+    def _backups(self, problems: list[str], lost: dict[str, str]) -> Iterator[Record]:
         problems += self._absent().values()
-        yield from super().backups(problems)
+        yield from super()._backups(problems, lost)
 
     def _back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress, archiving: Archiving) -> Record:
         # What this run asks for takes precedence over the configuration, which is that of archiving.

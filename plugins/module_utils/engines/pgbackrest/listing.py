@@ -25,6 +25,7 @@ TYPES = {kind: word for word, kind in KINDS.items()}
 VERIFIED, DRILLED, PINNED = "holdfast.verified_at", "holdfast.drilled_at", "holdfast.pinned"
 _UNREADABLE = 99
 _NO_STANZA = (1, 3)  # no path of it, no data in it
+_NO_BACKUPS = 2
 _REACHED = re.compile(r"HostConnectError|timeout after|unable to get address|Connection reset|unexpected (eof|EOF)")
 
 
@@ -43,6 +44,11 @@ class State(NamedTuple):
     @property
     def has_stanza(self) -> bool:
         return self.readable and self.code not in _NO_STANZA
+
+    @property
+    def lists_nothing(self) -> bool:
+        """There is no backup, or no list of them."""
+        return self.code in (*_NO_STANZA, _NO_BACKUPS)
 
     @property
     def unreachable(self) -> bool:
@@ -187,6 +193,20 @@ def lacking(output: str, stored: Optional[int]) -> Optional[str]:
         return "its backup.manifest is missing"
     there = sum(size for name, size in sizes.items() if name not in manifests)
     return f"its files have {there} bytes instead of {stored}" if stored is not None and there < stored else None
+
+
+def finished(output: str) -> list[str]:
+    """The labels of backups that were made to their end, by ``repo-ls --recurse --output=json`` of the stanza's folder: their manifest is written then.
+    Raises CatalogError: it is no such list."""
+    try:
+        found = (
+            re.fullmatch(r"(\d{8}-\d{6}F(?:_\d{8}-\d{6}[DI])?)/backup\.manifest", name) for name in json.loads(output)
+        )
+        return sorted(match[1] for match in found if match)
+    except (ValueError, TypeError) as exc:
+        raise CatalogError(
+            f"pgBackRest's list of files cannot be read ({exc.__class__.__name__}: {exc}): {output[:200]!r}."
+        ) from exc
 
 
 def expired(said: str) -> set[str]:

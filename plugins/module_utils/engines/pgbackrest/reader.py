@@ -21,6 +21,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackre
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.pgbackrest.listing import (
     Listing,
     archive_is_sound,
+    finished,
     lacking,
     verdicts,
 )
@@ -110,7 +111,7 @@ class Reader(RepositoryEngine, Archiver):
 
     # Backups
 
-    def backups(self, problems: list[str]) -> Iterator[Record]:
+    def _backups(self, problems: list[str], lost: dict[str, str]) -> Iterator[Record]:
         listing = self._listing()
         unread = [
             f"repository {state.number} of pgBackRest's {self._stanza} cannot be read: {explain(state.message)}"
@@ -120,7 +121,31 @@ class Reader(RepositoryEngine, Archiver):
         if len(unread) == len(listing.states):
             raise RepositoryError(" ".join(unread))
         problems += unread
-        yield from listing.records(self._stanza)
+        unlisted = [
+            (state.number, label)
+            for state in listing.states
+            if state.lists_nothing
+            for label in self._finished(state.number)
+        ]
+        if unlisted:
+            listing = self._listing()  # the first one may have ended meanwhile
+        records = listing.records(self._stanza)
+        listed = {record.id: record.scope["repositories"] for record in records}
+        for repository, label in unlisted:
+            text = (
+                f"pgBackRest's backup {label} cannot be restored from repository {repository}: it lies there, and the list of backups (backup.info) is "
+                "missing, or does not have it."
+            )
+            if label not in listed:
+                lost[label] = text
+            elif repository not in listed[label]:
+                problems.append(text)
+        yield from records
+
+    def _finished(self, repository: int) -> list[str]:
+        """The labels of those that lie in a repository, whatever its list says."""
+        arguments = (f"--repo={repository}", "--recurse", "--output=json", r"--filter=/backup\.manifest$")
+        return finished(self._program.ask("repo-ls", *arguments, f"backup/{self._stanza}", patience=_LIST_PATIENCE))
 
     def detail(self, record: Record) -> Record:
         arguments = [f"--set={record.id}", f"--repo={record.scope['repositories'][0]}"]

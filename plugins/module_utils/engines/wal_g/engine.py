@@ -148,9 +148,9 @@ class WalG(RepositoryEngine, Archiver):
 
     # Backups
 
-    def backups(self, problems: list[str]) -> Iterator[Record]:
+    def _backups(self, problems: list[str], lost: dict[str, str]) -> Iterator[Record]:
         said = self._program.run("backup-list", "--detail", "--json")
-        yield from listing.records(said.output, self._options.server_name, problems)
+        yield from listing.records(said.output, self._options.server_name, lost)
 
     def _back_up(self, kind: str, annotations: Mapping[str, str], progress: Progress, archiving: Archiving) -> Record:
         before = {record.id for record in self.backups([])}

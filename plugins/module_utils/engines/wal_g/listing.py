@@ -39,8 +39,8 @@ _COUNTED = re.compile(r"\bobjects would be deleted count=(\d+)")
 _OBJECT = re.compile(r"_backup_stop_sentinel\.json|/files_metadata\.json|/tar_partitions/|\bwal_005/")
 
 
-def records(output: str, server_name: str, problems: list[str]) -> list[Record]:
-    """The backups of a listing, oldest first. What cannot be read of them goes to ``problems``, and they are left out.
+def records(output: str, server_name: str, lost: dict[str, str]) -> list[Record]:
+    """The backups of a listing, oldest first. Those that cannot be read go to ``lost``, by label, and are left out.
 
     Raises:
         CatalogError: it is no listing.
@@ -57,7 +57,7 @@ def records(output: str, server_name: str, problems: list[str]) -> list[Record]:
         try:
             made.append(_record(label, entry, server_name, by_segment))
         except (KeyError, ValueError, TypeError, BadOption) as exc:
-            problems.append(f"WAL-G's backup {label} cannot be read ({exc.__class__.__name__}: {exc}).")
+            lost[label] = f"WAL-G's backup {label} cannot be read ({exc.__class__.__name__}: {exc})."
     return sorted(made, key=lambda record: (record.started_at, record.id))
 
 

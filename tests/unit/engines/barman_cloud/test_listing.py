@@ -40,8 +40,8 @@ def entries(**changes: Any) -> str:
     return json.dumps(found)
 
 
-def read(output: str, problems: list[str]) -> list[Record]:
-    return listing.records(output, "main", objects(), problems)
+def read(output: str, problems: list[str], lost: dict[str, str] | None = None) -> list[Record]:
+    return listing.records(output, "main", objects(), problems, {} if lost is None else lost)
 
 
 def test_backups() -> None:
@@ -73,7 +73,7 @@ def test_those_that_are_none() -> None:
 
 
 def test_what_lies_in_the_store_may_be_unknown() -> None:
-    found = listing.records(text("backup-list.json"), "main", None, [])
+    found = listing.records(text("backup-list.json"), "main", None, [], {})
     assert [record.id for record in found] == [FIRST, SECOND]
     assert {record.scope["stored"] for record in found} == {None}
     assert {record.compression["method"] for record in found} == {None}
@@ -92,9 +92,12 @@ def test_what_lies_in_the_store_may_be_unknown() -> None:
 )
 def test_one_that_cannot_be_used_does_not_hide_the_others(changes: dict[str, Any], words: str) -> None:
     problems: list[str] = []
-    assert [record.id for record in read(entries(**changes), problems)] == [SECOND]
-    assert len(problems) == 3
-    assert FIRST in problems[0] and words in problems[0]
+    lost: dict[str, str] = {}
+    assert [record.id for record in read(entries(**changes), problems, lost)] == [SECOND]
+    assert len(problems) + len(lost) == 3
+    # What never was one to restore from here has lost nothing.
+    told = problems[0] if "snapshots_info" in changes else lost[FIRST]
+    assert FIRST in told and words in told
 
 
 def parts(**found: int) -> dict[str, listing.Kept]:
@@ -128,16 +131,40 @@ def test_parts_that_lack_or_are_cut(found: dict[str, int], words: str | None) ->
     bytes, a cut one, archives too small for what ``backup.info`` says that they hold. What it cannot see is a last part that lacks, where
     sizes are compressed: what is restored is looked at for that."""
     problems: list[str] = []
+    lost: dict[str, str] = {}
     made = listing.records(
         json.dumps({"backups_list": [{**json.loads(text("backup-list.json"))["backups_list"][0], "tablespaces": []}]}),
         "main",
         parts(**found),
         problems,
+        lost,
     )
+    assert problems == []
     if words is None:
-        assert [record.id for record in made] == [FIRST] and problems == []
+        assert [record.id for record in made] == [FIRST] and lost == {}
     else:
-        assert made == [] and words in problems[0] and FIRST in problems[0]
+        assert made == [] and words in lost[FIRST] and FIRST in lost[FIRST]
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "words"),
+    [
+        ({"data__tar": MIB}, None, "no backup.info"),
+        ({"data__tar": MIB, "backup__info": 3}, None, "backup.info cannot be read"),
+        ({"data__tar": MIB, "backup__info": 0}, "EMPTY", "backup.info cannot be read"),
+        ({"data__tar": MIB, "backup__info": 900}, "STARTED", None),
+        ({"data__tar": MIB, "backup__info": 900}, "DONE", None),
+        ({"backup__info": 0}, "EMPTY", None),
+        ({"annotations/keep": 4}, None, None),
+    ],
+)
+def test_archives_that_barman_does_not_know(found: dict[str, int], status: str | None, words: str | None) -> None:
+    """The kind: a catalogue that is silent of what it lost. Its description missing, unreadable, of no bytes; begun and whole ones are no such."""
+    listed = [] if status is None else [{"backup_id": FIRST, "status": status}]
+    unlisted = listing.unlisted(json.dumps({"backups_list": listed}), parts(**found))
+    assert [label for label, _lies in unlisted] == ([FIRST] if words else [])
+    for label, lies in unlisted:
+        assert words in listing.undescribed(label, lies)
 
 
 def test_one_of_a_standby() -> None:
@@ -156,11 +183,11 @@ def test_those_of_a_barman_server() -> None:
 @pytest.mark.parametrize("output", ["", "[]", "{}", '{"backups_list": [1]}', "Bucket does not exist"])
 def test_no_listing(output: str) -> None:
     with pytest.raises(CatalogError, match="list of backups cannot be read"):
-        listing.records(output, "main", {}, [])
+        listing.records(output, "main", {}, [], {})
 
 
 def test_no_backups() -> None:
-    assert listing.records('{"backups_list": []}', "main", {}, []) == []
+    assert listing.records('{"backups_list": []}', "main", {}, [], {}) == []
 
 
 def test_parts_of_large_archives() -> None:

@@ -225,3 +225,17 @@ def test_what_a_backup_visibly_lacks(sizes: dict[str, int], stored: int | None, 
 def test_a_list_of_files_that_is_none(output: str) -> None:
     with pytest.raises(CatalogError, match="cannot be read"):
         listing.lacking(output, 1)
+
+
+def test_what_lies_there_and_is_in_no_list() -> None:
+    """One that is being made has a copy of its manifest alone."""
+    names = (
+        ".", "20261121-034019F", "20261121-034019F/backup.manifest", "20261121-034019F/backup.manifest.copy", "20261122-034019F/backup.manifest.copy",
+        "20261121-034019F_20261122-010203I/backup.manifest", "backup.history/2026/20261120-034019F.manifest.gz", "latest",
+    )  # fmt: skip
+    said = json.dumps({name: {"type": "file", "size": 1} for name in names})
+    assert listing.finished(said) == ["20261121-034019F", "20261121-034019F_20261122-010203I"]
+    assert listing.finished("{}") == []
+    for strange in ("", "7"):
+        with pytest.raises(CatalogError, match="list of files cannot be read"):
+            listing.finished(strange)

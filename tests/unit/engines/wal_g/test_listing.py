@@ -52,9 +52,9 @@ def entry(label: str, hour: int, **other: Any) -> dict[str, Any]:
 
 
 def read(*entries: dict[str, Any]) -> list[Record]:
-    problems: list[str] = []
-    found = listing.records(json.dumps(entries), "main", problems)
-    assert problems == []
+    lost: dict[str, str] = {}
+    found = listing.records(json.dumps(entries), "main", lost)
+    assert lost == {}
     return found
 
 
@@ -106,14 +106,14 @@ def test_the_parent_of_a_backup_is_named_even_when_it_is_gone() -> None:
 
 @pytest.mark.parametrize("output", ["", "  \n", "[]", "null"])
 def test_no_backups(output: str) -> None:
-    problems: list[str] = []
-    assert listing.records(output, "main", problems) == [] and problems == []
+    lost: dict[str, str] = {}
+    assert listing.records(output, "main", lost) == [] and lost == {}
 
 
 @pytest.mark.parametrize("output", ["INFO: no", "{}x", '[{"name": "base"}]', "[1]"])
 def test_no_listing(output: str) -> None:
     with pytest.raises(CatalogError, match="cannot be read"):
-        listing.records(output, "main", [])
+        listing.records(output, "main", {})
 
 
 @pytest.mark.parametrize(
@@ -127,16 +127,16 @@ def test_no_listing(output: str) -> None:
     ],
 )
 def test_one_that_cannot_be_read_is_left_out_and_told(damage: dict[str, Any]) -> None:
-    problems: list[str] = []
-    found = listing.records(json.dumps([entry(FULL, 1, **damage), entry(OTHER, 2)]), "main", problems)
+    lost: dict[str, str] = {}
+    found = listing.records(json.dumps([entry(FULL, 1, **damage), entry(OTHER, 2)]), "main", lost)
     assert [record.id for record in found] == [OTHER]
-    assert len(problems) == 1 and FULL in problems[0]
+    assert list(lost) == [FULL] and FULL in lost[FULL]
 
 
 def test_a_name_of_another_form_is_told() -> None:
-    problems: list[str] = []
-    assert listing.records(json.dumps([entry("stream_20261121T010000Z", 1)]), "main", problems) == []
-    assert "stream_20261121T010000Z" in problems[0]
+    lost: dict[str, str] = {}
+    assert listing.records(json.dumps([entry("stream_20261121T010000Z", 1)]), "main", lost) == []
+    assert "stream_20261121T010000Z" in lost["stream_20261121T010000Z"]
 
 
 def test_an_unknown_system_identifier_is_none() -> None:

@@ -31,11 +31,11 @@ def said(version: str, name: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_backups(version: str) -> None:
-    problems: list[str] = []
-    records = listing.records(said(version, "backup-list")[0], "main", problems)
-    assert problems == [] and len(records) == 3
+    lost: dict[str, str] = {}
+    records = listing.records(said(version, "backup-list")[0], "main", lost)
+    assert lost == {} and len(records) == 3
     assert (records[0].id, records[0].kind, records[0].server["version_num"]) == (f"base_{FIRST}", "full", 150018)
-    assert listing.records(said(version, "backup-list_empty")[0], "main", problems) == []
+    assert listing.records(said(version, "backup-list_empty")[0], "main", lost) == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)
