@@ -63,6 +63,7 @@ def of_backups(found: Gathered, health: Health, every: Optional[int] = None) -> 
         Alert("critical", "damaged", f"The backup {name} cannot be relied on: {wrong}.")
         for name, wrong in health.damaged.items()
     ]
+    alerts += [Alert("critical", "damaged", text) for text in found.lost.values()]
     if health.last_good is None:
         some = "None of the backups that were found can be relied on" if order else "There is no backup"
         unread = ", of what could be read" if any(tier.error for tier in found.tiers) or found.unread else ""

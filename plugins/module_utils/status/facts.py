@@ -43,6 +43,7 @@ def problems(found: Gathered, health: Health) -> list[str]:
     said = [message for tier in found.tiers for message in (*tier.problems, *filter(None, [tier.error]))]
     said += found.unread
     said += (found.archiver or {}).get("problems", [])
+    said += found.lost.values()
     said += [f"The backup {name} is damaged: {wrong}." for name, wrong in health.damaged.items()]
     said += damaged_copies(found, health)
     said += [behind.text for behind in behind_of(found.shipping)]

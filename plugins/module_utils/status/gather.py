@@ -87,6 +87,8 @@ class Gathered:
     unread: list[str] = field(default_factory=list)
     #: when a backup was last read back since it was made, by its id (ISO 8601)
     verified: dict[str, str] = field(default_factory=dict)
+    #: backups of an engine's own repository that have visibly lost a part, and so are not among the records: a sentence each, by id
+    lost: dict[str, str] = field(default_factory=dict)
     #: what failed its last verification, with what was wrong, by backup's id and tier's name
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
     #: when that was seen last, by its id (ISO 8601)
@@ -237,7 +239,7 @@ def _look_into_engine(
         engine = open_to_read(name, params, space)
         found.looks[engine.name] = engine.lacks
         marks = [shelf.marks() for shelf in found.shelves.values()]
-        for listed in engine.backups(problems):
+        for listed in engine.backups(problems, found.lost):
             record = listed
             for mark in marks:
                 record = mark.apply(record)

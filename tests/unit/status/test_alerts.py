@@ -47,6 +47,7 @@ def codes(made: list[Alert]) -> list[tuple[str, str]]:
         (found(records={}, where={}), health(None), [("critical", "no_backup")]),
         (found(), health(None), [("critical", "no_backup")]),
         (found(), health(OLD, damaged={"new": "x is missing"}), [("critical", "damaged")]),
+        (found(lost={"older": "older cannot be restored"}), health(), [("critical", "damaged")]),
         (found(), health(OLD), [("warning", "newest")]),
         (found(where={"old": ["disk", "s3"], "new": ["disk"]}), health(), [("warning", "missing_copy")]),
         (found(hurt={("new", "s3"): "base.tar is missing"}), health(), [("warning", "damaged_copy")]),
