@@ -108,6 +108,15 @@ options:
     description: Processes that archive at the same time, where the engine does that.
     type: int
     default: 1
+  set_aside:
+    description:
+      - What lies in the directory of a life that the server left (a recovery in place, and that taken back) is in C(pg_receivewal)'s way, which would
+        go on behind it, and receive nothing ever again. By default that is refused (O(streaming)).
+      - With this it is set aside. Whole segments are packed, so that what ships and restores them goes on as it did; what is not whole stays in
+        the directory under a name that begins with C(.left.). Nothing is deleted.
+      - What a server writes that was left, and comes back by mistake, is received as well then, under its own timeline.
+    type: bool
+    default: false
   timeout:
     description: Seconds to wait for the segment (V(state=verified)).
     type: float
@@ -417,6 +426,7 @@ def main() -> None:
             "compression": {"type": "str", "choices": ["zstd", "gzip", "lz4", "none"]},
             "compression_level": {"type": "int"},
             "jobs": {"type": "int", "default": 1},
+            "set_aside": {"type": "bool", "default": False},
             "timeout": {"type": "float", "default": 60},
             "recoverable": {"type": "bool", "default": False},
             "patroni": {

@@ -128,13 +128,23 @@ def test_after_a_recovery_in_place(server_factory: Callable[..., Server]) -> Non
         refused(done, "on where")
         assert "zstd --rm" in done.msg and "which this server left at" in done.msg
     wal = Path(repository["path"]) / "main" / "_wal"
-    names = done.msg.partition("out of the way (")[2].partition(")")[0]
+    names = done.msg.partition("out of the way (")[2].partition(")")[0].split(", ")
     assert "…" not in names
-    for name in names.split(", "):
+    before = {name: (wal / name).read_bytes() for name in names}
+    planned = run_module("wal_archive", {**given, "set_aside": True}, check=True)
+    assert planned.changed and {name: (wal / name).read_bytes() for name in names} == before
+    done = run_module("wal_archive", {**given, "set_aside": True})
+    assert ok(done)["plan"] == ok(planned)["plan"] and all(name in done.result["plan"][0] for name in names)
+    for name, content in before.items():
         if name.endswith(".partial"):
-            (wal / name).unlink()
+            assert (wal / f".left.{name}").read_bytes() == content
         else:
-            subprocess.run(["zstd", "-q", "--rm", str(wal / name)], check=True)
+            assert (
+                subprocess.run(["zstd", "-dcq", str(wal / f"{name}.zst")], check=True, capture_output=True).stdout
+                == content
+            )
+        assert not (wal / name).exists()
+    assert not run_module("wal_archive", {**given, "set_aside": True}).changed
     receiver = ok(run_module("wal_archive", given))["receiver"]
     with running(server, receiver):
         server.psql("INSERT INTO t VALUES (2)")
@@ -146,6 +156,53 @@ def test_after_a_recovery_in_place(server_factory: Callable[..., Server]) -> Non
         again = {"force": True, "confirm": [str(new.data)], "stop_server": True}
         ok(run_module("pg_recover", {**wanted, **again, "recovery_target": {"timeline": "1"}}))
         assert new.query("SELECT count(*) FROM t") == [(3,)]
+
+
+@pytest.mark.extended
+def test_a_recovery_in_place_that_is_taken_back(server_factory: Callable[..., Server]) -> None:
+    """The old data serves again, on the timeline that was left: what it goes on with is received, though the directory ends with the other life, and the
+    server has removed the segments that were set aside before. That they are in the archive is looked at; where one is not, it is refused."""
+    server = server_factory(15, initdb=("--wal-segsize=1",))
+    repository = {"path": str(server.server_directory("repository"))}
+    config = server.server_directory("config")
+    config.chmod(0o755)
+    common = {"bin_dir": str(server.bindir), "repository": repository}
+    given = {**server.login(), **common, "config_dir": str(config), "streaming": True, "set_aside": True}
+
+    def receive(*statements: str) -> None:
+        with running(server, ok(run_module("wal_archive", given))["receiver"]):
+            for sql in statements:
+                server.psql(sql)
+            ok(run_module("wal_archive", {**given, "state": "verified"}))
+
+    with running(server, ok(run_module("wal_archive", given))["receiver"]):
+        ok(run_module("pg_backup", {**server.login(), **common, "engine": "pg_basebackup"}))
+    server.psql("CREATE TABLE t (n int)")
+    lsn = server.query("SELECT pg_current_wal_insert_lsn()::text")[0][0]
+    receive(*["INSERT INTO t VALUES (1); SELECT pg_switch_wal()"] * 3, "CHECKPOINT")
+    server.stop()
+    kept = server.data.with_name("kept")
+    subprocess.run(["cp", "-a", str(server.data), str(kept)], check=True)
+    consent = {"force": True, "confirm": [str(server.data)]}
+    target = {"recovery_target": {"lsn": lsn, "inclusive": False}}
+    ok(run_module("pg_recover", {**common, **target, **consent, "data_directory": str(server.data)}))
+    receive("INSERT INTO t VALUES (2); SELECT pg_switch_wal()")
+    server.stop()
+    subprocess.run(["rm", "-rf", str(server.data)], check=True)
+    kept.rename(server.data)
+    server.start()
+    wal = Path(repository["path"]) / "main" / "_wal"
+    packed = min(wal.glob("00000001*.zst"))
+    packed.rename(wal / "away")
+    refused(run_module("wal_archive", given), "nobody has it")
+    (wal / "away").rename(packed)
+    receive("INSERT INTO t VALUES (3); SELECT pg_switch_wal()")
+    audit = ok(run_module("wal_audit", {"repository": repository, "server_name": "main"}))
+    assert not [one for one in audit["findings"] if one["code"] == "gap"], audit["findings"]
+    with Restored(server, "again") as new:
+        wanted = {**common, "data_directory": str(new.data), "owner": server.owner, "settings": new.settings}
+        ok(run_module("pg_recover", {**wanted, "recovery_target": {"timeline": "1"}}))
+        assert new.query("SELECT n FROM t ORDER BY n") == [(1,), (1,), (1,), (3,)]
 
 
 def test_what_it_cannot_do(wiped: Callable[[Server | int], Server]) -> None:

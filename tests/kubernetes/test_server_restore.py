@@ -59,13 +59,13 @@ class Shop:
         self.early, self.late = self._moment(1), self._moment(2)
         self.server.sql("drop table t")
         last = self.server.sql("select pg_walfile_name(pg_switch_wal())")[0][0]
-        client = store.client()
+        self._client = store.client()
+        wait_until(lambda: self.stored(last), 90)
 
-        def shipped() -> bool:
-            found = client.list_objects_v2(Bucket=self.repository["bucket"], Prefix=f"shop/_wal/{last}")
-            return bool(found.get("Contents"))
-
-        wait_until(shipped, 90)
+    def stored(self, segment: str) -> bool:
+        """Whether the store has it."""
+        found = self._client.list_objects_v2(Bucket=self.repository["bucket"], Prefix=f"shop/_wal/{segment}")
+        return bool(found.get("Contents"))
 
     def _moment(self, number: int) -> tuple[dict[str, Any], Any]:
         self.server.sql(f"insert into t select n from generate_series({number * 100}, {number * 150}) n")
@@ -78,7 +78,23 @@ class Shop:
         """Let what receives its WAL work, or not."""
         self.namespace.patch("apps/v1", "Deployment", NAME, {"spec": {"replicas": int(on)}})
         if not on:
-            wait_until(lambda: not self.namespace.list("v1", "Pod", f"holdfast.postgres/deployment={NAME}"), 60)
+            for pod in self.receivers():
+                self.namespace.delete("v1", "Pod", pod["metadata"]["name"], grace=5)
+            wait_until(lambda: not self.receivers(), 180)
+
+    def receivers(self) -> list[dict[str, Any]]:
+        """The pods of what receives its WAL; one that sets up, and has ended, is not among them."""
+        return list(self.namespace.list("v1", "Pod", f"holdfast.postgres/deployment={NAME}"))
+
+    def archived(self) -> int:
+        """Begin its receiver anew, and wait until what is written now is in the store. Returns the timeline of that."""
+        self.receives(False)
+        self.receives(True)
+        wait_until(lambda: self.server.sql("select 1 from pg_replication_slots where active"), 180, 1)
+        self.server.sql("create table if not exists after (n int); insert into after values (1)")
+        last = str(self.server.sql("select pg_walfile_name(pg_switch_wal())")[0][0])
+        wait_until(lambda: self.stored(last), 180, 1)
+        return int(last[:8], 16)
 
     def options(self, **more: Any) -> dict[str, Any]:
         return {
@@ -336,6 +352,27 @@ def test_the_playbook_stops_applications_around_it(shop: Shop, tmp_path: Path) -
     assert not play(**agreed).changed
     back = play(**agreed, holdfast_kubernetes_restore_state="rolled_back")
     assert back.returncode == 0, back.stdout
+    shop.as_it_was()
+
+
+@pytest.mark.extended
+def test_what_receives_its_wal_goes_on(shop: Shop) -> None:
+    """By itself, on the new timeline, and on the old one when that is taken back, with what is in its way set aside: nothing received is lost."""
+    shop.as_it_was()
+    shop.receives(True)
+    shop.archived()
+    lived = int(shop.server.sql("select timeline_id from pg_control_checkpoint()")[0][0])
+    done = shop.run()
+    assert not done.failed, done.msg
+    assert shop.archived() == done.result["recovery"]["timeline"] > lived
+    back = shop.run(state="rolled_back")
+    assert not back.failed, back.msg
+    assert shop.archived() == lived
+    audit = run_module("wal_audit", {"repository": shop.repository, "server_name": "shop"})
+    assert not [one for one in audit.result["findings"] if one["code"] == "gap" and one["level"] != "fine"], (
+        audit.result
+    )
+    shop.receives(False)
     shop.as_it_was()
 
 

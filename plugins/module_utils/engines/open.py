@@ -259,7 +259,9 @@ def _open_directory(params: Mapping[str, Any], host: Host) -> Archiver:
     if params.get("streaming"):
         # Not compressed, what is unfinished can be restored as well.
         plain = Compression(params["compression"] or "none", params["compression_level"])
-        return WalReceiver(root, server, host, plain, params["accept_new_server"], shipped)
+        return WalReceiver(
+            root, server, host, plain, params["accept_new_server"], shipped, bool(params.get("set_aside"))
+        )
     compression = Compression(params["compression"] or "zstd", params["compression_level"])
     return FileArchiver(root, server, host, compression, params["accept_new_server"], shipped)
 

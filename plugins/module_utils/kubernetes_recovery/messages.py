@@ -54,8 +54,8 @@ def next_steps(entry: Entry, archives: bool) -> list[str]:
         []
         if archives
         else [
-            "archive_mode is off in it, and it has no slot for whoever received its WAL, who does not go on either before what he has past the moment is moved "
-            "out of his directory (his log names the files). Set archiving up again then (the playbook archive), which proves that segments arrive."
+            "archive_mode is off in it. A Deployment that received its WAL (the playbook archive) goes on by itself within minutes, and sets aside what it has "
+            "of the life that was left. Another receiver is set up again for that, with holdfast_archive_set_aside: true.",
         ]
     )
     return [

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Step
@@ -20,14 +21,21 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_dire
     FileArchiver,
     ShippedTo,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_directory.set_aside import (
+    Place,
+    in_the_way,
+    newest,
+    set_aside,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.compression import Compression
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.host import Host
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import find_tools
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import history_name
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import Segment, SegmentSize
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify, history_name
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import parse_history
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -38,11 +46,14 @@ _LONGEST = 63  # bytes of a slot's name
 _SLOT = (
     "SELECT slot_type, active, (pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
     " ELSE pg_current_wal_lsn() END, restart_lsn))::bigint AS behind, coalesce(to_jsonb(s) ->> 'wal_status', '') = 'lost' AS lost"
-    " FROM pg_replication_slots s WHERE slot_name = %s"
+    ", restart_lsn::text FROM pg_replication_slots s WHERE slot_name = %s"
 )
+_TIMELINE = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END"
+#: from which version on pg_receivewal begins where its slot is, when it finds nothing in its directory
+_BEGINS_AT_SLOT = 150000
 
 
-def goes_on_at(name: str, size: SegmentSize) -> Optional[tuple[Segment, Lsn]]:
+def goes_on_at(name: str, size: SegmentSize) -> Optional[Place]:
     """A file of pg_receivewal's, and where it would go on if this is its newest: behind a segment that is whole, at the beginning of one that
     is not. None: it does not look at it. Pure. Source: FindStreamingStart in pg_receivewal.c"""
     found = _RECEIVED.fullmatch(name)
@@ -72,8 +83,11 @@ class WalReceiver(FileArchiver):
         compression: Compression,
         accept_new_server: bool,
         stores: Optional[ShippedTo] = None,
+        sets_aside: bool = False,
     ) -> None:
         super().__init__(root, server_name, host, compression, accept_new_server, stores)
+        self._sets_aside = sets_aside
+        self._aside: list[str] = []  # what is in the way, by name
         self.slot = slot_name(server_name)
         self.user = host.owner
         self._program = find_tools(host.version_num, host.bin_dir).path("pg_receivewal")
@@ -91,11 +105,16 @@ class WalReceiver(FileArchiver):
             raise ServerError(
                 f"The replication slot {self.slot} is a {slot['slot_type']} one. Drop it, or use another server_name."
             )
-        self._check_slot(connection, slot)
-        self._check_history(connection)
+        if not self._sets_aside:
+            self._check_slot(connection, slot)
+            self._check_history(connection)
+        elif slot is None or not slot["active"]:
+            self._aside = self._to_set_aside(connection, slot)
+            self._check_slot(connection, slot, self._aside)
 
-    def _check_slot(self, connection: Connection, slot: Optional[dict[str, Any]]) -> None:
-        """Raises ServerError: WAL that was not received is gone from the server, so that the receiver would never go on."""
+    def _check_slot(self, connection: Connection, slot: Optional[dict[str, Any]], aside: Collection[str] = ()) -> None:
+        """Raises ServerError: WAL that was not received is gone from the server, so that the receiver would never go on. ``aside``: files that will not
+        be in its way."""
         if slot is not None and slot["lost"]:
             raise ServerError(
                 f"The replication slot {self.slot} is invalidated: the server removed WAL that was not received (max_slot_wal_keep_size), and "
@@ -105,21 +124,16 @@ class WalReceiver(FileArchiver):
         if slot is not None and slot["active"]:
             return
         size = SegmentSize(self._host.wal_segment_size)
-        places = [(place, name) for name in self._received() if (place := goes_on_at(name, size)) is not None]
+        places = self._places(aside)
         if slot is not None or not places:
             return
-        (newest, begin), name = max(places, key=lambda found: (found[0][0].number, found[0][0].timeline, found[0][1]))
-        wanted = size.name(size.containing(newest.timeline, begin))
+        last, begin = newest(places.values())
+        name = min(name for name, place in places.items() if place == (last, begin))
+        wanted = size.name(size.containing(last.timeline, begin))
         now = facts.value(
             connection, "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END"
         )
-        kept = facts.attempt(connection, "SELECT name FROM pg_ls_waldir()", [], "pg_wal")
-        if (
-            kept is None
-            or now is None
-            or wanted[8:] >= str(now)[8:]
-            or any(row["name"][8:] == wanted[8:] for row in kept)
-        ):
+        if now is None or wanted[8:] >= str(now)[8:] or self._sends(connection, wanted):
             return
         raise ServerError(
             f"There is no replication slot {self.slot} any more, and the server has removed {wanted}, where pg_receivewal would go on: it would "
@@ -130,37 +144,77 @@ class WalReceiver(FileArchiver):
     def _check_history(self, connection: Connection) -> None:
         """pg_receivewal goes on where the directory ends. Raises ServerError: that is a life of the server that was left, by a recovery or a
         failover, and the server refuses to send it: nothing would be received ever again."""
-        size = SegmentSize(self._host.wal_segment_size)
-        found = {name: place for name in self._received() if (place := goes_on_at(name, size)) is not None}
-        if not found:
+        size, places = SegmentSize(self._host.wal_segment_size), self._places()
+        past, left = self._past(connection, places)
+        if not past:
             return
-        newest, begin = max(found.values(), key=lambda place: (place[0].number, place[0].timeline, place[1]))
-        timeline = facts.value(
-            connection,
-            "SELECT CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END",
+        last, _begin = newest(places.values())
+        fork = left.get(last.timeline)
+        where = f"which this server left at {fork}" if fork is not None else "which is not in this server's history"
+        raise ServerError(
+            f"pg_receivewal would go on where {self._directory} ends, after {size.name(last)}, {where}: the server refuses that, and nothing is "
+            f"received. Move what lies past it out of the way ({', '.join(past[:5])}{', …' if len(past) > 5 else ''}); to be able to "
+            "recover to that life later, pack whole segments instead, for pg_receivewal does not look at these (zstd --rm FILE). set_aside: true does "
+            "both. Nothing was changed."
         )
-        if timeline is None or newest.timeline == timeline:
-            return
+
+    def _past(self, connection: Connection, places: Mapping[str, Place]) -> tuple[list[str], dict[int, Lsn]]:
+        """What is in the way, and where the server left its timelines before. Raises WalError: its history is damaged."""
+        timeline = facts.value(connection, _TIMELINE) if places else None
+        if timeline is None or newest(places.values())[0].timeline == timeline:
+            return [], {}
+        left = self._left(connection, timeline)
+        return in_the_way(places, timeline, left), left
+
+    @staticmethod
+    def _left(connection: Connection, timeline: int) -> dict[int, Lsn]:
+        """The timelines before the server's, and where each was left. Raises WalError: its history is damaged."""
         text = facts.value(
             connection, "SELECT pg_read_file(%s, 0, 1000000, true)", [f"pg_wal/{history_name(timeline)}"]
         )
-        left = re.search(rf"^{newest.timeline}\s+([0-9A-F]+/[0-9A-F]+)", text or "", re.MULTILINE)
-        fork = Lsn.parse(left[1], "lsn") if left else None
-        # The segment in which it left is as much in the way, where it is whole: its end is past that.
-        if fork is not None and begin <= fork:
-            return
-        where = f"which this server left at {fork}" if fork is not None else "which is not in this server's history"
-        past = [
-            name
-            for name, (segment, behind) in found.items()
-            if segment.timeline != timeline and (fork is None or behind > fork)
-        ]
-        raise ServerError(
-            f"pg_receivewal would go on where {self._directory} ends, after {size.name(newest)}, {where}: the server refuses that, and nothing is "
-            f"received. Move what lies past it out of the way ({', '.join(sorted(past)[:5])}{', …' if len(past) > 5 else ''}); to be able to "
-            "recover to that life later, pack whole segments instead, for pg_receivewal does not look at these (zstd --rm FILE). Nothing was "
-            "changed."
-        )
+        return {one.timeline: one.lsn for one in parse_history(text, timeline)} if text else {}
+
+    def _to_set_aside(self, connection: Connection, slot: Optional[dict[str, Any]]) -> list[str]:
+        """What is in the way; and where the server has removed what would follow the rest, the rest too: pg_receivewal begins at its slot then.
+
+        Raises:
+            ServerError: between the rest and the slot there is WAL that nobody has.
+            RepositoryError: a store that may have it is away.
+        """
+        size, places = SegmentSize(self._host.wal_segment_size), self._places()
+        past, _left = self._past(connection, places)
+        rest = {name: place for name, place in places.items() if name not in past}
+        if not rest or slot is None or slot["restart_lsn"] is None or self._host.version_num < _BEGINS_AT_SLOT:
+            return past
+        last, begin = newest(rest.values())
+        wanted, slots = begin // size.bytes, Lsn.parse(slot["restart_lsn"], "restart_lsn") // size.bytes
+        if wanted >= slots or self._sends(connection, size.name(last._replace(number=wanted))):
+            return past
+        timeline = facts.value(connection, _TIMELINE)
+        if timeline is None:
+            return past
+        lives = {timeline, *self._left(connection, timeline)}
+        found = (classify(name, size) for name in self.whole.names())
+        there = {file.number for file in found if file.kind == SEGMENT and file.timeline in lives}
+        missing = [size.name(last._replace(number=one)) for one in range(wanted, slots) if one not in there]
+        if missing:
+            raise ServerError(
+                f"pg_receivewal would go on at {missing[0]}, which the server has removed, and nobody has it: the replication slot {self.slot} was made "
+                f"anew, or is another one. Pack all that it looks at in {self._directory} (zstd --rm), so that it begins at the slot, and take a new "
+                "base backup at once: no backup from before leads past the gap. Nothing was changed."
+            )
+        return sorted(places)
+
+    def _sends(self, connection: Connection, wanted: str) -> bool:
+        """Whether the server still has a segment, on any timeline; unknown is yes."""
+        kept = facts.attempt(connection, "SELECT name FROM pg_ls_waldir()", [], "pg_wal")
+        return kept is None or any(row["name"][8:] == wanted[8:] for row in kept)
+
+    def _places(self, without: Collection[str] = ()) -> dict[str, Place]:
+        """Where pg_receivewal would go on behind each file that it looks at."""
+        size = SegmentSize(self._host.wal_segment_size)
+        found = {name: goes_on_at(name, size) for name in self._received() if name not in without}
+        return {name: place for name, place in found.items() if place is not None}
 
     def _received(self) -> list[str]:
         try:
@@ -179,11 +233,24 @@ class WalReceiver(FileArchiver):
         return found
 
     def join(self, connection: Connection, check: bool, later: bool) -> list[Step]:
+        steps = []
+        if self._aside:
+            if not check:
+                set_aside(self._directory, self._aside, self.user)
+            steps = [
+                Step(
+                    f"set aside what a life that this server left has in pg_receivewal's way ({', '.join(self._aside)}): whole segments are packed, and what "
+                    "is not whole is hidden"
+                )
+            ]
         if self._slot(connection):
-            return []
+            return steps
         if not check and not later:
             facts.value(connection, "SELECT slot_name FROM pg_create_physical_replication_slot(%s, true)", [self.slot])
-        return [Step(f"create the replication slot {self.slot}{', once the server was restarted' if later else ''}")]
+        return [
+            *steps,
+            Step(f"create the replication slot {self.slot}{', once the server was restarted' if later else ''}"),
+        ]
 
     def leave(self, connection: Connection, check: bool) -> list[Step]:
         slot, steps = self._slot(connection), []
