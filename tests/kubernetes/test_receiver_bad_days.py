@@ -241,10 +241,10 @@ def test_its_slot_is_lost(site: Site) -> None:
     site.told("is invalidated", "take a new base backup")
     server.sql("select pg_drop_replication_slot(slot_name) from pg_replication_slots")
     said = site.told("There is no replication slot", "take a new base backup")
-    found = re.search(r"zstd --rm ([^\s)]+)", said)
+    found = re.search(r"zstd --rm ([^)]+)\)", said)
     assert found, said
     (pod,) = site.pods()
-    packed = site.namespace.execute(pod["metadata"]["name"], "zstd", "-q", "--rm", found[1], container="ship")
+    packed = site.namespace.execute(pod["metadata"]["name"], "zstd", "-q", "--rm", *found[1].split(), container="ship")
     assert packed.status == 0, packed.stderr
     site.written.clear()
     wait_until(lambda: server.sql("select active from pg_replication_slots") == [(True,)], PATIENCE, 1)

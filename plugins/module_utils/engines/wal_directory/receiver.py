@@ -128,17 +128,18 @@ class WalReceiver(FileArchiver):
         if slot is not None or not places:
             return
         last, begin = newest(places.values())
-        name = min(name for name, place in places.items() if place == (last, begin))
         wanted = size.name(size.containing(last.timeline, begin))
         now = facts.value(
             connection, "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END"
         )
         if now is None or wanted[8:] >= str(now)[8:] or self._sends(connection, wanted):
             return
+        # All of them: behind the newest lies what a promotion left, most often.
+        paths = [os.path.join(self._directory, name) for name in sorted(places)]
         raise ServerError(
             f"There is no replication slot {self.slot} any more, and the server has removed {wanted}, where pg_receivewal would go on: it would "
-            f"fail for ever. Pack what it takes for its newest, so that it begins anew (zstd --rm {os.path.join(self._directory, name)}), set it "
-            "up again, and take a new base backup at once: no backup from before leads past the gap. Nothing was changed."
+            f"fail for ever. Pack all that it looks at, so that it begins anew (zstd --rm {' '.join(paths)}), set it up again, "
+            "and take a new base backup at once: no backup from before leads past the gap. Nothing was changed."
         )
 
     def _check_history(self, connection: Connection) -> None:
