@@ -12,7 +12,7 @@ done
 [ -n "$missing" ] || exit 0
 
 echo "Installing$missing into $collections …"
-if timeout 60 .venv/bin/ansible-galaxy collection install --no-deps --collections-path "$collections" \
+if ANSIBLE_COLLECTIONS_PATH="$collections" timeout 60 .venv/bin/ansible-galaxy collection install --no-deps --collections-path "$collections" \
     'kubernetes.core:>=5.3.0,<8.0.0' 'awx.awx:>=24.6,<25' >/dev/null 2>&1; then
     exit 0
 fi
