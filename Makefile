@@ -16,7 +16,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo demo-kubernetes faults test lint sanity unit integration matrix test-extended test-stores test-kubernetes image docs-test wal-g bench clean
+.PHONY: help setup demo demo-kubernetes faults test lint sanity unit integration matrix test-extended test-stores test-kubernetes image molecule release docs-test wal-g bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
 	@echo "make demo-kubernetes  the same in a real Kubernetes: a CronJob, WAL received and shipped, a dropped table brought back beside"
@@ -27,6 +27,8 @@ help:
 	@echo "make image  the image that Jobs in Kubernetes and AWX run, by podman, docker or buildah"
 	@echo "make faults SECONDS=600  signals and broken answers by chance, on backups, then on whole servers, as matrices in numbers"
 	@echo "make docs-test  what the pages tell a new user is typed on fresh hosts with systemd"
+	@echo "make release  the archive of a release (VERSION=1.0.0-beta), with its changelog, looked through, in .work/release"
+	@echo "make molecule  the scenarios of extensions/molecule, as users of Molecule run them"
 	@echo "make bench  ours and the guides' pipelines, side by side"
 
 setup: $(STAMP) $(HERE) $(COLLECTIONS)/ansible_collections/awx
@@ -136,6 +138,20 @@ test-stores: setup
 test-kubernetes: setup
 	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare image $(and $(SECONDS),--seconds $(SECONDS)))
 	$(PY) -m pytest -q -rs -n 2 --dist loadfile --durations=15 --durations-min=5 -m "not extended" tests/kubernetes $(K8S)
+
+# The scenarios of extensions/molecule, on a server of their own on this machine.
+molecule: setup .work/venv-molecule/.installed
+	@PATH="$(CURDIR)/.work/venv-molecule/bin:$$PATH" ANSIBLE_HOME=$(CURDIR)/.work/molecule XDG_CACHE_HOME=$(CURDIR)/.work/molecule \
+		molecule test --all $(MOLECULE)
+
+.work/venv-molecule/.installed: tests/requirements/molecule.txt $(STAMP)
+	@python=$$(tests/tools/find_python.sh) && "$$python" -m venv .work/venv-molecule
+	@.work/venv-molecule/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements/molecule.txt
+	@touch $@
+
+# VERSION=1.0.0, for instance. The checkout stays as it is, unless RELEASE=--write: then its version and changelog become those of the release.
+release: setup .work/venv-galaxy/.installed
+	@PYTHONPATH=tests $(PY) tests/tools/release.py $(or $(VERSION),1.0.0-beta) .work/release $(RELEASE)
 
 image: setup
 	@tests/tools/build_image.sh
