@@ -16,7 +16,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo demo-kubernetes faults test lint sanity unit integration matrix test-extended test-stores test-kubernetes image molecule release docs-test wal-g bench clean
+.PHONY: help setup demo demo-kubernetes faults test lint sanity unit integration matrix test-extended test-stores test-kubernetes image docs molecule release docs-test wal-g bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
 	@echo "make demo-kubernetes  the same in a real Kubernetes: a CronJob, WAL received and shipped, a dropped table brought back beside"
@@ -27,6 +27,7 @@ help:
 	@echo "make image  the image that Jobs in Kubernetes and AWX run, by podman, docker or buildah"
 	@echo "make faults SECONDS=600  signals and broken answers by chance, on backups, then on whole servers, as matrices in numbers"
 	@echo "make docs-test  what the pages tell a new user is typed on fresh hosts with systemd"
+	@echo "make docs  the documentation as a site, in .work/docs/html"
 	@echo "make release  the archive of a release (VERSION=1.0.0-beta), with its changelog, looked through, in .work/release"
 	@echo "make molecule  the scenarios of extensions/molecule, as users of Molecule run them"
 	@echo "make bench  ours and the guides' pipelines, side by side"
@@ -147,6 +148,15 @@ molecule: setup .work/venv-molecule/.installed
 .work/venv-molecule/.installed: tests/requirements/molecule.txt $(STAMP)
 	@python=$$(tests/tools/find_python.sh) && "$$python" -m venv .work/venv-molecule
 	@.work/venv-molecule/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements/molecule.txt
+	@touch $@
+
+# Pages, roles and a reference of modules and plugins, as a site in .work/docs/html. A warning is a failure.
+docs: setup .work/venv-docs/.installed
+	@PYTHONPATH=tests $(PY) tests/tools/build_docs.py .work/docs
+
+.work/venv-docs/.installed: tests/requirements/docs.txt $(STAMP)
+	@python=$$(tests/tools/find_python.sh) && "$$python" -m venv .work/venv-docs
+	@.work/venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements/docs.txt
 	@touch $@
 
 # VERSION=1.0.0, for instance. The checkout stays as it is, unless RELEASE=--write: then its version and changelog become those of the release.

@@ -33,6 +33,10 @@ options:
     description: Whether C(holdfast_repository) or C(holdfast_repositories) must be there.
     type: bool
     default: false
+  asks:
+    description: Whether the role asks a person for the repository, unless C(holdfast_interactive) is false.
+    type: bool
+    default: false
   tier:
     description: Name of the variable that names one of C(holdfast_repositories).
     type: str
@@ -126,8 +130,10 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         if confirm and not problems:
             problems += play_hosts.without_host(confirm, value(confirm, []) or [], targets)
         places = ("holdfast_repository", "holdfast_repositories")
+        asks = self.get_option("asks") and _said_so(value("holdfast_interactive", True))
         if (
             self.get_option("repository")
+            and not asks
             and not unclear.intersection(places)
             and not any(value(name, None) for name in places)
         ):

@@ -26,7 +26,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SHARED = frozenset(
     {
         # the play and its output
-        "hosts", "many", "ignore_variables", "progress_interval", "become_user", "python_venv",
+        "hosts", "many", "ignore_variables", "progress_interval", "become_user", "python_venv", "interactive",
         # the server, and how it is reached
         "login_host", "login_unix_socket", "login_port", "login_user", "login_password", "login_db", "ssl_mode", "ca_cert",
         "connect_params", "bin_dir", "data_directory", "owner", "service", "patroni",

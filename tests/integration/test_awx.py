@@ -261,6 +261,7 @@ def test_a_survey_restores_what_has_quotes_and_blanks(pg15: Server, tmp_path: Pa
         pg15.psql(f'CREATE DATABASE "{name}"'.replace('"2026"', '""2026""'))
     pg15.psql("CREATE TABLE t AS SELECT generate_series(1, 7) AS n", source)
     pg15.psql("CREATE TABLE old AS SELECT 1 AS n", target)
+    (tmp_path / "backups").mkdir()
     given = variables(pg15, tmp_path / "backups")
     play("backup", {**given, "holdfast_backup_databases": [source], "holdfast_backup_globals": False})
 

@@ -99,7 +99,9 @@ OWN: dict[str, set[str]] = {
         "holdfast_monitor_told_dir",
     },
     "recover": {"holdfast_repositories", "holdfast_recover_tier"},
-    "restore": {"holdfast_repositories", "holdfast_restore_tier", "holdfast_restore_point_name"},
+    "restore": {
+        "holdfast_repositories", "holdfast_restore_tier", "holdfast_restore_point_name", "holdfast_interactive",
+    },
     "ship": {
         "holdfast_ship_service", "holdfast_ship_state", "holdfast_ship_unit", "holdfast_ship_unit_dir", "holdfast_ship_unit_start",
         "holdfast_ship_config_dir",
