@@ -121,6 +121,7 @@ test-extended: setup
 	@tests/tools/install_old_boto3.sh
 	@tests/tools/install_pgbackrest.sh
 	@tests/tools/install_postgresql_14.sh
+	@$(MAKE) --no-print-directory .work/venv-eda/.installed || echo "skipped: ansible-rulebook cannot be installed here"
 	$(PY) -m pytest -q -rs -m extended tests/integration
 	@[ -n "$$HOLDFAST_KUBECONFIG" ] || (cd tests && ../$(PY) -m lab.kubernetes prepare)
 	$(PY) -m pytest -q -rs -m extended tests/kubernetes
@@ -148,6 +149,11 @@ molecule: setup .work/venv-molecule/.installed
 .work/venv-molecule/.installed: tests/requirements/molecule.txt $(STAMP)
 	@python=$$(tests/tools/find_python.sh) && "$$python" -m venv .work/venv-molecule
 	@.work/venv-molecule/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements/molecule.txt
+	@touch $@
+
+.work/venv-eda/.installed: tests/requirements/eda.txt $(STAMP)
+	@python=$$(tests/tools/find_python.sh) && "$$python" -m venv .work/venv-eda
+	@.work/venv-eda/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements/eda.txt
 	@touch $@
 
 # Pages, roles and a reference of modules and plugins, as a site in .work/docs/html. A warning is a failure.
