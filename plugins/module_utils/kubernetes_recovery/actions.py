@@ -200,7 +200,8 @@ class Actions:
     def swap(self, entry: Entry) -> None:
         """The new data takes the old one's place."""
         self.require_volume(entry)
-        self._script("swap", entry.id, scripts.SWAP, self._told(entry), entry.user, entry.group)
+        told = {**self._told(entry), **({"ANEW": "yes"} if self._request.beside is not None else {})}
+        self._script("swap", entry.id, scripts.SWAP, told, entry.user, entry.group)
 
     def start(self) -> list[str]:
         """Scale it to what it had, and wait until it is ready. Who was paused goes on."""

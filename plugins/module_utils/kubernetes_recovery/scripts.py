@@ -76,7 +76,7 @@ say "made=$HIDDEN"
 """
 )
 
-#: The new data takes the old one's place.
+#: The new data takes the old one's place. ANEW: there may be no server that is to be kept, as of a clone.
 SWAP = (
     _MOVE
     + r"""
@@ -84,7 +84,8 @@ set -eu
 case "$(now)" in
     none)
         test -f "$NEW/PG_VERSION" && test -f "$NEW/global/pg_control" || { say "there is no recovered data directory in $NEW"; exit 3; }
-        test -f "$PGDATA/PG_VERSION" || { say "there is no server in $PGDATA any more, which was to be kept"; exit 3; }
+        if [ -f "$PGDATA/PG_VERSION" ]; then : > "$HIDDEN/had"; fi
+        test -e "$HIDDEN/had" || [ -n "${ANEW:-}" ] || { say "there is no server in $PGDATA any more, which was to be kept"; exit 3; }
         head -c 65536 /dev/zero > "$HIDDEN/room"
         phase out ;;
     out|in|done) ;;
@@ -116,7 +117,7 @@ case "$(now)" in
 esac
 if [ "$(now)" = clear ]; then mkdir -p "$NEW"; move "$PGDATA" "$NEW"; phase bring; fi
 if [ "$(now)" = bring ]; then move "$HIDDEN/old" "$PGDATA"; phase back; fi
-test -f "$PGDATA/PG_VERSION" || { say "$PGDATA has no server after the old data was moved back"; exit 5; }
+test ! -e "$HIDDEN/had" || test -f "$PGDATA/PG_VERSION" || { say "$PGDATA has no server after the old data was moved back"; exit 5; }
 say "back=yes"
 """
 )

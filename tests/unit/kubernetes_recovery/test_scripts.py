@@ -136,6 +136,20 @@ def test_what_was_not_recovered_takes_no_place(volume: Volume) -> None:
     assert volume.run(scripts.SWAP) == 3 and volume.serves() == "old"
 
 
+@pytest.mark.parametrize("gone", [True, False], ids=["no directory", "an empty one"])
+def test_where_nothing_is_to_be_kept(volume: Volume, gone: bool) -> None:
+    """A clone has no data yet, and a replica may have lost its own; of any other server that is an error."""
+    for name in OLD:
+        path = volume.data / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if gone and not list(volume.data.iterdir()):
+        volume.data.rmdir()
+    assert volume.run(scripts.SWAP) == 3 and "which was to be kept" in volume.said
+    assert volume.run(f"ANEW=yes\n{scripts.SWAP}") == 0 and volume.serves() == "new"
+    assert volume.run(scripts.BACK) == 0 and volume.serves() == ""
+    assert volume.run(scripts.REMOVE) == 0
+
+
 @pytest.mark.parametrize("renames", range(1, len(OLD)))
 def test_a_server_that_was_started_in_the_middle_overwrites_nothing(volume: Volume, renames: int) -> None:
     """Found: the entrypoint of its image made a new cluster in what was half empty, and going on moved that over the old one's files."""
