@@ -146,7 +146,7 @@ notes:
   - Where PostgreSQL's programs of the server's major version are there (C(pg_waldump)), the WAL up to the target is read, so that it is known
     beforehand whether the target can be reached. Without them it is known only which segments there are.
 seealso:
-  - module: holdfast.postgres.cnpg_backup
+  - module: holdfast.postgres.cnpg_cluster
   - module: holdfast.postgres.k8s_capture
 """
 

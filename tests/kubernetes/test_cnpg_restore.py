@@ -179,6 +179,7 @@ def test_other_moments(shop: Source, name: str, number: int, kind: str) -> None:
     assert shop.restored(name) == held
 
 
+@pytest.mark.extended
 def test_what_would_fail_for_ever_is_refused(shop: Source) -> None:
     """Nothing is made; each message says the way out."""
     tomorrow = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)).isoformat()
@@ -203,6 +204,7 @@ def test_what_would_fail_for_ever_is_refused(shop: Source) -> None:
     assert not shop.namespace.find(API, "Cluster", "refused")
 
 
+@pytest.mark.extended
 def test_names_and_quota(shop: Source) -> None:
     shop.namespace.apply(
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "taken-rw"}, "spec": {"ports": [{"port": 5432}]}}

@@ -357,6 +357,16 @@ RIGHTS: Mapping[str, Rights] = {
             *_FOLLOW,
         ),
     ),
+    # cnpg_cluster; secrets: those that its object store names
+    "cnpg_cluster": Rights(
+        (
+            Rule("clusters", _CHANGE, _CNPG, ("{clusters}",)),
+            Rule("objectstores", _READ, _BARMAN, ("{object_stores}",)),
+            Rule("secrets", _READ, names=("{secrets}",)),
+            Rule("pods", ("list",)),
+            Rule("persistentvolumeclaims", ("list",)),
+        ),
+    ),
 }
 
 
