@@ -16,6 +16,8 @@ description:
     O(archiving) what the server itself says of its archiving, and of slots that hold WAL back.
   - Where O(kubernetes) says something, such as the namespace, it tells of the server's CronJobs there, which of them is suspended, has
     missed runs, or failed last, and why. That needs the verb list on cronjobs, jobs and pods.
+  - With O(engine=cnpg) it tells of a Cluster of CloudNativePG, called O(server_name). What its store has, looked at there, beside what the operator says
+    (C(cnpg)), its Backups and ScheduledBackups.
 author:
   - holdfast.postgres contributors (@holdfast)
 extends_documentation_fragment:
@@ -43,6 +45,12 @@ attributes:
   idempotent:
     support: full
 options:
+  engine:
+    description:
+      - The engine whose own repository is looked into as well, such as V(pgbackrest). Nothing is changed there. By default none is.
+      - V(cnpg) is CloudNativePG's operator. Its store is the Cluster's, reached as its Secrets say, or by O(repository). Rights are in docs/kubernetes.md,
+        C(cnpg_status).
+    choices: [pgbackrest, barman_cloud, wal_g, cnpg]
   details:
     description: Whether each record lists its artifacts and databases; many backups are listed faster without.
     type: bool
@@ -87,6 +95,13 @@ EXAMPLES = r"""
 - name: Say it
   ansible.builtin.debug:
     msg: "{{ ansible_facts.holdfast_backups.backups | items2dict(key_name='id', value_name='tiers') }}"
+
+- name: Show the backups of a Cluster of CloudNativePG, by its store and by the operator
+  holdfast.postgres.backup_facts:
+    engine: cnpg
+    server_name: shop
+    kubernetes: {namespace: shop}
+    expected_every: 25h
 """
 
 RETURN = r"""
@@ -158,6 +173,13 @@ ansible_facts:
           returned: always
           type: list
           elements: dict
+        cnpg:
+          description:
+            - With O(engine=cnpg), what the operator says of the Cluster. C(phase), C(healthy), C(conditions), C(archiving), C(instances), C(ready_instances),
+              C(primary), C(operator_version), C(methods), the C(store), its Backup objects (C(backups)), and the window that its status claims (C(said)).
+              Where that and the store do not agree, C(problems) says so.
+          returned: when engine is cnpg
+          type: dict
         tiers:
           description:
             - Each repository, with its count, total size, last success, lock, leftovers, problems, and the error when it could
@@ -202,7 +224,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
-from ansible_collections.holdfast.postgres.plugins.module_utils.status import cron_jobs
+from ansible_collections.holdfast.postgres.plugins.module_utils.status import cnpg, cron_jobs
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts import of_schedules
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.facts import describe
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.gather import gather
@@ -210,11 +232,18 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.status.health im
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.workspace import workspace
 
+#: a server that CloudNativePG's operator backs up
+CNPG = "cnpg"
+
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """List."""
     params = module.params
     every = parse_duration(params["expected_every"], "expected_every") if params["expected_every"] else None
+    if params["engine"] == CNPG:
+        with workspace() as space:
+            told = cnpg.facts(Cluster(access(module)), params, every, utcnow(), space)
+        return {"changed": False, "ansible_facts": {"holdfast_backups": told}}
     with workspace() as space:
         found = gather(params, space)
         # In here: an engine that is asked may have its configuration there.
@@ -235,9 +264,12 @@ def main() -> None:
             "limit": {"type": "int"},
             **argspec.PROGRESS,
         },
-        **argspec.LOOK_RULES,
+        **{name: rule for name, rule in argspec.LOOK_RULES.items() if name != "required_one_of"},
     )
-    execute(module, work, psycopg2=module.params["archiving"])
+    wanted = ("repository", "repositories", "engine_config")
+    if module.params["engine"] != CNPG and not any(module.params[name] for name in wanted):
+        module.fail_json(msg=f"one of the following is required: {', '.join(wanted)}")
+    execute(module, work, psycopg2=module.params["archiving"], kubernetes=module.params["engine"] == CNPG)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ them recovered by the operator itself. Everything under a ServiceAccount with ex
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.b
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
 from lab.kubernetes import receiving
 from lab.kubernetes.api import Namespace
-from lab.kubernetes.cloudnative_pg import API, BARMAN, Cnpg, archiving, cluster as cnpg_cluster
+from lab.kubernetes.cloudnative_pg import API, BARMAN, Cnpg, archiving, cluster as cnpg_cluster, has_archived
 from lab.playbooks import ModuleResult, run_module, run_playbook
 from lab.stores import S3Server
 from lab.waiting import wait_until
@@ -48,6 +48,14 @@ class Shop:
         }
         return run_module("cnpg_backup", given, check=check, diff=True)
 
+    def facts(self, **options: Any) -> Object:
+        rights = rights_of("cnpg_status", clusters=["shop"], object_stores=[], secrets=["shop-s3"])
+        kubeconfig = self.namespace.service_account([rule.manifest() for rule in rights.rules], self.kubeconfig.parent)
+        access = {"kubeconfig": str(kubeconfig), "namespace": self.namespace.name}
+        given = {"engine": "cnpg", "server_name": self.cnpg.name, "kubernetes": access, **options}
+        found: Object = ok(run_module("backup_facts", given))["ansible_facts"]["holdfast_backups"]
+        return found
+
     def objects(self) -> list[str]:
         """What lies in the store, by its own client."""
         listed = self.store.client().list_objects_v2(Bucket=self.bucket["bucket"], Prefix="cnpg/shop/")
@@ -76,7 +84,7 @@ def shop(
     cnpg = Cnpg(namespace, "shop")
     try:
         cnpg.ready()
-        namespace.wait(API, "Cluster", "shop", archives, 60)
+        namespace.wait(API, "Cluster", "shop", has_archived, 60)
         role = f"create role closer login password '{PASSWORD}'"
         for function in ("pg_create_restore_point(text)", "pg_switch_wal()"):
             role += f"; grant execute on function {function} to closer"
@@ -92,11 +100,6 @@ def shop(
     finally:
         cnpg.delete()
         namespace.remove()
-
-
-def archives(item: Mapping[str, Any]) -> bool:
-    said = {one["type"]: one["status"] for one in (item.get("status") or {}).get("conditions") or []}
-    return said.get("ContinuousArchiving") == "True"
 
 
 def ok(run: ModuleResult) -> Object:
@@ -170,6 +173,44 @@ def test_what_would_be_believed_and_is_none_is_refused(shop: Shop) -> None:
     assert len(shop.backups()) == count
 
 
+def test_facts_of_the_store_and_of_the_operator_beside_each_other(shop: Shop) -> None:
+    """What is in the store, with its window, the Cluster's conditions, its Backups and schedules; a segment that is gone is a problem."""
+    if not shop.backups():
+        ok(shop.run())
+    spec = {"schedule": "0 0 2 * * *", "cluster": {"name": "shop"}, "suspend": True, "method": "barmanObjectStore"}
+    shop.namespace.apply({"apiVersion": API, "kind": "ScheduledBackup", "metadata": {"name": "nightly"}, "spec": spec})
+    facts = shop.facts(expected_every="25h")
+    assert facts["newest"] and facts["last_success"] and facts["overdue"] is False, facts["problems"]
+    assert facts["wal"]["windows"][0]["stretches"], facts["wal"]
+    told = facts["cnpg"]
+    assert (
+        told["healthy"]
+        and told["archiving"]
+        and told["primary"] == "shop-1"
+        and told["operator_version"].startswith("1.30")
+    )
+    assert told["said"]["by"] == "the Cluster shop" and told["backups"][-1]["phase"] == "completed"
+    (schedule,) = facts["schedules"]
+    assert schedule["name"] == "nightly" and schedule["idle"] == "it is suspended"
+    assert [one for one in facts["problems"] if "never runs" in one] and [
+        one for one in facts["problems"] if "1.31" in one
+    ]
+    assert len(facts["problems"]) == 2, facts["problems"]
+    newest = facts["backups"][-1]
+    number = int(newest["start_lsn"].split("/")[1], 16) >> 24
+    (doomed,) = [key for key in shop.objects() if "/wals/" in key and key.endswith(f"{number:08X}.gz")]
+    client = shop.store.client()
+    body = client.get_object(Bucket=shop.bucket["bucket"], Key=doomed)["Body"].read()
+    client.delete_object(Bucket=shop.bucket["bucket"], Key=doomed)
+    try:
+        gone = shop.facts()
+        assert "without which it cannot be restored" in str(gone["problems"]), gone["problems"]
+        assert "says that the last good backup is" in str(gone["problems"]), gone["problems"]
+    finally:
+        client.put_object(Bucket=shop.bucket["bucket"], Key=doomed, Body=body)
+    shop.namespace.delete(API, "ScheduledBackup", "nightly")
+
+
 @pytest.mark.extended
 def test_without_a_login_the_primary_closes_its_segment_itself(shop: Shop) -> None:
     made = ok(shop.run(login=False))
@@ -230,11 +271,11 @@ def test_credentials_that_were_changed(shop: Shop) -> None:
     try:
         refused(shop.run(), "s3://")
         shop.cnpg.sql("insert into t values (1); select pg_switch_wal()")
-        shop.namespace.wait(API, "Cluster", "shop", lambda item: not archives(item), 120)
+        shop.namespace.wait(API, "Cluster", "shop", lambda item: not has_archived(item), 120)
         refused(shop.run(check=True), "ContinuousArchiving is False")
     finally:
         shop.namespace.patch("v1", "Secret", "shop-s3", {"data": {"key": right["key"]}})
-    shop.namespace.wait(API, "Cluster", "shop", archives, 120)
+    shop.namespace.wait(API, "Cluster", "shop", has_archived, 120)
     assert ok(shop.run())["restore_point"]["segment"] in shop.segments()
 
 
@@ -276,3 +317,37 @@ def test_by_the_playbook(shop: Shop) -> None:
     assert again.returncode == 0 and f"Nothing to do: the full backup {result['backup']['id']}" in again.stdout, (
         again.stdout
     )
+
+
+def test_a_schedule_by_the_role(shop: Shop) -> None:
+    """Five fields become six, and it is said; a second run changes nothing; what the operator cannot do is refused; gone again. Nothing but the rights
+    of the table is used."""
+    rights = rights_of("cnpg_schedule", clusters=["shop"], schedules=["nightly"])
+    kubeconfig = shop.namespace.service_account([rule.manifest() for rule in rights.rules], shop.kubeconfig.parent)
+    given = {
+        "kubernetes": {"kubeconfig": str(kubeconfig), "namespace": shop.namespace.name},
+        "name": "nightly",
+        "cluster": "shop",
+        "state": "suspended",
+    }
+    tried = ok(run_module("cnpg_schedule", given, check=True, diff=True))
+    made = ok(run_module("cnpg_schedule", given, diff=True))
+    assert made["plan"] == tried["plan"] and "0 30 2 * * *" in str(made["warnings"])
+    found = shop.namespace.get(API, "ScheduledBackup", "nightly")["spec"]
+    assert (found["schedule"], found["method"], found["suspend"]) == ("0 30 2 * * *", "barmanObjectStore", True)
+    assert not ok(run_module("cnpg_schedule", given))["changed"]
+    refused(run_module("cnpg_schedule", {**given, "time_zone": "Europe/Berlin"}), "has no time zone")
+    refused(run_module("cnpg_schedule", {**given, "method": "plugin"}), "spec.plugins has no")
+    asked = {
+        "holdfast_kubernetes": given["kubernetes"],
+        "holdfast_schedule_manager": "cnpg",
+        "holdfast_schedules": [{"name": "nightly", "cron": "30 2 * * *", "suspended": True}],
+    }
+    book = receiving.PLAYBOOKS / "schedule.yml"
+    same = run_playbook(book, asked, inventory="shop,")
+    assert same.returncode == 0 and "changed=0" in same.stdout, same.stdout
+    wrong = run_playbook(book, {**asked, "holdfast_schedule_playbook": "holdfast.postgres.verify"}, inventory="shop,")
+    assert wrong.returncode and "is nothing that CloudNativePG" in wrong.stdout, wrong.stdout
+    gone = ok(run_module("cnpg_schedule", {**given, "state": "absent"}))
+    assert gone["plan"] == ["delete the ScheduledBackup nightly"]
+    assert not ok(run_module("cnpg_schedule", {**given, "state": "absent"}))["changed"]

@@ -35,6 +35,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.durations import
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
+    AlreadyThere,
     Denied,
     Forbidden,
     KubernetesError,
@@ -44,6 +45,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
+
+ENGINE_OF_SNAPSHOTS = "volume_snapshot"
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -183,6 +186,8 @@ class CnpgBackup:
             status = backup.get("status") or {}
             if status.get("phase") != backup_object.COMPLETED or (status.get("method") or "") != method:
                 continue
+            if bool(status.get("online", True)) is not self._needs_wal:
+                continue  # of a server that went on, where one that is stopped is asked for, or the other way round
             with contextlib.suppress(ServerError):
                 return self._record_of_snapshots(backup)
         return None
@@ -191,7 +196,9 @@ class CnpgBackup:
 
     def _make(self, backups: list[Manifest], check: bool) -> None:
         result, cnpg, options = self.result, self._cnpg, self._options
-        left = backup_object.unfinished(backups, cnpg.name, options)
+        left = backup_object.unfinished(backups, cnpg.name, options, utcnow())
+        if left is not None and not backup_object.is_running(left) and self._is_lost(left):
+            left = None
         if left is not None:
             name = result.name = left["metadata"]["name"]
             going = "runs" if backup_object.is_running(left) else "is completed, and was not seen in the store"
@@ -216,9 +223,35 @@ class CnpgBackup:
         record = result.record = self._record(done)
         self._close(name, record)
 
+    def _is_lost(self, left: Manifest) -> bool:
+        """Whether one that the operator calls completed can never become a backup: then another one is made, and not waited for it for ever."""
+        name = left["metadata"]["name"]
+        try:
+            record = self._find(left)
+        except ServerError as exc:
+            self._warnings.append(f"Of a run before: {exc} Another one is made.")
+            return True
+        missing = self._archive.missing_of(record) if self._archive is not None and record.stop_lsn else []
+        if not missing or self._archive is None:
+            return False
+        size = SegmentSize(int(record.server["wal_segment_size"]))
+        after = size.name(size.parse(missing[-1], "segment").next())
+        if self._archive.missing([after], size):
+            return False  # nothing later is there either: it may still come
+        self._warnings.append(
+            f"The Backup {name} of a run before cannot be restored: {missing[0]} is not in {self._archive.description}, and a later one is. Another one is "
+            "made."
+        )
+        return True
+
     def _create(self, made: Manifest, dry_run: bool) -> None:
         try:
             self._cluster.create(made, dry_run=dry_run)
+        except AlreadyThere:
+            # Two runs within a second: the same Backup is both's.
+            there = self._cluster.get(BACKUP, made["metadata"]["name"]) or {}
+            if any((there.get("spec") or {}).get(key) != value for key, value in made["spec"].items()):
+                raise
         except Denied as exc:
             raise KubernetesError(f"{exc} No Backup was made. Does CloudNativePG's operator run?") from exc
 
@@ -229,44 +262,43 @@ class CnpgBackup:
             return [
                 f"make a restore point, switch the segment, and see both and all before them in {self._archive.description}"
             ]
+        closes = "the primary closes the segment itself when its backup stops"
+        if self._options.target == "prefer-standby":
+            closes = "nobody closes the segment of a standby's backup, and an idle server's never comes"
         return [
-            f"see the WAL of the backup in {self._archive.description} (without a login no restore point is made: the primary closes the segment itself "
-            "when its backup stops)"
+            f"see the WAL of the backup in {self._archive.description} (without a login no restore point is made: {closes})"
         ]
 
     def _record(self, done: Manifest) -> Record:
-        """Of what the operator calls completed.
-
-        Raises:
-            ServerError: it is not there, or not whole.
-        """
-        if self._options.method == VOLUME_SNAPSHOT:
-            record = self._record_of_snapshots(done)
-            self.result.proof.proven.append(
+        """Of what the operator calls completed. Raises ServerError: it is not there, or not whole."""
+        record, proof = self._find(done), self.result.proof
+        if record.engine == ENGINE_OF_SNAPSHOTS:
+            proof.proven.append(
                 f"The VolumeSnapshots of {record.id} are there and ready to use: {', '.join(snapshot_record.names_of(done))}."
             )
-            self.result.proof.unproven.append("That what the storage keeps can be read: nothing of it was.")
-            return record
+            proof.unproven.append("That what the storage keeps can be read: nothing of it was.")
+        elif self._archive is not None:
+            preflight.check_owner(self._cnpg, self._archive.description, [record])
+            proof.proven.append(
+                f"The backup {record.id} is in {self._archive.description}, with all its archives, as Barman's own backup.info says."
+            )
+            proof.unproven.append("That the copy can be read and started: nothing was restored from it.")
+        return record
+
+    def _find(self, done: Manifest) -> Record:
+        if self._options.method == VOLUME_SNAPSHOT:
+            return self._record_of_snapshots(done)
+        name, label = done["metadata"]["name"], str((done.get("status") or {}).get("backupId") or "")
         if self._archive is None:
-            raise ServerError(
-                f"The Backup {done['metadata']['name']} is completed, and there is no store to look for it."
-            )
-        label = str((done.get("status") or {}).get("backupId") or "")
+            raise ServerError(f"The Backup {name} is completed, and there is no store to look for it.")
         problems: list[str] = []
-        records = self._archive.records(problems)
-        record_or_none = next((one for one in records if one.id == label), None)
-        if record_or_none is None:
-            why = " ".join(problem for problem in problems if label and label in problem)
+        record = next((one for one in self._archive.records(problems) if one.id == label), None)
+        if record is None:
+            why = "".join(f" {problem}" for problem in problems if label and label in problem)
             raise ServerError(
-                f"The operator says that the Backup {done['metadata']['name']} is completed (Barman's {label or 'unknown'}), and "
-                f"{self._archive.description} has no such backup. {why} Do not rely on it.".replace("  ", " ")
+                f"The operator says that the Backup {name} is completed (Barman's {label or 'unknown'}), and {self._archive.description} has no such "
+                f"backup.{why} Do not rely on it."
             )
-        record = record_or_none
-        preflight.check_owner(self._cnpg, self._archive.description, [record])
-        self.result.proof.proven.append(
-            f"The backup {label} is in {self._archive.description}, with all its archives, as Barman's own backup.info says."
-        )
-        self.result.proof.unproven.append("That the copy can be read and started: nothing was restored from it.")
         return record
 
     def _record_of_snapshots(self, backup: Manifest) -> Record:
@@ -296,6 +328,12 @@ class CnpgBackup:
             if timeline > 1:
                 store.wait_for_history(timeline, lambda: archive.has_history(timeline))
             told = f"The WAL from {segments[0]} to {segments[-1]} is in {archive.description}"
+            if segments[0][:8] != segments[-1][:8]:
+                # The server has changed to another timeline in between.
+                told = f"{', '.join(segments)} are in {archive.description}"
+                proof.unproven.append(
+                    f"That all WAL between {segments[-2]} and {segments[-1]}, which is of a later timeline, is there."
+                )
             if point is not None:
                 told += f", the restore point {point.name} ({point.lsn}) in the last one; that took {format_duration(seconds)}"
             else:

@@ -22,6 +22,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.c
     VOLUME_SNAPSHOT,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, Manifests
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 
 #: on the Backups that we made: whose they are, and, when its window was closed, the last segment that was seen in the store
 LABELS = {"app.kubernetes.io/managed-by": "holdfast"}
@@ -30,6 +31,7 @@ COMPLETED, FAILED, INVALID = "completed", "failed", "invalid backup definition"
 ARCHIVING_FAILS = "walArchivingFailing"
 _ENDED = (COMPLETED, FAILED, INVALID)
 _LONGEST = 253  # of a name in the API
+_GONE_ON_WITH = 3600  # seconds
 _SAID = {
     "": "waiting for the operator to see the Backup",
     "pending": "waiting until the operator begins (it makes one backup after the other, and waits for a pod that is ready)",
@@ -105,9 +107,9 @@ def of_cluster(backups: Iterable[Manifest], cluster: str) -> Manifests:
     return sorted(mine, key=lambda one: (str(one["metadata"].get("creationTimestamp") or ""), one["metadata"]["name"]))
 
 
-def unfinished(backups: Manifests, cluster: str, options: BackupOptions) -> Optional[Manifest]:
-    """The one that a run before has left to be gone on with: ours, the last one, as it is asked for now; that runs, or is completed and was not
-    seen in the store. ``backups``: of the Cluster, oldest first."""
+def unfinished(backups: Manifests, cluster: str, options: BackupOptions, now: datetime.datetime) -> Optional[Manifest]:
+    """The one that a run before has left to be gone on with: ours, the last one, as it is asked for now; that runs, or was completed within the last
+    hour and not seen in the store. An older one is not what is asked for today. ``backups``: of the Cluster, oldest first."""
     mine = [one for one in backups if is_ours(one) and not one["metadata"].get("deletionTimestamp")]
     if not mine:
         return None
@@ -117,7 +119,14 @@ def unfinished(backups: Manifests, cluster: str, options: BackupOptions) -> Opti
     if is_running(last):
         return last
     closed = (last["metadata"].get("annotations") or {}).get(CLOSED)
-    return last if phase_of(last) == COMPLETED and not closed else None
+    if phase_of(last) != COMPLETED or closed:
+        return None
+    status = last.get("status") or {}
+    ended = status.get("stoppedAt") or status.get("reconciliationTerminatedAt")
+    ended = ended or last["metadata"].get("creationTimestamp")
+    if not ended or (now - parse_time(str(ended), "stoppedAt")).total_seconds() > _GONE_ON_WITH:
+        return None
+    return last
 
 
 def running_of_others(backups: Manifests) -> list[str]:

@@ -24,6 +24,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Se
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import history_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
@@ -81,7 +82,7 @@ def make_point(connection: Connection, name: str) -> Point:
     try:
         row = facts.rows(
             connection,
-            "SELECT lsn::text AS lsn, pg_walfile_name(lsn) AS segment, clock_timestamp() AS time FROM pg_create_restore_point(%s) AS lsn",
+            "SELECT lsn::text AS lsn, pg_walfile_name(lsn) AS file, clock_timestamp() AS time FROM pg_create_restore_point(%s) AS lsn",
             [name],
         )[0]
         facts.value(connection, "SELECT pg_switch_wal()::text")
@@ -90,7 +91,10 @@ def make_point(connection: Connection, name: str) -> Point:
             f"The backup is made, and its window could not be closed by a restore point and a new segment: {' '.join(str(exc).split())}. The same run "
             "goes on with it."
         ) from exc
-    return Point(name, row["lsn"], row["segment"], row["time"])
+    size = SegmentSize(facts.wal_segment_size(connection))
+    # Its own name for a position that ends a segment is that of the next one from PostgreSQL 17 on.
+    segment = size.name(size.before(int(row["file"][:8], 16), Lsn.parse(row["lsn"], "lsn")))
+    return Point(name, row["lsn"], segment, row["time"])
 
 
 def wanted_segments(record: Record, point: Optional[Point], size: SegmentSize) -> list[str]:

@@ -367,6 +367,26 @@ RIGHTS: Mapping[str, Rights] = {
             Rule("persistentvolumeclaims", ("list",)),
         ),
     ),
+    # cnpg_schedule, of schedules of these names
+    "cnpg_schedule": Rights(
+        (
+            Rule("clusters", _READ, _CNPG, ("{clusters}",)),
+            Rule("scheduledbackups", ("create", "list"), _CNPG),
+            Rule("scheduledbackups", _NAMED, _CNPG, ("{schedules}",)),
+        ),
+    ),
+    # backup_facts with engine: cnpg
+    "cnpg_status": Rights(
+        (
+            Rule("clusters", _READ, _CNPG, ("{clusters}",)),
+            Rule("backups", ("list",), _CNPG),
+            Rule("scheduledbackups", ("list",), _CNPG),
+            Rule("objectstores", _READ, _BARMAN, ("{object_stores}",)),
+            Rule("secrets", _READ, names=("{secrets}",)),
+            Rule("pods", _READ),
+            Rule("volumesnapshots", _READ, _SNAPSHOT),
+        ),
+    ),
 }
 
 

@@ -283,7 +283,7 @@ def _look_at_wal(params: Mapping[str, Any], found: Gathered, space: str) -> None
                     continue
                 archives += [(tier.name, wal)] if wal else []
     try:
-        reports = [_archive(tier, wal, found, space, len(archives) > 1) for tier, wal in archives]
+        reports = [report_of(tier, wal, found, space, len(archives) > 1) for tier, wal in archives]
     finally:
         secrets.close()
     told = [report for report in reports if report]
@@ -296,7 +296,7 @@ def _look_at_wal(params: Mapping[str, Any], found: Gathered, space: str) -> None
     found.wal = {**best, "findings": findings, "problems": problems, "archives": told}
 
 
-def _archive(name: str, wal: WalArchive, found: Gathered, space: str, several: bool) -> Optional[dict[str, Any]]:
+def report_of(name: str, wal: WalArchive, found: Gathered, space: str, several: bool) -> Optional[dict[str, Any]]:
     """One archive, with the backups that lie beside it: a recovery reads both from one repository. None: it cannot be read, which is told."""
     # Windows are what pg_recover reaches, which begins at no volume snapshot.
     records = [

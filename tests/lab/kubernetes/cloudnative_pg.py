@@ -120,6 +120,12 @@ def is_ready(item: Mapping[str, Any]) -> bool:
     return said.get("Ready") == "True" and status.get("phase") == "Cluster in healthy state"
 
 
+def has_archived(item: Mapping[str, Any]) -> bool:
+    """Its condition says that its WAL is in the store."""
+    conditions = (item.get("status") or {}).get("conditions") or []
+    return any(one["type"] == "ContinuousArchiving" and one["status"] == "True" for one in conditions)
+
+
 @dataclass
 class Cnpg:
     """A Cluster that runs, reached as applications reach it, and as its owner does."""

@@ -56,6 +56,8 @@ def test_what_is_made() -> None:
         ([made(1, "walArchivingFailing")], "b1"),
         ([made(1, "completed")], "b1"),
         ([made(1, "completed", annotations={backup_object.CLOSED: "0001"})], None),
+        ([made(1, "completed", creationTimestamp="2026-11-26T14:00:00Z")], None),
+        ([made(1, "running", creationTimestamp="2026-11-26T14:00:00Z")], "b1"),
         ([made(1, "failed")], None),
         ([made(1, "invalid backup definition")], None),
         ([made(1, "running", ours=False)], None),
@@ -68,7 +70,7 @@ def test_what_is_made() -> None:
 )
 def test_what_a_run_that_was_killed_has_left(backups: list[dict[str, Any]], found: str | None) -> None:
     """The last one of ours, as it is asked for now; what has failed, is of somebody else, or is done is not gone on with."""
-    left = backup_object.unfinished(backup_object.of_cluster(backups, "shop"), "shop", STORE)
+    left = backup_object.unfinished(backup_object.of_cluster(backups, "shop"), "shop", STORE, NOW)
     assert (left["metadata"]["name"] if left else None) == found
 
 
