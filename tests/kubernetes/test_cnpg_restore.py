@@ -246,6 +246,9 @@ def test_to_a_restore_point_in_a_run_that_was_killed(shop: Source) -> None:
 def test_of_volume_snapshots_to_a_moment_after_them(shop: Source) -> None:
     """A hot one, and the WAL of the store behind it; before it nothing leads there."""
     shop.backup("shot", "volumeSnapshot")
+    # The status has whole seconds: a moment within the one in which it ended would not be known to be behind it.
+    ended = shop.namespace.get(API, "Backup", "shot")["status"]["stoppedAt"]
+    wait_until(lambda: shop.server.sql(f"select now() > timestamptz '{ended}' + interval '1 second'")[0][0], 10, 0.2)
     shop.moment()
     shop.switch()
     when, held = shop.moments[-1]

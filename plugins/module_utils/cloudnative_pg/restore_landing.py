@@ -173,13 +173,15 @@ class RestoreLanding:
 
     def _own_login(self) -> dict[str, Any]:
         """The application's, by the Service's name, which pods can resolve, else by its address."""
+        recovery = ((self._now().manifest.get("spec") or {}).get("bootstrap") or {}).get("recovery") or {}
+        secret = (recovery.get("secret") or {}).get("name") or f"{self._name}-app"
         try:
-            found = self._cluster.get("Secret", f"{self._name}-app")
+            found = self._cluster.get("Secret", secret)
         except Forbidden as exc:
             raise ServerError(f"{exc} Give login_host, login_user and login_password.") from exc
         if found is None:
             raise ServerError(
-                f"There is no Secret {self._name}-app to log in by: give login_host, login_user and login_password."
+                f"There is no Secret {secret} to log in by: give login_host, login_user and login_password."
             )
         data = {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
         service = self._cluster.get("Service", f"{self._name}-rw") or {}

@@ -49,6 +49,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools imp
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import CURRENT_TIMELINE, Target
 
+# What of a Backup's status says where it lies; the rest of a store's configuration (compression, how many at once) is the Cluster's.
+_WHERE = ("destinationPath", "endpointURL", "endpointCA", "s3Credentials", "azureCredentials", "googleCredentials")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -168,7 +171,9 @@ class Planner:
         """Where the backups and the WAL lie: as the Backup says, which may be older than the Cluster's present store."""
         status = (backup or {}).get("status") or {}
         if backup is not None and not snapshot_backups.is_snapshot(backup) and status.get("destinationPath"):
-            return store_of(status, source.name, status.get("serverName"))
+            where = {key: status[key] for key in _WHERE if status.get(key)}
+            of = source.store.configuration if source.store else {}
+            return store_of({**of, **where}, source.name, status.get("serverName"))
         return reading.store(self._cluster, source)
 
     def _choose(

@@ -217,7 +217,8 @@ class Restore:
             made = backup_object.manifest(name, self._cluster.namespace, now.name, options)
             try:
                 self._cluster.create(made)
-                result.plan.append(f"the Backup {name}")
+                if not result.plan:
+                    result.plan.append("make its first backup, on the new timeline")
                 result.changed = True
             except AlreadyThere:
                 pass

@@ -222,6 +222,31 @@ def test_a_source_that_is_gone(tmp_path: Path) -> None:
     assert made.archive_as is None and made.store is None and any("archives no WAL" in one for one in made.warnings)
 
 
+def test_a_backup_object_of_an_older_store(tmp_path: Path) -> None:
+    """It says itself where it lies; what else a store is configured with is the Cluster's."""
+    put(tmp_path, "old")
+    where = {"destinationPath": "s3://b/old", "serverName": "old", "s3Credentials": {"inheritFromIAMRole": True}}
+    status = {
+        "phase": "completed",
+        "method": "barmanObjectStore",
+        "backupId": "20261122T030000",
+        "beginWal": "x",
+        **where,
+    }
+    one = {"metadata": {"name": "night"}, "spec": {"cluster": {"name": "shop"}}, "status": status}
+    now = source(backup={"barmanObjectStore": {**STORE, "wal": {"maxParallel": 8}}})
+    there = {("Cluster", "shop"): now, ("Backup", "night"): one}
+    made = plan(tmp_path, there, backup="night")
+    assert made.backup == {**made.backup, "id": "20261122T030000", "object": "night"}
+    (external,) = made.manifest["spec"]["externalClusters"]
+    assert external["barmanObjectStore"] == {**where, "wal": {"maxParallel": 8}}
+    for phase, why in (("failed", "is failed"), ("", "not begun")):
+        with pytest.raises(HoldfastError, match=why):
+            plan(
+                tmp_path, {**there, ("Backup", "night"): {**one, "status": {**status, "phase": phase}}}, backup="night"
+            )
+
+
 def snapshot(**status: Any) -> dict[str, Any]:
     return {"metadata": {"name": "s"}, "status": {"readyToUse": True, "restoreSize": "1Gi", **status}}
 
