@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier import (
@@ -19,11 +20,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier im
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.rekey import UNCHANGED, Rekey
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import verifications
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, chain, links, may_be_needed
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, latest_whole
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage, lacking
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import ANY, Reading, readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
@@ -33,17 +35,22 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import 
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
 
 
-def missing_steps(record: Record, source: Shelf, target: Shelf) -> list[Step]:
-    """What of a backup is not in the target yet, the instructions last: an object of the same size is taken for copied, and verified later."""
+def all_steps(record: Record, source: Shelf, target: Shelf) -> list[Step]:
+    """All that a backup consists of but its manifest, the instructions last."""
     names = [(artifact.key, artifact.size) for artifact in record.artifacts]
     info = source.repository.stat(source.key(record.id, INSTRUCTIONS))
     names += [(INSTRUCTIONS, info.size)] if info else []
+    return [Step(source.key(record.id, name), target.key(record.id, name), size) for name, size in names]
+
+
+def due_steps(record: Record, source: Shelf, target: Shelf, keys: Rekey) -> list[Step]:
+    """What of a backup is to be copied: what is not in the target yet, as an object of the same size is taken for copied, and verified later.
+    What is encrypted anew is all made anew."""
+    steps = all_steps(record, source, target)
+    if keys.encrypts:
+        return steps
     there = {item.key: item.size for item in target.repository.list(f"{target.name}/{record.id}")}
-    return [
-        Step(source.key(record.id, name), target.key(record.id, name), size)
-        for name, size in names
-        if there.get(target.key(record.id, name)) != size
-    ]
+    return [step for step in steps if there.get(step.target) != step.size]
 
 
 def same(there: Optional[Record], record: Record, target: Shelf, keys: Rekey) -> bool:
@@ -78,21 +85,36 @@ def copy_backup(
         CatalogError: what was copied differs from the manifest.
     """
     copier = Copier(source.repository, target.repository, on_bytes, memory, read_back=False)
-    steps = missing_steps(record, source, target)
+    steps = due_steps(record, source, target, keys)
     last = [step for step in steps if step.target == target.key(record.id, INSTRUCTIONS)]
+    first = [step for step in steps if step not in last]
     by_store = 0
     if keys.encrypts:
+        if target.repository.stat(target.key(record.id, MANIFEST)) is not None:
+            # A damaged one is written over, by other bytes of the same size: until that has ended no manifest may say what is there.
+            target.repository.delete(target.key(record.id, MANIFEST))
         copied = keys.encrypt(record, source, target, threads, on_bytes)
     else:
-        by_store = copier.run([step for step in steps if step not in last], threads)
+        by_store = copier.run(first, threads)
         copied = record
     copied = replace(copied, server={**record.server, "name": target.name})
-    target.verify(copied, on_bytes)
+    try:
+        target.verify(copied, on_bytes)
+    except CatalogError:
+        # What was there had the right size alone: it is of a copy under another passphrase, or was damaged since.
+        passed = [step for step in all_steps(record, source, target) if step not in steps]
+        if not passed:
+            raise
+        by_store += copier.run(passed, threads)
+        target.verify(copied, on_bytes)
     # What has instructions is taken for a backup that was complete.
     by_store += copier.run(last, 1)
     copied.verified_at = format_time(utcnow())
     copied.signature = keys.sign(copied, record)
     target.write(copied)
+    if target.marks().failure(copied) is not None:  # it was bad here, and is mended
+        mended = partial(verifications.good, record=copied, level=verifications.READ_BACK, at=copied.verified_at)
+        verifications.change(target.repository, target.name, {record.id: mended})
     return copied, by_store
 
 
@@ -112,6 +134,8 @@ class CopyRun:
     ) -> None:
         self._source, self._target, self._ids, self._keys = source, target, ids, keys
         self._threads, self._memory, self._delete, self._lock_wait = threads, memory, delete_source, lock_wait
+        #: what is bad in the target, and no copy would mend
+        self._unmended: set[str] = set()
 
     def run(self, check: bool) -> Moved:
         """Plan, and unless ``check``, copy.
@@ -125,7 +149,7 @@ class CopyRun:
         due = [record for record in wanted if not self._stands(record, moved.warnings)]
         for record in due:
             self._keys.check(record, self._source, self._target)
-            steps = missing_steps(record, self._source, self._target)
+            steps = due_steps(record, self._source, self._target, self._keys)
             moved.add(steps)
             how = "encrypted by the other passphrase, verified" if self._keys.encrypts else "verified"
             moved.plan.append(
@@ -233,11 +257,27 @@ class CopyRun:
         if there is None or not same(there, record, self._target, self._keys):
             return False
         wrong = damage(self._target, there)
+        if wrong and self._is_so_in_the_source(there):
+            self._unmended.add(record.id)
+            warnings.append(
+                f"{record.id} in {self._target.repository.description} is bad, and another copy would be no better: {wrong}. By its sums it is what the "
+                "source has. Nothing of it was copied or deleted."
+            )
+            return True
         if wrong:
             warnings.append(
                 f"{record.id} is damaged in {self._target.repository.description}, and copied again: {wrong}."
             )
         return wrong is None
+
+    def _is_so_in_the_source(self, there: Record) -> bool:
+        """Whether what is wrong was seen by a look at the content, the sums of which were right: a copy has what its source has."""
+        mark = self._target.marks().of(there)
+        if mark is None or mark.failure is None:
+            return False
+        return verifications.READ_BACK not in verifications.at_least(mark.failure.level) and not lacking(
+            self._target, there
+        )
 
     def _wanted(self, moved: Moved) -> list[Record]:
         """What is asked for, and all that it is based on, the oldest first: a chain is one thing."""
@@ -303,7 +343,9 @@ class CopyRun:
 
     def _doomed(self, wanted: Sequence[Record], warnings: list[str]) -> list[Record]:
         """What goes from the source, children first: nothing that is pinned, or that one which stays is based on."""
-        going = {record.id for record in wanted if not record.pinned}
+        going = {record.id for record in wanted if not record.pinned and record.id not in self._unmended}
+        if pinned := sorted(record.id for record in wanted if record.pinned):
+            warnings.append(f"{', '.join(pinned)} stays in {self._source.repository.description}: it is pinned.")
         unread: list[str] = []
         listed = list(self._source.records([], unread=unread))
         if needed := sorted(record.id for record in wanted if record.id in going and may_be_needed(record, unread)):

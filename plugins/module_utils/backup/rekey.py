@@ -108,17 +108,18 @@ class Rekey:
         """
         source.verify(record, on_bytes)
         with pool_of(threads) as pool:
-            futures = [pool.submit(self._one, record, artifact, source, target) for artifact in record.artifacts]
+            futures = [pool.submit(self._one, record, item, source, target, on_bytes) for item in record.artifacts]
             try:
                 artifacts = [future.result() for future in futures]
             except BaseException:
                 for future in futures:
                     future.cancel()
                 raise
-        on_bytes(sum(artifact.size for artifact in artifacts))
         return replace(record, artifacts=artifacts)
 
-    def _one(self, record: Record, artifact: Artifact, source: Shelf, target: Shelf) -> Artifact:
+    def _one(
+        self, record: Record, artifact: Artifact, source: Shelf, target: Shelf, on_bytes: Callable[[int], None]
+    ) -> Artifact:
         if self._former is None or self._new is None:
             raise AssertionError("there is no other passphrase")
         sink = target.repository.sink(target.key(record.id, artifact.key), lasting=True)
@@ -128,7 +129,8 @@ class Rekey:
             sink.abort()
             raise
         with opened:
-            made = store([*self._former.decrypt(), *self._new.encrypt()], sink, lambda made, size: None, opened)
+            anew = [*self._former.decrypt(), *self._new.encrypt()]
+            made = store(anew, sink, lambda made, size: on_bytes(size), opened)
         return replace(artifact, size=made.size, sha256=made.sha256)
 
     def sign(self, copied: Record, record: Record) -> Optional[dict[str, str]]:
@@ -146,5 +148,5 @@ UNCHANGED = Rekey(None, None)
 def _described(record: Record) -> tuple[object, ...]:
     """What encrypting anew does not change."""
     parts = sorted((item.key, item.role, item.raw_size, item.database or "") for item in record.artifacts)
-    identity = record.server.get("system_identifier")
+    identity = record.server.get("system_id")
     return identity, record.engine, record.started_at, record.stop_lsn, str(parts)

@@ -31,7 +31,7 @@ OBJECT = "_verified.json"  # no backup's id: that begins with a letter or digit
 #: how closely a backup is looked at, each level with all that the ones before it look at
 LEVELS = ("presence", "checksum", "content", "engine")
 #: from here on all of it was read back
-_READ_BACK = "checksum"
+READ_BACK = "checksum"
 _LARGEST = 64 * bounded.MIB  # 100,000 marks have 30
 _ATTEMPTS = 20
 
@@ -121,7 +121,7 @@ class Marks:
         mark = self.of(record)
         found = [mark.proven_at(level)] if mark else []
         failed = mark is not None and mark.failure is not None
-        if level == _READ_BACK and not failed:
+        if level == READ_BACK and not failed:
             found.append(record.verified_at)
         return max((at for at in found if at), default=None)
 
@@ -132,7 +132,7 @@ class Marks:
             return record
         if mark.failure is not None:
             return replace(record, verified_at=None)
-        at = max((when for when in (record.verified_at, mark.proven_at(_READ_BACK)) if when), default=None)
+        at = max((when for when in (record.verified_at, mark.proven_at(READ_BACK)) if when), default=None)
         return record if at == record.verified_at else replace(record, verified_at=at)
 
 

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import CopyRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_prefix import PrefixRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.prune import clean, delete_one, plan_prune, prune
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import verifications
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading, readers
@@ -89,6 +90,63 @@ def test_what_is_damaged_in_the_target_is_copied_again(shelves: Shelves, damage:
     if not check:
         assert artifact.read_bytes() == b"rows"
         assert not copy(shelves).plan
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_what_is_damaged_in_its_right_size_is_copied_again(shelves: Shelves, marked: bool) -> None:
+    """Found: told as copied again, and refused each time. Members: marked bad by a verification; left by a copy that was killed (one under another
+    passphrase has the same sizes)."""
+    copy(shelves)
+    artifact = path(shelves[1], "b2", "databases", "shop.dump")
+    artifact.write_bytes(b"RowS")
+    if marked:
+        record = shelves[1].get("b2")
+        verifications.change(
+            shelves[1].repository,
+            "main",
+            {"b2": lambda mark: verifications.bad(mark, record, "checksum", "2026-11-26T12:00:00Z", "other bytes")},
+        )
+        shelves[1].marks(anew=True)
+    else:
+        path(shelves[1], "b2", "manifest.json").unlink()
+    assert copy(shelves).names == ["b2"] and artifact.read_bytes() == b"rows"
+    shelves[1].marks(anew=True)
+    assert not copy(shelves).plan
+    # What the source itself has lost is no copy, however often it is copied.
+    for name in ("manifest.json", "databases/shop.dump"):
+        path(shelves[1], "b3", name).unlink()
+    path(shelves[0], "b3", "databases", "shop.dump").write_bytes(b"Rows")
+    with pytest.raises(CatalogError, match="sha256 differs"):
+        copy(shelves)
+
+
+def test_what_a_copy_cannot_mend_is_told_and_left(shelves: Shelves) -> None:
+    """Found: content that was bad though its sums were right, copied again by each run, to no avail, and by a move deleted in the source."""
+    copy(shelves)
+    record = shelves[1].get("b2")
+    verifications.change(
+        shelves[1].repository,
+        "main",
+        {"b2": lambda mark: verifications.bad(mark, record, "content", "2026-11-26T12:00:00Z", "is cut off")},
+    )
+    shelves[1].marks(anew=True)
+    for delete in (False, True):
+        moved = copy(shelves, delete=delete)
+        assert not moved.names and "b2" in " ".join(moved.warnings) and "is cut off" in " ".join(moved.warnings)
+    assert [found.id for found in shelves[0].records([])] == ["b2"]
+    # A part that it lost besides comes again.
+    path(shelves[1], "b2", "databases", "shop.dump").unlink()
+    assert copy(shelves).names == ["b2"] and shelves[1].marks(anew=True).failure(record)
+
+
+def test_a_pinned_one_that_stays_is_told(shelves: Shelves) -> None:
+    """Found: a move that left the pinned one in the source without a word."""
+    record = shelves[0].get("b2")
+    record.pinned = True
+    shelves[0].write(record)
+    moved = copy(shelves, delete=True)
+    assert [found.id for found in shelves[0].records([])] == ["b2"] and "b2 stays" in " ".join(moved.warnings)
+    assert "pinned" in " ".join(moved.warnings) and shelves[1].get("b2").pinned
 
 
 # What the source does not show
