@@ -22,6 +22,8 @@ _NAMED = {
     4: {name: number for number, name in enumerate(_DAYS)},
 }
 _PART = re.compile(r"(?P<first>\*|\?|\w+)(?:-(?P<last>\w+))?(?:/(?P<step>\d+))?")
+#: of a line that would never run
+NEVER = "names a day that never comes"
 _LOOKED_AT = 35  # days, or more where there are no two runs in them
 _MOST = 800  # days: a line that runs on a 29 February is none of a backup
 
@@ -84,6 +86,11 @@ class Fields:
             return []
         return [datetime.time(hour, minute) for hour in sorted(self.hours) for minute in sorted(self.minutes)]
 
+    def ever(self) -> bool:
+        """Whether there is a day at all: there is none such as 30 February."""
+        leap_year = (datetime.date(2024, 1, 1) + datetime.timedelta(days=number) for number in range(366))
+        return any(self.on(day) for day in leap_year)
+
     def longest_gap(self, since: datetime.datetime) -> Optional[int]:
         """The seconds between two runs that are furthest apart, from then on; None: there are no two."""
         gap: Optional[int] = None
@@ -114,8 +121,7 @@ def problem(line: str) -> str:
         fields = Fields.parse(line, CRONTAB)
     except Unreadable as exc:
         return f"has the {exc}, where {exc.takes} is taken" if exc.what else "is not five fields (30 2 * * *)"
-    leap_year = (datetime.date(2024, 1, 1) + datetime.timedelta(days=number) for number in range(366))
-    return "" if any(fields.on(day) for day in leap_year) else "names a day that never comes"
+    return "" if fields.ever() else NEVER
 
 
 def _field(number: int, text: str, dialect: Dialect) -> frozenset[int]:

@@ -58,6 +58,16 @@ def test_the_longest_gap(line: str, gap: Optional[int]) -> None:
         ("*/0 2 * * *", "minute '*/0'"),
         ("0 18-8 * * *", "hour '18-8'"),
         ("0 3 30 2 *", "never comes"),
+        ("0 3 31 4,6 *", "never comes"),
+        ("0 3 31 4 1", ""),  # on each Monday of April
+        ("0\t3\t*\t*\tmon-fri", ""),
+        ("0 3 jan * *", "day of the month 'jan'"),
+        ("0 3 * sun *", "month 'sun'"),
+        ("0 3 * jan,foo *", "month 'foo'"),
+        ("0,99 3 * * *", "minute '99'"),
+        ("0 3,, * * *", "hour ''"),
+        ("@Daily", "five fields"),
+        ("CRON_TZ=Europe/Berlin 0 3 * * *", "five fields"),
     ],
 )
 def test_what_would_never_run_is_told_before_it_is_written(line: str, says: str) -> None:

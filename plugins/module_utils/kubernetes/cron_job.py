@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.cron import NEVER
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import job, names, pod
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.calendar import Calendar
@@ -35,7 +36,8 @@ def check(request: ScheduleRequest) -> None:
     """What the API server would refuse, or worse, would take. Raises BadOption."""
     names.check_name("name", request.name, names.LONGEST_CRON_JOB)
     # In a schedule TZ= and CRON_TZ= are refused by newer servers and ignored by older ones.
-    Calendar.parse(request.cron, request.time_zone)
+    if not Calendar.parse(request.cron, request.time_zone).fields.ever():
+        raise BadOption("schedule", request.cron, NEVER, "The controller would say nothing of it. Name another day.")
     if request.late < 10:
         raise BadOption(
             "starting_deadline",

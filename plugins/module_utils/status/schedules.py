@@ -124,7 +124,7 @@ def _makes_backups(script: str, server_name: str) -> bool:
 def _cron_line(path: str) -> Optional[str]:
     try:
         with open(path, encoding="utf-8") as stream:
-            lines = [line.split() for line in stream if re.match(r"[\d*@]", line)]
+            lines = [line.split() for line in stream if re.match(r"\s*[\d*@]", line)]
     except (OSError, ValueError):
         return None
     fields = 1 if lines and lines[-1][0].startswith("@") else 5

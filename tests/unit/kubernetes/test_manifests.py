@@ -198,6 +198,8 @@ def test_what_the_cluster_would_only_say_later(change: dict[str, Any], option: s
         ({"name": "n" * 53}, "name"),
         ({"name": "-n"}, "name"),
         ({"cron": "30 2 * *"}, "schedule"),
+        ({"cron": "0 3 30 2 *"}, "schedule"),
+        ({"cron": "0 3 31 4,6 *"}, "schedule"),
         ({"time_zone": "Mars/"}, None),
         ({"time_zone": "Local"}, "time_zone"),
         ({"late": 5}, "starting_deadline"),
