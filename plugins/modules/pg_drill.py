@@ -296,8 +296,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.assertions import OPERATORS
+from ansible_collections.holdfast.postgres.plugins.module_utils.drill.course import About
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.request import DrillRequest
-from ansible_collections.holdfast.postgres.plugins.module_utils.drill.run import About, DrillRun
+from ansible_collections.holdfast.postgres.plugins.module_utils.drill.run import DrillRun
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.sign import signer
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.tiers import open_tiers
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import COPYING

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import subprocess
@@ -194,6 +195,26 @@ def test_damage_is_told_by_step_and_file(site: Site) -> None:
     assert "was changed after it was written" in warned(done) and first.stem in warned(done)
 
 
+def test_a_dump_that_was_cut_when_it_was_made(site: Site) -> None:
+    """The kind: a backup that is what was written, and was no whole dump then: its sums hold. Found: a script that is cut was refused as an option
+    would be, and left no evidence, so that the last drill was the good one before it."""
+    for form, by in (("plain", 300), ("custom", 1)):
+        folder = site.repository / "shop" / site.dump(format=form, compression="none")
+        dump = next((folder / "databases").iterdir())
+        dump.write_bytes(dump.read_bytes()[:-by])
+        manifest = json.loads((folder / "manifest.json").read_text())
+        for artifact in manifest["artifacts"]:
+            data = (folder / artifact["key"]).read_bytes()
+            artifact.update(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        done = site.drill(amcheck="none")
+        assert done.failed and "'restore'" in done.msg, done.msg
+        assert [path.name.split(".")[1] for path in site.evidence()][-1:] == ["fail"]
+        assert done.result["evidence"]["backup"]["sha256"]
+    assert len(site.evidence()) == 2
+    site.nothing_left()
+
+
 def test_a_store_that_is_away(site: Site) -> None:
     """No repository takes the evidence: it is on this host, and the message says where."""
     site.dump()
@@ -223,6 +244,35 @@ def test_killed_half_way(site: Site, step: str, tmp_path: Path, running: list[Ru
     assert list(site.scratch.iterdir()) and not site.evidence()
     assert ok(site.drill(amcheck="none"))["verdict"] == "pass"
     site.nothing_left()
+
+
+@pytest.mark.extended
+def test_a_prune_leaves_what_is_being_drilled(site: Site, tmp_path: Path, running: list[RunningModule]) -> None:
+    """Members: a prune by retention, and a deletion by name, while an index is built that takes seconds. Afterwards a prune takes it, and the
+    evidence has its sum."""
+    slow = "AS $$ BEGIN PERFORM pg_sleep(3); RETURN i; END $$"
+    site.server.psql(f"CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql {slow}", "shop")
+    site.server.psql("CREATE TABLE late AS SELECT 1 AS i; CREATE INDEX ON late (slow(i))", "shop")
+    try:
+        first, _second = site.dump(), site.dump()
+    finally:
+        site.server.psql("DROP TABLE late; DROP FUNCTION slow", "shop")
+    progress = tmp_path / "progress"
+    given = {**site.drilled, "select": first, "amcheck": "none", "progress_file": str(progress)}
+    running.append(start_module("pg_drill", given))
+    wait_until(lambda: progress.exists() and "restoring" in progress.read_text(), 120)
+    deleted = run_module(
+        "pg_backup", {**site.server.client_options(), **site.options, "backup_id": first, "state": "absent"}
+    )
+    assert deleted.failed and "drill" in deleted.msg, deleted.msg
+
+    def prune() -> ModuleResult:
+        return run_module("backup_prune", {**site.options, "retention": {"keep_last": 1}})
+
+    assert not ok(during := prune())["pruned"] and "a drill" in warned(during), during.result
+    done = running[-1].result()
+    assert ok(done)["verdict"] == "pass" and done.result["evidence"]["backup"]["sha256"], done.msg
+    assert [entry["id"] for entry in ok(prune())["pruned"]] == [first]
 
 
 def test_refused_before_anything_is_made(site: Site) -> None:

@@ -169,19 +169,6 @@ def test_a_server_that_is_kept(site: Site) -> None:
     site.nothing_left()
 
 
-def test_a_library_that_is_not_here(site: Site) -> None:
-    """A function fails when it is called, and not before: the library and its extension are named."""
-    change = "UPDATE pg_proc SET probin = '$libdir/{}' WHERE proname = 'postgres_fdw_handler'"
-    site.server.psql(change.format("gone_with_the_host"), "shop")
-    site.archive()
-    done = site.drill(amcheck="none")
-    site.server.psql(change.format("postgres_fdw"), "shop")
-    site.archive()
-    assert done.failed and "gone_with_the_host is not on this host (of the extension postgres_fdw)" in done.msg, (
-        done.msg
-    )
-
-
 def random_targets(site: Site, count: int) -> None:
     """Each is drawn by the module, and has exactly the transactions that pg_waldump says."""
     moments = set()
@@ -208,6 +195,25 @@ def test_more_moments_by_chance(site: Site) -> None:
         site.beat()
     site.archive()
     random_targets(site, int(os.environ.get("HOLDFAST_TARGETS", "5")))
+
+
+def test_a_library_that_is_not_here(site: Site) -> None:
+    """A function fails when it is called, and not before: the library and its extension are named. So are collations of another version, a
+    database's own too. (Moments by chance come before: one of them could be that of the change.)"""
+    change = "UPDATE pg_proc SET probin = '$libdir/{}' WHERE proname = 'postgres_fdw_handler'"
+    site.server.psql(change.format("gone_with_the_host"), "shop")
+    site.server.psql("UPDATE pg_collation SET collversion = '0.1' WHERE collname = 'en-x-icu'", "shop")
+    site.server.psql("UPDATE pg_database SET datcollversion = '0.2' WHERE datname = 'shop'")
+    site.archive()
+    done = site.drill(amcheck="none")
+    site.server.psql(change.format("postgres_fdw"), "shop")
+    site.server.psql("UPDATE pg_database SET datcollversion = NULL WHERE datname = 'shop'")
+    site.archive()
+    notes = " ".join(done.result["evidence"]["notes"])
+    assert "The collation en-x-icu of 'shop' was of version 0.1" in notes and "version 0.2 of its collation" in notes
+    assert done.failed and "gone_with_the_host is not on this host (of the extension postgres_fdw)" in done.msg, (
+        done.msg
+    )
 
 
 @pytest.mark.extended

@@ -6,31 +6,25 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
-import platform
 import random
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils import stopping
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import chain, evidence
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import evidence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill import (
     assertions,
     checks,
     choosing,
-    findings,
-    markdown,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.drill.course import About, Course
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.dump import DumpedDatabases
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.findings import Findings
-from ansible_collections.holdfast.postgres.plugins.module_utils.drill.form import Form, Reached, Scratch
+from ansible_collections.holdfast.postgres.plugins.module_utils.drill.form import Form, Scratch
+from ansible_collections.holdfast.postgres.plugins.module_utils.drill.keep import keep
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.marker import look_for
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.quiet import quiet
 from ansible_collections.holdfast.postgres.plugins.module_utils.drill.request import LATEST_BACKUP, DrillRequest
@@ -55,20 +49,14 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
     NoSpace,
     ServerError,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.files import put
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.private_server import PrivateServer
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.secrets import Secrets
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.instance import Instance
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import (
-    format_exact,
     format_time,
     utcnow,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.users import name_of
-
-#: the steps that bring the server back; what comes then only looks at it
-RESTORING = ("choose", "plan", "make", "restore", "replay", "start", "isolate", "write")
 
 
 @dataclass
@@ -84,16 +72,6 @@ class DrillResult:
     kept_at: Optional[str] = None
     #: how a server that was to be kept is reached
     server: Optional[dict[str, Any]] = None
-
-
-@dataclass(frozen=True)
-class About:
-    """Versions for the evidence, how it is signed, and where it is kept if no repository takes it."""
-
-    collection: str
-    ansible: str
-    sign: Optional[evidence.Sign]
-    state_dir: str
 
 
 class DrillRun:
@@ -114,18 +92,10 @@ class DrillRun:
     ) -> None:
         self._params, self._request, self._tiers, self._secrets = params, request, list(tiers), secrets
         self._owner, self._space, self._room, self._config_dir = owner, space, room, config_dir
-        self._about, self._name = about, str(params["server_name"])
-        self._asked_at, self._began = utcnow(), time.monotonic()
-        self._directory = ScratchDirectory(request.scratch_dir, self._name, owner)
+        self._began = time.monotonic()
         self._findings = Findings(progress)
-        self._form: Optional[Form] = None
-        self._tier: Optional[Tier] = None
-        self._records: Sequence[Record] = ()
-        self._rto: Optional[float] = None
-        self._environment: dict[str, Any] = {}
-        self._isolation: dict[str, Any] = {}
-        self._priority = "as any other process"
-        self._marker: Optional[str] = None
+        self._course = Course(str(params["server_name"]), request, about, self._findings, utcnow())
+        self._directory = ScratchDirectory(request.scratch_dir, self._course.name, owner)
         self.result = DrillResult()
 
     def run(self, check: bool) -> DrillResult:
@@ -135,7 +105,7 @@ class DrillRun:
             Incomplete: the drill did not pass, as the options ask; the evidence is kept, and in the result.
             HoldfastError: an option is wrong, or another drill is at work; there is no evidence.
         """
-        tier = self._tier = choose_tier(self._tiers, self._request.tier)
+        tier = self._course.tier = choose_tier(self._tiers, self._request.tier)
         recent = self._recent()
         if recent is not None:
             self.result.warnings.append(recent)
@@ -155,13 +125,16 @@ class DrillRun:
             self._directory.taken(self._request.keep),
             stopping.remains("The drill was not ended, and proves nothing; its server is removed."),
         ):
-            self._priority = give_way() if self._request.low_priority else self._priority
+            self._course.priority = give_way() if self._request.low_priority else self._course.priority
             with contextlib.ExitStack() as stack:
                 try:
                     self._drill(tier, port, stack)
-                except (BadOption, NoSpace):  # they say nothing of the backup
+                except NoSpace:  # it says nothing of the backup
                     raise
                 except HoldfastError as exc:
+                    # Nor does an option that is wrong. What is refused once all is planned is the backup.
+                    if isinstance(exc, BadOption) and self.result.record is None:
+                        raise
                     self._findings.failure = self._findings.failure or ("drill", str(exc))
                 watch = checks.Stopwatch()
                 stack.close()
@@ -194,29 +167,29 @@ class DrillRun:
         found: Candidates = candidates(
             tier, self._params, self._secrets, self._directory.data, self._owner, self._config_dir, self.result.warnings
         )
-        self._records = found.all
+        self._course.records = found.all
         where = (
-            f"{tier.name} ({self._name})"
+            f"{tier.name} ({self._course.name})"
             if tier.shelf is None
-            else f"{self._name} in {tier.shelf.repository.description}"
+            else f"{self._course.name} in {tier.shelf.repository.description}"
         )
         chance = random.SystemRandom()
         record, why = choosing.choose(found.all, self._request.select, evidence.proven(tier.drills), chance, where)
-        closed, self._isolation["network"] = cell(self._owner)
+        closed, self._course.isolation["network"] = cell(self._owner)
         scratch = Scratch(self._directory, self._owner, self._space, self._room, port, closed)
         is_copy = any(record is copy for copy in found.copies)
         if is_copy and found.source is not None:
             named = self._request.select != LATEST_BACKUP
-            self._form = WholeServer(
+            self._course.form = WholeServer(
                 found.source, found.copies, record, named, self._request, scratch, self._findings, self.result.warnings
             )
         elif tier.shelf is not None:
-            self._form = DumpedDatabases(
+            self._course.form = DumpedDatabases(
                 tier.shelf, self._secrets, record, self._request, scratch, self._findings, self.result.warnings
             )
-        if self._form is None:
+        if self._course.form is None:
             raise AssertionError("a tier that was read has a shelf")
-        return self._form, why
+        return self._course.form, why
 
     def _drill(self, tier: Tier, port: int, stack: contextlib.ExitStack) -> None:
         import psycopg2
@@ -226,6 +199,7 @@ class DrillRun:
         with self._findings.phase("plan", "planning the drill"):
             form.plan(False)
             self.result.record = form.record
+            self._course.note_manifest(form.record)
         with form.reading():
             server, instance = form.stand(stack)
         try:
@@ -235,7 +209,7 @@ class DrillRun:
             with self._findings.phase("write", "writing as an ordinary role"):
                 written = checks.first_write(server, (databases or [server.database])[0])
                 self._findings.checks.append(written)
-                self._rto = round(time.monotonic() - self._began, 3)
+                self._course.rto = round(time.monotonic() - self._began, 3)
             with self._findings.phase("checks", "looking at what was restored"):
                 self._look(form, server, instance, databases)
         except psycopg2.Error as exc:
@@ -245,7 +219,7 @@ class DrillRun:
         with self._findings.phase("checksums", "checking the pages"):
             server.stop()
             summed = checks.checksums(instance)
-            self._environment["data_checksums"] = summed is not None
+            self._course.environment["data_checksums"] = summed is not None
             self._findings.checks += [summed] if summed else []
         if self._request.keep:
             stack.close()
@@ -260,10 +234,10 @@ class DrillRun:
 
     def _quiet(self, server: PrivateServer, databases: Sequence[str]) -> None:
         shut = quiet(server.connect, databases, NOWHERE)
-        self._isolation["event triggers switched off"] = ", ".join(shut["event_triggers"]) or "none there"
-        self._isolation["foreign servers led nowhere"] = ", ".join(shut["foreign_servers"]) or "none there"
+        self._course.isolation["event triggers switched off"] = ", ".join(shut["event_triggers"]) or "none there"
+        self._course.isolation["foreign servers led nowhere"] = ", ".join(shut["foreign_servers"]) or "none there"
         if shut["open"]:
-            self._isolation["foreign servers left as they are"] = ", ".join(shut["open"])
+            self._course.isolation["foreign servers left as they are"] = ", ".join(shut["open"])
 
     def _look(self, form: Form, server: PrivateServer, instance: Instance, databases: Sequence[str]) -> None:
         deadline = time.monotonic() + self._request.check_time
@@ -272,12 +246,12 @@ class DrillRun:
             self._findings.assertions.append(answer.describe())
             self._findings.refuted += [] if answer.ok else [answer.sentence()]
         if self._request.marker is not None:
-            check, self._marker = look_for(server.connect, self._request.marker, form)
+            check, self._course.marker = look_for(server.connect, self._request.marker, form)
             self._findings.checks.append(check)
         looked = checks.look_into(server.connect, databases, form.expected, deadline, checks.pkglibdir(server))
         self._findings.checks += looked.checks
         self._findings.notes += looked.notes
-        self._environment.update(looked.environment)
+        self._course.environment.update(looked.environment)
         if self._request.amcheck != "none":
             left = deadline - time.monotonic()
             self._findings.checks.append(
@@ -294,9 +268,9 @@ class DrillRun:
         self.result.warnings += [told] if reasons else []
 
     def _what(self) -> str:
-        record = self.result.record or (self._form.record if self._form else None)
-        tier = self._tier.name if self._tier else "the repository"
-        return f"the backup {record.id} out of {tier}" if record else f"a backup of {self._name} out of {tier}"
+        record = self.result.record or (self._course.form.record if self._course.form else None)
+        tier = self._course.tier.name if self._course.tier else "the repository"
+        return f"the backup {record.id} out of {tier}" if record else f"a backup of {self._course.name} out of {tier}"
 
     def describe(self) -> dict[str, Any]:
         """For the module's result."""
@@ -311,135 +285,17 @@ class DrillRun:
             found["server"] = self.result.server
         return found
 
-    # The evidence
-
     def _write(self, tier: Tier, began: str, teardown: Mapping[str, Any]) -> None:
-        """Beside the backups, else in another tier, else on this host: a drill that failed leaves its evidence all the same. Raises HoldfastError."""
-        stopped = utcnow()
+        """The evidence. Raises HoldfastError."""
+        stopped, course = utcnow(), self._course
         self.result.changed = True
         self._findings.progress.step("writing the evidence")
-        content = self._content(began, format_time(stopped), teardown)
-        stamp = f"{stopped:%Y%m%dT%H%M%SZ}"
-        wrong = []
-        for other in [tier, *(one for one in self._tiers if one is not tier)]:
-            if other.shelf is None:
-                wrong.append(f"{other.name}: {other.error}")
-                continue
-            try:
-                self._write_to(other, content, stamp)
-            except HoldfastError as exc:
-                wrong.append(f"{other.name}: {exc}")
-                continue
-            self.result.warnings += [f"The evidence could not be written to {text}" for text in wrong]
-            return
-        path = os.path.join(os.path.expanduser(self._about.state_dir), "drills", self._name)
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        name = evidence.name_of(0, stamp, content["verdict"], (content["backup"] or {}).get("id"))
-        sealed = evidence.seal({**content, "id": name}, None)
-        put(os.path.join(path, f"{name}.json"), json.dumps(sealed, indent=1, ensure_ascii=False))
-        self.result.evidence, self.result.kept_at = sealed, os.path.join(path, f"{name}.json")
-        self.result.warnings.append(
-            f"The evidence is on this host alone ({self.result.kept_at}), in no chain: {' '.join(wrong)}"
+        record = course.form.record if course.form and self.result.record is not None else None
+        content = course.content(record, began, format_time(stopped), teardown)
+        tiers = [tier, *(one for one in self._tiers if one is not tier)]
+        self.result.evidence, self.result.kept_at = keep(
+            tiers, course.name, content, f"{stopped:%Y%m%dT%H%M%SZ}", course.about, self.result.warnings
         )
-
-    def _write_to(self, tier: Tier, content: Mapping[str, Any], stamp: str) -> None:
-        shelf = tier.shelf
-        if shelf is None:
-            raise AssertionError("it was looked at before")
-        self.result.warnings += evidence.audit(shelf)
-        sealed = evidence.write(shelf, content, stamp, markdown.tell, self._about.sign, self.result.warnings)
-        self.result.evidence = sealed
-        self.result.kept_at = f"{evidence.key_of(shelf, sealed['id'])} in {shelf.repository.description}"
-
-    def _content(self, began: str, stopped: str, teardown: Mapping[str, Any]) -> dict[str, Any]:
-        form, request, found = self._form, self._request, self._findings
-        reached = form.reached if form else Reached(request.asked)
-        rpo: Optional[float] = None
-        if reached.measures_rpo and reached.commit_time is not None and found.failure is None:
-            rpo = round((self._asked_at - reached.commit_time).total_seconds(), 3)
-            if rpo < 0:
-                found.notes.append(
-                    f"The last transaction is of {format_exact(reached.commit_time)}, after the moment of asking by this host's clock: the clocks are "
-                    "apart, and the RPO is not known."
-                )
-                rpo = None
-        objectives = {"rto": request.rto, "rpo": request.rpo}
-        judged, reasons = findings.verdict(found, findings.missed(objectives, self._rto, rpo))
-        restoring = found.seconds_of(*RESTORING)
-        record = form.record if form and self.result.record is not None else None
-        return {
-            "format": evidence.FORMAT,
-            "run_id": os.environ.get("HOLDFAST_RUN_ID"),
-            "started_at": began,
-            "stopped_at": stopped,
-            "operator": request.operator or name_of(os.geteuid()),
-            "trigger": request.trigger,
-            "scenario": request.scenario,
-            "host": _host(self._about.ansible),
-            "collection_version": self._about.collection,
-            "server": {
-                "name": self._name,
-                "system_id": record.server.get("system_id") if record else None,
-                "version_num": record.server.get("version_num") if record else None,
-            },
-            "backup": self._backup(record) if record else None,
-            "chain": self._chain(record) if record else [],
-            "target": {
-                "asked": reached.asked,
-                "reached": reached.target,
-                "timeline": reached.timeline,
-                "lsn": reached.lsn,
-                "commit_time": format_exact(reached.commit_time) if reached.commit_time else None,
-                "marker": self._marker,
-            },
-            **found.described(),
-            "objectives": objectives,
-            "measured": {
-                "rto_seconds": self._rto if found.failure is None else None,
-                "rpo_seconds": rpo,
-                "restoring_seconds": restoring,
-                "window_start": format_exact(reached.window[0]) if reached.window[0] else None,
-                "window_end": format_exact(reached.window[1]) if reached.window[1] else None,
-                "bytes": form.fetched if form else None,
-            },
-            "environment": self._environment,
-            "isolation": {
-                "archive_mode": "off",
-                "listen_addresses": "none, a socket in a directory of its own alone",
-                "jobs": "libraries that act by themselves are not loaded, or start no job",
-                "subscriptions": "disabled, and no worker of them may run",
-                **self._isolation,
-                **(form.isolated if form else {}),
-                "memory": f"shared_buffers = {request.memory}",
-                "priority": self._priority,
-            },
-            "teardown": dict(teardown),
-            "verdict": judged,
-            "reasons": reasons,
-            "notes": list(dict.fromkeys(found.notes)),
-        }
-
-    def _backup(self, record: Record) -> dict[str, Any]:
-        return {
-            "id": record.id,
-            "engine": record.engine,
-            "kind": record.kind,
-            "started_at": record.started_at,
-            "stopped_at": record.stopped_at,
-            "tier": self._tier.name if self._tier else None,
-            "sha256": self._manifest(record),
-        }
-
-    def _manifest(self, record: Record) -> Optional[str]:
-        """The sha256 of the manifest; None: an engine keeps its own."""
-        shelf = self._tier.shelf if self._tier else None
-        with contextlib.suppress(HoldfastError):
-            if shelf is not None:
-                return hashlib.sha256(shelf.repository.read(shelf.key(record.id, MANIFEST))).hexdigest()
-        return None
-
-    def _chain(self, record: Record) -> list[str]:
-        return [link.id for link in chain.links(record, chain.by_id(self._records).get)][::-1]
 
 
 _OUTCOME = {
@@ -448,19 +304,3 @@ _OUTCOME = {
     "partial": "could not make every check",
     "fail": "failed",
 }
-
-
-def _host(ansible: str) -> dict[str, Any]:
-    """This host, as the times that were measured hold for it alone."""
-    system = platform.system()
-    with contextlib.suppress(OSError), open("/etc/os-release", encoding="utf-8") as stream:
-        told = dict(line.rstrip("\n").partition("=")[::2] for line in stream)
-        system = told.get("PRETTY_NAME", system).strip('"')
-    return {
-        "name": platform.node(),
-        "os": system,
-        "cores": os.cpu_count(),
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "ansible": ansible,
-    }
