@@ -82,6 +82,7 @@ options:
   delete_source:
     description:
       - Whether what was copied is deleted in the source once all of it was verified in the target.
+      - What is pinned stays, and is told, as does what others that stay are based on. A second run, when all has been moved, changes nothing.
       - Refused with V(backups) where WAL lies beside backups of the whole server, as that is not copied.
     type: bool
     default: false

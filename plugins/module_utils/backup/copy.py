@@ -7,115 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
-from functools import partial
-from typing import Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier import (
-    Copier,
-    Moved,
-    OnBytes,
-    Step,
-    refuse_one_place,
-)
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.memory import MEMORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copier import Moved, refuse_one_place
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_one import copy_backup, due_steps, same
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.rekey import UNCHANGED, Rekey
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import verifications
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import by_id, chain, links, may_be_needed
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import MANIFEST, refresh
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.index import refresh
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order, latest_whole
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import damage, lacking
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import ANY, Reading, readers
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import INSTRUCTIONS, NAME, Shelf
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import NAME, Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError
 from ansible_collections.holdfast.postgres.plugins.module_utils.stopping import achieved, remains
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time, utcnow
-
-
-def all_steps(record: Record, source: Shelf, target: Shelf) -> list[Step]:
-    """All that a backup consists of but its manifest, the instructions last."""
-    names = [(artifact.key, artifact.size) for artifact in record.artifacts]
-    info = source.repository.stat(source.key(record.id, INSTRUCTIONS))
-    names += [(INSTRUCTIONS, info.size)] if info else []
-    return [Step(source.key(record.id, name), target.key(record.id, name), size) for name, size in names]
-
-
-def due_steps(record: Record, source: Shelf, target: Shelf, keys: Rekey) -> list[Step]:
-    """What of a backup is to be copied: what is not in the target yet, as an object of the same size is taken for copied, and verified later.
-    What is encrypted anew is all made anew."""
-    steps = all_steps(record, source, target)
-    if keys.encrypts:
-        return steps
-    there = {item.key: item.size for item in target.repository.list(f"{target.name}/{record.id}")}
-    return [step for step in steps if there.get(step.target) != step.size]
-
-
-def same(there: Optional[Record], record: Record, target: Shelf, keys: Rekey) -> bool:
-    """Whether the target has this very backup already, by these passphrases.
-
-    Raises:
-        CatalogError: it has another one of that id.
-    """
-    if there is None:
-        return False
-    if not keys.stands(there, record):
-        raise CatalogError(
-            f"{target.repository.description} has another backup {record.id} of {target.name!r}, with other content. Nothing "
-            "was copied over it: copy it under another target_server_name."
-        )
-    return True
-
-
-def copy_backup(
-    record: Record,
-    source: Shelf,
-    target: Shelf,
-    keys: Rekey = UNCHANGED,
-    threads: int = 4,
-    memory: int = MEMORY,
-    on_bytes: OnBytes = lambda done: None,
-) -> tuple[Record, int]:
-    """Copy one backup, verify it in the target by its manifest's sums, and write instructions and manifest last. Returns its record
-    there, and how many objects the store copied by itself.
-
-    Raises:
-        CatalogError: what was copied differs from the manifest.
-    """
-    copier = Copier(source.repository, target.repository, on_bytes, memory, read_back=False)
-    steps = due_steps(record, source, target, keys)
-    last = [step for step in steps if step.target == target.key(record.id, INSTRUCTIONS)]
-    first = [step for step in steps if step not in last]
-    by_store = 0
-    if keys.encrypts:
-        if target.repository.stat(target.key(record.id, MANIFEST)) is not None:
-            # A damaged one is written over, by other bytes of the same size: until that has ended no manifest may say what is there.
-            target.repository.delete(target.key(record.id, MANIFEST))
-        copied = keys.encrypt(record, source, target, threads, on_bytes)
-    else:
-        by_store = copier.run(first, threads)
-        copied = record
-    copied = replace(copied, server={**record.server, "name": target.name})
-    try:
-        target.verify(copied, on_bytes)
-    except CatalogError:
-        # What was there had the right size alone: it is of a copy under another passphrase, or was damaged since.
-        passed = [step for step in all_steps(record, source, target) if step not in steps]
-        if not passed:
-            raise
-        by_store += copier.run(passed, threads)
-        target.verify(copied, on_bytes)
-    # What has instructions is taken for a backup that was complete.
-    by_store += copier.run(last, 1)
-    copied.verified_at = format_time(utcnow())
-    copied.signature = keys.sign(copied, record)
-    target.write(copied)
-    if target.marks().failure(copied) is not None:  # it was bad here, and is mended
-        mended = partial(verifications.good, record=copied, level=verifications.READ_BACK, at=copied.verified_at)
-        verifications.change(target.repository, target.name, {record.id: mended})
-    return copied, by_store
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 
 
 class CopyRun:
@@ -291,6 +199,12 @@ class CopyRun:
             raise CatalogError(
                 f"No manifest in {where} can be read, and nothing was copied. {' '.join(moved.warnings)}"
             )
+        if not found and self._delete and self._was_moved():
+            moved.warnings.append(
+                f"There is no backup of {self._source.name!r} in {self._source.repository.description}: taken for moved already, as "
+                f"{self._target.repository.description} has them."
+            )
+            return []
         if not found:
             raise CatalogError(
                 f"There is no backup of {self._source.name!r} in {self._source.repository.description}. "
@@ -306,6 +220,11 @@ class CopyRun:
             one = latest_whole(found, utcnow(), where) if backup_id == "latest" else self._source.get(backup_id)
             wanted.update((link.id, link) for link in chain(one, known))
         return [record for record in in_order(found) if record.id in wanted]
+
+    def _was_moved(self) -> bool:
+        """Whether the target has what an earlier run may have moved there."""
+        named = [name for name in self._ids if name != "latest"]
+        return all(self._target.read(name) for name in named) and bool(named or any(self._target.records([])))
 
     def _in_repository(self, found: Sequence[Record], warnings: list[str]) -> list[Record]:
         """Those whose content is in the repository. Of others a copy would be a record of what its source deletes. Raises CatalogError."""

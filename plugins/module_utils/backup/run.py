@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy import copy_backup
+from ansible_collections.holdfast.postgres.plugins.module_utils.backup.copy_one import copy_backup
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.making import Maker, OneTier
 from ansible_collections.holdfast.postgres.plugins.module_utils.backup.request import (
     BackupRequest,

@@ -139,6 +139,19 @@ def test_what_a_copy_cannot_mend_is_told_and_left(shelves: Shelves) -> None:
     assert copy(shelves).names == ["b2"] and shelves[1].marks(anew=True).failure(record)
 
 
+def test_a_second_move_changes_nothing(shelves: Shelves) -> None:
+    """Found: a move that is scheduled failed each time that no backup had been made since. A name that is wrong is an error as before."""
+    with pytest.raises(CatalogError, match="There is no backup of 'other'"):
+        CopyRun(Shelf(shelves[0].repository, "other"), shelves[1], [], 2, MEMORY, True, 0).run(True)
+    copy(shelves, delete=True)
+    for ids in ([], ["latest"], ["b1", "b2"]):
+        again = CopyRun(*shelves, ids, 2, MEMORY, True, 0).run(False)
+        assert not again.plan and not again.names and "moved already" in " ".join(again.warnings)
+    for ids, delete in ((["b1", "b9"], True), ([], False)):
+        with pytest.raises(CatalogError, match="There is no backup of 'main'"):
+            CopyRun(*shelves, ids, 2, MEMORY, delete, 0).run(False)
+
+
 def test_a_pinned_one_that_stays_is_told(shelves: Shelves) -> None:
     """Found: a move that left the pinned one in the source without a word."""
     record = shelves[0].get("b2")
