@@ -18,7 +18,7 @@ from typing import Any, Optional, Union
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.chain import links
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.described import stored_size
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import PROVING
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.evidence import PROVING, Drill
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import from_the_future, is_good
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
@@ -27,6 +27,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts im
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.health import as_known
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.rules.standing import Standing
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.text import last_stretch
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.units import known_time
 
 PREFIX = "holdfast_"
@@ -260,11 +261,22 @@ def _of_proof(standing: Standing) -> Iterator[Sample]:
     found = standing.found
     yield from _newest("holdfast_verify_last_success_timestamp_seconds", found.verified.values())
     yield from _newest("holdfast_verify_last_failure_timestamp_seconds", found.failed_at.values())
-    drills = [drill for _tier, drill in found.all_drills]
-    good = [drill.at for drill in drills if drill.verdict in PROVING]
-    yield from _newest("holdfast_drill_last_success_timestamp_seconds", good)
-    bad = [drill.at for drill in drills if drill.verdict not in PROVING]
-    yield from _newest("holdfast_drill_last_failure_timestamp_seconds", bad)
+    proved = _last_drills([drill for _tier, drill in found.all_drills])
+    for name, good in (("success", True), ("failure", False)):
+        if good in proved:
+            yield Sample(f"holdfast_drill_last_{name}_timestamp_seconds", {}, _stamp(proved[good]))
+
+
+def _last_drills(drills: Sequence[Drill]) -> dict[bool, datetime.datetime]:
+    """When a drill last proved something, and when one last did not. An alert compares the two, so each is before those that followed it, also where
+    a clock was ahead."""
+    last: dict[bool, datetime.datetime] = {}
+    after: Optional[datetime.datetime] = None
+    for drill in reversed(drills):
+        at = parse_time(drill.at, "drill")
+        after = at if after is None else min(at, after - datetime.timedelta(seconds=1))
+        last.setdefault(drill.verdict in PROVING, after)
+    return last
 
 
 def _newest(name: str, times: Iterable[str]) -> Iterator[Sample]:

@@ -234,6 +234,10 @@ def test_proofs() -> None:
     assert only(found, "drill_evidence_readable") == {(): 1}
     assert only(found, "drill_rto_seconds") == {(): 12.5} and only(found, "objective_rto_seconds") == {(): 60}
     assert not {"drill_rpo_seconds", "objective_rpo_seconds"} & names(found)
+    # A clock that was set back between a pass and a failure: the alert compares the two.
+    back = metrics(standing(backup("b", 9 * DAY), all_drills=[drill(1, DAY, "pass"), drill(2, 2 * DAY, "fail")]))
+    assert only(back, "drill_last_failure_timestamp_seconds") == {(): STAMP - 2 * DAY}
+    assert only(back, "drill_last_success_timestamp_seconds") == {(): STAMP - 2 * DAY - 1}
     changed = metrics(standing(), evidence=Evidence(None))
     assert only(changed, "drill_evidence_readable") == {(): 0} and "drill_rto_seconds" not in names(changed)
     strange = metrics(standing(), evidence=Evidence({"measured": {"rto_seconds": "soon"}, "objectives": {"rto": True}}))
