@@ -494,6 +494,15 @@ def test_one_of_two_repositories_is_lost(pg15: Server, s3: S3Server) -> None:
     assert [found.scope["repositories"] for found in there] == [[1], [2]] and there[0].id == record.id
     archived(pg15)
     names = list(site.engine.wal.names())
+    # The second has lost its list alone.
+    lists = [path for path in Path(directory["path"]).rglob("backup.info*") if path.is_file()]
+    for path in lists:
+        path.rename(f"{path}.aside")
+    gone: dict[str, str] = {}
+    assert [found.id for found in site.engine.backups([], gone)] == [record.id] and list(gone) == [there[1].id]
+    assert "repository 2" in gone[there[1].id]
+    for path in lists:
+        Path(f"{path}.aside").rename(path)
     with refusing_port() as port:
         # On a new host the configuration can be written even so.
         lost = {**bucket, "endpoint_url": f"https://localhost:{port}"}
