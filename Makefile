@@ -16,9 +16,10 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 export MYPYPATH := $(COLLECTIONS):$(CURDIR)/tests
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo demo-kubernetes faults test lint sanity unit integration matrix test-extended test-stores test-kubernetes image docs molecule release docs-test wal-g bench clean
+.PHONY: help setup demo rehearse demo-kubernetes faults test lint sanity unit integration matrix test-extended test-stores test-kubernetes image docs molecule release docs-test wal-g bench clean
 help:
 	@echo "make demo   a backup, a disaster and a restore on a throwaway server, with proof"
+	@echo "make rehearse  every runbook, rehearsed on a throwaway server, and a table of times against objectives"
 	@echo "make demo-kubernetes  the same in a real Kubernetes: a CronJob, WAL received and shipped, a dropped table brought back beside"
 	@echo "make test   lint, ansible-test sanity, unit and integration tests"
 	@echo "make test-extended  what takes long: every bad day of stores, each engine in depth, standbys"
@@ -50,6 +51,9 @@ $(COLLECTIONS)/ansible_collections/awx: $(STAMP)
 
 demo: setup
 	@$(PY) tests/demo/demo.py
+
+rehearse: setup
+	@$(PY) tests/demo/rehearse.py
 
 # In the lab's cluster that HOLDFAST_KUBECONFIG names, or in one that is built (once) and started for it.
 demo-kubernetes: setup

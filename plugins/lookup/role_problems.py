@@ -45,6 +45,10 @@ options:
     type: list
     elements: str
     default: []
+  terminal:
+    description: Whether the role will ask at the terminal later, so that there must be one.
+    type: bool
+    default: false
   nested:
     description:
       - Names of variables that have variables for other runs, whose names are looked at too. Such a one is a dictionary of them, or a list of
@@ -77,6 +81,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.holdfast.postgres.plugins.plugin_utils import hosts as play_hosts
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.controller import has_terminal
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given, stores, variables_within, wrong
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import (
     OF_PLAYS,
@@ -138,6 +143,10 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             and not any(value(name, None) for name in places)
         ):
             problems.append("Say where backups are kept: holdfast_repository, or several as holdfast_repositories.")
+        if self.get_option("terminal") and not has_terminal():
+            problems.append(
+                f"The role {terms[0]} would ask at the terminal, and this ansible-playbook has none at which somebody could answer. Nothing was done."
+            )
         tier = self.get_option("tier")
         if tier and value(tier, None) and "holdfast_repositories" not in unclear:
             there = [str(item.get("name")) for item in stores(value("holdfast_repositories", None))]

@@ -57,6 +57,11 @@ options:
     description: Id of the backup, or V(latest) for the newest verified one.
     type: str
     default: latest
+  before:
+    description:
+      - Only backups that ended before this moment, such as V(2026-11-21T02:59:00+01:00), so that what went wrong then is in none of them. One that
+        O(backup_id) names and that ended later is refused.
+    type: str
   source:
     description:
       - Instead of a repository, a dump that another tool made, in any format of pg_dump, compressed by gzip, zstd, lz4, xz or bzip2 or
@@ -398,7 +403,7 @@ def _restore(module: AnsibleModule, warnings: list[str], begun: list[RestoreRun]
     else:
         shelf = Shelf(open_repository(params["repository"]), params["server_name"])
         shelf.repository.check(write=False)
-        record = select(shelf, params["backup_id"], options, warnings)
+        record = select(shelf, params["backup_id"], params["before"], options, warnings)
         if record.encryption["method"] == "none" and Encryption.is_wanted(secret):
             raise not_encrypted(f"the backup {record.id}")
         secret.update(method=record.encryption["method"], recipients=record.encryption["recipients"])
@@ -458,6 +463,7 @@ def main() -> None:
             **argspec.ENCRYPTION,
             **argspec.PROGRESS,
             "backup_id": {"type": "str", "default": "latest"},
+            "before": {"type": "str"},
             "source": {"type": "path"},
             "source_choice": {"type": "str", "choices": ["latest", "newest"], "default": "latest"},
             "databases": {"type": "list", "elements": "str", "default": []},

@@ -13,7 +13,9 @@ from __future__ import annotations
 import glob
 import multiprocessing
 import os
+import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +36,21 @@ def ends_with_the_controller() -> Iterator[None]:
         yield
     finally:
         done.set()
+
+
+def process() -> int:
+    """The process of ansible-playbook itself, also from the one that works on a task."""
+    parent = multiprocessing.parent_process()
+    return parent.pid if parent is not None and parent.pid else os.getpid()
+
+
+def has_terminal() -> bool:
+    """Whether somebody can answer ansible.builtin.pause, which goes on by itself where nobody can. A task's process has another standard input."""
+    try:
+        there = os.readlink(f"/proc/{process()}/fd/0")
+    except OSError:
+        return sys.__stdin__ is not None and sys.__stdin__.isatty()
+    return bool(re.match(r"/dev/(pts/\d+|tty\w*|console)$", there))
 
 
 def _watch(controller: int, done: threading.Event) -> None:

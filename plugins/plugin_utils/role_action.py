@@ -31,6 +31,7 @@ PYTHON_VENV = "holdfast_python_venv"
 CONSENT = (
     "force", "confirm", "accept_new_server", "stop_server", "terminate_sessions", "replace", "lock_wait", "engine", "engine_program",
     "engine_options", "config_dir", "encryption", "repository", "data_directory", "service", "owner", "config_file",
+    "continue", "take_over",
 )  # fmt: skip
 
 
@@ -51,6 +52,8 @@ class RoleAction(NormalAction):  # type: ignore[misc]
             self._task.environment = [*(self._task.environment or []), {"HOLDFAST_PYTHON_VENV": str(environment)}]
         with ends_with_the_controller():
             result: dict[str, Any] = self.run_module(tmp, task_vars or {})
+        if self._task.check_mode:
+            result["check_mode"] = True  # also where the task alone is in it, which its role cannot see
         if ours and result.get("consent"):
             host = str((task_vars or {}).get("inventory_hostname", ""))
             self._say_what_to_type(result, role, host)

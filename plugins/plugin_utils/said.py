@@ -39,7 +39,7 @@ def said(result: Result, job: str, check: bool = False, now: Optional[datetime.d
     if result.get("failed"):
         return str(result.get("msg", "It failed."))
     plan = list(result.get("plan") or [])
-    if check and job not in _READS:
+    if (check or result.get("check_mode")) and job not in _READS:
         return f"Check mode, nothing was done. It would: {_steps(plan)}" if plan else "Nothing to do."
     return _JOBS[job](result, now or datetime.datetime.now(datetime.timezone.utc))
 
@@ -338,6 +338,25 @@ def _kubernetes_restore(result: Result, now: datetime.datetime) -> str:
     )
 
 
+def _runbook(result: Result, _now: datetime.datetime) -> str:
+    run = result.get("run")
+    if not run:
+        return "No runbook was run."
+    head = f"{_known(run.get('scenario'))}, {_known(run.get('mode'))} ({_known(run.get('id'))}): "
+    notes = list(run.get("notes") or [])
+    if run.get("outcome") == "rolled_back":
+        kept = " ".join(["Nothing of production had been replaced. What was kept of it stays.", *notes])
+        return f"{head}taken back. {kept}"
+    measured, wanted = run.get("measured") or {}, run.get("objectives") or {}
+    parts = [
+        f"{name.upper()} {took(measured[key])}" + (f" of {took(wanted[key])}" if wanted.get(key) else "")
+        if measured.get(key) is not None
+        else f"{name.upper()} not measured"
+        for name, key in (("rto", "rto_seconds"), ("rpo", "rpo_seconds"))
+    ]
+    return " ".join([f"{head}{_known(run.get('verdict'))}, {', '.join(parts)}.", *notes])
+
+
 _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "archive": _archive,
     "audit": _audit,
@@ -357,6 +376,7 @@ _JOBS: dict[str, Callable[[Result, datetime.datetime], str]] = {
     "restore_point": _restore_point,
     "rotate_credentials": _rotate_credentials,
     "rotate_passphrase": _passphrase,
+    "runbook": _runbook,
     "ship": _ship,
     "standby": _standby,
     "verify": _verify,

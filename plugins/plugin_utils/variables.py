@@ -39,6 +39,8 @@ SHARED = frozenset(
         # how far a server is brought back
         "recovery_target",
         "schedules",
+        # a disaster, by whichever runbook
+        "dr_mode", "dr_gates", "dr_approved", "dr_continue", "dr_take_over", "dr_prove", "dr_rto", "dr_rpo", "dr_isolate_tasks", "dr_reopen_tasks",
         # a cluster, and the namespace in it
         "kubernetes",
     }
@@ -85,6 +87,7 @@ RENAMED = {
         )
     },
     ("rotate_credentials", "repository"): "holdfast_rotate_credentials_repository",
+    **{("runbook", name): f"holdfast_dr_{name}" for name in ("mode", "continue", "take_over", "rto", "rpo")},
     ("setup", "name"): "holdfast_setup_role_name",
     ("setup", "password"): "holdfast_setup_role_password",
 }

@@ -16,16 +16,10 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from lab import compare, harddata  # noqa: E402
-from lab.installations import Installation, find_installations  # noqa: E402
 from lab.playbooks import PlaybookResult, run_playbook  # noqa: E402
-from lab.servers import Server, pick  # noqa: E402
+from lab.servers import Server, of_the_machine  # noqa: E402
 
 VICTIM = "shop"
-
-
-def choose() -> Installation:
-    """The machine's own PostgreSQL if there is one, else the embedded one from PyPI."""
-    return next((item for item in find_installations() if item.source != "pypi"), None) or pick()
 
 
 def say(step: str, words: str = "") -> None:
@@ -129,7 +123,7 @@ def third_act(server: Server, common: dict[str, Any]) -> None:
         "holdfast_drill_target": "random",
         "holdfast_drill_low_priority": False,
         "holdfast_drill_rto": "1h",
-        "holdfast_drill_amcheck": "quick" if amcheck_is_there(server) else "none",
+        "holdfast_drill_amcheck": "quick" if server.has_extension("amcheck") else "none",
     }
     done, seconds = play("drill", drill, "pg_drill")
     found = done["evidence"]
@@ -155,13 +149,8 @@ def third_act(server: Server, common: dict[str, Any]) -> None:
     say("", str(page))
 
 
-def amcheck_is_there(server: Server) -> bool:
-    """The embedded PostgreSQL has no contrib modules."""
-    return bool(server.query("SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'")[0][0])
-
-
 def main() -> None:
-    with Server(choose()) as server, tempfile.TemporaryDirectory(prefix="holdfast-demo-") as repository:
+    with Server(of_the_machine()) as server, tempfile.TemporaryDirectory(prefix="holdfast-demo-") as repository:
         print(f"\nholdfast.postgres demo: PostgreSQL {server.installation.version} from {server.bindir}\n")
         data = harddata.build(server)
         size = int(server.query("SELECT sum(pg_database_size(oid)) FROM pg_database WHERE NOT datistemplate")[0][0])

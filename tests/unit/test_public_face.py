@@ -47,6 +47,7 @@ USES = {
     "restore_point": ["pg_restore_point"],
     "rotate_credentials": ["azure_sas"],
     "rotate_passphrase": ["backup_passphrase"],
+    "runbook": ["runbook_record"],
     "schedule": ["k8s_cron_job"],
     "setup": ["backup_role"],
     "ship": ["wal_ship"],
@@ -119,10 +120,14 @@ BORROWED = {
     "monitor": HEALTH,
     "report": HEALTH,
     "restore": {"holdfast_restore_point_name"},
+    "runbook": {
+        "holdfast_restore_databases", "holdfast_restore_tables", "holdfast_restore_backup_id", "holdfast_restore_before", "holdfast_restore_confirm",
+        "holdfast_restore_tier", "holdfast_recover_confirm", "holdfast_recover_backup_id", "holdfast_recover_tier",
+    },
 }  # fmt: skip
 
 # These call several modules, or none, and have their own words.
-SEVERAL = {"audit", "kubernetes_backup", "kubernetes_restore", "setup", "schedule", "rotate_passphrase"}
+SEVERAL = {"audit", "kubernetes_backup", "kubernetes_restore", "runbook", "setup", "schedule", "rotate_passphrase"}
 
 
 def options_of_role(role: str) -> dict[str, dict[str, Any]]:
@@ -312,7 +317,8 @@ def test_pages_name_what_there_is(page: str) -> None:
     """Variables, playbooks, and files that a page speaks of. What CONTRIBUTING.md makes up as an example has names of its own."""
     text = (TOP / page).read_text()
     assert set(re.findall(r"\bholdfast_[a-z_]+[a-z]", text)) - {"holdfast_canary"} <= known_names() | set(FAMILIES)
-    assert set(re.findall(r"ansible-playbook \S+ \S+ holdfast\.postgres\.(\w+)", text)) <= set(ROLES)
+    runbooks = {f"dr.{path.stem}" for path in (TOP / "playbooks/dr").glob("*.yml")}
+    assert set(re.findall(r"ansible-playbook \S+ \S+ holdfast\.postgres\.([\w.]+\w)", text)) <= {*ROLES, *runbooks}
     for path in re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text):
         first = path.partition("/")[0]
         ours = (

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import bounded
-from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import latest
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import latest, stopped
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.listing import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.presence import Presence
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Artifact, Record
@@ -41,7 +41,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.restore.foreign.
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.judge import ONLY_ROWS, judge
 from ansible_collections.holdfast.postgres.plugins.module_utils.restore.options import RestoreOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.tools import Tools
-from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time, utcnow
 
 _ROWS = re.compile(r"\d+\.dat(\.(gz|lz4|zst))?|blobs(_\d+)?\.toc")  # what pg_dump calls them in a directory
 
@@ -115,15 +115,20 @@ class Source:
         return [dump for dump in self.dumps if not names or dump.database in names]
 
 
-def select(shelf: Shelf, backup_id: str, options: RestoreOptions, warnings: list[str]) -> Record:
-    """The backup of that id, or for ``latest`` the newest verified one that has what is asked for.
+def select(shelf: Shelf, backup_id: str, before: Optional[str], options: RestoreOptions, warnings: list[str]) -> Record:
+    """The backup of that id, or for ``latest`` the newest verified one that has what is asked for, and ended ``before`` a moment.
 
     Raises:
         CatalogError: there is none.
-        BadOption: it is a copy of a whole server, which pg_recover brings back.
+        BadOption: it is a copy of a whole server, which pg_recover brings back; or the moment is none, or not before it.
     """
+    moment = parse_time(before, "before") if before else None
     if backup_id != "latest":
         record = shelf.get(backup_id)
+        if moment is not None and stopped(record) >= moment:
+            raise BadOption(
+                "backup_id", backup_id, f"ended at {record.stopped_at}, which is not before {before}", "Name an older one, or change before."
+            )  # fmt: skip
         if record.engine in WITHOUT_DATA:
             raise BadOption(
                 "backup_id", backup_id, "has the objects of a server in Kubernetes, and no data", "They are made again by k8s_capture (state: restored)."
@@ -157,8 +162,13 @@ def select(shelf: Shelf, backup_id: str, options: RestoreOptions, warnings: list
             f"There is no backup of the server {shelf.name!r} in {shelf.repository.description}. Is server_name right?{named} "
             + " ".join(found.problems)
         )
+    candidates = [record for record in found.records if moment is None or stopped(record) < moment]
+    if not candidates:
+        raise CatalogError(
+            f"No backup in {where} ended before {before}: the oldest ended at {min(found.records, key=stopped).stopped_at}."
+        )
     while True:
-        chosen = latest(found.records, wanted, utcnow(), where, {**found.failed, **presence.look([])})
+        chosen = latest(candidates, wanted, utcnow(), where, {**found.failed, **presence.look([])})
         if not presence.is_damaged(chosen.record):
             warnings += chosen.warnings
             return chosen.record

@@ -163,6 +163,25 @@ def test_every_role_that_does_something_ends_with_it() -> None:
         assert f"holdfast.postgres.said('{role}'" in texts or role in ("status", "health", "report"), role
 
 
+def test_a_runbook() -> None:
+    run = {
+        "scenario": "cluster_loss", "mode": "rehearse", "id": "r1", "outcome": "done", "verdict": "missed", "notes": ["No restore point."],
+        "measured": {"rto_seconds": 90.0, "rpo_seconds": None}, "objectives": {"rto_seconds": 60, "rpo_seconds": 900},
+    }  # fmt: skip
+    line = said({"changed": True, "run": run}, "runbook", False, NOW)
+    assert (
+        line == "cluster_loss, rehearse (r1): missed, RTO 1 min 30 s of 1 min 00 s, RPO not measured. No restore point."
+    )
+    taken = said({"changed": True, "run": {**run, "outcome": "rolled_back"}}, "runbook", False, NOW)
+    assert "taken back. Nothing of production had been replaced." in taken
+
+
+def test_a_task_that_alone_is_in_check_mode() -> None:
+    """Its role does not know; a line that says what was done would be untrue."""
+    done = {"changed": True, "plan": ["stop the server"], "recovery": {}, "check_mode": True}
+    assert said(done, "recover", False, NOW) == "Check mode, nothing was done. It would: stop the server."
+
+
 def test_a_verification() -> None:
     good = {"id": "b1", "level": "content", "cleared": True}
     result = {
