@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import quiesce
-from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster_state import fenced_then
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster import HEALTHY
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster_state import (
+    ClusterState,
+    StateRequest,
+    StateResult,
+    fenced_then,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
@@ -92,3 +98,102 @@ def test_until_nobody_writes(
 def test_a_segment_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ServerError, match=r"wal_timeout.*Nothing was stopped"):
         save(monkeypatch, [], lacks=True)
+
+
+STORE = {"barmanObjectStore": {"destinationPath": "s3://b/p"}}
+
+
+class Api:
+    """One Cluster; what is patched is noted, and nothing comes of it."""
+
+    namespace = "n"
+
+    def __init__(self, annotations: dict[str, str], backup: dict[str, Any], archives: str, phase: str) -> None:
+        conditions = [{"type": "Ready", "status": "True"}, {"type": "ContinuousArchiving", "status": archives}]
+        status = {"phase": phase, "conditions": conditions, "currentPrimary": "shop-1", "instanceNames": KNOWN}
+        metadata = {"name": "shop", "namespace": "n", "annotations": annotations}
+        self.cluster = {"metadata": metadata, "spec": {"instances": 3, "backup": backup}, "status": status}
+        self.patched: list[Any] = []
+
+    def get(self, kind: str, name: str, namespace: Any = None) -> Any:
+        return self.cluster
+
+    def patch(self, kind: str, name: str, body: Any, dry_run: bool = False) -> None:
+        assert dry_run
+        self.patched.append(body["metadata"]["annotations"])
+
+
+def asked(
+    state: str,
+    annotations: dict[str, str] | None = None,
+    backup: dict[str, Any] | None = None,
+    archives: str = "True",
+    phase: str = HEALTHY,
+    instances: tuple[str, ...] = (),
+    force: bool = False,
+) -> tuple[StateResult, list[Any]]:
+    """In check mode, without a login."""
+    api: Any = Api(annotations or {}, STORE if backup is None else backup, archives, phase)
+    warnings: list[str] = []
+    opened: Any = None
+    request = StateRequest("shop", state, instances, force, 1.0, 1.0)
+    run = ClusterState(api, request, lambda: None, opened, lambda message: None, warnings)
+    return run.run(check=True), api.patched
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"state": "hibernated"}, "No login is given.*force: true"),
+        ({"state": "hibernated", "backup": {}}, "archives to no object store.*Nothing was stopped"),
+        ({"state": "hibernated", "archives": "False"}, "not archived"),
+        ({"state": "hibernated", "phase": "Failing over"}, "is not healthy"),
+        ({"state": "hibernated", "instances": ("shop-1",)}, "mean nothing"),
+        ({"state": "fenced"}, "No login is given"),
+        ({"state": "fenced", "instances": ("shop-1",)}, "No login is given"),
+    ],
+)
+def test_what_is_not_stopped(given: dict[str, Any], why: str) -> None:
+    with pytest.raises((ServerError, BadOption), match=why):
+        asked(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "annotation"),
+    [
+        ({"state": "hibernated", "force": True}, {"cnpg.io/hibernation": "on"}),
+        ({"state": "hibernated", "force": True, "archives": "False"}, {"cnpg.io/hibernation": "on"}),
+        # A standby writes nothing that is not its primary's.
+        ({"state": "fenced", "instances": ("shop-2",)}, {"cnpg.io/fencedInstances": '["shop-2"]'}),
+        # What stands still has written nothing since.
+        (
+            {"state": "fenced", "annotations": {"cnpg.io/fencedInstances": '["shop-1"]'}, "instances": ("shop-2",)},
+            {"cnpg.io/fencedInstances": '["shop-1", "shop-2"]'},
+        ),
+        ({"state": "running", "annotations": {"cnpg.io/hibernation": "on"}}, {"cnpg.io/hibernation": "off"}),
+        (
+            {"state": "unfenced", "annotations": {"cnpg.io/fencedInstances": '["*"]'}},
+            {"cnpg.io/fencedInstances": None},
+        ),
+    ],
+)
+def test_what_is_asked_of_the_operator(given: dict[str, Any], annotation: dict[str, Any]) -> None:
+    result, patched = asked(**given)
+    assert result.changed and patched == [annotation]
+    forced = given.get("force", False)
+    assert bool(result.proof.unproven) is forced
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"state": "hibernated", "annotations": {"cnpg.io/hibernation": "on"}},
+        {"state": "running"},
+        {"state": "running", "annotations": {"cnpg.io/hibernation": "off"}},
+        {"state": "fenced", "annotations": {"cnpg.io/fencedInstances": '["*"]'}, "instances": ("shop-1",)},
+        {"state": "unfenced"},
+    ],
+)
+def test_what_is_so_already(given: dict[str, Any]) -> None:
+    result, patched = asked(**given)
+    assert not result.changed and result.plan == [] and patched == []
