@@ -36,6 +36,7 @@ class Shop:
     def __init__(self, namespace: Namespace, directory: Path, image: str, store: S3Server, **options: Any) -> None:
         self.namespace, self.image = namespace, image
         self.server = Postgres(namespace, **options).ready()
+        wait_until(self.server.reachable, 60)  # a node learns of a Service's address a moment after its pod is ready
         namespace.apply(claim("wal"))
         self.repository = bucket(store, namespace)
         self.volume = namespace.get("v1", "PersistentVolumeClaim", self.server.claim)["spec"]["volumeName"]
