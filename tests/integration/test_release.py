@@ -54,7 +54,8 @@ def test_what_is_released_works_where_nothing_else_is(pg15: Server, tmp_path: Pa
     env = {"ANSIBLE_COLLECTIONS_PATH": str(empty)}
     made = run_playbook("holdfast.postgres.backup", given, env=env)
     assert made.returncode == 0, made.stdout + made.stderr
-    wanted = {**given, "holdfast_restore_target_db": "released_again", "holdfast_restore_globals": False}
+    wanted = {**given, "holdfast_restore_target_db": "released_again"}
+    wanted |= {"holdfast_restore_databases": ["released"], "holdfast_restore_globals": False}
     done = run_playbook("holdfast.postgres.restore", wanted, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert pg15.query("SELECT count(*) FROM t", "released_again") == [(9,)]
