@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes extensions/awx/job_templates.yml: a template of AWX for each playbook, with a survey of what its role may be told.
 
-python tests/tools/awx_templates.py. A survey asks for what a run is told: the role's own variables, and what it requires. Where the server and
-its backups are stands in the inventory; whatever else there is can be given as extra variables.
+PYTHONPATH=.work/collections python tests/tools/awx_templates.py
+
+A survey asks for what a run is told: what is no shared variable, and what is required. Where the server and its backups are stands in the
+inventory; whatever else there is can be given as extra variables.
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import SHARED
 
 TOP = Path(__file__).resolve().parents[2]
 PATH = TOP / "extensions/awx/job_templates.yml"
 HEAD = "---\n# Made by tests/tools/awx_templates.py of a checkout, from meta/argument_specs.yml of each role.\n"
 
-# Shared variables that a run is told, not the inventory.
+# Shared variables that a run is told, not the inventory; and those of runbooks, by their beginning.
 OF_A_RUN = ("holdfast_recovery_target", "holdfast_many")
+OF_A_RUNBOOK = "holdfast_dr_"
 # What is asked first, by the ends of the variables' names; the rest in the role's own order.
 FIRST = (
     "_backup_id",
@@ -83,7 +87,10 @@ def survey(role: str) -> list[dict[str, Any]]:
     names = [
         name
         for name, option in options.items()
-        if name.startswith(f"holdfast_{role}_") or name in OF_A_RUN or option.get("required")
+        if name.removeprefix("holdfast_") not in SHARED
+        or name in OF_A_RUN
+        or name.startswith(OF_A_RUNBOOK)
+        or option.get("required")
     ]
     # The repository is the inventory's, also where a role requires it.
     names = [name for name in names if name != "holdfast_repository"]

@@ -50,10 +50,17 @@ def test_each_file_has_variables_of_its_own() -> None:
     ("role", "first"),
     [
         ("restore", ["holdfast_restore_backup_id", "holdfast_restore_databases", "holdfast_restore_target_db"]),
+        ("runbook", ["holdfast_restore_backup_id", "holdfast_recover_backup_id", "holdfast_restore_databases"]),
         ("recover", ["holdfast_recover_backup_id", "holdfast_recovery_target", "holdfast_recover_in_place"]),
     ],
 )
 def test_what_matters_is_asked_first(role: str, first: list[str]) -> None:
     asked = [question["variable"] for question in survey(role)]
     assert asked[:3] == first
-    assert f"holdfast_{role}_confirm" in asked[:6]
+    confirms = [name for name in asked if name.endswith("_confirm")]
+    assert confirms and set(confirms) <= set(asked[:8])
+
+
+def test_a_runbook_is_asked_how_far_it_goes() -> None:
+    asked = {question["variable"] for question in survey("runbook")}
+    assert {"holdfast_runbook_scenario", "holdfast_dr_mode", "holdfast_dr_gates", "holdfast_recover_confirm"} <= asked
