@@ -220,7 +220,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE
+from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE, WITH_REPOSITORY
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
@@ -260,6 +260,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **argspec.LOOK,
+            "engine": {"type": "str", "choices": [*WITH_REPOSITORY, CNPG]},
             "details": {"type": "bool", "default": True},
             "limit": {"type": "int"},
             **argspec.PROGRESS,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -26,18 +26,16 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.b
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.barman_store import BarmanStore
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster import (
     BACKUP,
-    BARMAN_PLUGIN,
     VOLUME_SNAPSHOT,
     CnpgCluster,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.follow import follow
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
     AlreadyThere,
     Denied,
-    Forbidden,
     KubernetesError,
     Missing,
 )
@@ -132,32 +130,18 @@ class CnpgBackup:
     def _look(self, cnpg: CnpgCluster, store: BarmanStore) -> StoreArchive:
         """The store, and that it is this server's alone."""
         self._progress.step(f"looking into {store}")
-        preflight.check_shared(cnpg, store, self._others(cnpg))
+        others, everywhere = reading.stores_of_others(self._cluster, cnpg)
+        if not everywhere:
+            self.result.proof.unproven.append(
+                f"That no Cluster of another namespace archives into the same place: only those of {self._cluster.namespace} may be listed."
+            )
+        preflight.check_shared(cnpg, store, others)
         archive = self._opened(store)
         archive.repository.check(write=False)
         problems: list[str] = []
         self._records = archive.records(problems)
         preflight.check_owner(cnpg, archive.description, self._records)
         return archive
-
-    def _others(self, cnpg: CnpgCluster) -> Sequence[tuple[CnpgCluster, Optional[BarmanStore]]]:
-        try:
-            found = reading.read_all(self._cluster, everywhere=True)
-        except Forbidden:
-            self.result.proof.unproven.append(
-                f"That no Cluster of another namespace archives into the same place: only those of {self._cluster.namespace} may be listed."
-            )
-            found = reading.read_all(self._cluster)
-        told = []
-        for one in found:
-            if one.uid == cnpg.uid:
-                continue
-            theirs = one.store
-            if theirs is None and any(plugin.name == BARMAN_PLUGIN for plugin in one.plugins):
-                with contextlib.suppress(HoldfastError):  # theirs is broken, or not ours to read
-                    theirs = reading.store(self._cluster, one)
-            told.append((one, theirs))
-        return told
 
     # Whether there is enough
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -24,7 +25,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.c
     CnpgCluster,
     cluster_of,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import EVERYWHERE, Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
     Forbidden,
@@ -114,6 +115,26 @@ def store(cluster: Cluster, of: CnpgCluster) -> Optional[BarmanStore]:
         )
     configuration = (found.get("spec") or {}).get("configuration") or {}
     return store_of(configuration, of.name, plugin.parameters.get("serverName"), name)
+
+
+def stores_of_others(cluster: Cluster, of: CnpgCluster) -> tuple[list[tuple[CnpgCluster, Optional[BarmanStore]]], bool]:
+    """Every other Cluster, with where it archives (None: nowhere, or nobody knows); and whether those of other namespaces are among them. Raises
+    KubernetesError: not even those of this one may be listed."""
+    everywhere = True
+    try:
+        found = read_all(cluster, everywhere=True)
+    except Forbidden:
+        found, everywhere = read_all(cluster), False
+    told: list[tuple[CnpgCluster, Optional[BarmanStore]]] = []
+    for one in found:
+        if one.uid == of.uid:
+            continue
+        theirs = one.store
+        if theirs is None and any(plugin.name == BARMAN_PLUGIN for plugin in one.plugins):
+            with contextlib.suppress(HoldfastError):  # theirs is broken, or not ours to read
+                theirs = store(cluster, one)
+        told.append((one, theirs))
+    return told, everywhere
 
 
 def open_store(cluster: Cluster, of: BarmanStore, directory: str) -> Repository:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.status import cnpg
+from ansible_collections.holdfast.postgres.plugins.modules import backup_facts
 
 Object = dict[str, Any]
 NOW = datetime.datetime(2026, 11, 26, 20, 0, tzinfo=datetime.timezone.utc)
@@ -87,6 +88,25 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def facts(tmp_path: Path, *objects: Object, every: int | None = None) -> Object:
     return cnpg.facts(Objects(*objects), PARAMS, every, NOW, str(tmp_path))  # type: ignore[arg-type]
+
+
+def test_the_module_takes_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a repository, as the Cluster names its own; any other engine wants one."""
+    taken: list[Object] = []
+
+    class Module:
+        params: ClassVar[Object] = {"engine": "cnpg", "archiving": False}
+
+        def __init__(self, **options: Any) -> None:
+            taken.append(options)
+
+    monkeypatch.setattr(backup_facts, "AnsibleModule", Module)
+    monkeypatch.setattr(
+        backup_facts, "execute", lambda module, work, psycopg2, kubernetes: taken.append({"kubernetes": kubernetes})
+    )
+    backup_facts.main()
+    assert "cnpg" in taken[0]["argument_spec"]["engine"]["choices"] and "required_one_of" not in taken[0]
+    assert taken[1] == {"kubernetes": True}
 
 
 def test_the_store_and_the_operator_agree(store: Path, tmp_path: Path) -> None:
