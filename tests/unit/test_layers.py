@@ -32,6 +32,7 @@ LAYERS = (
         "drill",
         "kubernetes_recovery",
         "kubernetes_clone",
+        "kubernetes_replica",
         "cloudnative_pg",
         "verify",
     ),
@@ -153,6 +154,7 @@ def test_the_room_of_kubernetes_stands_on_the_ground_alone() -> None:
             "capture",
             "kubernetes_recovery",
             "kubernetes_clone",
+            "kubernetes_replica",
             "cloudnative_pg",
             "kubernetes",
         ):

@@ -37,7 +37,7 @@ USES = {
     "drill": ["pg_drill"],
     "health": ["backup_health"],
     "kubernetes_backup": ["k8s_job"],
-    "kubernetes_restore": ["cnpg_restore", "k8s_clone", "k8s_recover", "pvc_snapshot"],
+    "kubernetes_restore": ["cnpg_restore", "k8s_clone", "k8s_recover", "k8s_replica", "pvc_snapshot"],
     "monitor": ["backup_health", "backup_metrics"],
     "promote": ["pg_standby"],
     "prune": ["backup_prune"],

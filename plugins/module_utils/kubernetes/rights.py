@@ -327,6 +327,8 @@ RIGHTS: Mapping[str, Rights] = {
         ),
         (Rule("persistentvolumes", _CHANGE, names=("{volumes}",)),),
     ),
+    # On top of that for k8s_replica: the pod, and those of higher numbers, which go with it.
+    "replica_restore": Rights((Rule("pods", _READ, names=("{pods}",)),)),
     # cnpg_backup of these Clusters; secrets: those that their object stores name; pods: of which the operator's version is read
     "cnpg_backup": Rights(
         (

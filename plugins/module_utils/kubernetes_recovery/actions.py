@@ -37,7 +37,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.wait 
     wait_until_gone,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import scripts
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import Entry, forget
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import (
+    ANNOTATION,
+    Entry,
+    forget,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.manifests import (
     private_job,
     script_job,
@@ -57,6 +61,12 @@ Tell = Callable[[str], None]
 class Actions:
     """On the server of one StatefulSet."""
 
+    look_script = scripts.LOOK
+    #: by which the StatefulSet says what is under way
+    annotation = ANNOTATION
+    #: whether there may be no data that is to be kept
+    anew = False
+
     def __init__(self, cluster: Cluster, place: Place, request: Request, tell: Tell, warnings: list[str]) -> None:
         self.cluster, self.place, self._request = cluster, place, request
         self._tell, self._warnings = tell, warnings
@@ -67,12 +77,12 @@ class Actions:
         """What is there: ``user``, ``group``, ``free`` and ``size`` (bytes), ``beside``, ``wal``, ``tablespace``. As the owner, where the pod does
         not say who that is. Raises KubernetesError."""
         node = self._node()
-        found = self._script("look", run, scripts.LOOK, {}, self.place.user, self.place.group, node)
+        found = self._script("look", run, self.look_script, {}, self.place.user, self.place.group, node)
         if found.get("there") != ["yes"]:
             return found
         owner = int(found["user"][0])
         if "inside" not in found and owner not in (0, self.place.user):
-            found = self._script("look", run, scripts.LOOK, {}, owner, int(found["group"][0]), node)
+            found = self._script("look", run, self.look_script, {}, owner, int(found["group"][0]), node)
         return found
 
     def prove(self, entry: Entry) -> str:
@@ -194,13 +204,13 @@ class Actions:
             raise KubernetesError(
                 f"The claim {self.place.claim} is on {f'the volume {now}' if now else 'no volume'}, and was on {entry.volume} when this recovery was begun "
                 f"at {entry.began}: what was there before is in {entry.volume} alone. Nothing was done. Give the claim that volume again; or, to leave "
-                f"this recovery as it is: {forget(self.place.stateful_set)}."
+                f"this recovery as it is: {forget(self.place.stateful_set, self.annotation)}."
             )
 
     def swap(self, entry: Entry) -> None:
         """The new data takes the old one's place."""
         self.require_volume(entry)
-        told = {**self._told(entry), **({"ANEW": "yes"} if self._request.beside is not None else {})}
+        told = {**self._told(entry), **({"ANEW": "yes"} if self.anew or self._request.beside is not None else {})}
         self._script("swap", entry.id, scripts.SWAP, told, entry.user, entry.group)
 
     def start(self) -> list[str]:

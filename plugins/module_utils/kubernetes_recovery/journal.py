@@ -77,9 +77,9 @@ def parse(text: Optional[str], annotation: str = ANNOTATION) -> Optional[Entry]:
     return entry
 
 
-def forget(stateful_set: str) -> str:
+def forget(stateful_set: str, annotation: str = ANNOTATION) -> str:
     """The commands after which nothing is known of a recovery any more."""
-    return f"kubectl annotate statefulset {stateful_set} {ANNOTATION}- && kubectl delete lease {name_of_lease(stateful_set)}"
+    return f"kubectl annotate statefulset {stateful_set} {annotation}- && kubectl delete lease {name_of_lease(stateful_set)}"
 
 
 class Journal:
@@ -118,7 +118,7 @@ class Journal:
     @property
     def _is_copied(self) -> bool:
         """A clone whose StatefulSet is gone is none any more."""
-        return self._annotation == ANNOTATION
+        return self._annotation != CLONE
 
     def write(self, entry: Optional[Entry]) -> None:
         """Write it down; None: nothing is under way any more. Raises KubernetesError: another run has it."""

@@ -61,9 +61,13 @@ class Place:
 
 
 def place_of(
-    stateful_set: Manifest, config_maps: Mapping[str, Manifest], container: str, login_user: Optional[str]
+    stateful_set: Manifest,
+    config_maps: Mapping[str, Manifest],
+    container: str,
+    login_user: Optional[str],
+    ordinal: Optional[int] = None,
 ) -> Place:
-    """Raises BadOption, KubernetesError: it cannot be told, or not be done in its own volume."""
+    """``ordinal``: of one of several pods; None: of the only one. Raises BadOption, KubernetesError: it cannot be told, or not be done in its own volume."""
     name, namespace = meta(stateful_set)["name"], meta(stateful_set)["namespace"]
     called = f"The StatefulSet {namespace}/{name}"
     template = spec_of(spec_of(stateful_set).get("template") or {})
@@ -74,7 +78,9 @@ def place_of(
             "container", container, f"is none of {namespace}/{name}, or which of its containers runs PostgreSQL cannot be told",
             f"Name one: {names}.",
         )  # fmt: skip
-    _refuse_several(stateful_set, called)
+    if ordinal is None:
+        _refuse_several(stateful_set, called)
+    _refuse_deletion(stateful_set, called)
     variables = discover.environment(server, config_maps)
     data, _who = discover.data_directory(server, variables)
     if data is None:
@@ -82,7 +88,8 @@ def place_of(
             f"{called} does not say where its data is: neither its environment (PGDATA) nor its arguments (-D) nor its image. Nothing was done. Set "
             "PGDATA in its container's env."
         )
-    ordinal = int((spec_of(stateful_set).get("ordinals") or {}).get("start") or 0)
+    if ordinal is None:
+        ordinal = int((spec_of(stateful_set).get("ordinals") or {}).get("start") or 0)
     mounts = discover.mounts(template, server, discover.claims_of(stateful_set, ordinal))
     mount = discover.mount_of(data, mounts)
     if mount is None or mount.claim is None:
@@ -134,6 +141,9 @@ def _refuse_several(stateful_set: Manifest, called: str) -> None:
             f"{called} has {count} pods. A recovery in its own volume is for a server that is one pod: the others would go on with data of another "
             "history. Nothing was done. Scale it to 1, recover, empty the claims of the others, and scale it up again: each makes itself a copy then."
         )
+
+
+def _refuse_deletion(stateful_set: Manifest, called: str) -> None:
     retention = spec_of(stateful_set).get("persistentVolumeClaimRetentionPolicy") or {}
     if retention.get("whenScaled") == "Delete":
         raise KubernetesError(

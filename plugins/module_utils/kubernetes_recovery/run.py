@@ -7,6 +7,7 @@ and taken back by itself where one fails. What a killed run left is gone on with
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.consent import Consent
@@ -51,29 +52,49 @@ class TakenBack(KubernetesError):
 
 
 class Recovery(Stepwise):
-    """``recovered``, ``rolled_back`` and ``confirmed`` are the module's states. With ``check`` nothing but reading is done."""
+    """``recovered``, ``rolled_back`` and ``confirmed`` are the module's states. With ``check`` nothing but reading is done. A replica that is made anew
+    has the same states, by other steps (``kubernetes_replica``)."""
+
+    table: tuple[str, ...] = steps.STEPS
+    back: Mapping[str, str] = BACK
+    returned = "Everything was taken back, and the old data serves again."
 
     def __init__(
         self, cluster: Cluster, request: Request, serving: Serving, check: bool, tell: Tell, warnings: list[str]
     ) -> None:
         request.check()
-        place = _find(cluster, request)
-        journal = Journal(cluster, request.stateful_set)
-        actions = Actions(cluster, place, request, tell, warnings)
-        super().__init__(cluster, request, place, actions, journal, serving, check, tell, warnings)
+        parts = self._parts(cluster, request, tell, warnings)
+        super().__init__(cluster, request, *parts, serving, check, tell, warnings)
         self._consent = Consent(check)
+
+    def _parts(
+        self, cluster: Cluster, request: Request, tell: Tell, warnings: list[str]
+    ) -> tuple[Place, Actions, Journal]:
+        place = _find(cluster, request)
+        return (
+            place,
+            Actions(cluster, place, request, tell, warnings),
+            Journal(cluster, request.stateful_set),
+        )
+
+    def _refuse(self) -> None:
+        """Raise HoldfastError for what stands in the way of one that is not begun yet."""
+        if not self._request.recover.get("holdfast_repository") and not self._request.pod["variables"]:
+            raise BadOption("repository", None, "is missing", "Say where the backups are.")
+        self._agree(f"replaces what the server {self._called} has now")
+        self._refuse_swap()
+        self._actions.would_stop()
+
+    def _foreseen(self, begin: str) -> list[str]:
+        return foreseen(self._place, self._request.said(), begin)
 
     def recovered(self) -> Result:
         """Bring it back. Raises HoldfastError: the message says which data serves now."""
         entry = self._journal.entry
         digest = self._request.digest(self._place.namespace)
         if entry is None:
-            if not self._request.recover.get("holdfast_repository") and not self._request.pod["variables"]:
-                raise BadOption("repository", None, "is missing", "Say where the backups are.")
-            self._agree(f"replaces what the server {self._called} has now")
-            self._refuse_swap()
-            self._actions.would_stop()
-            self.result.plan = foreseen(self._place, self._request.said())
+            self._refuse()
+            self.result.plan = self._foreseen(steps.PROVING)
         elif entry.step == steps.GOING_BACK:
             self.result.plan = [f"go on with the way back of a recovery that failed ({entry.why})"]
         elif entry.digest != digest:
@@ -85,7 +106,7 @@ class Recovery(Stepwise):
         else:
             self.result.plan = [
                 f"go on with the recovery of {entry.began} to {entry.target}, which stands at: {entry.step}",
-                *foreseen(self._place, self._request.said(), entry.step),
+                *self._foreseen(entry.step),
             ]
         self.result.changed = True
         if not self._check:
@@ -104,7 +125,7 @@ class Recovery(Stepwise):
         self.result.changed = True
         self.result.plan = [
             f"take the recovery of {entry.began} to {entry.target} back, which stands at: {entry.step}",
-            *(BACK[one] for one in steps.way_back(entry.stood_at or entry.step)),
+            *(self.back[one] for one in steps.way_back(entry.stood_at or entry.step)),
         ]
         if not self._check:
             with self._alone():
@@ -130,7 +151,7 @@ class Recovery(Stepwise):
         self.result.changed = True
         self.result.plan = [
             f"remove the data from before {entry.began}, which lies in {entry.hidden}",
-            BACK[steps.RELEASE],
+            self.back[steps.RELEASE],
         ]
         if not self._check:
             with self._alone():
@@ -207,7 +228,7 @@ class Recovery(Stepwise):
                 "attempt."
             )
         try:
-            self._walk(steps.to_do(entry.step))
+            self._walk(steps.to_do(entry.step, self.table))
         except HoldfastError as exc:
             self._undo(exc)
 
@@ -233,7 +254,7 @@ class Recovery(Stepwise):
                 f"The recovery of {self._called} failed: {why} Then the way back failed too: {again} The old data is in the volume of {self._place.claim}, in "
                 f"its place or in {entry.hidden}/old. The same task, or state: rolled_back, goes on with the way back."
             ) from exc
-        end = "Everything was taken back, and the old data serves again." if touched else "Nothing was touched."
+        end = self.returned if touched else "Nothing was touched."
         raise TakenBack(f"The recovery of {self._called} failed: {why} {end}") from exc
 
     def _do(self, step: str) -> None:
@@ -242,13 +263,7 @@ class Recovery(Stepwise):
             self._prove()
         elif step == steps.STOPPING:
             self._send_last()
-            if not self._entry().policy:
-                volume, policy = actions.volume()
-                self._journal.note(
-                    volume=volume, policy=policy
-                )  # before it is changed, or nobody would know it after a kill
-            actions.retain(self._entry().volume, self._entry().policy)
-            actions.stop()
+            self._stop()
         elif step == steps.LAYING_OUT:
             if self._entry().user < 0:
                 self._look()
@@ -272,6 +287,15 @@ class Recovery(Stepwise):
             self.result.next_steps = next_steps(
                 self._entry(), bool(self._request.recover["holdfast_recover_keep_archiving"])
             )
+
+    def _stop(self) -> None:
+        actions = self._actions
+        if not self._entry().policy:
+            volume, policy = actions.volume()
+            # Before it is changed, or nobody would know it after a kill.
+            self._journal.note(volume=volume, policy=policy)
+        actions.retain(self._entry().volume, self._entry().policy)
+        actions.stop()
 
     def _send_last(self) -> None:
         """What the server wrote last is in the archive, where that can be had. Raises HoldfastError: the recovery needs it, and it is not."""
@@ -327,13 +351,13 @@ class Recovery(Stepwise):
         self._journal.note(step=steps.GOING_BACK, why=why[:500], stood_at=stood_at)
         self._actions.clear_jobs()
         for action in steps.way_back(stood_at):
-            self._tell(BACK[action])
+            self._tell(self.back[action])
             try:
                 self._undo_one(action)
             except HoldfastError as exc:
                 if steps.must_succeed(action):
                     raise
-                self._warnings.append(f"On the way back this was left: {BACK[action]}. {exc}")
+                self._warnings.append(f"On the way back this was left: {self.back[action]}. {exc}")
             if action == steps.MOVE_BACK:
                 # Whoever goes on after this finds nothing to move back, and is not to look for it.
                 self._journal.note(stood_at=steps.RECOVERING)

@@ -40,7 +40,7 @@ if [ ! -d "$PGDATA" ]; then echo "there=no" > "$out"; else
         echo "there=yes"
         stat -c 'user=%u
 group=%g' "$PGDATA"
-        df -Pk "$PGDATA" | awk 'NR == 2 { print "free=" $4 * 1024; print "size=" $2 * 1024 }'
+        df -Pk "$PGDATA" | awk 'NR == 2 { printf "free=%.0f\nsize=%.0f\n", $4 * 1024, $2 * 1024 }'
         if [ -w "$MOUNT" ]; then echo "beside=yes"; else echo "beside=no"; fi
         if [ -r "$PGDATA/PG_VERSION" ]; then
             echo "inside=yes"
@@ -76,7 +76,7 @@ say "made=$HIDDEN"
 """
 )
 
-#: The new data takes the old one's place. ANEW: there may be no server that is to be kept, as of a clone.
+#: The new data takes the old one's place. ANEW: there may be no server that is to be kept, as of a clone, or a replica whose data is lost.
 SWAP = (
     _MOVE
     + r"""

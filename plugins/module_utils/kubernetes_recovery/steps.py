@@ -20,6 +20,8 @@ STEPS = (PROVING, STOPPING, LAYING_OUT, RECOVERING, SWAPPING, STARTING, DONE)
 #: of a clone: its objects are made, and its data is laid out and recovered in its own volume; or is on its claims already, and recovers there
 OF_CLONE = (MAKING, LAYING_OUT, RECOVERING, SWAPPING, CLEARING, STARTING, DONE)
 OF_CLONE_ON_CLAIMS = (MAKING, RECOVERING, STARTING, DONE)
+#: of a replica that is made anew: what it copies needs no recovery before it follows
+OF_REPLICA = (PROVING, STOPPING, LAYING_OUT, SWAPPING, STARTING, DONE)
 KNOWN = frozenset((*STEPS, *OF_CLONE, GOING_BACK))
 
 #: of the way back: the server is stopped, the old data is moved back, what was made is removed, the server is started, the volume gets its policy back
