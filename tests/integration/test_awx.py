@@ -146,12 +146,29 @@ def test_nothing_destructive_runs_before_a_person_agreed(made: dict[str, Any]) -
                 ahead += [after for kind in ("success_nodes", "failure_nodes") for after in nodes[name].get(kind, [])]
         without = [nodes[name] for name in reached if "approval_node" not in nodes[name]]
         assert all(node.get("job_type") == "check" for node in without), workflow["name"]
-        destructive = {"holdfast restore", "holdfast recover"}
+        destructive = {"holdfast restore", "holdfast recover", "holdfast runbook"}
         assert [
             node
             for node in nodes.values()
             if node.get("unified_job_template") in destructive and "job_type" not in node
         ]
+
+
+def test_what_nodes_say_is_not_asked_and_the_templates_ask_for_it(made: dict[str, Any]) -> None:
+    """A workflow's own variables take precedence over its nodes': an answer there would overrule the plan."""
+    surveys = {
+        one["name"]: {question["variable"] for question in one["survey_spec"]["spec"]}
+        for one in made["controller_templates"]
+    }
+    said = 0
+    for workflow in made["controller_workflows"]:
+        asked = {question["variable"] for question in workflow["survey_spec"]["spec"]}
+        for node in workflow["simplified_workflow_nodes"]:
+            names = set(node.get("extra_data", {}))
+            said += len(names)
+            assert names <= surveys.get(node.get("unified_job_template", ""), set())
+            assert not names & asked
+    assert said > 4
 
 
 def test_rules_are_as_awx_wants_them(made: dict[str, Any]) -> None:
