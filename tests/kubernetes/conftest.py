@@ -15,6 +15,7 @@ bucket           a bucket of it that is the test's own, as options of a reposito
 image            the collection's own image, with what this checkout has now; its reference
 cloudnative_pg   its operator runs in the cluster
 cnpg_here        as long as nobody asks for what takes long, only where its operator runs already
+barman_plugin    and its plugin for object stores
 cnpg_archiving   the same, and an image with barman-cloud: Clusters can archive into `bucket`
 
 A cluster that is named has images of its own: HOLDFAST_KUBERNETES_POSTGRES (bash and PostgreSQL's programs in PATH, user 26 may run it) and
@@ -208,6 +209,15 @@ def cnpg_here(cluster: Kubernetes, request: pytest.FixtureRequest) -> None:
     except ResourceNotFoundError:
         if "not extended" in (request.config.getoption("markexpr") or ""):
             pytest.skip("CloudNativePG does not run in this cluster (make test-extended starts it)")
+
+
+@pytest.fixture(scope="session")
+def barman_plugin(cluster: Kubernetes, cloudnative_pg: None) -> None:
+    lab = cluster.lab_or_skip("CloudNativePG's plugin for object stores")
+    lacking = [part.name for level in ("image", "plugin") for part in NEEDED[level] if not part.built]
+    if lacking:
+        pytest.skip(f"no plugin-barman-cloud here: {', '.join(lacking)} not built (make test-extended)")
+    lab.start_barman_plugin()
 
 
 @pytest.fixture(scope="session")

@@ -247,7 +247,10 @@ def test_recovered_to_the_restore_point_by_the_operator(shop: Shop) -> None:
 @pytest.mark.parametrize("online", [True, False])
 def test_volume_snapshots(shop: Shop, online: bool) -> None:
     """Of a server that goes on, with its WAL seen in the store; of one that is stopped for it, which needs none."""
-    made = ok(shop.run(method="volume_snapshot", online=online, immediate_checkpoint=True if online else None))
+    made = ok(
+        shop.run(login=online, method="volume_snapshot", online=online, immediate_checkpoint=True if online else None)
+    )
+    shop.cnpg.ready(120)
     record = made["backup"]
     assert record["engine"] == "volume_snapshot" and record["consistency"]["self_contained"] is not online
     (one,) = record["consistency"]["snapshots"]
@@ -259,7 +262,6 @@ def test_volume_snapshots(shop: Shop, online: bool) -> None:
     shop.namespace.delete("snapshot.storage.k8s.io/v1", "VolumeSnapshot", one["name"])
     wait_until(lambda: shop.namespace.find("snapshot.storage.k8s.io/v1", "VolumeSnapshot", one["name"]) is None, 30)
     assert ok(shop.run(method="volume_snapshot", online=online, max_age="1h", check=True))["changed"]
-    shop.cnpg.ready(120)
 
 
 @pytest.mark.extended

@@ -170,7 +170,7 @@ class CnpgBackup:
             status = backup.get("status") or {}
             if status.get("phase") != backup_object.COMPLETED or (status.get("method") or "") != method:
                 continue
-            if bool(status.get("online", True)) is not self._needs_wal:
+            if snapshot_record.is_online(backup, self._cnpg) is not self._needs_wal:
                 continue  # of a server that went on, where one that is stopped is asked for, or the other way round
             with contextlib.suppress(ServerError):
                 return self._record_of_snapshots(backup)

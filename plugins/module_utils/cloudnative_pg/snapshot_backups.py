@@ -53,7 +53,9 @@ def snapshots(manifest: Manifest) -> Optional[Snapshots]:
 def is_online(manifest: Manifest) -> bool:
     """Whether it was taken while PostgreSQL wrote: it needs its backup_label, and the WAL from its start to its end. Where it does not say,
     it is taken for one."""
-    online = (manifest.get("status") or {}).get("online")
+    # Its status repeats the Cluster's default, also where the Backup asked for the other.
+    asked, said = ((manifest.get(part) or {}).get("online") for part in ("spec", "status"))
+    online = said if asked is None else asked
     return True if online is None else bool(online)
 
 

@@ -32,7 +32,7 @@ def record_of(backup: Manifest, cluster: CnpgCluster, snapshots: Mapping[str, Op
         raise ServerError(
             f"The operator says that the Backup {name} is completed, and it cannot be restored: {wrong}. Do not rely on it."
         )
-    online = bool(status.get("online", True))
+    online = is_online(backup, cluster)
     begun, ended = (
         parse_time(str(status.get(one) or status.get(other) or backup["metadata"]["creationTimestamp"]), one)
         for one, other in (("startedAt", "reconciliationStartedAt"), ("stoppedAt", "reconciliationTerminatedAt"))
@@ -68,6 +68,18 @@ def record_of(backup: Manifest, cluster: CnpgCluster, snapshots: Mapping[str, Op
         artifacts=[],
         created_by="",
     )
+
+
+def is_online(backup: Manifest, cluster: CnpgCluster) -> bool:
+    """Whether the server went on while its snapshots were made: as the Backup asked for. Its status repeats what the Cluster says, also where the Backup
+    asked for the other (pkg/reconciler/backup/volumesnapshot/reconciler.go of 1.30): who believed that would start a hot copy as a cold one."""
+    snapshot = ((cluster.manifest.get("spec") or {}).get("backup") or {}).get("volumeSnapshot") or {}
+    said = (
+        (backup.get("spec") or {}).get("online"),
+        (backup.get("status") or {}).get("online"),
+        snapshot.get("online"),
+    )
+    return bool(next((one for one in said if one is not None), True))
 
 
 def names_of(backup: Manifest) -> list[str]:

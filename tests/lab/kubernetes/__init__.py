@@ -9,7 +9,7 @@ build/           the scripts that build, and the Go sources of what is ours: DNS
 oci.py images.py images without an engine of containers
 certificates.py network.py processes.py node.py storage.py   what a cluster consists of
 cluster.py       Cluster: up, down, and whose it is
-cloudnative_pg.py  its operator, on top of a cluster that runs
+cloudnative_pg.py  its operator, on top of a cluster that runs; barman_plugin.py  its plugin for object stores
 api.py           what tests do with a cluster, by the official client: apply, wait, exec, logs
 __main__.py      the same by hand: python -m lab.kubernetes prepare|up|down|status
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's cluster by hand, from tests/: python -m lab.kubernetes prepare|up|down|status|image [LEVEL]
 
-prepare  build what LEVEL (image, csi, cnpg; by default all) needs, once; where that cannot be, say why in one line and end with 0: tests skip; --seconds: in so
-         many at most
+prepare  build what LEVEL (image, csi, cnpg, plugin; by default all) needs, once; where that cannot be, say why in one line and end with 0: tests skip;
+         --seconds: in so many at most
 up       start a cluster (of LEVEL csi, or cnpg: with CloudNativePG) and keep it until down: export KUBECONFIG as it says
 down     end it, with all that is left of it; --run PID: only when it is that run's
 status   whose cluster runs
@@ -46,7 +46,7 @@ def _prepare(options: argparse.Namespace) -> int:
         return 0
     programs.install()
     until = time.monotonic() + options.seconds
-    for level in [options.level] if options.level else ["image", "cnpg"]:
+    for level in [options.level] if options.level else ["image", "cnpg", "plugin"]:
         try:
             parts.prepare(level, until - time.monotonic())
         except parts.CannotBuild as error:

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from . import cloudnative_pg, images, network, parts, processes, programs, storage
+from . import barman_plugin, cloudnative_pg, images, network, parts, processes, programs, storage
 from .parts import KUBERNETES
 from .running import Starter
 from .settings import CHECKOUT, CLUSTER, HOST_ADDRESS, LEVELS, LOCK, STATE, USUAL
@@ -145,6 +145,11 @@ class Cluster:
         """CloudNativePG's, on top of what runs, where it does not run yet: also in a cluster that is another checkout's."""
         with machine():
             Starter(self.directory, lambda step: None).operator()
+
+    def start_barman_plugin(self) -> None:
+        """CloudNativePG's plugin for object stores, on top of its operator."""
+        with machine():
+            barman_plugin.start(Starter(self.directory, lambda step: None), self.containerd)
 
     def load_barman(self) -> str:
         """PostgreSQL with barman-cloud, for Clusters that archive into a store; its reference."""

@@ -30,7 +30,7 @@ _BASE = (
     *("postgresql-15", "postgresql-client-15", "python3", "python3-psycopg2", "python3-dateutil", "iproute2", "curl"),
 )
 _TOOLS = (*_BASE, "zstd", "lz4", "gnupg", "gpg-agent", "pgbackrest", "ca-certificates", "openssl", "tzdata")
-GO = ("kubernetes.sh", "etcd.sh", "snapshots.sh", "cloudnative_pg.sh")  # scripts that need it
+GO = ("kubernetes.sh", "etcd.sh", "snapshots.sh", "cloudnative_pg.sh", "barman_plugin.sh")  # scripts that need it
 
 
 class CannotBuild(Exception):
@@ -85,6 +85,7 @@ POSTGRES_LAYER = Part("postgres", "rootfs.sh", _BASE, sources=("compile_python.s
 TOOLS_LAYER = Part("tools", "rootfs.sh", _TOOLS, sources=("compile_python.sh",), below=POSTGRES_LAYER, extra=_installed)
 PYTHON_LAYER = Part("python", "python.sh", sources=("python.txt", "compile_python.sh"), extra=_installed)
 CLOUDNATIVE_PG = Part("cloudnative-pg", "cloudnative_pg.sh")
+BARMAN_PLUGIN = Part("barman-plugin", "barman_plugin.sh")
 
 #: By what is wanted; "image" is the collection's own.
 NEEDED: dict[str, tuple[Part, ...]] = {
@@ -94,9 +95,10 @@ NEEDED: dict[str, tuple[Part, ...]] = {
     "csi": (SNAPSHOTS,),
     "image": (TOOLS_LAYER, PYTHON_LAYER),
     "cnpg": (CLOUDNATIVE_PG,),
+    "plugin": (BARMAN_PLUGIN,),
 }
 #: What each stands on.
-BELOW = {"ctl": "api", "node": "ctl", "csi": "node", "image": "csi", "cnpg": "csi"}
+BELOW = {"ctl": "api", "node": "ctl", "csi": "node", "image": "csi", "cnpg": "csi", "plugin": "cnpg"}
 
 
 def needed(level: str) -> list[Part]:

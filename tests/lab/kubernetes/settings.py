@@ -19,6 +19,7 @@ VERSIONS = {
     "CSI_VERSION": "1.12.0",  # of the specification
     "DNS_VERSION": "1.1.68",  # of github.com/miekg/dns
     "CNPG_VERSION": "1.30.0",
+    "BARMAN_PLUGIN_VERSION": "0.14.0",
 }
 POSTGRESQL = 15  # Debian 12's
 

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
-from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import preflight, snapshot_record, window
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import (
+    preflight,
+    snapshot_backups,
+    snapshot_record,
+    window,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.backup_object import BackupOptions
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster import (
     BARMAN_PLUGIN,
@@ -215,6 +220,33 @@ def test_a_record_of_a_stopped_server_needs_no_wal() -> None:
     status = {**BACKUP["status"], "online": False}
     found = snapshot_record.record_of({**BACKUP, "status": status}, cluster(), {"s": SNAPSHOT, "w": SNAPSHOT})
     assert found.consistency["self_contained"] is True and found.stop_lsn is None
+
+
+@pytest.mark.parametrize(
+    ("status", "spec", "of_cluster", "online"),
+    [
+        (None, None, None, True),
+        (None, False, None, False),
+        (None, None, False, False),
+        (None, True, False, True),
+        (False, None, True, False),
+        (True, None, False, True),
+        (True, False, True, False),
+        (False, True, False, True),
+    ],
+)
+def test_whether_the_server_went_on(
+    status: bool | None, spec: bool | None, of_cluster: bool | None, online: bool
+) -> None:
+    """As the Backup asked for: its status repeats the Cluster's default, whatever was asked for. A hot copy that is taken for a cold one would be started
+    without its backup_label; a cold one for a hot one be asked for WAL that it does not need."""
+    given = {**BACKUP, "status": {**BACKUP["status"], "online": status}, "spec": {"online": spec}}
+    found = cluster(backup={"volumeSnapshot": {"online": of_cluster}})
+    assert snapshot_record.is_online(given, found) is online
+    if status is not None or spec is not None:
+        assert snapshot_backups.is_online(given) is online
+    whole = snapshot_record.record_of(given, found, {"s": SNAPSHOT, "w": SNAPSHOT})
+    assert whole.consistency["self_contained"] is not online
 
 
 @pytest.mark.parametrize(
