@@ -266,15 +266,14 @@ def test_volume_snapshots(shop: Shop, online: bool) -> None:
 
 @pytest.mark.extended
 def test_credentials_that_were_changed(shop: Shop) -> None:
-    """The Secret is wrong from now on: refused with the store's own words, before and after the operator has seen it; with the right one again, the next
-    run makes a backup."""
-    right = shop.namespace.get("v1", "Secret", "shop-s3")["data"]
+    """The Secret is wrong from now on: refused with the store's own words, though the pods still archive with what they read before, and the Cluster says
+    that all is well; with the right one again, the next run makes a backup."""
+    right, count = shop.namespace.get("v1", "Secret", "shop-s3")["data"], len(shop.backups())
     shop.namespace.patch("v1", "Secret", "shop-s3", {"stringData": {"key": "wrong"}})
     try:
+        refused(shop.run(check=True), "s3://")
         refused(shop.run(), "s3://")
-        shop.cnpg.sql("insert into t values (1); select pg_switch_wal()")
-        shop.namespace.wait(API, "Cluster", "shop", lambda item: not has_archived(item), 120)
-        refused(shop.run(check=True), "ContinuousArchiving is False")
+        assert len(shop.backups()) == count
     finally:
         shop.namespace.patch("v1", "Secret", "shop-s3", {"data": {"key": right["key"]}})
     shop.namespace.wait(API, "Cluster", "shop", has_archived, 120)
