@@ -85,7 +85,7 @@ def elsewhere() -> str:
 
 def source(into: Path) -> None:
     """The pages where they stand to each other as in the repository, so that their links hold."""
-    pages = sorted((TOP / "docs").glob("*.md"))
+    pages = sorted((TOP / "docs").rglob("*.md"))
     roles = sorted((TOP / "roles").glob("*/README.md"))
     for path in [
         TOP / "README.md",
@@ -102,7 +102,7 @@ def source(into: Path) -> None:
     readme.write_text(re.sub(r"\[([^]]+)\]\((?:roles|playbooks)\)", r"\1", readme.read_text()))
     (into / "conf.py").write_text(CONFIGURATION)
     index = INDEX.format(
-        pages="\n".join(f"   docs/{path.stem}" for path in pages if path.stem != "guide"),
+        pages="\n".join(f"   {path.relative_to(TOP).with_suffix('')}" for path in pages if path.stem != "guide"),
         roles="\n".join(f"   roles/{path.parent.name}/README" for path in roles),
     )
     (into / "index.rst").write_text(index.lstrip())
