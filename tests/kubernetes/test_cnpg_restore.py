@@ -38,11 +38,7 @@ class Source:
     def __init__(self, namespace: Namespace, directory: Path, store: S3Server, snapshot_class: str) -> None:
         self.namespace, self.store = namespace, store
         self.bucket = receiving.bucket(store, namespace)
-        self.objects = (
-            archiving("shop", self.bucket, enableSuperuserAccess=True, backup=None)
-            if False
-            else archiving("shop", self.bucket, enableSuperuserAccess=True)
-        )
+        self.objects = archiving("shop", self.bucket, enableSuperuserAccess=True)
         self.objects[1]["spec"]["backup"]["volumeSnapshot"] = {"className": snapshot_class}
         namespace.apply(*self.objects)
         self.server = Cnpg(namespace, "shop")

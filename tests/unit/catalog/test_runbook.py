@@ -26,9 +26,11 @@ def wanted(go_on: Optional[str] = None, **more: Any) -> Wanted:
     return Wanted(go_on=go_on, **given)
 
 
-def run_of(*stages: str, mode: str = "real", last: str = "done", holder: Any = ME) -> Run:
+def run_of(*stages: str, mode: str = "real", last: str = "done", holder: Any = None) -> Run:
     """A run in which these stages are done, but for the last, which is in the state ``last``. Each takes ten seconds, one after the other."""
-    run = runbook.begin_run(f"20261126T120000Z-{mode}-single_table-aa", wanted(mode=mode), holder, "eva", {}, at(0))
+    run = runbook.begin_run(
+        f"20261126T120000Z-{mode}-single_table-aa", wanted(mode=mode), holder or ME, "eva", {}, at(0)
+    )
     for number, stage in enumerate(stages):
         run = runbook.begin(run, stage, at(10 * number))
         state = last if stage == stages[-1] else "done"
