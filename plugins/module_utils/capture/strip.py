@@ -35,7 +35,8 @@ _ANNOTATIONS = re.compile(
     r"|endpoints\.kubernetes\.io/.*"
     r"|batch\.kubernetes\.io/.*|cronjob\.kubernetes\.io/.*"
     r"|openshift\.io/(internal-registry-.*|token-secret\..*)"
-    rf"|{re.escape(PREFIX)}(replicas|suspend|paused|prepared|restored-from)"
+    # what our runs note on what they work at: a recovery, swap, clone or replica that is not ended; all but what tells our own objects
+    rf"|{re.escape(PREFIX)}(?!(server|server-name|task|schedule|deployment|digest|rules)$).*"
 )
 #: fields by kind; ``*`` is each item of a list
 _FIELDS: Mapping[str, tuple[str, ...]] = {

@@ -149,6 +149,18 @@ def test_a_claim_is_neither_bound_nor_filled_from_what_it_was_made_of() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["recovery", "swap", "clone-run", "clone-of", "replica-1", "replica-count", "kept-for", "paused-for", "served", "cnpg-recovery-plan", "process"],
+)  # fmt: skip
+def test_what_a_run_that_is_not_ended_notes_is_not_captured(name: str) -> None:
+    """Else a server that is made anew elsewhere looks half recovered. What tells our own objects stays."""
+    ours = {f"holdfast.postgres/{key}": "x" for key in ("server-name", "digest", "rules")}
+    assert stripped("StatefulSet", {"annotations": {f"holdfast.postgres/{name}": "x", **ours}}, spec={}) == of(
+        "StatefulSet", {"annotations": ours}, spec={}
+    )
+
+
+@pytest.mark.parametrize(
     ("kind", "note", "before", "after"),
     [
         ("StatefulSet", {"holdfast.postgres/replicas": "3"}, {"replicas": 0}, {"replicas": 3}),
