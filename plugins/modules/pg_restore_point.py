@@ -107,7 +107,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.options import STORE
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts, interrupted
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts, interrupted, wal_end
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import format_time
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
@@ -148,31 +148,24 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
         if module.check_mode:
             return {"changed": True}
         try:
-            row = facts.rows(
-                connection,
-                "SELECT lsn::text AS lsn, pg_walfile_name(lsn) AS segment, clock_timestamp() AS time"
-                " FROM pg_create_restore_point(%s) AS lsn",
-                [name],
-            )[0]
+            made = wal_end.restore_point(connection, name)
         except psycopg2.Error as exc:
             raise ServerError(f"The restore point could not be made: {str(exc).splitlines()[0]}") from exc
         try:
             if module.params["switch"]:
-                facts.value(connection, "SELECT pg_switch_wal()::text")
+                wal_end.switch(connection)
         except psycopg2.Error as exc:
             warnings.append(
-                f"The restore point is made, at {row['lsn']}, and its segment could not be closed, so that it is archived when that is full: "
+                f"The restore point is made, at {made.lsn}, and its segment could not be closed, so that it is archived when that is full: "
                 f"{str(exc).splitlines()[0]}"
             )
-    point = RestorePoint(
-        name, Lsn.parse(row["lsn"], "lsn"), row["time"], int(row["segment"][:8], 16), identity.system_id
-    )
+    point = RestorePoint(name, Lsn.parse(made.lsn, "lsn"), made.time, made.timeline, identity.system_id)
     result = {
         "name": name,
-        "lsn": row["lsn"],
-        "segment": row["segment"],
-        "timeline": point.timeline,
-        "time": format_time(row["time"]),
+        "lsn": made.lsn,
+        "segment": made.segment,
+        "timeline": made.timeline,
+        "time": format_time(made.time),
     }
     return {"changed": True, "restore_point": {**result, "recorded": _recorded(shelf, point, warnings)}}
 

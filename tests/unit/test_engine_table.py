@@ -38,7 +38,7 @@ TAKEN = {
     "pg_drill": COPYING,
     "backup_prune": COPYING,
     "backup_passphrase": COPYING,
-    "backup_facts": WITH_REPOSITORY,
+    "backup_facts": [*WITH_REPOSITORY, "cnpg"],
     "backup_health": WITH_REPOSITORY,
     "backup_report": WITH_REPOSITORY,
     "backup_verify": COPYING,

@@ -14,7 +14,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.archiving import
 from ansible_collections.holdfast.postgres.plugins.module_utils.archiving.reading import leads_to
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.archiver import Archiver
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError, WalError
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts, wal_end
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
@@ -54,19 +54,14 @@ def prove(connection: Connection, archiver: Archiver, timeout: float, scratch: s
     wal = archiver.wal
     name = f"holdfast_canary_{os.getpid()}_{time.time_ns()}"
     # On an idle server a switch alone would do nothing: the restore point is what there is to archive.
-    point = facts.rows(
-        connection,
-        "SELECT lsn::text AS lsn, pg_walfile_name(lsn) AS segment FROM pg_create_restore_point(%s) AS lsn",
-        [name],
-    )[0]
-    facts.value(connection, "SELECT pg_switch_wal()::text")
+    point = wal_end.restore_point(connection, name)
+    wal_end.switch(connection)
     path = os.path.join(scratch, "canary")
     size = SegmentSize(facts.wal_segment_size(connection))
-    timeline = int(point["segment"][:8], 16)
     waiter = Waiter(timeout, pause=0.02, most=1.0)
-    if waiter.until({"arrived": lambda: wal.fetch(point["segment"], path) or None}) is None:
+    if waiter.until({"arrived": lambda: wal.fetch(point.segment, path) or None}) is None:
         raise ServerError(
-            f"The segment {point['segment']} was not in {wal.description} after {timeout:g} seconds. "
+            f"The segment {point.segment} was not in {wal.description} after {timeout:g} seconds. "
             f"{archiver.explain(connection)}"
         )
     seconds = round(waiter.seconds, 3)
@@ -74,18 +69,18 @@ def prove(connection: Connection, archiver: Archiver, timeout: float, scratch: s
         content = stream.read()
     if len(content) != size.bytes or name.encode() not in content:
         raise ServerError(
-            f"The segment {point['segment']} in {wal.description} is not what the server wrote: it has {len(content)} bytes of "
+            f"The segment {point.segment} in {wal.description} is not what the server wrote: it has {len(content)} bytes of "
             f"{size.bytes}, and the restore point {name} is {'' if name.encode() in content else 'not '}in it. This archive cannot be "
             "trusted: find out what stands between the server and it."
         )
-    if waiter.until({"arrived": lambda: history.is_archived(wal, timeline, size) or None}) is None:
+    if waiter.until({"arrived": lambda: history.is_archived(wal, point.timeline, size) or None}) is None:
         raise ServerError(
-            f"The history of timeline {timeline} is not in {wal.description}: its segments arrive, and no backup of an earlier timeline leads to "
+            f"The history of timeline {point.timeline} is not in {wal.description}: its segments arrive, and no backup of an earlier timeline leads to "
             "them. Set archiving up once more (state: present), which has it archived."
         )
     try:
-        lsn = Lsn.parse(point["lsn"], "lsn")
-        backup = leads_to(archiver.whole, archiver.backups([]), timeline, lsn, size, scratch).backup.id
+        lsn = Lsn.parse(point.lsn, "lsn")
+        backup = leads_to(archiver.whole, archiver.backups([]), point.timeline, lsn, size, scratch).backup.id
     except WalError as exc:
-        return Canary(point["segment"], name, point["lsn"], seconds, len(content), None, str(exc))
-    return Canary(point["segment"], name, point["lsn"], seconds, len(content), backup, None)
+        return Canary(point.segment, name, point.lsn, seconds, len(content), None, str(exc))
+    return Canary(point.segment, name, point.lsn, seconds, len(content), backup, None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Optional
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.archive import StoreArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts, wal_end
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 MOST = 4
 # Of a server on which nobody writes it stays what it is: no transaction has got an id since.
 _NEXT = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
-_END = """
-SELECT lsn::text AS lsn, pg_walfile_name(lsn) AS segment FROM pg_create_restore_point(%s) AS lsn
-"""
 _SESSIONS = """
 SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 AND application_name NOT LIKE 'cnpg%%' AND usename IS DISTINCT FROM 'streaming_replica'
@@ -65,27 +62,26 @@ def save_last(
     for attempt in range(1, MOST + 1):
         point = name if attempt == 1 else f"{name}-{attempt}"
         try:
-            row = facts.rows(connection, _END, [point])[0]
-            facts.value(connection, "SELECT pg_switch_wal()::text")
+            made = wal_end.restore_point(connection, point)
+            wal_end.switch(connection)
             before = facts.value(connection, _NEXT)
         except psycopg2.Error as exc:
             raise ServerError(
                 f"The server's open segment could not be ended: {' '.join(str(exc).split())}. Nothing was stopped."
             ) from exc
-        segment = str(row["segment"])
-        tell(f"waiting for {segment} in {archive.description}")
+        tell(f"waiting for {made.segment} in {archive.description}")
 
-        def there(wanted: str = segment) -> Optional[bool]:
+        def there(wanted: str = made.segment) -> Optional[bool]:
             return None if archive.missing([wanted], size) else True
 
         if Waiter(timeout, pause=0.2, most=2.0).until({"there": there}) is None:
             raise ServerError(
-                f"The server's last segment, {segment}, did not come into {archive.description} within {format_duration(timeout)} (wal_timeout): what was "
+                f"The server's last segment, {made.segment}, did not come into {archive.description} within {format_duration(timeout)} (wal_timeout): what was "
                 "written last would be on the volume alone. Nothing was stopped. Look at the condition ContinuousArchiving of the Cluster."
             )
         quiet = facts.value(connection, _NEXT) == before
         if quiet or attempt == MOST:
-            return Safe(point, str(row["lsn"]), segment, quiet, _sessions(connection))
+            return Safe(point, made.lsn, made.segment, quiet, _sessions(connection))
     raise AssertionError("unreachable")
 
 

@@ -22,9 +22,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.durations import
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_arrival import needed_segments
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts, wal_end
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
-from ansible_collections.holdfast.postgres.plugins.module_utils.wal.lsn import Lsn
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import history_name
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
@@ -80,21 +79,14 @@ def make_point(connection: Connection, name: str) -> Point:
     import psycopg2
 
     try:
-        row = facts.rows(
-            connection,
-            "SELECT lsn::text AS lsn, pg_walfile_name(lsn) AS file, clock_timestamp() AS time FROM pg_create_restore_point(%s) AS lsn",
-            [name],
-        )[0]
-        facts.value(connection, "SELECT pg_switch_wal()::text")
+        made = wal_end.restore_point(connection, name)
+        wal_end.switch(connection)
     except psycopg2.Error as exc:
         raise ServerError(
             f"The backup is made, and its window could not be closed by a restore point and a new segment: {' '.join(str(exc).split())}. The same run "
             "goes on with it."
         ) from exc
-    size = SegmentSize(facts.wal_segment_size(connection))
-    # Its own name for a position that ends a segment is that of the next one from PostgreSQL 17 on.
-    segment = size.name(size.before(int(row["file"][:8], 16), Lsn.parse(row["lsn"], "lsn")))
-    return Point(name, row["lsn"], segment, row["time"])
+    return Point(name, made.lsn, made.segment, made.time)
 
 
 def wanted_segments(record: Record, point: Optional[Point], size: SegmentSize) -> list[str]:

@@ -15,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.engines.wal_dire
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.pipeline.encryption import Encryption
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.open import open_repository
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts, wal_end
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import SEGMENT, classify
@@ -62,7 +62,7 @@ class Serving:
                 if facts.value(connection, "SELECT pg_is_in_recovery()"):
                     return None
                 size = SegmentSize(facts.wal_segment_size(connection))
-                segment = str(facts.value(connection, "SELECT pg_walfile_name(pg_switch_wal())"))
+                segment = wal_end.switch(connection).segment
         except (HoldfastError, psycopg2.Error) as exc:
             why = " ".join(str(exc).split())
             self._warnings.append(

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.checks.proof import Proof
-from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts, wal_end
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.names import history_name
 
@@ -93,7 +93,7 @@ def _write(connection: Connection, proof: Proof) -> Optional[str]:
         return None
     proof.proven.append("A transaction was written.")
     try:
-        return str(facts.value(connection, "SELECT pg_walfile_name(pg_switch_wal())"))
+        return wal_end.switch(connection).segment
     except psycopg2.Error:  # the role may not
         return None
 

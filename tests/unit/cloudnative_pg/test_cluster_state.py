@@ -17,6 +17,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.c
     fenced_then,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.server.wal_end import WalEnd
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
 
 KNOWN = ["shop-1", "shop-2", "shop-3"]
@@ -52,9 +54,12 @@ class Server:
     def __init__(self, writes: list[int]) -> None:
         self.writes, self.xid, self.ended = writes, 700, 0
 
-    def rows(self, connection: Any, query: str, params: Any = None) -> list[dict[str, Any]]:
+    def restore_point(self, connection: Any, name: str) -> WalEnd:
         self.ended += 1
-        return [{"lsn": f"0/{self.ended}000028", "segment": f"00000001000000000000000{self.ended}"}]
+        return WalEnd(f"0/{self.ended}000028", 1, f"00000001000000000000000{self.ended}", utcnow())
+
+    def switch(self, connection: Any) -> None:
+        """What is in the store is looked for by its name."""
 
     def value(self, connection: Any, query: str, params: Any = None) -> Any:
         if "xmax" in query:
@@ -74,7 +79,9 @@ class Archive:
 
 
 def save(monkeypatch: pytest.MonkeyPatch, writes: list[int], lacks: bool = False) -> quiesce.Safe:
-    monkeypatch.setattr(quiesce, "facts", Server(writes))
+    server = Server(writes)
+    monkeypatch.setattr(quiesce, "facts", server)
+    monkeypatch.setattr(quiesce, "wal_end", server)
     archive: Any = Archive(lacks)
     connection: Any = None
     return quiesce.save_last(connection, archive, SegmentSize(), "p", 0.01, lambda message: None)
