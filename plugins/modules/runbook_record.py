@@ -214,7 +214,7 @@ def _changed(run: Run, params: dict[str, Any], now: str) -> Run:
     if state == "waiting":
         return runbook.wait(run, stage)
     if state == "undone":
-        return runbook.take_back(run, stage, now)
+        return runbook.take_back(run, stage, now, params["notes"])
     return runbook.close(run, stage, state, now, params["facts"], params["notes"], params["error"])
 
 
@@ -250,7 +250,7 @@ def _start(
         run = {**run, "holder": holder, "operator": operator}
     if not module.check_mode:
         runbook_store.write(shelf, run)
-        runbook_store.forget(shelf)
+        runbook_store.forget(shelf, warnings)
     return {"changed": True, "decision": decision, **_told(run)}
 
 

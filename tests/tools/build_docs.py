@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Builds the documentation site: the pages of docs/ and of the roles as they are, and a page for each module, plugin and role by antsibull-docs.
 
-python tests/tools/build_docs.py .work/docs. Every warning is a failure. The programs are in .work/venv-docs (tests/requirements/docs.txt).
+PYTHONPATH=tests python tests/tools/build_docs.py .work/docs. Every warning is a failure. The programs are in .work/venv-docs (tests/requirements/docs.txt).
 """
 
 from __future__ import annotations

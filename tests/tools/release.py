@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes a release of this checkout: its version, its changelog out of the fragments, and the archive, which is looked through.
 
-python tests/tools/release.py 1.0.0-beta .work/release. The checkout stays as it is: `--write` takes the version and the changelog into it,
+PYTHONPATH=tests python tests/tools/release.py 1.0.0-beta .work/release. The checkout stays as it is: `--write` takes the version and the changelog into it,
 to be committed and tagged. antsibull-changelog is in .work/venv-galaxy (tests/requirements/galaxy.txt).
 """
 

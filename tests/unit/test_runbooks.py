@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import runbook
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import given
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import known_names, option_names, role_options
+from jinja2.nativetypes import NativeEnvironment
 from tools.runbook_docs import MODES, page, variables
 
 TOP = Path(__file__).resolve().parents[2]
@@ -65,3 +69,60 @@ def test_a_page_has_the_steps_of_the_role(name: str) -> None:
     assert set(re.findall(r"\bholdfast_[a-z_]+[a-z]", text)) <= known_names()
     for link in re.findall(r"\]\(([\w/.]+)\)", text):
         assert (TOP / "docs/runbooks" / link).exists(), link
+
+
+def said(name: str, **values: Any) -> Any:
+    """What a variable of the role says, where these others say so."""
+    environment = NativeEnvironment()
+    environment.filters.update({"bool": bool, "holdfast.postgres.given": given})
+    return environment.from_string(ROLE[name]).render(**values)
+
+
+@pytest.mark.parametrize("of_databases", [True, False])
+def test_a_run_is_gone_on_with_on_its_own_host(of_databases: bool) -> None:
+    """A server_name is that of several hosts, such as a standby's: there nothing was isolated, and nothing proven."""
+    known = {"holdfast_runbook_of_databases": of_databases, "holdfast_runbook_databases": ["shop"]}
+    one, other = (
+        runbook.Wanted(
+            "x", "real", said("holdfast_runbook_subject", **known, inventory_hostname=host), runbook.RESUME, None
+        )
+        for host in ("db1", "db2")
+    )
+    run = runbook.wait(runbook.begin_run("id", one, {}, "eva", {}, "2026-11-26T12:00:00Z"), "gate_cut_over")
+    assert runbook.judge(run, one, {}, False) == runbook.RESUME
+    with pytest.raises(BadOption, match=r"of something else \(host\).*db1"):
+        runbook.judge(run, other, {}, False)
+
+
+def test_who_is_still_kept_away_is_said() -> None:
+    """After a run and after a rollback, where tasks keep applications away, and none let them in again."""
+    for given_too, notes in (({}, 1), ({"holdfast_dr_reopen_tasks": "/b.yml"}, 0)):
+        assert len(said("holdfast_runbook_still_away", holdfast_dr_isolate_tasks="/a.yml", **given_too)) == notes
+    assert said("holdfast_runbook_still_away") == []
+    for name in ("step_reopen", "rollback"):
+        assert "holdfast_runbook_still_away" in (TOP / "roles/runbook/tasks" / f"{name}.yml").read_text()
+
+
+@pytest.mark.parametrize(("stage", "back"), [("protect", True), ("cut_over", False), ("reopen", False)])
+def test_what_is_said_after_a_failure_can_be_done(stage: str, back: bool) -> None:
+    told = said("holdfast_runbook_after_failure", holdfast_runbook_mode="real", holdfast_runbook_stage=stage)
+    assert "resume" in told and ("rollback" in told) == back
+
+
+def test_what_a_step_says_to_a_role_is_heard() -> None:
+    """Extra variables take precedence over it: each such name is looked at before anything is done. Of ids the run's own subject tells."""
+    told: set[str] = set()
+    for path in (TOP / "roles/runbook/tasks").glob("step_*.yml"):
+        waiting = yaml.safe_load(path.read_text())
+        while waiting:
+            task = waiting.pop()
+            waiting += [*task.get("block", []), *task.get("rescue", [])]
+            told |= set(task.get("vars", {})) if "ansible.builtin.include_role" in task else set()
+    chosen = set(ROLE["holdfast_runbook_chooses"])
+    assert told - {"holdfast_restore_backup_id", "holdfast_recover_backup_id"} == chosen
+    (probes,) = [
+        set(task["vars"])
+        for task in yaml.safe_load((TOP / "roles/runbook/tasks/refuse.yml").read_text())
+        if "vars" in task
+    ]
+    assert probes - {"holdfast_runbook_deaf"} == chosen

@@ -75,6 +75,7 @@ def copy_backup(
     first = [step for step in steps if step not in last]
     by_store = 0
     if keys.encrypts:
+        source.verify(record, on_bytes)  # before anything of a damaged copy goes
         if target.repository.stat(target.key(record.id, MANIFEST)) is not None:
             # A damaged one is written over, by other bytes of the same size: until that has ended no manifest may say what is there.
             target.repository.delete(target.key(record.id, MANIFEST))
@@ -90,6 +91,7 @@ def copy_backup(
         passed = [step for step in all_steps(record, source, target) if step not in steps]
         if not passed:
             raise
+        source.verify(record, on_bytes)  # else what is bad there comes over what is good here
         by_store += copier.run(passed, threads)
         target.verify(copied, on_bytes)
     # What has instructions is taken for a backup that was complete.

@@ -101,12 +101,12 @@ class Rekey:
     def encrypt(
         self, record: Record, source: Shelf, target: Shelf, threads: int, on_bytes: Callable[[int], None]
     ) -> Record:
-        """Write a backup's artifacts into the target, decrypted and encrypted anew; the record of what was written, not yet signed.
+        """Write a backup's artifacts, which were verified, into the target, decrypted and encrypted anew; the record of what was written, not yet
+        signed.
 
         Raises:
-            HoldfastError: one is not what was written, or could not be.
+            HoldfastError: one could not be written.
         """
-        source.verify(record, on_bytes)
         with pool_of(threads) as pool:
             futures = [pool.submit(self._one, record, item, source, target, on_bytes) for item in record.artifacts]
             try:

@@ -35,7 +35,7 @@ LEFT_OUT = {
 TAKEN_BACK = ("isolate",)
 BEGUN, DONE, FAILED, UNDONE = "begun", "done", "failed", "undone"
 OUTCOMES = ("done", "rolled_back", "abandoned")
-#: how a holder is known again: one process, counted in one place
+#: how a holder is known again: one process, counted in one place; a system without /proc (macOS) tells its name and the number alone
 IDENTITY = ("boot_id", "pid_namespace", "pid", "process_started")
 
 Run = dict[str, Any]
@@ -74,10 +74,11 @@ def is_open(run: Mapping[str, Any]) -> bool:
 
 
 def same_holder(one: Optional[Mapping[str, Any]], other: Optional[Mapping[str, Any]]) -> bool:
-    """Whether both are one process; of one that is not counted anywhere nobody can say so."""
-    if not one or not other or not one.get("pid") or not one.get("boot_id"):
+    """Whether both are one process."""
+    if not one or not other or not one.get("pid"):
         return False
-    return all(one.get(name) == other.get(name) for name in IDENTITY)
+    names = IDENTITY if one.get("boot_id") else (*IDENTITY, "host")
+    return all(one.get(name) == other.get(name) for name in names)
 
 
 def holds(run: Mapping[str, Any]) -> str:
@@ -221,22 +222,24 @@ def close(
     notes: Sequence[str] = (),
     error: Optional[str] = None,
 ) -> Run:
-    """A stage that was begun ends so. Raises BadOption: it was not begun."""
+    """A stage that was begun ends so. One that failed ends the play, so that nobody is at the run from then on, and whoever goes on with it may do so
+    from another controller (each job of AWX is one). Raises BadOption: it was not begun."""
     if not run["stages"] or run["stages"][-1]["name"] != stage or run["stages"][-1]["state"] != BEGUN:
         raise BadOption("stage", stage, "was not begun in this run", "Begin it first.")
     ended = {**run["stages"][-1], "state": state, "ended_at": now, "error": error}
     return {
         **run,
+        "holder": None if state == FAILED else run["holder"],
         "stages": [*run["stages"][:-1], ended],
         "facts": {**run["facts"], **facts},
         "notes": list(dict.fromkeys([*run["notes"], *notes])),
     }
 
 
-def take_back(run: Run, stage: str, now: str) -> Run:
+def take_back(run: Run, stage: str, now: str, notes: Sequence[str] = ()) -> Run:
     """A stage was taken back."""
     entry = {"name": stage, "state": UNDONE, "started_at": now, "ended_at": now, "error": None}
-    return {**run, "stages": [*run["stages"], entry]}
+    return {**run, "stages": [*run["stages"], entry], "notes": list(dict.fromkeys([*run["notes"], *notes]))}
 
 
 def wait(run: Run, gate: str) -> Run:

@@ -15,7 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import b
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.lock import Lock
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.runbook import Run
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf, check_name
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, ObjectMissing
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import CatalogError, HoldfastError, ObjectMissing
 
 FOLDER = "_dr"  # no backup's id: that begins with a letter or digit
 LOCK = "lock.json"
@@ -106,8 +106,17 @@ def write(shelf: Shelf, run: Mapping[str, Any]) -> None:
     shelf.repository.write(key_of(shelf, run["id"]), data)
 
 
-def forget(shelf: Shelf) -> None:
-    """Delete the oldest records that have ended, beyond ``KEPT``, for who is ``writing``. Raises HoldfastError."""
+def forget(shelf: Shelf, warnings: list[str]) -> None:
+    """Delete the oldest records that have ended, beyond ``KEPT``, for who is ``writing``. What cannot be read, or may not be deleted, stays, and is
+    no reason not to begin. Raises RepositoryError: they cannot be listed."""
+    left = []
     for run_id in ids(shelf)[:-KEPT]:
-        if not runbook.is_open(read(shelf, run_id)):
-            shelf.repository.delete(key_of(shelf, run_id))
+        try:
+            if not runbook.is_open(read(shelf, run_id)):
+                shelf.repository.delete(key_of(shelf, run_id))
+        except HoldfastError:
+            left.append(run_id)
+    if left:
+        warnings.append(
+            f"{len(left)} old records of runbooks stay, {left[0]} among them: they could not be read or deleted."
+        )

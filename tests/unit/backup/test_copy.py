@@ -120,6 +120,18 @@ def test_what_is_damaged_in_its_right_size_is_copied_again(shelves: Shelves, mar
         copy(shelves)
 
 
+def test_what_went_bad_in_the_source_is_not_copied_over_what_is_good(shelves: Shelves) -> None:
+    """Found: of a copy with one bad part, all was copied again, from a source that had another bad one: then nobody had that."""
+    lay(shelves[0], "two", NOW, databases=("blog", "shop"))
+    copy(shelves)
+    for shelf, part in zip(shelves, ("blog.dump", "shop.dump")):
+        path(shelf, "two", "databases", part).write_bytes(b"RowS")
+    path(shelves[1], "two", "manifest.json").unlink()
+    with pytest.raises(CatalogError, match="blog.dump.*sha256 differs"):
+        copy(shelves)
+    assert path(shelves[1], "two", "databases", "blog.dump").read_bytes() == b"rows"
+
+
 def test_what_a_copy_cannot_mend_is_told_and_left(shelves: Shelves) -> None:
     """Found: content that was bad though its sums were right, copied again by each run, to no avail, and by a move deleted in the source."""
     copy(shelves)

@@ -188,6 +188,17 @@ def test_a_damaged_copy_whose_mending_was_killed(site: Site, monkeypatch: pytest
     site.stands("full")
 
 
+def test_a_source_that_went_bad_costs_the_copy_nothing(site: Site) -> None:
+    """Found: the copy had lost one part and its source another, and the copy lost its manifest as well before anybody looked at the source."""
+    site.copy()
+    site.target.repository.delete(site.target.key("dump", "cluster.json.gpg"))
+    key = site.source.key("dump", "databases/shop/1.dat.gpg")
+    site.source.repository.write(key, bytes(len(site.source.repository.read(key))))
+    with pytest.raises(CatalogError, match="sha256 differs"):
+        site.copy()
+    assert site.target.read("dump") is not None
+
+
 def test_a_lock_that_is_lost_while_one_is_encrypted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found: nobody looked at the lock before all of a backup was encrypted."""
     beats: list[int] = []

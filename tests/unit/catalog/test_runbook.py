@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog import runbook, runbook_store
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.runbook import Run, UnderWay, Wanted
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, CatalogError, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 
 ME = {"host": "a", "boot_id": "b1", "pid_namespace": "n", "pid": 7, "process_started": "70"}
@@ -95,6 +95,36 @@ def test_what_is_left(run: Run, left: list[str]) -> None:
     assert not {"isolate", "cut_over"} & set(runbook.stages_of("rehearse"))
 
 
+def test_a_run_that_failed_is_nobodys() -> None:
+    """Each job of AWX is a controller of its own: the one that takes the run back could not know that the one that failed has ended."""
+    failed = run_of(*BEFORE, last="failed")
+    for go_on in runbook.CONTINUE:
+        assert runbook.judge(failed, wanted(go_on), OTHER, False) == go_on
+    assert run_of(*BEFORE, last="begun")["holder"] == run_of(*BEFORE)["holder"] == ME
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (ME, {**ME, "since": "later"}, True),
+        (ME, OTHER, False),
+        (ME, {**ME, "host": "renamed"}, True),
+        ({**ME, "boot_id": "", "pid_namespace": "", "process_started": None}, {**ME, "boot_id": "", "pid_namespace": "", "process_started": None}, True),
+        ({**ME, "boot_id": ""}, {**ME, "boot_id": "", "host": "b"}, False),
+        (None, ME, False),
+        ({}, {}, False),
+    ],
+)  # fmt: skip
+def test_who_is_at_a_run_is_known_again(one: Any, other: Any, same: bool) -> None:
+    """Also on a controller without /proc (macOS), where every stage was refused as another one's."""
+    assert runbook.same_holder(one, other) is same
+
+
+def test_what_was_taken_back_keeps_its_notes() -> None:
+    run = runbook.take_back(run_of(*runbook.STAGES[:5]), "isolate", at(60), ["Applications are still away."])
+    assert runbook.end(run, "rolled_back", at(70))["notes"] == ["Applications are still away."]
+
+
 def test_stages_have_an_order() -> None:
     """A stage begins when those before it are done, and ends when it was begun; one of another mode never does."""
     for stage in ("protect", "cut_over"):
@@ -164,3 +194,27 @@ def test_a_record_is_read_as_it_was_written_or_not_at_all(tmp_path: Path) -> Non
     with runbook_store.writing(shelf, warnings):
         runbook_store.write(shelf, runbook.end(run, "done", at(100)))
     assert runbook_store.find_open(shelf, "real") is None
+
+
+def test_old_records_hinder_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: what tidies up fails what it is called by. Members: an old record that is damaged, one that may not be deleted."""
+    monkeypatch.setattr(runbook_store, "KEPT", 1)
+    shelf = Shelf(FileRepository(str(tmp_path)), "db1")
+    runs = [
+        runbook.end({**run_of(), "id": f"2026112{day}T120000Z-real-single_table-aa"}, "done", at(9)) for day in range(4)
+    ]
+    for run in runs:
+        runbook_store.write(shelf, run)
+    (tmp_path / "db1/_dr" / f"{runs[0]['id']}.json").write_text("{")
+    warnings: list[str] = []
+    runbook_store.forget(shelf, warnings)
+    assert runbook_store.ids(shelf) == [runs[0]["id"], runs[3]["id"]]
+    assert len(warnings) == 1 and runs[0]["id"] in warnings[0]
+
+    def refuse(key: str) -> None:
+        raise RepositoryError(f"{key} may not be deleted")
+
+    monkeypatch.setattr(shelf.repository, "delete", refuse)
+    runbook_store.write(shelf, {**runs[3], "id": "20261201T120000Z-real-single_table-aa"})
+    runbook_store.forget(shelf, warnings)
+    assert len(runbook_store.ids(shelf)) == 3 and "2 old records" in warnings[1]
