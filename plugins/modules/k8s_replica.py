@@ -13,7 +13,8 @@ description:
   - For one pod of a StatefulSet of several, whose data is broken or lost. The server's own image copies the primary by pg_basebackup beside the old data, in
     the same volume, verifies the copy, and lets it take the old data's place while the pod is stopped. It follows as the old data did, by its
     C(primary_conninfo) and its slot, and the primary has to say that it streams to it.
-  - That the pod is not the primary is the primary's own word, asked before anything is done and again before the data is exchanged.
+  - That the pod is not the primary is the primary's own word, asked before anything is done and again before the data is exchanged, and before what was made
+    is taken away by O(state=rolled_back). There, one that does not answer is a warning, as the old data may be all there is.
   - Whatever fails, the old data is moved back by itself. It is kept in a hidden directory of the volume until O(state=confirmed).
   - A StatefulSet starts its pods in order, so that pods of higher numbers are stopped meanwhile.
   - For plain streaming replication, with the primary in a pod of a lower number. What Patroni, repmgr or an operator keeps is refused, with their own way.
@@ -180,7 +181,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.serving import Serving, is_given
@@ -200,14 +200,12 @@ _POD = ("image", "image_pull_policy", "image_pull_secrets", "run_as_user")
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Plan, and unless in check mode act."""
     params = module.params
-    if params["state"] == "recovered" and not is_given(params):
-        raise BadOption(
-            "login_host", None, "is missing", "Name the primary's Service: which pod is the primary, is its own word."
-        )
+    request, primary = replica_request_of(params), Primary(params)
+    if params["state"] == "recovered":
+        primary.require_given()
     progress = Progress(None if module.check_mode else params["progress_file"], "making the replica anew")
     cluster = Cluster(access(module), PATIENCE)
     serving = Serving({**params, "repository": None}, warnings)
-    request, primary = replica_request_of(params), Primary(params)
     run = Replica(cluster, request, primary, serving, module.check_mode, progress.step, warnings)
     done = getattr(run, params["state"])()
     result: dict[str, Any] = done.describe()

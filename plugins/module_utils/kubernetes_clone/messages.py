@@ -45,8 +45,12 @@ def go_on(place: Place) -> str:
     return f"The same task goes on with it. To give it up: {removal(place)}."
 
 
-def untouched(plan: Plan) -> str:
-    return f"Nothing was changed in {plan.wanted.former}/{plan.wanted.old}, and the clone serves nobody."
+def untouched(plan: Plan, entry: Entry) -> str:
+    said = f"Nothing was changed in {plan.wanted.former}/{plan.wanted.old}"
+    if entry.step == steps.STARTING:
+        stop = f"kubectl -n {plan.place.namespace} scale statefulset {plan.place.stateful_set} --replicas=0"
+        return f"{said}. The clone's pod may run; to stop it: {stop}."
+    return f"{said}, and the clone serves nobody."
 
 
 def removal(place: Place) -> str:

@@ -93,15 +93,22 @@ class Clone(Stepwise):
 
     def _refuse_names(self) -> None:
         """Raise KubernetesError where a name is somebody else's, before anything is made."""
-        taken = [
-            name_of(one)
-            for one in self._plan.objects
-            if (there := self._there(one)) is not None and not is_ours(there, self._plan.wanted)
-        ]
+        ours: list[str] = []
+        taken: list[str] = []
+        for one in self._plan.objects:
+            there = self._there(one)
+            if there is not None:
+                (ours if is_ours(there, self._plan.wanted) else taken).append(name_of(one))
         if taken:
             raise KubernetesError(
                 f"These are there already, and are not of this clone: {', '.join(taken)}. Nothing was made. Choose another name, or give objects others by "
                 "names."
+            )
+        kept = [name for name in ours if name.startswith(CLAIM)]
+        if kept and self._journal.entry is None:
+            raise KubernetesError(
+                f"A clone {self._called} was there, whose StatefulSet is gone, and its data is still on {', '.join(kept)}: it would be removed. Nothing was "
+                f"made. To have it serve again, use data: claims; to remove it: {messages.removal(self._place)}."
             )
 
     def _there(self, wanted: Manifest) -> Optional[Manifest]:
@@ -179,7 +186,7 @@ class Clone(Stepwise):
             self._journal.note(step=steps.LAYING_OUT)
         why = " ".join(str(exc).split())
         raise KubernetesError(
-            f"The clone {self._called} failed: {why} {messages.untouched(self._plan)} {messages.go_on(self._place)}"
+            f"The clone {self._called} failed: {why} {messages.untouched(self._plan, entry)} {messages.go_on(self._place)}"
         ) from exc
 
     def _begin(self, digest: str) -> None:
@@ -215,7 +222,11 @@ class Clone(Stepwise):
         elif step == steps.STARTING:
             actions.clear_jobs()
             actions.start()
-            self.result.proof.add(self._serving.compare(landed(self._entry()), beside=True))
+            proof = self.result.proof
+            proof.add(self._serving.compare(landed(self._entry()), beside=True))
+            # Before it counts as done: what is done is not looked at again.
+            proof.add(look(self._cluster, self._asked.name))
+            proof.require("The clone is not apart from other servers.")
         else:
             self._finish()
 
@@ -237,8 +248,6 @@ class Clone(Stepwise):
 
     def _finish(self) -> None:
         place, proof = self._place, self.result.proof
-        proof.add(look(self._cluster, self._asked.name))
-        proof.require("The clone is not apart from other servers.")
         self.result.recovery = landed(self._entry())
         proof.proven.append(f"The pod {place.pod} is ready with what was recovered.")
         proof.unproven += self._plan.doubts

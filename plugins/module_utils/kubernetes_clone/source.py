@@ -117,6 +117,9 @@ def plan_of(source: Cluster, target: Cluster, request: CloneRequest, check: bool
         for before in all_of_it
         if before["kind"] == CLAIM
     }
+    own = [one for one, new in claims.items() if one == new and wanted.former == wanted.namespace]
+    if own:
+        raise BadOption("names", own, "is the server's own claim, with its data", "Give the clone's another name.")
     if request.data == CLAIMS:
         _check_claims(target, list(claims.values()), place, wanted, check)
         made.objects = [one for one in made.objects if one["kind"] != CLAIM]

@@ -57,6 +57,8 @@ class Recovery(Stepwise):
 
     table: tuple[str, ...] = steps.STEPS
     back: Mapping[str, str] = BACK
+    #: pods that are left when its own is stopped
+    below = 0
     returned = "Everything was taken back, and the old data serves again."
 
     def __init__(
@@ -92,6 +94,7 @@ class Recovery(Stepwise):
         """Bring it back. Raises HoldfastError: the message says which data serves now."""
         entry = self._journal.entry
         digest = self._request.digest(self._place.namespace)
+        self._refuse_half_removed()
         if entry is None:
             self._refuse()
             self.result.plan = self._foreseen(steps.PROVING)
@@ -119,6 +122,7 @@ class Recovery(Stepwise):
         entry = self._journal.entry
         if entry is None:
             return self._end()
+        self._refuse_half_removed()
         self._actions.require_volume(entry)
         if entry.step == steps.DONE:
             self._agree(f"takes away what was written to the server {self._called} since its recovery of {entry.began}")
@@ -137,7 +141,7 @@ class Recovery(Stepwise):
         entry = self._journal.entry
         if entry is None:
             return self._end()
-        if entry.step != steps.DONE:
+        if entry.step not in (steps.DONE, steps.CLEARING):
             raise KubernetesError(
                 f"The recovery of {entry.began} to {entry.target} is not done: it stands at: {entry.step}. Nothing was removed. Run it again to go on, "
                 "or take it back by state: rolled_back."
@@ -146,7 +150,7 @@ class Recovery(Stepwise):
         if self._actions.is_exclusive():
             raise KubernetesError(
                 f"The claim {self._place.claim} is ReadWriteOncePod: no pod of ours can remove anything from it while the server runs. Nothing was removed. "
-                f"Scale the StatefulSet {self._place.stateful_set} to 0, run this again, and scale it up again."
+                f"Scale the StatefulSet {self._place.stateful_set} to {self.below}, run this again, and scale it up again."
             )
         self.result.changed = True
         self.result.plan = [
@@ -157,12 +161,21 @@ class Recovery(Stepwise):
             with self._alone():
                 held = self._take()
                 self._actions.clear_jobs()
+                self._journal.note(step=steps.CLEARING)
                 self._actions.remove(held)
                 self._actions.release(held)
                 self._journal.write(None)
         return self._end()
 
     # what is read
+
+    def _refuse_half_removed(self) -> None:
+        entry = self._journal.entry
+        if entry is not None and entry.step == steps.CLEARING:
+            raise KubernetesError(
+                f"The data that {self._called} had before {entry.began} is being removed, since state: confirmed, and may be gone by half: it is not brought "
+                "back. Nothing was done. Run state: confirmed again, which ends that."
+            )
 
     def _refuse_swap(self) -> None:
         found = self._cluster.get("StatefulSet", self._request.stateful_set) or {}
@@ -203,6 +216,8 @@ class Recovery(Stepwise):
         entry = self._journal.entry
         if entry is None:
             return ""
+        if entry.step == steps.CLEARING:
+            return f"The server {self._called} serves what was recovered, and state: confirmed goes on with the removal of what it had before."
         return (
             f"The recovery of {self._called} to {entry.target} stands at: {entry.step}. The same task goes on with it, and state: rolled_back lets "
             "the old data serve again."

@@ -129,7 +129,7 @@ REMOVE = (
 set -eu
 if [ -d "$HIDDEN" ]; then
     case "$(now)" in
-        done) ;;
+        done) rm -rf "$HIDDEN/old" "$HIDDEN/new" ;;  # before what says that they may go
         none|back)
             [ ! -d "$HIDDEN/old" ] || [ -z "$(ls -A "$HIDDEN/old")" ] || { say "the old data is still in $HIDDEN/old"; exit 4; } ;;
         *) say "the old data is still in $HIDDEN ($(now))"; exit 4 ;;

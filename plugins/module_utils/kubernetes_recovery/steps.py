@@ -12,7 +12,7 @@ from __future__ import annotations
 PROVING, STOPPING, LAYING_OUT, RECOVERING = "proving", "stopping", "laying out", "recovering"
 SWAPPING, STARTING, DONE = "swapping", "starting", "done"
 GOING_BACK = "going back"
-MAKING, CLEARING = "making", "clearing"
+MAKING, CLEARING = "making", "clearing"  # a clone's; of a recovery that was confirmed: its old data is being removed
 
 #: in order; what was begun is gone on with, from its own beginning
 STEPS = (PROVING, STOPPING, LAYING_OUT, RECOVERING, SWAPPING, STARTING, DONE)

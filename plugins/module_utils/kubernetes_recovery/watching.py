@@ -167,6 +167,12 @@ class Watch:
     def _look(self, landed: Mapping[str, Any]) -> None:
         user, database = self._ways[0]
         runs = self._fetched()
+        if runs and landed["lsn"] is None:
+            # It stands in a data directory whose recovery had ended: nothing says any more whether that was where it was to end.
+            raise ServerError(
+                "It was recovered by a run before, whose end was not taken, and how far that came is not known any more: it is not used. Its data has to be "
+                "laid out anew."
+            )
         archive = Archive(Coverage(), Timelines({}), self._size)
         self.proof.add(where_it_landed(landed["lsn"], landed["time"], self._target, runs, archive))
         self.proof.add(server_is_whole(lambda name: self._connection(user, name), database, self._data, False))

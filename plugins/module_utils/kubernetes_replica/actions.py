@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import discover
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.applications import who_changed
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, spec_of
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import Conflict, KubernetesError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import PREFIX
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.predicates import progress_of
@@ -29,6 +30,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import W
 
 #: how many pods there were, while those from the replica on are stopped
 COUNT = f"{PREFIX}replica-count"
+_AGAIN = 10  # attempts while others change it
 
 
 class ReplicaActions(Actions):
@@ -40,20 +42,15 @@ class ReplicaActions(Actions):
 
     def stop(self) -> list[str]:
         """Scale it down to the pods below this one, and wait until the others have ended. The count is written down by the same request."""
-        found = self._stateful_set()
-        count = int(spec_of(found).get("replicas", 1))
+
+        def scaled(found: Manifest) -> Optional[tuple[Optional[str], int]]:
+            count = int(spec_of(found).get("replicas", 1))
+            keep = self.ordinal - int((spec_of(found).get("ordinals") or {}).get("start") or 0)
+            return ((meta(found).get("annotations") or {}).get(COUNT, str(count)), keep) if count > keep else None
+
+        found = self._scale(scaled)
         start = int((spec_of(found).get("ordinals") or {}).get("start") or 0)
-        keep = self.ordinal - start
-        notes = meta(found).get("annotations") or {}
-        if count > keep:
-            body = {
-                "metadata": {
-                    "resourceVersion": meta(found)["resourceVersion"],
-                    "annotations": {COUNT: notes.get(COUNT, str(count))},
-                },
-                "spec": {"replicas": keep},
-            }
-            self.cluster.patch("StatefulSet", self.place.stateful_set, body)
+        count, notes = int(spec_of(found).get("replicas", 1)), meta(found).get("annotations") or {}
         for number in range(self.ordinal, start + max(count, int(notes.get(COUNT, 0)))):
             wait_until_gone(self.cluster, "Pod", f"{self.place.stateful_set}-{number}", self._request.timeout)
         return []
@@ -70,15 +67,32 @@ class ReplicaActions(Actions):
 
     def scale_up(self) -> None:
         """Give it the count that it had."""
-        found = self._stateful_set()
-        count = (meta(found).get("annotations") or {}).get(COUNT)
-        if count is None:
-            return
-        body = {
-            "metadata": {"resourceVersion": meta(found)["resourceVersion"], "annotations": {COUNT: None}},
-            "spec": {"replicas": max(int(count), int(spec_of(found).get("replicas", 1)))},
-        }
-        self.cluster.patch("StatefulSet", self.place.stateful_set, body)
+
+        def scaled(found: Manifest) -> Optional[tuple[Optional[str], int]]:
+            count = (meta(found).get("annotations") or {}).get(COUNT)
+            return None if count is None else (None, max(int(count), int(spec_of(found).get("replicas", 1))))
+
+        self._scale(scaled)
+
+    def _scale(self, wanted: Callable[[Manifest], Optional[tuple[Optional[str], int]]]) -> Manifest:
+        """``wanted``: what is noted of the count, and the count, for it as it is; None: it stays. Returns it as it was before. Its status is written by its
+        controller all the time. Raises KubernetesError."""
+        for _attempt in range(_AGAIN):
+            found = self._stateful_set()
+            change = wanted(found)
+            if change is None:
+                return found
+            version = meta(found)["resourceVersion"]
+            body = {
+                "metadata": {"resourceVersion": version, "annotations": {COUNT: change[0]}},
+                "spec": {"replicas": change[1]},
+            }
+            try:
+                self.cluster.patch("StatefulSet", self.place.stateful_set, body)
+                return found
+            except Conflict:
+                continue
+        raise Conflict(f"The StatefulSet {self.place.stateful_set} is being changed by somebody all the time.")
 
     def start(self) -> list[str]:
         self.scale_up()

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.serving import is_given
 from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.connection import Address
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
@@ -50,8 +51,19 @@ class Primary:
     def __init__(self, params: Mapping[str, Any]) -> None:
         self._params = params
 
+    def require_given(self) -> None:
+        """Raises BadOption."""
+        if not is_given(self._params):
+            raise BadOption(
+                "login_host",
+                None,
+                "is missing",
+                "Name the primary's Service: which pod is the primary, is its own word.",
+            )
+
     def ask(self) -> Asked:
-        """Raises ServerError: it cannot be asked, or is no primary."""
+        """Raises ServerError: it cannot be asked, or is no primary; BadOption: nothing says how."""
+        self.require_given()
         with self._connection() as connection:
             row = facts.rows(connection, _ASKED)[0]
         if row["recovering"]:

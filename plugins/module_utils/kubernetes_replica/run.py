@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import discover
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta, spec_of
@@ -20,15 +20,22 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.survey import Survey
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import steps
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.actions import CLAIM, Actions
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import Journal
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import Journal, parse
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.messages import BACK
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.place import Place, place_of
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.request import Request, request_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.request import (
+    Request,
+    Result,
+    request_of,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.run import Recovery
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.serving import Serving
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.stepwise import Tell, landed
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_replica.actions import ReplicaActions
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_replica.primary import Asked, Primary
+
+#: with the pod's number behind it: what is under way there
+_NOTE = f"{PREFIX}replica-"
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,8 @@ class Replica(Recovery):
     ) -> tuple[Place, Actions, Journal]:
         place = _find(cluster, self._replica)
         actions = ReplicaActions(cluster, place, request, tell, warnings)
-        actions.ordinal = self._replica.ordinal
-        actions.annotation = f"{PREFIX}replica-{self._replica.ordinal}"
+        actions.ordinal = self.below = self._replica.ordinal
+        actions.annotation = f"{_NOTE}{self._replica.ordinal}"
         journal = Journal(cluster, request.stateful_set, actions.annotation)
         return place, actions, journal
 
@@ -99,7 +106,44 @@ class Replica(Recovery):
         self._asked()
         self._agree(f"replaces what the replica {self._called} has now")
         self._refuse_swap()
+        self._refuse_other()
         self._actions.would_stop()
+
+    def rolled_back(self) -> Result:
+        entry = self._journal.entry
+        if entry is not None and entry.step == steps.DONE:
+            self._refuse_new_primary()
+        return super().rolled_back()
+
+    def _refuse_new_primary(self) -> None:
+        """Raise KubernetesError where a failover has made it the primary since. Where there is none to ask, the old data may be all there is."""
+        try:
+            self._refuse_primary(self._primary.ask())
+        except (BadOption, ServerError) as exc:
+            self._warnings.append(f"That {self._place.pod} is not the primary by now is not known: {exc}")
+
+    def _refuse_other(self) -> None:
+        """Raise KubernetesError where another replica is being made anew: to start this pod again would start that one, half exchanged."""
+        found = self._cluster.get("StatefulSet", self._request.stateful_set) or {}
+        for name, text in sorted((meta(found).get("annotations") or {}).items()):
+            number = name[len(_NOTE) :]
+            if name.startswith(_NOTE) and number.isdigit() and int(number) != self._replica.ordinal:
+                other = parse(text, name)
+                if other is not None and other.step not in (steps.DONE, steps.CLEARING):
+                    raise KubernetesError(
+                        f"{self._place.stateful_set}-{number} is being made anew since {other.began}, and stands at: {other.step}. Nothing was done. End that "
+                        "first: the same task with its ordinal goes on, or takes it back by state: rolled_back."
+                    )
+
+    def _go_back(self, why: str) -> None:
+        entry = self._entry()
+        slot, stood_at = self._slot, entry.stood_at or entry.step
+        super()._go_back(why)
+        if slot and stood_at not in (steps.PROVING, steps.STOPPING):
+            self._warnings.append(
+                f"The primary keeps its WAL for the slot {slot} until {self._place.pod} follows by it again. Where it never will, drop it there "
+                f"(SELECT pg_drop_replication_slot('{slot}')), or the primary's disk becomes full."
+            )
 
     def _foreseen(self, begin: str) -> list[str]:
         place = self._place
@@ -115,10 +159,19 @@ class Replica(Recovery):
     def _do(self, step: str) -> None:
         actions = self._of_replica
         if step == steps.PROVING:
-            self._look()
+            self._asked()
+            if actions.is_exclusive():
+                self._warnings.append(
+                    f"The claim {self._place.claim} is ReadWriteOncePod: what stands in the way is seen only once the pod is stopped, which is "
+                    "started again then."
+                )
+            else:
+                self._look()
         elif step == steps.STOPPING:
             self._stop()
         elif step == steps.LAYING_OUT:
+            if self._entry().user < 0:
+                self._look()
             slot = self._slot
             if slot:
                 self.result.proof.proven.append(self._primary.reserve(slot))
@@ -143,19 +196,12 @@ class Replica(Recovery):
         if self._known is not None and not again:
             return self._known
         found, before = self._primary.ask(), self._known
-        name, start = self._pod_of(found.address), int(self._place.pod.rpartition("-")[2])
-        if name is None:
+        if self._pod_of(found.address) is None:
             raise KubernetesError(
                 f"The primary answers from {found.address}, which is no pod of the StatefulSet {self._place.stateful_set}. Nothing was done. Does login_host "
                 "lead to this server's primary, and to no pooler?"
             )
-        ordinal = int(name.rpartition("-")[2])
-        if ordinal >= start:
-            what = "is the primary" if ordinal == start else f"cannot be stopped without the primary ({name})"
-            raise KubernetesError(
-                f"{self._place.pod} {what}, by its own word. Nothing of it was touched. A whole server is brought back by k8s_recover, or make a pod of a "
-                "lower number the primary first."
-            )
+        self._refuse_primary(found)
         if found.tablespaces:
             raise KubernetesError(
                 f"The primary has tablespaces ({', '.join(found.tablespaces)}), which lie outside the data directory: a replica of it is not made so."
@@ -164,6 +210,16 @@ class Replica(Recovery):
             raise KubernetesError("Another server is the primary since this began.")
         self._known = found
         return found
+
+    def _refuse_primary(self, primary: Asked) -> None:
+        """Raise KubernetesError where it is this very pod, or one that is stopped with it."""
+        name = self._pod_of(primary.address) or ""
+        if name and int(name.rpartition("-")[2]) >= self._replica.ordinal:
+            what = "is the primary" if name == self._place.pod else f"cannot be stopped without the primary ({name})"
+            raise KubernetesError(
+                f"{self._place.pod} {what}, by its own word. Nothing of it was touched. A whole server is brought back by k8s_recover, or make a pod of a "
+                "lower number the primary first."
+            )
 
     def _pod_of(self, address: str) -> Optional[str]:
         prefix = f"{self._place.stateful_set}-"
@@ -178,11 +234,6 @@ class Replica(Recovery):
     def _look(self) -> None:
         """Whose the data is, whom it follows, and whether there is room for both. Raises KubernetesError."""
         entry, place, primary = self._entry(), self._place, self._asked()
-        if self._actions.is_exclusive():
-            raise KubernetesError(
-                f"The claim {place.claim} is ReadWriteOncePod, so that nothing can be looked at while its pod is there. Nothing was done. Scale the "
-                f"StatefulSet to {self._replica.ordinal} first, and run this again."
-            )
         found = self._actions.look(entry.id)
         if found.get("wal"):
             raise KubernetesError(f"{place.pod} has its WAL in {found['wal'][0]}, outside its data directory.")
@@ -280,7 +331,7 @@ def _find(cluster: Cluster, request: ReplicaRequest) -> Place:
             "repmgr: repmgr standby clone; an operator: delete the pod with its claim, or as its documentation says."
         )
     count = int(spec_of(found).get("replicas", 1))
-    waits = [one for one in meta(found).get("annotations") or {} if one == f"{PREFIX}replica-count"]
+    waits = [one for one in meta(found).get("annotations") or {} if one.startswith(_NOTE)]  # its count too
     if count < 2 and not waits:
         raise BadOption(
             "stateful_set", name, f"has {count} pod{'s' if count != 1 else ''}, and so no replica",

@@ -41,7 +41,7 @@ cat "$out" > /dev/termination-log
 COPY = (
     _SETTING
     + r"""
-set -u
+set -eu
 umask 0077
 say() { printf '%s\n' "$1" > /dev/termination-log; }
 for one in "/usr/lib/postgresql/$MAJOR/bin" "/usr/pgsql-$MAJOR/bin" /opt/bitnami/postgresql/bin "/usr/libexec/postgresql$MAJOR" /usr/local/pgsql/bin \
@@ -56,9 +56,17 @@ if [ -z "$conninfo" ]; then
     conninfo="$FALLBACK password='$quoted'"
 fi
 unset PGPASSWORD
+# Its password goes by the environment: an argument is read by whoever is on the node.
+word="[[:space:]]password[[:space:]]*=[[:space:]]*('([^'\\\\]|\\\\.)*'|[^'[:space:]][^[:space:]]*)[[:space:]]"
+password=$(printf ' %s ' "$conninfo" | sed -E -n "s/^.*$word.*\$/\\1/p" | sed -e "s/^'//" -e "s/'\$//" -e 's/\\\(.\)/\1/g')
+reached=$conninfo
+if [ -n "$password" ]; then
+    reached=$(printf ' %s ' "$conninfo" | sed -E "s/$word/ /")
+    export PGPASSWORD="$password"
+fi
 rm -rf "$NEW"
 mkdir -p -m 0700 "$NEW"
-if ! pg_basebackup -d "$conninfo" -D "$NEW" -X stream -c fast -w -l holdfast-replica > /tmp/said 2>&1; then
+if ! pg_basebackup -d "$reached" -D "$NEW" -X stream -c fast -w -l holdfast-replica > /tmp/said 2>&1; then
     cat /tmp/said
     say "pg_basebackup: $(tail -n 2 /tmp/said | tr '\n' ' ')"
     exit 8

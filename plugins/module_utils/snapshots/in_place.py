@@ -85,6 +85,7 @@ def take_back(swap: Swap, check: bool, warnings: list[str]) -> Answer:
     if journal is None:
         swap.require_nothing_kept()
     else:
+        swap.require_old(journal)
         if journal.state != SWAPPED:
             warnings.append(f"It takes back what is left of {swap.begun(journal)}.")
         plan = [

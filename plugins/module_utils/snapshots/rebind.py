@@ -141,6 +141,20 @@ def refuse_forgotten(cluster: Cluster, stateful_set: Manifest) -> None:
                 )
 
 
+def refuse_let_go(cluster: Cluster, journal: Journal) -> None:
+    """Raises KubernetesError: there is nothing to take back any more."""
+    gone = []
+    for one in journal.claims.values():
+        volume = cluster.get(VOLUME, one.old_volume)
+        if volume is None or meta(volume).get("deletionTimestamp"):
+            gone.append(one.old_volume)
+    if gone:
+        raise KubernetesError(
+            f"The old volume {', '.join(gone)} is not there any more: state: confirmed let it go, and did not come to its end, or somebody deleted it. Nothing "
+            "was done. Where what was restored serves, state: confirmed again ends it."
+        )
+
+
 def job_of(pod: Manifest) -> Optional[str]:
     """The Job of ours that a pod is of; None: it is somebody else's."""
     ours = MANAGED_BY.items() <= (meta(pod).get("labels") or {}).items()

@@ -34,6 +34,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.rebind
     job_of,
     policy_of,
     refuse_forgotten,
+    refuse_let_go,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.swap_objects import (
     ROLLING_BACK,
@@ -89,6 +90,10 @@ class Swap:
     def require_nothing_kept(self) -> None:
         """For a StatefulSet without a journal. Raises KubernetesError: it had one."""
         refuse_forgotten(self._cluster, self._set())
+
+    def require_old(self, journal: Journal) -> None:
+        """Raises KubernetesError: an old volume is gone."""
+        refuse_let_go(self._cluster, journal)
 
     def begun(self, journal: Journal) -> str:
         """What became of a run that was killed, as a part of a sentence."""

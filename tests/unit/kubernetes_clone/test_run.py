@@ -219,12 +219,42 @@ def test_what_fails_says_how_it_is_gone_on_with_and_removed(world: World, step: 
     world.fails = {DOES[step]: KubernetesError("It is broken.")}
     with pytest.raises(KubernetesError, match="It is broken") as caught:
         clone(world).present()
+    assert ("serves nobody" in str(caught.value)) == (step != steps.STARTING)
     for said in ("Nothing was changed in shop/pg", "The same task goes on", "-l holdfast.postgres/clone=again"):
         assert said in str(caught.value)
     # What recovered by half is laid out anew.
     assert world.step == (steps.LAYING_OUT if step == steps.RECOVERING else step)
     world.fails = {}
     assert clone(world).present().step == "done" and world.untouched()
+
+
+def test_one_that_is_not_apart_is_never_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: it was looked at when it was down as done already, and the next run said that all was well."""
+
+    def start(self: FakeActions) -> None:
+        for name, labels in (("pg-0", {}), ("again-0", {"holdfast.postgres/clone": "again"})):
+            self.world.put({"kind": "Pod", "metadata": {"name": name, "labels": {"tier": "db", **labels}}, "spec": {}})
+        self.world.put({"kind": "Service", "metadata": {"name": "late"}, "spec": {"selector": {"tier": "db"}}})
+
+    monkeypatch.setattr(FakeActions, "start", start)
+    for _run in range(2):
+        with pytest.raises(KubernetesError, match="The Service late leads to the clone and to pg-0"):
+            clone(world).present()
+        assert world.step == steps.STARTING
+        world.objects.pop(("Service", "late"))
+
+
+def test_the_data_of_a_clone_whose_stateful_set_is_gone(world: World) -> None:
+    """Found: the next run laid a backup out in the claim that was still there, and removed what had been written to it."""
+    clone(world).present()
+    del world.objects["StatefulSet", "again"]
+    world.done.clear()
+    for check in (True, False):
+        with pytest.raises(KubernetesError, match="its data is still on PersistentVolumeClaim shop/data-again-0"):
+            clone(world, check=check).present()
+    assert not world.done
+    assert clone(world, data="claims", recovery_target=None).present().step == "done"
+    assert world.done == ["recover", "start"]
 
 
 def test_another_moment_as_long_as_there_is_no_data(world: World) -> None:
@@ -275,6 +305,17 @@ def test_on_claims_that_are_there(world: World) -> None:
     assert done.step == "done" and world.done == ["make Secret", "make Service", "recover", "start"]
     assert claim["metadata"]["labels"] == {"holdfast.postgres/clone": "again"}
     assert not clone(world, data="claims", recovery_target=None).present().changed
+
+
+def test_the_servers_own_claim_is_none_of_the_clones(world: World) -> None:
+    """Found: with the server stopped, its own data was recovered, and cut off from its archive."""
+    spec = world.objects["StatefulSet", "pg"]["spec"]
+    spec["template"]["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "kept"}}]
+    del spec["volumeClaimTemplates"]
+    world.put({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "kept"}, "spec": {}})
+    names = {"PersistentVolumeClaim/kept": "kept"}
+    with pytest.raises(BadOption, match="the server's own claim"):
+        clone(world, data="claims", recovery_target=None, names=names)
 
 
 def test_what_cannot_be_cloned(world: World) -> None:

@@ -312,6 +312,21 @@ def test_killed_before_the_policy_is_changed_and_after(world: World) -> None:
     assert world.policy == "Delete"
 
 
+def test_killed_while_the_old_data_is_removed_it_is_not_brought_back(world: World) -> None:
+    """Found: what was gone by half took the place of what serves, and that was removed then."""
+    recovery(world).recovered()
+    world.kills = "remove"
+    with pytest.raises(Killed):
+        recovery(world).confirmed()
+    world.kills = ""
+    assert world.step == steps.CLEARING
+    for what in ("recovered", "rolled_back"):
+        with pytest.raises(KubernetesError, match="Run state: confirmed again"):
+            getattr(recovery(world), what)()
+    assert world.where == "new"
+    assert recovery(world).confirmed().changed and world.step == ""
+
+
 @pytest.mark.parametrize(
     "error",
     [Unreachable("The API server does not answer."), NotLoggedIn("The token has expired."), OutOfSight("It goes on.")],

@@ -131,6 +131,14 @@ def test_confirmed_the_old_is_gone(volume: Volume) -> None:
     assert volume.serves() == "new" and not volume.hidden.parent.exists()
 
 
+def test_killed_while_the_old_is_removed_it_can_be_ended(volume: Volume) -> None:
+    """Found: what says that it may go went first, and then nothing was removed any more."""
+    killed = 'rm() { [ "$2" = "$HIDDEN" ] || { command rm "$@"; return; }; command rm "$HIDDEN/phase"; kill -9 $$; }\n'
+    assert volume.run(scripts.SWAP) == 0
+    assert volume.run(killed + scripts.REMOVE) != 0
+    assert volume.run(scripts.REMOVE) == 0 and not volume.hidden.exists() and volume.serves() == "new"
+
+
 def test_what_was_not_recovered_takes_no_place(volume: Volume) -> None:
     (volume.hidden / "new" / volume.data.name / "PG_VERSION").unlink()
     assert volume.run(scripts.SWAP) == 3 and volume.serves() == "old"

@@ -13,13 +13,13 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, HoldfastError, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import Conflict, KubernetesError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import lease, steps
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import parse
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.run import TakenBack
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.serving import Serving
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_replica import run
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_replica import actions, run
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_replica.actions import ReplicaActions
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_replica.primary import Asked
 
@@ -58,12 +58,15 @@ class World:
             self.put({"kind": "PersistentVolumeClaim", "metadata": {"name": f"data-pg-{number}"}, "spec": {}})
             self.put({"kind": "Pod", "metadata": {"name": f"pg-{number}"}, "status": {"podIP": f"10.0.0.{number}"}})
         self.done: list[str] = []
+        self.warned: list[str] = []
         self.fails: dict[str, HoldfastError] = {}
         self.kills = ""
         self.where = "old"
         self.free = 1 << 40
         self.primary = Asked("10.0.0.0", 5432, "7", 17, 1 << 30, ())
         self.streams = True
+        self.exclusive = False
+        self.stopped = False
 
     def put(self, manifest: Manifest) -> Manifest:
         manifest["metadata"].setdefault("resourceVersion", "1")
@@ -123,7 +126,7 @@ class FakeActions(ReplicaActions):
         return self.cluster  # type: ignore[return-value]
 
     def is_exclusive(self) -> bool:
-        return False
+        return self.world.exclusive and not self.world.stopped
 
     def look(self, _run: str) -> dict[str, list[str]]:
         self.world.act("look")
@@ -143,6 +146,7 @@ class FakeActions(ReplicaActions):
 
     def stop(self) -> list[str]:
         self.world.act("stop")
+        self.world.stopped = True
         return []
 
     def copy(self, *_more: Any) -> None:
@@ -194,7 +198,8 @@ def replica(world: World, check: bool = False, **more: Any) -> run.Replica:
         "force": True, "confirm": ["shop/pg-1"], "on_managed": "refuse", "timeout": "1s", "deadline": "1h", **more,
     }  # fmt: skip
     serving = Serving({**params, "repository": None}, [])
-    return run.Replica(world, run.replica_request_of(params), world, serving, check, lambda step: None, [])  # type: ignore[arg-type]
+    warned = world.warned = []
+    return run.Replica(world, run.replica_request_of(params), world, serving, check, lambda step: None, warned)  # type: ignore[arg-type]
 
 
 def test_it_goes_through_and_is_kept_until_it_is_confirmed(world: World) -> None:
@@ -227,6 +232,84 @@ def test_never_the_primary(world: World, asked: Asked, said: str) -> None:
         with pytest.raises(KubernetesError, match=said):
             replica(world, check=check).recovered()
     assert world.done == [] and world.step == ""
+
+
+def test_one_that_is_the_primary_by_now_is_not_taken_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: after a failover to the pod that was made anew, what it had before took the place of the primary's data. With no primary to ask, the old
+    data may be all there is."""
+    replica(world).recovered()
+    world.primary = Asked("10.0.0.1", 5432, "7", 17, 0, ())
+    for check in (True, False):
+        with pytest.raises(KubernetesError, match="pg-1 is the primary, by its own word"):
+            replica(world, check=check).rolled_back()
+    assert world.where == "new" and world.step == "done"
+
+    def away(_self: World) -> Asked:
+        raise ServerError("The primary could not be asked.")
+
+    monkeypatch.setattr(World, "ask", away)
+    assert replica(world).rolled_back().changed and world.where == "old"
+    assert "is not known: The primary could not be asked" in world.warned[0]
+
+
+def test_two_that_are_made_anew_at_once(world: World) -> None:
+    """Found: the second one, once done, started the first again with its data half exchanged."""
+    world.kills = "swap"
+    with pytest.raises(Killed):
+        replica(world).recovered()
+    world.kills = ""
+    with pytest.raises(KubernetesError, match="pg-1 is being made anew .* stands at: swapping"):
+        replica(world, ordinal=2, confirm=["shop/pg-2"]).recovered()
+    replica(world).recovered()
+    assert replica(world, ordinal=2, confirm=["shop/pg-2"]).recovered().step == "done"
+
+
+def test_a_claim_of_one_pod_at_a_time_is_looked_at_once_it_is_free(world: World) -> None:
+    """Found: to scale it down first was asked for, and then it had one pod, which was refused."""
+    world.exclusive = True
+    assert replica(world).recovered().step == "done"
+    assert (
+        world.done == ["stop", "look", "reserve one", "copy", "swap", "start"] and "ReadWriteOncePod" in world.warned[0]
+    )
+    world.stopped = False
+    with pytest.raises(KubernetesError, match="Scale the StatefulSet pg to 1, run"):
+        replica(world).confirmed()
+    world.objects["StatefulSet", "pg"]["spec"]["replicas"] = 1
+    world.stopped = True
+    assert replica(world).confirmed().changed and world.step == ""
+
+
+def test_its_controller_writes_between(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: one such write, and the way back had failed, with the pods left down."""
+    monkeypatch.setattr(actions, "wait_until_gone", lambda *_more: None)
+    done, refused = replica(world), [True, True]
+    real = World.patch
+
+    def patch(self: World, kind: str, name: str, body: Manifest, *_more: Any, **_most: Any) -> Manifest:
+        if "spec" in body and refused:
+            refused.pop()
+            raise Conflict("It was changed.")
+        return real(self, kind, name, body)
+
+    monkeypatch.setattr(World, "patch", patch)
+    found = world.objects["StatefulSet", "pg"]
+    ReplicaActions.stop(done._of_replica)
+    assert found["spec"]["replicas"] == 1 and found["metadata"]["annotations"] == {actions.COUNT: "3"}
+    refused.append(True)
+    ReplicaActions.scale_up(done._of_replica)
+    assert found["spec"]["replicas"] == 3 and not found["metadata"]["annotations"] and not refused
+
+
+def test_the_slot_that_stays_is_told(world: World) -> None:
+    """The primary's disk becomes full by one that nobody reads."""
+    world.fails = {"copy": KubernetesError("It is broken.")}
+    with pytest.raises(TakenBack):
+        replica(world).recovered()
+    assert "pg_drop_replication_slot('one')" in world.warned[0]
+    world.fails = {"stop": KubernetesError("It is broken.")}
+    with pytest.raises(TakenBack):
+        replica(world).recovered()
+    assert not world.warned
 
 
 def test_a_primary_that_changes_in_the_middle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

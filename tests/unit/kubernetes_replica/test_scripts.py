@@ -10,6 +10,7 @@ and one that is good (pg_basebackup and its companions are programs of a few lin
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -50,33 +51,39 @@ def run(data: Path, script: str, **more: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "name, text, slot, conninfo",
+    "name, text, slot, conninfo, password",
     [
-        (AUTO, "primary_conninfo = 'host=a password=''it''''s'''\nprimary_slot_name = 'one'\n", "one", "host=a password='it''s'"),
-        (AUTO, "primary_slot_name='old'\nPRIMARY_SLOT_NAME = two\n primary_conninfo = 'host=b' # x\n", "two", "host=b"),
-        ("postgresql.conf", "primary_conninfo='host=c'\n", "", "host=c"),
-        ("postgresql.conf", "#primary_conninfo = 'host=d'\n", "", None),
+        (AUTO, r"primary_conninfo = 'host=a password=''it\\''s \\\\'' user=u'" + "\nprimary_slot_name = 'one'\n", "one",
+         r"host=a password='it\'s \\' user=u", "it's \\"),
+        (AUTO, "primary_conninfo = 'password = plain sslpassword=x host=e'\n", "", "password = plain sslpassword=x host=e", "plain"),
+        (AUTO, "primary_slot_name='old'\nPRIMARY_SLOT_NAME = two\n primary_conninfo = 'host=b' # x\n", "two", "host=b", ""),
+        ("postgresql.conf", "primary_conninfo='host=c'\n", "", "host=c", ""),
+        ("postgresql.conf", "#primary_conninfo = 'host=d'\n", "", None, "o'k"),
     ],
-    ids=["quotes in quotes", "the last, upper case, a comment", "postgresql.conf", "nothing"],
+    ids=["quotes in quotes", "no quotes", "the last, upper case, a comment", "postgresql.conf", "nothing"],
 )  # fmt: skip
-def test_how_it_followed_is_how_it_follows(data: Path, name: str, text: str, slot: str, conninfo: str | None) -> None:
+def test_how_it_followed_is_how_it_follows(
+    data: Path, name: str, text: str, slot: str, conninfo: str | None, password: str
+) -> None:
     (data / name).write_text(text)
     code, said = run(data, scripts.LOOK)
     lines = said.splitlines()
     assert code == 0 and ("conninfo=yes" in lines) == (conninfo is not None)
     assert ([one for one in lines if one.startswith("slot=")] or ["slot="])[0] == f"slot={slot}"
-    assert "password" not in said, "what is secret does not leave the pod"
+    assert "password=" not in said and "plain" not in said, "what is secret does not leave the pod"
     asked = data.parents[1] / "asked"
     program(
         data,
         "pg_basebackup",
-        f'printf "%s" "$2" > {asked}; printf "work_mem = 1\\nprimary_conninfo = x\\n" > "$4/{AUTO}"',
+        f'printf "%s\\n%s" "$2" "${{PGPASSWORD:-}}" > {asked}; printf "work_mem = 1\\nprimary_conninfo = x\\n" > "$4/{AUTO}"',
     )
     program(data, "pg_verifybackup", "true")
     program(data, "pg_controldata", 'echo "Database system identifier:           7"')
     assert run(data, scripts.COPY, SLOT=slot, PGPASSWORD="o'k") == (0, "copied=yes")
     expected = conninfo or "host=pg-0 user=postgres password='o\\'k'"
-    assert asked.read_text() == expected
+    reached, secret = asked.read_text().split("\n")
+    assert secret == password and (not password or password not in reached), "an argument is no secret"
+    assert reached.split() == re.sub(r"(?<!\w)password ?= ?('.*'|\w+)", "", expected).split()
     new = data.parent / "new/pgdata"
     written = (new / AUTO).read_text().splitlines()
     escaped = expected.replace("\\", "\\\\").replace("'", "''")
@@ -100,3 +107,12 @@ def test_what_is_no_copy(data: Path, base: str, verify: str, system_id: str, cod
     found, said = run(data, scripts.COPY)
     assert found == code and words in said
     assert not (data.parent / "new/pgdata/standby.signal").exists()
+
+
+def test_what_cannot_be_written_is_no_copy(data: Path) -> None:
+    """Found: a disk that was full at the end left a copy without primary_conninfo, or one that came up as a primary, and said that it was one."""
+    program(data, "pg_basebackup", 'ln -s /dev/full "$4/postgresql.auto.conf.new"')
+    program(data, "pg_verifybackup", "true")
+    program(data, "pg_controldata", 'echo "Database system identifier:           7"')
+    code, said = run(data, scripts.COPY)
+    assert code != 0 and "copied=yes" not in said

@@ -10,7 +10,11 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import KubernetesError
-from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.rebind import Rebinding, refuse_forgotten
+from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.rebind import (
+    Rebinding,
+    refuse_forgotten,
+    refuse_let_go,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.snapshots.swap_objects import (
     KEPT_FOR,
     SWAPPING,
@@ -121,3 +125,14 @@ def test_a_stateful_set_that_lost_its_journal_is_told_from_one_that_had_none(vol
     fake.volumes[volume]["metadata"]["annotations"] = {KEPT_FOR: "shop/restored"}
     with pytest.raises(KubernetesError, match="deleted and applied anew"):
         refuse_forgotten(fake, found)  # type: ignore[arg-type]
+
+
+def test_a_volume_that_was_let_go_is_not_brought_back() -> None:
+    """Found: after a confirmed that was killed in between, the way back was begun, could not go on, and then nothing could be confirmed either."""
+    fake = Fake({"own": "new"})
+    refuse_let_go(fake, JOURNAL)  # type: ignore[arg-type]
+    fake.volumes["old"]["metadata"]["deletionTimestamp"] = "2026-11-21T02:59:00Z"
+    for _state in ("going", "gone"):
+        with pytest.raises(KubernetesError, match="state: confirmed again ends it"):
+            refuse_let_go(fake, JOURNAL)  # type: ignore[arg-type]
+        fake.volumes.pop("old", None)
