@@ -90,7 +90,7 @@ def test_a_run_is_gone_on_with_on_its_own_host(of_databases: bool) -> None:
     )
     run = runbook.wait(runbook.begin_run("id", one, {}, "eva", {}, "2026-11-26T12:00:00Z"), "gate_cut_over")
     assert runbook.judge(run, one, {}, False) == runbook.RESUME
-    with pytest.raises(BadOption, match=r"of something else \(host\).*db1"):
+    with pytest.raises(BadOption, match=r"of something else \(host\).*db1.*give the new one that name"):
         runbook.judge(run, other, {}, False)
 
 
@@ -126,3 +126,14 @@ def test_what_a_step_says_to_a_role_is_heard() -> None:
         if "vars" in task
     ]
     assert probes - {"holdfast_runbook_deaf"} == chosen
+
+
+@pytest.mark.parametrize(
+    ("mode", "gates", "check", "asks"),
+    [("real", "pause", False, True), ("real", "pause", True, False), ("rehearse", "pause", False, False), ("real", "", False, False)],
+)  # fmt: skip
+def test_who_asks_at_the_terminal_has_one_host(mode: str, gates: str, check: bool, asks: bool) -> None:
+    """ansible.builtin.pause asks once for all hosts, and the others hear no answer."""
+    given_too = {"holdfast_dr_mode": mode, "holdfast_dr_gates": gates, "ansible_check_mode": check}
+    assert said("holdfast_runbook_asks", **given_too) is asks
+    assert "hosts='one' if holdfast_runbook_asks" in (TOP / "roles/runbook/tasks/main.yml").read_text()

@@ -151,7 +151,12 @@ def judge(run: Run, wanted: Wanted, me: Mapping[str, Any], gone: bool) -> str:
             "continue",
             wanted.go_on,
             f"would go on with a run that is {what}: {run['id']} of {run['scenario']}, {run['subject']}",
-            "Start that runbook, with its own variables, and end it first.",
+            "Start that runbook, with its own variables, and end it first."
+            + (
+                " Where its host is gone for good, give the new one that name in the inventory."
+                if "host" in differing and what != "another runbook"
+                else ""
+            ),
         )
     if wanted.go_on == ROLLBACK and state_of(run, "cut_over") is not None:
         raise BadOption(
