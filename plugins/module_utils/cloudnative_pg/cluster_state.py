@@ -29,6 +29,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Ba
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, Manifests
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.predicates import is_true
+from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
@@ -113,10 +114,14 @@ class ClusterState:
             raise ServerError(f"{now} is being deleted. Nothing was done.")
         known = [str(name) for name in (now.manifest.get("status") or {}).get("instanceNames") or ()]
         key, value, stops = self._wanted(now, known)
-        there = (now.manifest["metadata"].get("annotations") or {}).get(key)
+        there = _annotation(now, key)
         if there != value and not (value == "off" and there is None):
             if stops:
                 self._save(now, check, result)
+                # Meanwhile, which may be minutes, somebody may have fenced another one, or let it go.
+                now = reading.read(self._cluster, now.name)
+                key, value, _stops = self._wanted(now, known)
+                there = _annotation(now, key)
             result.plan.append(f"{self._said(value)} (the annotation {key})")
             result.changed = True
             result.before, result.after = {key: there}, {key: value}
@@ -143,6 +148,8 @@ class ClusterState:
             return _HIBERNATION, "on" if state == HIBERNATED else "off", state == HIBERNATED
         then = fenced_then(now.fenced, known, state, self._request.instances)
         added = set(then) - set(now.fenced)
+        if set(then) == set(now.fenced):
+            return _FENCING, _annotation(now, _FENCING), False  # however it is written
         stops = ALL in added or now.primary in added
         return _FENCING, json.dumps(then) if then else None, stops and ALL not in now.fenced
 
@@ -169,8 +176,11 @@ class ClusterState:
                 result,
             )
             return
-        if not self._request.force:
+        try:
             preflight.check_cluster(now, True)
+        except ServerError as exc:
+            self._forced(str(exc).removesuffix(f" {preflight.NOTHING_ASKED}"), result)
+            return
         connection = self._connect()
         if connection is None:
             self._forced(
@@ -185,8 +195,12 @@ class ClusterState:
         if check:
             return
         name = f"holdfast-{self._request.state}-{utcnow():%Y%m%dT%H%M%SZ}"
-        size = SegmentSize(_segment_size(connection))
-        safe = quiesce.save_last(connection, archive, size, name, self._request.wal_timeout, self._tell)
+        size = SegmentSize(facts.wal_segment_size(connection))
+        try:
+            safe = quiesce.save_last(connection, archive, size, name, self._request.wal_timeout, self._tell)
+        except ServerError as exc:
+            self._forced(str(exc), result)
+            return
         result.segment, result.restore_point = safe.segment, safe.name
         result.proof.proven.append(
             f"All that was written up to the restore point {safe.name} ({safe.lsn}) is in {archive.description}: its segment {safe.segment} was seen there."
@@ -203,8 +217,8 @@ class ClusterState:
             )
 
     def _stands_still(self, now: CnpgCluster) -> bool:
-        """Nothing runs that could write: it was saved when it was stopped."""
-        return now.hibernated or ALL in now.fenced or now.primary in now.fenced
+        """Nothing runs that could write: it was saved when it was stopped. That it was asked to hibernate says nothing of that."""
+        return now.is_true(_HIBERNATION) or ALL in now.fenced or now.primary in now.fenced
 
     def _forced(self, why: str, result: StateResult) -> None:
         if not self._request.force:
@@ -287,7 +301,5 @@ class ClusterState:
         return list(found)
 
 
-def _segment_size(connection: Connection) -> int:
-    from ansible_collections.holdfast.postgres.plugins.module_utils.server import facts
-
-    return int(facts.value(connection, "SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'"))
+def _annotation(now: CnpgCluster, key: str) -> Optional[str]:
+    return (now.manifest["metadata"].get("annotations") or {}).get(key)

@@ -22,6 +22,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.c
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
 
+#: the end of what is refused before anything was asked for
+NOTHING_ASKED = "Nothing was asked of the operator."
 _HOW = {
     PLUGIN: f"spec.plugins has no {BARMAN_PLUGIN}",
     BARMAN_OBJECT_STORE: "spec.backup.barmanObjectStore is not set",
@@ -81,7 +83,7 @@ def check_cluster(cluster: CnpgCluster, wal: bool) -> None:
     Raises:
         ServerError: it cannot, and why.
     """
-    nothing = "Nothing was asked of the operator."
+    nothing = NOTHING_ASKED
     if cluster.deleted:
         raise ServerError(f"{cluster} is being deleted. {nothing}")
     if cluster.hibernated:

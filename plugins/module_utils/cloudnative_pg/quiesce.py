@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: times that a segment is ended, as somebody wrote again meanwhile
 MOST = 4
-# Of a server on which nobody writes it stays what it is: no transaction has got an id since.
-_NEXT = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
+# Of a server on which nobody writes it stays what it is: no transaction has got an id since, and none that had one has ended.
+_TRANSACTIONS = "SELECT pg_current_snapshot()::text"
 _SESSIONS = """
 SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 AND application_name NOT LIKE 'cnpg%%' AND usename IS DISTINCT FROM 'streaming_replica'
@@ -62,13 +62,11 @@ def save_last(
     for attempt in range(1, MOST + 1):
         point = name if attempt == 1 else f"{name}-{attempt}"
         try:
+            before = facts.value(connection, _TRANSACTIONS)
             made = wal_end.restore_point(connection, point)
             wal_end.switch(connection)
-            before = facts.value(connection, _NEXT)
         except psycopg2.Error as exc:
-            raise ServerError(
-                f"The server's open segment could not be ended: {' '.join(str(exc).split())}. Nothing was stopped."
-            ) from exc
+            raise ServerError(f"The server's open segment could not be ended: {' '.join(str(exc).split())}.") from exc
         tell(f"waiting for {made.segment} in {archive.description}")
 
         def there(wanted: str = made.segment) -> Optional[bool]:
@@ -77,9 +75,9 @@ def save_last(
         if Waiter(timeout, pause=0.2, most=2.0).until({"there": there}) is None:
             raise ServerError(
                 f"The server's last segment, {made.segment}, did not come into {archive.description} within {format_duration(timeout)} (wal_timeout): what was "
-                "written last would be on the volume alone. Nothing was stopped. Look at the condition ContinuousArchiving of the Cluster."
+                "written last would be on the volume alone. Look at the condition ContinuousArchiving of the Cluster."
             )
-        quiet = facts.value(connection, _NEXT) == before
+        quiet = facts.value(connection, _TRANSACTIONS) == before
         if quiet or attempt == MOST:
             return Safe(point, made.lsn, made.segment, quiet, _sessions(connection))
     raise AssertionError("unreachable")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import quiesce
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import cluster_state, quiesce, window
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster import HEALTHY
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster_state import (
     ClusterState,
@@ -49,10 +49,13 @@ def test_an_instance_of_another_cluster() -> None:
 
 
 class Server:
-    """Answers what save_last asks; ``writes``: transactions before each look."""
+    """Answers what save_last asks; ``writes``: transactions before each look; ``snapshots``: what is seen in it instead."""
 
-    def __init__(self, writes: list[int]) -> None:
+    def __init__(self, writes: list[int], snapshots: list[str] | None = None) -> None:
         self.writes, self.xid, self.ended = writes, 700, 0
+        self.snapshots = snapshots or []
+        #: restore points that there were at each look
+        self.looked: list[int] = []
 
     def restore_point(self, connection: Any, name: str) -> WalEnd:
         self.ended += 1
@@ -62,9 +65,13 @@ class Server:
         """What is in the store is looked for by its name."""
 
     def value(self, connection: Any, query: str, params: Any = None) -> Any:
-        if "xmax" in query:
+        if "pg_current_snapshot" in query:
+            if self.snapshots:
+                found = self.snapshots.pop(0)
+                return found.split(":")[1] if "xmax" in query else found
+            self.looked.append(self.ended)
             self.xid += self.writes.pop(0) if self.writes else 0
-            return str(self.xid)
+            return f"{self.xid}:{self.xid}:"
         return 3 if "pg_stat_activity" in query else ""
 
 
@@ -78,13 +85,17 @@ class Archive:
         return segments if self.lacks else []
 
 
-def save(monkeypatch: pytest.MonkeyPatch, writes: list[int], lacks: bool = False) -> quiesce.Safe:
-    server = Server(writes)
+def save(
+    monkeypatch: pytest.MonkeyPatch, writes: list[int], lacks: bool = False, snapshots: list[str] | None = None
+) -> quiesce.Safe:
+    server = Server(writes, snapshots)
     monkeypatch.setattr(quiesce, "facts", server)
     monkeypatch.setattr(quiesce, "wal_end", server)
     archive: Any = Archive(lacks)
     connection: Any = None
-    return quiesce.save_last(connection, archive, SegmentSize(), "p", 0.01, lambda message: None)
+    found = quiesce.save_last(connection, archive, SegmentSize(), "p", 0.01, lambda message: None)
+    assert server.looked[:2] in ([], [0, 1])  # before the restore point, and after its segment was seen
+    return found
 
 
 @pytest.mark.parametrize(
@@ -102,8 +113,14 @@ def test_until_nobody_writes(
     assert (found.name, found.segment, found.quiet, found.sessions) == (name, segment, quiet, 3)
 
 
+def test_a_transaction_that_was_open_and_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None has begun since, and its end is behind the segment that was seen: it is ended again."""
+    found = save(monkeypatch, [], snapshots=["700:705:700", "705:705:", "705:705:", "705:705:"])
+    assert found.quiet and found.name == "p-2"
+
+
 def test_a_segment_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ServerError, match=r"wal_timeout.*Nothing was stopped"):
+    with pytest.raises(ServerError, match="wal_timeout.*Look at the condition ContinuousArchiving"):
         save(monkeypatch, [], lacks=True)
 
 
@@ -119,15 +136,19 @@ class Api:
         conditions = [{"type": "Ready", "status": "True"}, {"type": "ContinuousArchiving", "status": archives}]
         status = {"phase": phase, "conditions": conditions, "currentPrimary": "shop-1", "instanceNames": KNOWN}
         metadata = {"name": "shop", "namespace": "n", "annotations": annotations}
-        self.cluster = {"metadata": metadata, "spec": {"instances": 3, "backup": backup}, "status": status}
+        self.cluster: Any = {"metadata": metadata, "spec": {"instances": 3, "backup": backup}, "status": status}
         self.patched: list[Any] = []
 
     def get(self, kind: str, name: str, namespace: Any = None) -> Any:
         return self.cluster
 
     def patch(self, kind: str, name: str, body: Any, dry_run: bool = False) -> None:
-        assert dry_run
         self.patched.append(body["metadata"]["annotations"])
+        if not dry_run:  # all that is done here is to hibernate
+            self.cluster["status"]["conditions"].append({"type": "cnpg.io/hibernation", "status": "True"})
+
+    def list(self, kind: str, selector: str = "") -> list[Any]:
+        return []
 
 
 def asked(
@@ -199,8 +220,64 @@ def test_what_is_asked_of_the_operator(given: dict[str, Any], annotation: dict[s
         {"state": "running", "annotations": {"cnpg.io/hibernation": "off"}},
         {"state": "fenced", "annotations": {"cnpg.io/fencedInstances": '["*"]'}, "instances": ("shop-1",)},
         {"state": "unfenced"},
+        # As kubectl cnpg writes it.
+        {
+            "state": "fenced",
+            "annotations": {"cnpg.io/fencedInstances": '["shop-2","shop-1"]'},
+            "instances": ("shop-1", "shop-2"),
+        },
+        {"state": "unfenced", "annotations": {"cnpg.io/fencedInstances": "[]"}},
     ],
 )
 def test_what_is_so_already(given: dict[str, Any]) -> None:
     result, patched = asked(**given)
     assert not result.changed and result.plan == [] and patched == []
+
+
+def with_login(
+    api: Api, state: str, instances: tuple[str, ...], force: bool, warnings: list[str], check: bool = False
+) -> StateResult:
+    any_api: Any = api
+    login: Any = object()
+    archive: Any = Archive()
+    request = StateRequest("shop", state, instances, force, 1.0, 1.0)
+    return ClusterState(any_api, request, lambda: login, lambda store: archive, lambda message: None, warnings).run(
+        check
+    )
+
+
+def test_forced_though_the_segment_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a login as without one: archiving that fails is not waited for, a store that does not take the segment is told, and it is done."""
+
+    def fails(*_given: Any) -> Any:
+        raise ServerError("It did not come.")
+
+    monkeypatch.setattr(window, "check_login", lambda connection, cluster: None)
+    monkeypatch.setattr(cluster_state, "facts", Server([]))
+    monkeypatch.setattr(Server, "wal_segment_size", lambda self, connection: 1 << 24, raising=False)
+    monkeypatch.setattr(quiesce, "save_last", fails)
+    for archives, said in (("True", "It did not come."), ("False", "is not archived")):
+        with pytest.raises(ServerError, match=f"{said}.*Nothing was stopped.*force: true"):
+            with_login(Api({}, STORE, archives, HEALTHY), "hibernated", (), False, [])
+        api, warnings = Api({}, STORE, archives, HEALTHY), list[str]()
+        done = with_login(api, "hibernated", (), True, warnings)
+        assert done.changed and done.segment is None and api.patched == [{"cnpg.io/hibernation": "on"}]
+        assert said in warnings[0] and "Nothing was" not in warnings[0] and done.proof.unproven
+
+
+def test_somebody_fences_another_one_while_the_store_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written is what is fenced then, not what was read minutes ago."""
+    api = Api({}, STORE, "True", HEALTHY)
+
+    def meanwhile(connection: Any, cluster: Any) -> None:
+        api.cluster["metadata"]["annotations"] = {"cnpg.io/fencedInstances": '["shop-3"]'}
+
+    monkeypatch.setattr(window, "check_login", meanwhile)
+    done = with_login(api, "fenced", ("shop-1",), False, [], check=True)
+    assert api.patched == [{"cnpg.io/fencedInstances": '["shop-1", "shop-3"]'}]
+    assert done.before == {"cnpg.io/fencedInstances": '["shop-3"]'}
+
+
+def test_a_cluster_that_was_asked_to_hibernate_and_still_runs() -> None:
+    with pytest.raises(ServerError, match="force: true"):
+        asked("fenced", {"cnpg.io/hibernation": "on"}, phase="Failing over")
