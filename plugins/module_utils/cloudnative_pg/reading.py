@@ -75,15 +75,6 @@ def operator_version(cluster: Cluster, of: CnpgCluster) -> Optional[str]:
     return annotations.get("cnpg.io/operatorVersion")
 
 
-def has_plugin(cluster: Cluster) -> bool:
-    """Whether the Barman plugin's definitions are installed. Raises KubernetesError."""
-    try:
-        cluster.kind(OBJECT_STORE)
-    except (NotInstalled, Missing):
-        return False
-    return True
-
-
 def store(cluster: Cluster, of: CnpgCluster) -> Optional[BarmanStore]:
     """Where it archives: by the plugin's ObjectStore, else in-tree; None: nowhere that is known here.
 
@@ -117,8 +108,10 @@ def store(cluster: Cluster, of: CnpgCluster) -> Optional[BarmanStore]:
     return store_of(configuration, of.name, plugin.parameters.get("serverName"), name)
 
 
-def stores_of_others(cluster: Cluster, of: CnpgCluster) -> tuple[list[tuple[CnpgCluster, Optional[BarmanStore]]], bool]:
-    """Every other Cluster, with where it archives (None: nowhere, or nobody knows); and whether those of other namespaces are among them. Raises
+def stores_of_others(
+    cluster: Cluster, of: Optional[CnpgCluster] = None
+) -> tuple[list[tuple[CnpgCluster, Optional[BarmanStore]]], bool]:
+    """Every other Cluster than ``of``, with where it archives (None: nowhere, or nobody knows); and whether those of other namespaces are among them. Raises
     KubernetesError: not even those of this one may be listed."""
     everywhere = True
     try:
@@ -127,7 +120,7 @@ def stores_of_others(cluster: Cluster, of: CnpgCluster) -> tuple[list[tuple[Cnpg
         found, everywhere = read_all(cluster), False
     told: list[tuple[CnpgCluster, Optional[BarmanStore]]] = []
     for one in found:
-        if one.uid == of.uid:
+        if of is not None and one.uid == of.uid:
             continue
         theirs = one.store
         if theirs is None and any(plugin.name == BARMAN_PLUGIN for plugin in one.plugins):

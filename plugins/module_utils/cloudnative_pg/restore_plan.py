@@ -187,7 +187,11 @@ class Planner:
             raise CatalogError(
                 f"{source} archives to no object store, so that no backup lies in one. Restore its volume snapshots: method: volume_snapshot."
             )
-        wanted = str((backup or {}).get("status", {}).get("backupId") or request.backup_id)
+        wanted = request.backup_id if backup is None else str(backup["status"].get("backupId") or "")
+        if not wanted:
+            raise CatalogError(
+                f"The Backup {request.backup} does not say which one of the store it is (status.backupId). Name that by backup_id."
+            )
         chosen = self._chosen(StoreSource(archive), wanted)
         return chosen, None, chosen.record
 
@@ -278,10 +282,9 @@ class Planner:
     def _why_taken(self, destination: BarmanStore, source: Optional[BarmanStore]) -> Optional[str]:
         if source is not None and destination.is_same(source):
             return f"{destination} is where the source's own backups lie"
-        for other in reading.read_all(self._cluster):
-            of = reading.store(self._cluster, other)
-            if of is not None and of.is_same(destination):
-                return f"{destination} is where the Cluster {other.name} archives to"
+        for other, theirs in reading.stores_of_others(self._cluster)[0]:
+            if theirs is not None and theirs.is_same(destination):
+                return f"{destination} is where {other} archives to"
         archive = StoreArchive(self._open(destination), destination.server_name)
         if not archive.is_empty() or archive.records([]):
             return f"backups or WAL of another server lie in {destination}"

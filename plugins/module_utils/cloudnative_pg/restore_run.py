@@ -44,6 +44,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.base import Repository
+from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.waiting import Waiter
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
 
@@ -173,7 +174,8 @@ class Restore:
                 f"wait until the Cluster {now.name} serves, and compare where it landed with what was asked for"
             )
             result.changed = True
-        if self._wants_backup(now) and not self._has_backup():
+        archives = reading.store(self._cluster, now) is not None
+        if archives and self._wants_backup(now) and not self._has_backup():
             result.plan.append("make its first backup, on the new timeline")
             result.changed = True
 
@@ -209,7 +211,10 @@ class Restore:
     def _first_backup(self, now: CnpgCluster, archive: StoreArchive, result: RestoreResult) -> None:
         """Of the primary, whose stop of a backup ends its segment. Raises ServerError: it is none."""
         name = f"{now.name}-{_FIRST}"
-        if self._cluster.get(BACKUP, name) is None:
+        there = self._cluster.get(BACKUP, name)
+        if there is not None and backup_object.why_failed(there) is not None:
+            there, name = None, backup_object.name_of(now.name, utcnow())  # that one stays failed
+        if there is None:
             if self._has_backup() or archive.records([]):
                 result.proof.proven.append("It has backups of its own.")
                 return
@@ -225,14 +230,12 @@ class Restore:
         found = follow.follow(self._cluster, name, self._request.timeout, self._progress)
         status = found["status"]
         result.first_backup = {"name": name, "id": status.get("backupId"), "stopped_at": status.get("stoppedAt")}
-        if now.methods[0] == "volume_snapshot":
-            return
 
-        def there() -> Optional[bool]:
+        def whole() -> Optional[bool]:
             record = next((one for one in archive.records([]) if one.id == status.get("backupId")), None)
             return True if record is not None and not archive.missing_of(record) else None
 
-        if Waiter(_IN_STORE, pause=0.5, most=3.0).until({"there": there}) is None:
+        if Waiter(_IN_STORE, pause=0.5, most=3.0).until({"whole": whole}) is None:
             raise ServerError(
                 f"The Cluster {now.name} is recovered and serves. Its first backup ({name}) is completed, as the operator says, and not all of it is in "
                 f"{archive.description}: do not rely on it. Make another one (cnpg_backup)."

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import restore_plan
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster import BARMAN_PLUGIN
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.restore_plan import Plan, Planner
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.restore_request import request_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ToolError
@@ -166,6 +167,13 @@ def test_a_path_that_is_taken(tmp_path: Path, taken: str) -> None:
         plan(tmp_path, there, archive_as="new")
 
 
+def test_somebody_elses_store_that_is_broken(tmp_path: Path) -> None:
+    """An ObjectStore that is gone is no reason to recover nothing else in that namespace."""
+    put(tmp_path)
+    plugin = {"name": BARMAN_PLUGIN, "isWALArchiver": True, "parameters": {"barmanObjectName": "gone"}}
+    assert plan(tmp_path, {("Cluster", "shop"): source(), ("Cluster", "o"): source("o", backup={}, plugins=[plugin])})
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [
@@ -240,11 +248,14 @@ def test_a_backup_object_of_an_older_store(tmp_path: Path) -> None:
     assert made.backup == {**made.backup, "id": "20261122T030000", "object": "night"}
     (external,) = made.manifest["spec"]["externalClusters"]
     assert external["barmanObjectStore"] == {**where, "wal": {"maxParallel": 8}}
-    for phase, why in (("failed", "is failed"), ("", "not begun")):
+    for wrong, why in (
+        ({"phase": "failed"}, "is failed"),
+        ({"phase": ""}, "not begun"),
+        # The newest one is not what was asked for.
+        ({"backupId": ""}, "does not say which one"),
+    ):
         with pytest.raises(HoldfastError, match=why):
-            plan(
-                tmp_path, {**there, ("Backup", "night"): {**one, "status": {**status, "phase": phase}}}, backup="night"
-            )
+            plan(tmp_path, {**there, ("Backup", "night"): {**one, "status": {**status, **wrong}}}, backup="night")
 
 
 def snapshot(**status: Any) -> dict[str, Any]:
