@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.engines.barman_cloud import backup_info, listing
@@ -57,12 +58,11 @@ class StoreArchive:
         """Whether no WAL is there, as a new Cluster of this server name wants it ("Expected empty archive")."""
         return next(self.wal_names(), None) is None
 
-    def has_history(self, timeline: int) -> bool:
-        """Whether the history of a timeline is there, however it is compressed."""
+    def history(self, timeline: int) -> Optional[str]:
+        """The key of the history of a timeline, however it is compressed; None: it is not there."""
         key = f"{self.server_name}/wals/{history_name(timeline)}"
-        return any(
-            self.repository.stat(f"{key}{suffix}") is not None for suffix in ("", *(f".{one}" for one in SUFFIXES))
-        )
+        keys = (f"{key}{suffix}" for suffix in ("", *(f".{one}" for one in SUFFIXES)))
+        return next((one for one in keys if self.repository.stat(one) is not None), None)
 
     def missing(self, segments: Iterable[str], size: SegmentSize) -> list[str]:
         """Those of some segments, by their names, that are not there. A ``.partial`` one is none."""

@@ -151,6 +151,11 @@ class CnpgBackup:
         record = self._newest_snapshot(backups) if self._options.method == VOLUME_SNAPSHOT else self._newest_in_store()
         if record is None or not is_recent(record, self._request.max_age, utcnow()):
             return None
+        if self._needs_wal and not record.stop_lsn:
+            self._warnings.append(
+                f"The backup {record.id} is young enough, and its status does not say which WAL it needs. Another one is made."
+            )
+            return None
         if self._archive is not None and record.stop_lsn:
             missing = self._archive.missing_of(record)
             if missing:
@@ -169,6 +174,8 @@ class CnpgBackup:
         for backup in reversed(backups):
             status = backup.get("status") or {}
             if status.get("phase") != backup_object.COMPLETED or (status.get("method") or "") != method:
+                continue
+            if not snapshot_record.is_of(backup, self._cnpg):
                 continue
             if snapshot_record.is_online(backup, self._cnpg) is not self._needs_wal:
                 continue  # of a server that went on, where one that is stopped is asked for, or the other way round
@@ -310,7 +317,7 @@ class CnpgBackup:
             seconds = store.wait(segments, self._hint(record))
             timeline = int(segments[-1][:8], 16)
             if timeline > 1:
-                store.wait_for_history(timeline, lambda: archive.has_history(timeline))
+                store.wait_for_history(timeline, lambda: archive.history(timeline) is not None)
             told = f"The WAL from {segments[0]} to {segments[-1]} is in {archive.description}"
             if segments[0][:8] != segments[-1][:8]:
                 # The server has changed to another timeline in between.

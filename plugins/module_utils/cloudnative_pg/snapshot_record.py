@@ -82,6 +82,12 @@ def is_online(backup: Manifest, cluster: CnpgCluster) -> bool:
     return bool(next((one for one in said if one is not None), True))
 
 
+def is_of(backup: Manifest, cluster: CnpgCluster) -> bool:
+    """Whether a Backup is of this very Cluster, and not of a former one of its name, whose Backups outlive it. Their status has no system identifier."""
+    made, began = (one["metadata"].get("creationTimestamp") for one in (backup, cluster.manifest))
+    return not made or not began or parse_time(str(made), "made") >= parse_time(str(began), "began")
+
+
 def names_of(backup: Manifest) -> list[str]:
     """Of the VolumeSnapshots that its status names."""
     elements = ((backup.get("status") or {}).get("snapshotBackupStatus") or {}).get("elements") or ()

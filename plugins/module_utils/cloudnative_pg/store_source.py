@@ -46,10 +46,7 @@ class StoreWal(WalArchive):
                 yield name
 
     def fetch(self, name: str, path: str) -> bool:
-        folder = f"{self._archive.server_name}/wals" + ("" if ".history" in name else f"/{name[:16]}")
-        repository = self._archive.repository
-        keys = (info.key for info in repository.list(folder))
-        stored = next((key for key in keys if self._is(name, key.rpartition("/")[2])), None)
+        repository, stored = self._archive.repository, self._key(name)
         if stored is None:
             return False
         suffix = os.path.splitext(stored)[1]
@@ -66,6 +63,14 @@ class StoreWal(WalArchive):
             raise WalError(f"{stored} in {repository.description} cannot be unpacked: {exc}") from exc
         check_segment(name, path, f"{stored} in {repository.description}")
         return True
+
+    def _key(self, name: str) -> Optional[str]:
+        if name.endswith(
+            ".history"
+        ):  # beside all folders: looked for by its name, as listing would list the whole archive
+            return self._archive.history(int(name[:8], 16))
+        keys = (info.key for info in self._archive.repository.list(f"{self._archive.server_name}/wals/{name[:16]}"))
+        return next((key for key in keys if self._is(name, key.rpartition("/")[2])), None)
 
     @staticmethod
     def _is(name: str, there: str) -> bool:

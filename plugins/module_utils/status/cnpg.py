@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.freshness import is_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import (
@@ -26,9 +27,9 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.c
     SCHEDULED_BACKUP,
     CnpgCluster,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.wal import StoreWal
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.store_source import StoreWal
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import ELSEWHERE, LISTED_WHOLE
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, Manifests
 from ansible_collections.holdfast.postgres.plugins.module_utils.status.alerts import of_schedules
@@ -59,20 +60,18 @@ def facts(
     problems: list[str] = []
     store = _store(cluster, cnpg, problems)
     if store is not None:
-        _look_into_store(cluster, store, params, found, space, problems)
+        _look_into_store(cluster, cnpg, store, params, found, space, problems)
     _look_at_snapshots(cluster, cnpg, backups, found, problems)
-    health = judge(
-        in_order(found.records.values()), every, now, found.damage, [*LISTED_WHOLE, *ELSEWHERE], found.failures()
-    )
+    # What another server has left under this name is shown, and is no backup of this one.
+    own = [one for one in in_order(found.records.values()) if is_of(one, cnpg.system_id)]
+    health = judge(own, every, now, found.damage, [*LISTED_WHOLE, *ELSEWHERE], found.failures())
     told = describe(cnpg.name, found, health, params["details"], params["limit"])
     scheduled = backup_object.of_cluster(cluster.list(SCHEDULED_BACKUP), cnpg.name)
     schedules = [of_scheduled(one, backups, now) for one in scheduled]
     problems += [said for one in scheduled if (said := misread(one))]
     claimed = _said(cluster, cnpg, store)
     if claimed is not None and store is not None and found.wal is not None:
-        last = next(
-            (one.stopped_at for one in reversed(in_order(found.records.values())) if _is_good(one, found)), None
-        )
+        last = next((one.stopped_at for one in reversed(own) if _is_good(one, found)), None)
         problems += windows.compare(claimed, _first(found), last, now)
     version = reading.operator_version(cluster, cnpg)
     problems += _of_cluster(cnpg, store, version)
@@ -110,16 +109,26 @@ def _store(cluster: Cluster, cnpg: CnpgCluster, problems: list[str]) -> Optional
 
 
 def _look_into_store(
-    cluster: Cluster, store: BarmanStore, params: Mapping[str, Any], found: Gathered, space: str, problems: list[str]
+    cluster: Cluster,
+    cnpg: CnpgCluster,
+    store: BarmanStore,
+    params: Mapping[str, Any],
+    found: Gathered,
+    space: str,
+    problems: list[str],
 ) -> None:
-    given = params["repository"]
     try:
-        repository = reading.open_given(given, store) if given else reading.open_store(cluster, store, space)
+        repository = reading.open_as(params["repository"], cluster, store, space)
         archive = StoreArchive(repository, store.server_name)
         repository.check(write=False)
-        for record in archive.records(problems):
+        records = archive.records(problems)
+        for record in records:
             found.records[record.id], found.where[record.id] = record, [STORE]
             found.stored += record.scope.get("stored") or 0
+        try:
+            preflight.check_owner(cnpg, archive.description, records)
+        except ServerError as exc:
+            problems.append(str(exc))
         found.looks[STORE] = lambda record: _lacks(archive, record)
         found.wal = report_of(STORE, StoreWal(archive), found, space, several=False)
         if found.wal is not None:
@@ -141,6 +150,11 @@ def _look_at_snapshots(
     for backup in backups:
         status = backup.get("status") or {}
         if status.get("method") != "volumeSnapshot" or backup_object.phase_of(backup) != backup_object.COMPLETED:
+            continue
+        if not snapshot_record.is_of(backup, cnpg):
+            problems.append(
+                f"The Backup {backup['metadata']['name']} by volume snapshots is older than {cnpg}: it is of a former one of this name, and not counted."
+            )
             continue
         try:
             there = {name: cluster.get("VolumeSnapshot", name) for name in snapshot_record.names_of(backup)}

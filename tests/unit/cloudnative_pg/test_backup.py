@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import backup as module, backup_object
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import (
+    backup as module,
+    backup_object,
+    snapshot_record,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.archive import StoreArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.backup import CnpgBackup, CnpgRequest
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.backup_object import BackupOptions
@@ -20,6 +24,8 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.errors import Se
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import AlreadyThere
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
+
+from .test_preflight import BACKUP, SNAPSHOT, cluster
 
 Object = dict[str, Any]
 NOW = datetime.datetime(2026, 11, 26, 16, 5, tzinfo=datetime.timezone.utc)
@@ -175,6 +181,20 @@ def test_one_of_yesterday_is_not_what_is_asked_for_today(tmp_path: Path) -> None
     operator = Operator(made(tmp_path / "store", FIVE, SIX))
     left(operator, "2026-11-25T16:00:02Z")
     assert run(operator, tmp_path / "store")[0].result.name != "left"
+
+
+def test_a_snapshot_that_does_not_say_which_wal_it_needs(tmp_path: Path) -> None:
+    """A run that makes one ends with an error then: one that is there is not enough either."""
+    operator: Any = Operator()
+    warnings: list[str] = []
+    request = CnpgRequest("shop", method="volume_snapshot", max_age=3600.0)
+    archive = StoreArchive(FileRepository(str(tmp_path)), "shop")
+    backup: Any = CnpgBackup(operator, request, None, lambda store: archive, Progress(None), warnings)
+    backup._options, backup._needs_wal, backup._archive = BackupOptions("volume_snapshot"), True, archive
+    status = {name: value for name, value in BACKUP["status"].items() if name != "endLSN"}
+    found = snapshot_record.record_of({**BACKUP, "status": status}, cluster(), {"s": SNAPSHOT, "w": SNAPSHOT})
+    backup._newest_snapshot = lambda _backups: found
+    assert backup._enough([]) is None and "does not say which WAL" in warnings[0]
 
 
 def test_two_runs_within_a_second(tmp_path: Path) -> None:

@@ -250,6 +250,16 @@ def test_whether_the_server_went_on(
 
 
 @pytest.mark.parametrize(
+    ("began", "is_of"), [("2026-11-26T15:00:00Z", True), ("2026-11-26T17:00:00Z", False), (None, True)]
+)
+def test_a_backup_of_a_former_cluster_of_that_name(began: str | None, is_of: bool) -> None:
+    """It outlives its Cluster, and says by the name alone whose it is."""
+    found = cluster()
+    found.manifest["metadata"]["creationTimestamp"] = began
+    assert snapshot_record.is_of(BACKUP, found) is is_of
+
+
+@pytest.mark.parametrize(
     ("snapshots", "said"),
     [
         ({"s": SNAPSHOT, "w": None}, "w .PG_WAL. is not there"),

@@ -180,6 +180,28 @@ def test_schedules_and_backups(store: Path, tmp_path: Path) -> None:
     assert "takes the first for seconds" in told and "gone-data (PG_DATA) is not there" in told
 
 
+def test_what_another_server_has_left(store: Path, tmp_path: Path) -> None:
+    """A Cluster that was made anew: under its name lie the backups of the former one, in its store and as snapshots. They are shown, and none is its."""
+    made = cluster(systemID="8")
+    made["metadata"]["creationTimestamp"] = "2026-11-26T18:00:00Z"
+    status = {
+        "phase": "completed",
+        "method": "volumeSnapshot",
+        "snapshotBackupStatus": {"elements": [{"name": "s", "type": "PG_DATA"}]},
+    }
+    former = {
+        "kind": "Backup",
+        "metadata": {"name": "former", "creationTimestamp": "2026-11-26T17:00:00Z"},
+        "spec": {"cluster": {"name": "shop"}},
+        "status": status,
+    }
+    snapshot = {"kind": "VolumeSnapshot", "metadata": {"name": "s"}, "status": {"readyToUse": True}}
+    found = facts(tmp_path, made, pod(), former, snapshot, every=86400)
+    assert found["last_success"] is None and found["overdue"] is True and found["newest"] == LABEL
+    told = " ".join(found["problems"])
+    assert "is of another server (system identifier 7)" in told and "The Backup former by volume snapshots" in told
+
+
 def test_a_store_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told, with all that the cluster says; there is no backup that anybody knows of."""
 
