@@ -45,6 +45,15 @@ options:
     type: list
     elements: str
     default: []
+  takes:
+    description: Names of the variables that are all that the role takes in this case. Any other one of its that is given would silently have no effect.
+    type: list
+    elements: str
+    default: []
+  case:
+    description: The case, as a sentence, for who has given another one than O(takes).
+    type: str
+    default: ''
   terminal:
     description: Whether the role will ask at the terminal later, so that there must be one.
     type: bool
@@ -82,7 +91,13 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.holdfast.postgres.plugins.plugin_utils import hosts as play_hosts
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.controller import has_terminal
-from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import is_given, stores, variables_within, wrong
+from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import (
+    is_given,
+    stores,
+    variables_within,
+    without_effect,
+    wrong,
+)
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.variables import (
     OF_PLAYS,
     known_names,
@@ -122,6 +137,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             said = values.get(name, default)
             return said if is_given(said) else default
 
+        problems += without_effect(values, spec, self.get_option("takes"), self.get_option("case"))
         names = set(defined)
         for nested in self.get_option("nested"):
             names |= variables_within(values.get(nested))

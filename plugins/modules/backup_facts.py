@@ -48,7 +48,8 @@ options:
   engine:
     description:
       - The engine whose own repository is looked into as well, such as V(pgbackrest). Nothing is changed there. By default none is.
-      - V(cnpg) is CloudNativePG's operator. Its store is the Cluster's, reached as its Secrets say, or by O(repository). Rights are in docs/kubernetes.md,
+      - V(cnpg) is CloudNativePG's operator. Its store is the Cluster's, reached as its Secrets say, or by O(repository). O(repositories),
+        O(archiving), O(engine_config) and O(wal_directory) would have no effect, and are refused. Rights are in docs/kubernetes.md,
         C(cnpg_status).
     choices: [pgbackrest, barman_cloud, wal_g, cnpg]
   details:
@@ -221,6 +222,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils import argspec
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.latest import in_order
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.engine_table import LISTED_WHOLE, WITH_REPOSITORY
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.access import access
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.module import execute
@@ -241,6 +243,14 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     params = module.params
     every = parse_duration(params["expected_every"], "expected_every") if params["expected_every"] else None
     if params["engine"] == CNPG:
+        for name in ("repositories", "archiving", "engine_config", "wal_directory"):
+            if params[name]:
+                raise BadOption(
+                    name,
+                    "given",
+                    "has no effect with engine: cnpg",
+                    "The store is the Cluster's own, or repository. Leave it out.",
+                )
         with workspace() as space:
             told = cnpg.facts(Cluster(access(module)), params, every, utcnow(), space)
         return {"changed": False, "ansible_facts": {"holdfast_backups": told}}

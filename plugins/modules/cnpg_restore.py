@@ -142,7 +142,7 @@ options:
     type: str
     default: 6h
 notes:
-  - docs/cloudnativepg.md has the rights that it needs (C(cnpg_restore)).
+  - The rights that it needs are in docs/kubernetes.md, C(cnpg_restore).
   - Where PostgreSQL's programs of the server's major version are there (C(pg_waldump)), the WAL up to the target is read, so that it is known
     beforehand whether the target can be reached. Without them it is known only which segments there are.
 seealso:

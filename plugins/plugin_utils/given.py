@@ -100,6 +100,17 @@ def variables_within(value: Any) -> set[str]:
     return {str(name) for found in listed if isinstance(found, dict) for name in found}
 
 
+def without_effect(values: Mapping[str, Any], options: Collection[str], takes: Collection[str], case: str) -> list[str]:
+    """A sentence on what is given of a role's ``options`` and is not among those that are all that it ``takes`` in this ``case`` (a sentence); none
+    where that is empty."""
+    idle = [name for name in options if is_given(values.get(name)) and values[name] not in ([], {})]
+    refused = [name for name in idle if name not in takes] if takes else []
+    if not refused:
+        return []
+    verb, them = ("have", "Leave them out, or empty") if len(refused) > 1 else ("has", "Leave it out, or empty")
+    return [f"{', '.join(refused)} {verb} no effect here: {case} {them} ('') for this host."]
+
+
 def wrong(spec: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> list[str]:
     """Sentences on what a role's options (``spec``, as argument_specs.yml has them) say of values, without the empty ones."""
     said = {name: value for name, value in values.items() if is_given(value)}

@@ -60,6 +60,24 @@ def test_a_misspelt_variable_of_a_scheduled_run(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_an_operator_is_not_told() -> None:
+    """Of our own engines is what would have no effect there: who says it believes that old backups are deleted, and new ones encrypted."""
+    given = {
+        "holdfast_engine": "cnpg",
+        "holdfast_retention": {"keep_last": 3},
+        "holdfast_encryption": {"method": "aes256", "passphrase": "pss"},
+        "holdfast_repositories": "",
+        "holdfast_backup_max_age": "20h",
+    }
+    said = refused(play("backup", given))
+    assert (
+        "holdfast_encryption, holdfast_retention have no effect here: CloudNativePG's operator" in said
+        and "pss" not in said
+    )
+    scheduled = {"holdfast_schedule_manager": "cnpg", "holdfast_schedule_variables": {"holdfast_engine": "pgbackrest"}}
+    assert "is nothing that CloudNativePG's operator makes" in refused(play("schedule", scheduled))
+
+
 def test_a_repository_is_missing() -> None:
     assert "holdfast_repository, or several" in refused(play("backup", {}))
 

@@ -19,6 +19,7 @@ from ansible_collections.holdfast.postgres.plugins.plugin_utils.given import (
     store_of,
     stores,
     variables_within,
+    without_effect,
     wrong,
 )
 from ansible_collections.holdfast.postgres.plugins.plugin_utils.hosts import confirmed, without_host
@@ -147,3 +148,22 @@ def test_no_variable_of_any_role_refuses_an_empty_answer(role: str) -> None:
             problems = wrong(spec, {name: empty})
             assert problems == wrong(spec, {}), (name, empty)
             assert any(problem.startswith(f"Set {name}:") for problem in problems) == bool(option.get("required"))
+
+
+@pytest.mark.parametrize(
+    ("values", "takes", "said"),
+    [
+        ({"c": 1}, ["c"], []),
+        ({"a": 1, "b": "x"}, [], []),
+        ({"a": "", "b": None, "c": 1}, ["c"], []),
+        ({"a": {}, "b": []}, ["c"], []),
+        ({"a": 1}, ["c"], ["a has no effect here: It is so. Leave it out, or empty ('') for this host."]),
+        (
+            {"b": "x", "a": 1},
+            ["c"],
+            ["a, b have no effect here: It is so. Leave them out, or empty ('') for this host."],
+        ),
+    ],
+)
+def test_what_would_have_no_effect(values: dict[str, Any], takes: list[str], said: list[str]) -> None:
+    assert without_effect(values, ["a", "b", "c"], takes, "It is so.") == said

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import reading
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import RepositoryError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, RepositoryError
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
 from ansible_collections.holdfast.postgres.plugins.module_utils.status import cnpg
 from ansible_collections.holdfast.postgres.plugins.modules import backup_facts
@@ -107,6 +107,21 @@ def test_the_module_takes_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     backup_facts.main()
     assert "cnpg" in taken[0]["argument_spec"]["engine"]["choices"] and "required_one_of" not in taken[0]
     assert taken[1] == {"kubernetes": True}
+
+
+@pytest.mark.parametrize("name", ["repositories", "archiving", "engine_config", "wal_directory"])
+def test_what_would_have_no_effect_is_refused(name: str) -> None:
+    class Module:
+        params: ClassVar[Object] = {
+            "engine": "cnpg",
+            "expected_every": None,
+            **dict.fromkeys(("repositories", "archiving", "engine_config", "wal_directory")),
+        }
+
+    module: Any = Module()
+    module.params = {**Module.params, name: [{"path": "/b"}]}
+    with pytest.raises(BadOption, match=f"{name}.*has no effect with engine: cnpg"):
+        backup_facts.work(module, [])
 
 
 def test_the_store_and_the_operator_agree(store: Path, tmp_path: Path) -> None:
