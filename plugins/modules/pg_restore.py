@@ -54,7 +54,9 @@ options:
     description: Where backups are kept. Needed without O(source).
     required: false
   backup_id:
-    description: Id of the backup, or V(latest) for the newest verified one.
+    description:
+      - Id of the backup, or V(latest) for the newest verified one. What the role P(holdfast.postgres.runbook#role) kept of a broken state is taken by
+        its id alone.
     type: str
     default: latest
   before:

@@ -116,7 +116,8 @@ class Source:
 
 
 def select(shelf: Shelf, backup_id: str, before: Optional[str], options: RestoreOptions, warnings: list[str]) -> Record:
-    """The backup of that id, or for ``latest`` the newest verified one that has what is asked for, and ended ``before`` a moment.
+    """The backup of that id, or for ``latest`` the newest verified one that has what is asked for, and ended ``before`` a moment. What a runbook
+    kept of the broken state is taken by its id alone.
 
     Raises:
         CatalogError: there is none.
@@ -167,11 +168,22 @@ def select(shelf: Shelf, backup_id: str, before: Optional[str], options: Restore
         raise CatalogError(
             f"No backup in {where} ended before {before}: the oldest ended at {min(found.records, key=stopped).stopped_at}."
         )
+    if broken := [record.id for record in candidates if _is_what_was_broken(record)]:
+        told = f"{', '.join(broken)}, which a runbook kept of the broken state"
+        candidates = [record for record in candidates if record.id not in broken]
+        if not candidates:
+            raise CatalogError(f"There is only {told}, in {where}. Name it by backup_id where it is wanted.")
+        warnings.append(f"Passed over: {told}.")
     while True:
         chosen = latest(candidates, wanted, utcnow(), where, {**found.failed, **presence.look([])})
         if not presence.is_damaged(chosen.record):
             warnings += chosen.warnings
             return chosen.record
+
+
+def _is_what_was_broken(record: Record) -> bool:
+    """Whether the role runbook made it, of what it was about to replace (``step_copy.yml``)."""
+    return "runbook" in record.annotations and record.annotations.get("state") == "broken"
 
 
 def from_backup(
