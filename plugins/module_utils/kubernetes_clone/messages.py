@@ -49,7 +49,7 @@ def untouched(plan: Plan, entry: Entry) -> str:
     said = f"Nothing was changed in {plan.wanted.former}/{plan.wanted.old}"
     if entry.step == steps.STARTING:
         stop = f"kubectl -n {plan.place.namespace} scale statefulset {plan.place.stateful_set} --replicas=0"
-        return f"{said}. The clone's pod may run; to stop it: {stop}."
+        return f"{said}. Where the clone's pod runs, this stops it: {stop}."
     return f"{said}, and the clone serves nobody."
 
 

@@ -10,7 +10,7 @@ import secrets
 from typing import Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.capture import item as items, order
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import HoldfastError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.discover import meta
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.errors import (
@@ -222,11 +222,12 @@ class Clone(Stepwise):
         elif step == steps.STARTING:
             actions.clear_jobs()
             actions.start()
-            proof = self.result.proof
-            proof.add(self._serving.compare(landed(self._entry()), beside=True))
-            # Before it counts as done: what is done is not looked at again.
-            proof.add(look(self._cluster, self._asked.name))
-            proof.require("The clone is not apart from other servers.")
+            try:
+                self._look_at_it()
+            except ServerError as exc:
+                # What archives where the server does, or has its clients, is not left so.
+                self._cluster.patch("StatefulSet", self._asked.name, {"spec": {"replicas": 0}})
+                raise KubernetesError(f"{exc} The clone was scaled to 0 again.") from exc
         else:
             self._finish()
 
@@ -245,6 +246,13 @@ class Clone(Stepwise):
                     raise KubernetesError(f"The claim {name} was deleted meanwhile.")
                 body = {"metadata": {"labels": {CLONE: self._asked.name}}}
                 self._cluster.patch(CLAIM, name, body)
+
+    def _look_at_it(self) -> None:
+        """Before it counts as done: what is done is not looked at again. Raises ServerError."""
+        proof = self.result.proof
+        proof.add(self._serving.compare(landed(self._entry()), beside=True))
+        proof.add(look(self._cluster, self._asked.name))
+        proof.require("The clone is not apart from other servers.")
 
     def _finish(self) -> None:
         place, proof = self._place, self.result.proof

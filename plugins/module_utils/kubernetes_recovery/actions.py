@@ -131,13 +131,16 @@ class Actions:
 
     def stop(self) -> list[str]:
         """Scale it to 0, and wait until its pod has ended. What would scale it up again is refused, or paused."""
+        self._is_to_serve()
+        return Stop(self.cluster, *self._scaled()).run().plan
+
+    def _is_to_serve(self) -> None:
+        """Also where somebody stopped it: what is recovered is to serve."""
         found = self._stateful_set()
         notes = meta(found).get("annotations") or {}
         if not spec_of(found).get("replicas", 1) and REPLICAS not in notes:
-            # Somebody stopped it before: what is recovered is to serve.
             body = {"metadata": {"resourceVersion": meta(found)["resourceVersion"], "annotations": {REPLICAS: "1"}}}
             self.cluster.patch("StatefulSet", self.place.stateful_set, body)
-        return Stop(self.cluster, *self._scaled()).run().plan
 
     def would_stop(self) -> None:
         """What would keep it from being stopped, or start it in the middle, said before anything is done. Raises KubernetesError."""
@@ -215,9 +218,16 @@ class Actions:
 
     def start(self) -> list[str]:
         """Scale it to what it had, and wait until it is ready. Who was paused goes on."""
+        self._is_to_serve()
         plan = Start(self.cluster, *self._scaled()).run().plan
         # Also where a run that was killed has scaled it, which is nothing to start any more.
         wait_for(self.cluster, "StatefulSet", self.place.stateful_set, self._request.timeout, tell=self._tell)
+        found = self._stateful_set()
+        if not spec_of(found).get("replicas", 1):  # of which none is all that is wanted
+            who = who_changed(found, "replicas") or "somebody"
+            raise KubernetesError(
+                f"The StatefulSet {self.place.stateful_set} was scaled to 0 meanwhile by {who}: no pod of it serves."
+            )
         return plan
 
     # the way back, and the end

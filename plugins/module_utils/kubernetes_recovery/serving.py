@@ -122,7 +122,7 @@ class Serving:
         if beside and row["archive_mode"] != "off":
             raise ServerError(
                 f"What answers there archives (archive_mode is {row['archive_mode']}), by what its own start says (an argument, or a program of the "
-                "image), and would write where the server archives that it comes from. Scale it to 0 now, and have its start leave archive_mode alone."
+                "image), and would write where the server archives that it comes from. Have its start leave archive_mode alone."
             )
         proof.proven.append(
             f"Over {self._params['login_host'] or 'its connection'} the recovered server answers, on timeline {landed['timeline']}."

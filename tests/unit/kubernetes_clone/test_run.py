@@ -235,12 +235,13 @@ def test_one_that_is_not_apart_is_never_done(world: World, monkeypatch: pytest.M
         for name, labels in (("pg-0", {}), ("again-0", {"holdfast.postgres/clone": "again"})):
             self.world.put({"kind": "Pod", "metadata": {"name": name, "labels": {"tier": "db", **labels}}, "spec": {}})
         self.world.put({"kind": "Service", "metadata": {"name": "late"}, "spec": {"selector": {"tier": "db"}}})
+        self.world.objects["StatefulSet", "again"]["spec"]["replicas"] = 1
 
     monkeypatch.setattr(FakeActions, "start", start)
     for _run in range(2):
-        with pytest.raises(KubernetesError, match="The Service late leads to the clone and to pg-0"):
+        with pytest.raises(KubernetesError, match="The Service late leads to the clone and to pg-0.*scaled to 0"):
             clone(world).present()
-        assert world.step == steps.STARTING
+        assert world.step == steps.STARTING and world.objects["StatefulSet", "again"]["spec"]["replicas"] == 0
         world.objects.pop(("Service", "late"))
 
 

@@ -27,8 +27,13 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.error
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.follow import OutOfSight
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.names import SWAP
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import lease, run, steps
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import ANNOTATION, parse
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import actions, lease, run, steps
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.journal import (
+    ANNOTATION,
+    Entry,
+    Journal,
+    parse,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.request import request_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.serving import Serving
 
@@ -310,6 +315,61 @@ def test_killed_before_the_policy_is_changed_and_after(world: World) -> None:
     assert world.policy == "Retain"
     recovery(world).confirmed()
     assert world.policy == "Delete"
+
+
+def test_what_somebody_scales_to_0_serves_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: with no pod wanted none was missing, and so it was ready. What was stopped before is started; what is stopped meanwhile is an error."""
+    seen: list[Any] = []
+
+    class Start:
+        plan: list[str] = []
+
+        def __init__(self, *_more: Any) -> None:
+            found = world.objects["StatefulSet", "pg"]
+            seen.append((found["metadata"].get("annotations") or {}).get(actions.REPLICAS))
+            found["spec"]["replicas"] = 1
+
+        def run(self) -> Start:
+            return self
+
+    monkeypatch.setattr(actions, "Start", Start)
+    monkeypatch.setattr(actions, "wait_for", lambda *_more, **_most: None)
+    request = request_of(asked())
+    real = actions.Actions(world, run._find(world, request), request, lambda step: None, [])  # type: ignore[arg-type]
+    world.objects["StatefulSet", "pg"]["spec"]["replicas"] = 0
+    real.start()
+    assert seen == ["1"]
+
+    def scaled(*_more: Any, **_most: Any) -> None:
+        world.objects["StatefulSet", "pg"]["spec"]["replicas"] = 0
+
+    monkeypatch.setattr(actions, "wait_for", scaled)
+    with pytest.raises(KubernetesError, match="was scaled to 0 meanwhile by somebody: no pod of it serves"):
+        real.start()
+
+
+def test_what_is_written_and_whose_answer_is_lost_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: sent again it was a conflict, and what this run had written itself was said to be another run's."""
+    real = World.patch
+
+    def patch(self: World, kind: str, name: str, body: Manifest, **more: Any) -> Manifest:
+        found = real(self, kind, name, body, **more)
+        if kind == "StatefulSet" and lost:
+            lost.pop()
+            raise Conflict("It was changed.")
+        return found
+
+    monkeypatch.setattr(World, "patch", patch)
+    lost = [True]
+    done = recovery(world)
+    assert done.recovered().step == "done" and not lost
+    lost.append(True)
+    assert recovery(world).confirmed().changed and world.step == "" and not lost
+    journal = Journal(world, "pg")  # type: ignore[arg-type]
+    journal.write(Entry("a", steps.DONE, "d", "t", "b", "mine"))
+    lost.append(True)
+    journal.write(None)
+    assert world.step == "" and not lost
 
 
 def test_killed_while_the_old_data_is_removed_it_is_not_brought_back(world: World) -> None:
