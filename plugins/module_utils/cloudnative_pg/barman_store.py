@@ -56,15 +56,13 @@ class BarmanStore:
     """Where a server's base backups and WAL lie: ``<destination>/<server_name>/base`` and ``…/wals``.
 
     ``options``: of a repository whose keys begin with the server's name, without what is secret; ``secrets``: which keys of Secrets have
-    the rest, by option. ``by_role``: the pods have credentials of their own (an IAM role, a workload identity), which who looks from
-    elsewhere has not.
+    the rest, by option: none where the pods have credentials of their own (an IAM role, a workload identity).
     """
 
     destination: str
     server_name: str
     options: Mapping[str, Any]
     secrets: Mapping[str, SecretRef]
-    by_role: bool
     #: the plugin's ObjectStore that says so
     object_store: Optional[str] = None
     #: as it is configured, for who writes it anew
@@ -113,7 +111,6 @@ def store_of(
         server_name or str(configuration.get("serverName") or cluster),
         options,
         secrets,
-        not (set(secrets) - {"ca_file", "region", "account"}),
         object_store,
         configuration,
     )

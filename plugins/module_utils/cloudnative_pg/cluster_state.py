@@ -25,7 +25,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.a
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.barman_store import BarmanStore
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster import CLUSTER, CnpgCluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import format_duration
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import (
+    BadOption,
+    RepositoryError,
+    ServerError,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.client import Cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, Manifests
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.predicates import is_true
@@ -190,15 +194,16 @@ class ClusterState:
             )
             return
         window.check_login(connection, now)
-        archive = self._opened(store)
         result.plan.append("end the open segment by a restore point, and wait until the store has it")
         if check:
+            self._opened(store)
             return
         name = f"holdfast-{self._request.state}-{utcnow():%Y%m%dT%H%M%SZ}"
         size = SegmentSize(facts.wal_segment_size(connection))
         try:
+            archive = self._opened(store)
             safe = quiesce.save_last(connection, archive, size, name, self._request.wal_timeout, self._tell)
-        except ServerError as exc:
+        except (ServerError, RepositoryError) as exc:
             self._forced(str(exc), result)
             return
         result.segment, result.restore_point = safe.segment, safe.name

@@ -119,8 +119,10 @@ class Restore:
 
     def _annotated(self, plan: Plan) -> Manifest:
         request = self._request
+        # Without a way through an archive the operator is told of no target: it replays what the snapshots have.
+        target = plan.target if plan.timeline is not None else Target()
         noted = {
-            "target": {key: value for key, value in _option(plan.target).items() if value is not None},
+            "target": {key: value for key, value in _option(target).items() if value is not None},
             "timeline": plan.timeline,
             "backup": plan.backup,
             "archive_as": plan.archive_as,

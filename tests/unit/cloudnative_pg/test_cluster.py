@@ -120,25 +120,22 @@ def test_a_replica_cluster(replica: dict[str, Any], is_one: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("configuration", "options", "secrets", "by_role"),
+    ("configuration", "options", "secrets"),
     [
         (
             S3,
             {"type": "s3", "bucket": "backups", "prefix": "shops/eu", "endpoint_url": "http://minio:9000"},
             {"access_key": SecretRef("s3", "id"), "secret_key": SecretRef("s3", "key")},
-            False,
         ),
         (
             {"destinationPath": "s3://backups", "s3Credentials": {"inheritFromIAMRole": True, "region": {"name": "r", "key": "k"}}},
             {"type": "s3", "bucket": "backups", "prefix": ""},
             {"region": SecretRef("r", "k")},
-            True,
         ),
         (
             {"destinationPath": "s3://b/p", "endpointURL": "https://s3", "endpointCA": {"name": "ca", "key": "ca.crt"}},
             {"type": "s3", "bucket": "b", "prefix": "p", "endpoint_url": "https://s3"},
             {"ca_file": SecretRef("ca", "ca.crt")},
-            True,
         ),
         (
             {
@@ -147,7 +144,6 @@ def test_a_replica_cluster(replica: dict[str, Any], is_one: bool) -> None:
             },
             {"type": "azure", "account": "acc", "container": "box", "prefix": "a/b"},
             {"account": SecretRef("z", "a"), "sas_token": SecretRef("z", "s")},
-            False,
         ),
         (
             {
@@ -159,23 +155,21 @@ def test_a_replica_cluster(replica: dict[str, Any], is_one: bool) -> None:
                 "endpoint_url": "http://10.0.0.1:10000/devstoreaccount1",
             },
             {"connection_string": SecretRef("z", "c")},
-            False,
         ),
         (
             {"destinationPath": "gs://b/p/q", "googleCredentials": {"applicationCredentials": {"name": "g", "key": "json"}}},
             {"type": "gcs", "bucket": "b", "prefix": "p/q"},
             {"credentials_file": SecretRef("g", "json")},
-            False,
         ),
-        ({"destinationPath": "gs://b", "googleCredentials": {"gkeEnvironment": True}}, {"type": "gcs", "bucket": "b", "prefix": ""}, {}, True),
+        ({"destinationPath": "gs://b", "googleCredentials": {"gkeEnvironment": True}}, {"type": "gcs", "bucket": "b", "prefix": ""}, {}),
     ],
 )  # fmt: skip
 def test_a_store_as_our_repository(
-    configuration: dict[str, Any], options: dict[str, Any], secrets: dict[str, SecretRef], by_role: bool
+    configuration: dict[str, Any], options: dict[str, Any], secrets: dict[str, SecretRef]
 ) -> None:
     """Every provider, each kind of credentials."""
     store = store_of(configuration, "shop")
-    assert (dict(store.options), dict(store.secrets), store.by_role) == (options, secrets, by_role)
+    assert (dict(store.options), dict(store.secrets)) == (options, secrets)
     assert store.server_name == "shop"
 
 

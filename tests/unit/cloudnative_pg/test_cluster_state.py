@@ -16,7 +16,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.c
     StateResult,
     fenced_then,
 )
-from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
+from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, RepositoryError, ServerError
 from ansible_collections.holdfast.postgres.plugins.module_utils.server.wal_end import WalEnd
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import utcnow
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.segment import SegmentSize
@@ -250,7 +250,7 @@ def test_forced_though_the_segment_does_not_come(monkeypatch: pytest.MonkeyPatch
     """With a login as without one: archiving that fails is not waited for, a store that does not take the segment is told, and it is done."""
 
     def fails(*_given: Any) -> Any:
-        raise ServerError("It did not come.")
+        raise RepositoryError("It did not come.")
 
     monkeypatch.setattr(window, "check_login", lambda connection, cluster: None)
     monkeypatch.setattr(cluster_state, "facts", Server([]))

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import new_cluster
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.archive import StoreArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster import HEALTHY, cluster_of
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.reached import Reached, compare
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.restore_request import (
     RestoreResult,
     request_of,
@@ -21,9 +22,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.r
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.restore_run import Restore
 from ansible_collections.holdfast.postgres.plugins.module_utils.progress import Progress
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import Target
+from ansible_collections.holdfast.postgres.plugins.module_utils.wal.timeline import parse_history
 
-from .test_new_cluster import params
-from .test_restore_plan import STORE, put
+from .test_new_cluster import backup, params
+from .test_restore_plan import STORE, plan, put, recovery, snapshot, source
 
 Object = dict[str, Any]
 REQUEST = request_of(params())
@@ -70,6 +73,22 @@ def failed(name: str) -> Object:
 def restore(operator: Operator, scratch: Path, check: bool) -> Restore:
     any_operator: Any = operator
     return Restore(any_operator, REQUEST, None, check, str(scratch), Progress(None), [])
+
+
+def test_snapshots_alone_have_no_target(tmp_path: Path) -> None:
+    """The operator was told of none, and so PostgreSQL writes of none where the new one archives: what was asked for."""
+    there = {
+        ("Cluster", "shop"): source(backup={"volumeSnapshot": {"className": "c"}}),
+        ("VolumeSnapshot", "s"): snapshot(),
+        ("Backup", "b"): backup(snapshotBackupStatus={"elements": [{"name": "s", "type": "PG_DATA"}]}),
+    }
+    spec = {"backup": {"barmanObjectStore": STORE}}
+    made = plan(tmp_path, there, method="volume_snapshot", recovery_target={"immediate": True}, spec=spec)
+    assert made.store is not None and "recoveryTarget" not in recovery(made)
+    annotations = restore(Operator({}), tmp_path, False)._annotated(made)["metadata"]["annotations"]
+    noted = json.loads(annotations[new_cluster.RECOVERY_PLAN])
+    history = parse_history("1\t0/4000138\tno recovery target specified\n", 2)
+    assert not compare(Target.from_option(noted["target"]), noted["timeline"], Reached.of(2, history)).missing
 
 
 def test_a_first_backup_that_failed_is_made_again(tmp_path: Path) -> None:
