@@ -131,7 +131,7 @@ decision:
   returned: when O(state=started)
   type: str
 todo:
-  description: The stages that are left, in order. What only reads is done again.
+  description: The stages that are left, in order. What only reads is done again, until the cut over is done.
   returned: success
   type: list
   elements: str

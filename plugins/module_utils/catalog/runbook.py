@@ -196,9 +196,11 @@ def state_of(run: Mapping[str, Any], stage: str) -> Optional[str]:
 
 
 def todo(run: Mapping[str, Any]) -> list[str]:
-    """The stages that are left, in order. What only reads is done again: what it found then may not hold now."""
+    """The stages that are left, in order. What only reads is done again until the cut over is done, as what it found then may not hold now; and the
+    last one, which closes the run."""
+    again = ("record",) if state_of(run, "cut_over") == DONE else ("assess", "plan", "record")
     done = [name for name in stages_of(run["mode"]) if state_of(run, name) == DONE]
-    return [name for name in stages_of(run["mode"]) if name in ("assess", "plan") or name not in done]
+    return [name for name in stages_of(run["mode"]) if name in again or name not in done]
 
 
 def to_take_back(run: Mapping[str, Any]) -> list[str]:

@@ -88,9 +88,15 @@ def test_what_a_start_does_with_an_open_run(run: Run, ask: Wanted, gone: bool, a
         (run_of(*BEFORE, last="failed"), ["assess", "plan", "protect"]),
         (run_of(*BEFORE), ["assess", "plan", "isolate"]),
         (run_of(mode="rehearse"), ["assess", "plan", "protect", "recover", "validate", "record"]),
+        (run_of(*runbook.STAGES[:9], last="begun"), ["assess", "plan", "cut_over", "reopen", "record"]),
+        (run_of(*runbook.STAGES[:9]), ["reopen", "record"]),
+        (run_of(*runbook.STAGES[:10], last="failed"), ["reopen", "record"]),
+        (run_of(*runbook.STAGES), ["record"]),
     ],
 )
 def test_what_is_left(run: Run, left: list[str]) -> None:
+    """Found: a run that was killed when all was done, before it was closed, had nothing left, and stayed open; one that had cut over was planned once
+    more, and where that was refused nobody let applications in again."""
     assert runbook.todo(run)[: len(left)] == left
     assert not {"isolate", "cut_over"} & set(runbook.stages_of("rehearse"))
 
