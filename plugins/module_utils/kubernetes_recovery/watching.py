@@ -136,8 +136,10 @@ class Watch:
             time.sleep(0.2)
 
     def _ask(self) -> Optional[dict[str, Any]]:
+        """What it came to; None: it does not answer yet. Raises ServerError: nobody of a name that is known here may ask it, ever."""
         import psycopg2
 
+        refused: list[str] = []
         for way in list(self._ways):
             try:
                 with self._connection(*way) as connection:
@@ -145,11 +147,18 @@ class Watch:
                         return None
                     row = facts.rows(connection, _LANDED)[0]
                     self._size = SegmentSize(facts.wal_segment_size(connection))
-            except psycopg2.Error:
+            except psycopg2.Error as exc:
+                refused.append(" ".join(str(exc).split()))
                 continue
             self._ways = [way]
             moment = row["time"]
             return {**row, "time": f"{moment.isoformat()}Z" if moment is not None else None}
+        # Of roles it speaks only once it takes connections; its messages are English (lc_messages).
+        if all("does not exist" in one for one in refused):
+            raise ServerError(
+                f"It was recovered, and has no role {' or '.join(dict.fromkeys(user for user, _database in self._ways))}, as which it could be looked at. Name "
+                f"a superuser of it (login_user). {refused[0]}"
+            )
         return None
 
     @contextlib.contextmanager

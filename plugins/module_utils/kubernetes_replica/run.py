@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption, ServerError
@@ -342,4 +342,4 @@ def _find(cluster: Cluster, request: ReplicaRequest) -> Place:
             f"There is no claim {place.claim}, on which {place.pod} has its data. Nothing was done. Where it was deleted, delete the pod too: both are made "
             "again."
         )
-    return replace(place, fs_group=place.fs_group)
+    return place
