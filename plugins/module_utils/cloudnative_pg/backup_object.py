@@ -21,11 +21,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.c
     PLUGIN,
     VOLUME_SNAPSHOT,
 )
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes import names
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest, Manifests
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.own_objects import is_ours
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 
-#: on the Backups that we made: whose they are, and, when its window was closed, the last segment that was seen in the store
-LABELS = {"app.kubernetes.io/managed-by": "holdfast"}
+#: on a Backup that we made, when its window was closed: the last segment that was seen in the store
 CLOSED = "holdfast.postgres/closed"
 COMPLETED, FAILED, INVALID = "completed", "failed", "invalid backup definition"
 ARCHIVING_FAILS = "walArchivingFailing"
@@ -82,7 +83,7 @@ def manifest(name: str, namespace: str, cluster: str, options: BackupOptions) ->
     return {
         "apiVersion": API,
         "kind": "Backup",
-        "metadata": {"name": name, "namespace": namespace, "labels": {**LABELS, "cnpg.io/cluster": cluster}},
+        "metadata": {"name": name, "namespace": namespace, "labels": {**names.MANAGED_BY, "cnpg.io/cluster": cluster}},
         "spec": spec_of(cluster, options),
     }
 
@@ -94,11 +95,6 @@ def phase_of(backup: Manifest) -> str:
 def is_running(backup: Manifest) -> bool:
     """Whether it may still become a backup."""
     return phase_of(backup) not in _ENDED and not backup["metadata"].get("deletionTimestamp")
-
-
-def is_ours(backup: Manifest) -> bool:
-    labels = backup["metadata"].get("labels") or {}
-    return LABELS.items() <= labels.items()
 
 
 def of_cluster(backups: Iterable[Manifest], cluster: str) -> Manifests:

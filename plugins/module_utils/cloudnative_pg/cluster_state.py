@@ -109,6 +109,8 @@ class ClusterState:
     ) -> None:
         self._cluster, self._request, self._connect, self._opened = cluster, request, connect, opened
         self._tell, self._warnings = tell, warnings
+        #: the instances that were ready before they were fenced
+        self._ready: set[str] = set()
 
     def run(self, check: bool) -> StateResult:
         """Raises HoldfastError."""
@@ -129,6 +131,8 @@ class ClusterState:
             result.plan.append(f"{self._said(value)} (the annotation {key})")
             result.changed = True
             result.before, result.after = {key: there}, {key: value}
+            if not check and self._request.state == FENCED:
+                self._ready = {pod["metadata"]["name"] for pod in self._pods() if is_true(pod, "Ready")}
             self._cluster.patch(CLUSTER, now.name, {"metadata": {"annotations": {key: value}}}, dry_run=check)
         if not check:
             self._wait(known, result)
@@ -256,7 +260,17 @@ class ClusterState:
             self._archives(proof)
         elif state == FENCED:
             which = self._request.instances or known
-            proof.proven.append(f"PostgreSQL does not run in {', '.join(which)}: the pods are there, and not ready.")
+            proof.proven.append(f"The pods of {', '.join(which)} are there, and not ready.")
+            # A pod that starts, or fails, is not ready either.
+            stopped, others = (
+                ", ".join(name for name in which if (name in self._ready) is ready) for ready in (True, False)
+            )
+            if stopped:
+                proof.proven.append(f"PostgreSQL was stopped in {stopped}: before it was fenced it was ready.")
+            if others:
+                proof.unproven.append(
+                    f"That PostgreSQL does not run in {others}: before this run it was not ready either."
+                )
         else:
             proof.proven.append("No instance that was let go is fenced, and they are ready.")
 

@@ -15,6 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg i
     reading,
     restore_names,
     snapshot_backups,
+    snapshot_record,
 )
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.archive import StoreArchive
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.barman_store import BarmanStore, store_of
@@ -221,7 +222,7 @@ class Planner:
         shots = snapshot_backups.snapshots(found)
         if shots is None:
             raise CatalogError(f"The Backup {found['metadata']['name']} names no VolumeSnapshot of the data directory.")
-        if archive is None and snapshot_backups.is_online(found) and len(shots.names) > 1:
+        if archive is None and snapshot_record.is_online(found, source) and len(shots.names) > 1:
             raise CatalogError(
                 f"The Backup {found['metadata']['name']} was taken while PostgreSQL wrote, from {len(shots.names)} volumes one after another, and there is no "
                 "archived WAL that could make them one moment: what was restored of them might be damaged without a word. Take a cold one (online: false)."

@@ -18,7 +18,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes impor
 from ansible_collections.holdfast.postgres.plugins.module_utils.recovery.request import CHOOSE
 from ansible_collections.holdfast.postgres.plugins.module_utils.wal.target import IMMEDIATE, LATEST, Target
 
-OBJECT_STORE, SNAPSHOTS = "object_store", "volume_snapshot"
+SNAPSHOTS = "volume_snapshot"
 LATEST_BACKUP = "latest"
 
 

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, consistency_of_a_copy
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.backup_object import COMPLETED, phase_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster import METHODS, VOLUME_SNAPSHOT
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.new_cluster import Snapshots
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 
-_COMPLETED = "completed"
 _DATA, _WAL, _TABLESPACE = "PG_DATA", "PG_WAL", "PG_TABLESPACE"
 
 
@@ -29,7 +29,7 @@ def completed(manifests: Sequence[Manifest], source: str) -> list[Manifest]:
         for one in manifests
         if ((one.get("spec") or {}).get("cluster") or {}).get("name") == source
         and is_snapshot(one)
-        and (one.get("status") or {}).get("phase") == _COMPLETED
+        and phase_of(one) == COMPLETED
     ]
     return sorted(found, key=lambda one: str(one["status"].get("stoppedAt") or ""))
 
@@ -48,15 +48,6 @@ def snapshots(manifest: Manifest) -> Optional[Snapshots]:
         str(one.get("tablespaceName")): str(one.get("name")) for one in elements if one.get("type") == _TABLESPACE
     }
     return Snapshots(of[_DATA], of.get(_WAL), spaces) if _DATA in of else None
-
-
-def is_online(manifest: Manifest) -> bool:
-    """Whether it was taken while PostgreSQL wrote: it needs its backup_label, and the WAL from its start to its end. Where it does not say,
-    it is taken for one."""
-    # Its status repeats the Cluster's default, also where the Backup asked for the other.
-    asked, said = ((manifest.get(part) or {}).get("online") for part in ("spec", "status"))
-    online = said if asked is None else asked
-    return True if online is None else bool(online)
 
 
 def record(manifest: Manifest) -> Optional[Record]:

@@ -127,6 +127,11 @@ def test_a_segment_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
 STORE = {"barmanObjectStore": {"destinationPath": "s3://b/p"}}
 
 
+def pod(name: str, ready: bool) -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    return {"metadata": {"name": name}, "status": {"conditions": conditions}}
+
+
 class Api:
     """One Cluster; what is patched is noted, and nothing comes of it."""
 
@@ -138,17 +143,19 @@ class Api:
         metadata = {"name": "shop", "namespace": "n", "annotations": annotations}
         self.cluster: Any = {"metadata": metadata, "spec": {"instances": 3, "backup": backup}, "status": status}
         self.patched: list[Any] = []
+        self.pods: list[Any] = []
 
     def get(self, kind: str, name: str, namespace: Any = None) -> Any:
         return self.cluster
 
     def patch(self, kind: str, name: str, body: Any, dry_run: bool = False) -> None:
         self.patched.append(body["metadata"]["annotations"])
-        if not dry_run:  # all that is done here is to hibernate
+        if not dry_run:  # to hibernate, or to fence
+            self.pods = [pod(one["metadata"]["name"], False) for one in self.pods]
             self.cluster["status"]["conditions"].append({"type": "cnpg.io/hibernation", "status": "True"})
 
     def list(self, kind: str, selector: str = "") -> list[Any]:
-        return []
+        return self.pods if kind == "Pod" else []
 
 
 def asked(
@@ -281,3 +288,12 @@ def test_somebody_fences_another_one_while_the_store_is_waited_for(monkeypatch: 
 def test_a_cluster_that_was_asked_to_hibernate_and_still_runs() -> None:
     with pytest.raises(ServerError, match="force: true"):
         asked("fenced", {"cnpg.io/hibernation": "on"}, phase="Failing over")
+
+
+def test_a_pod_that_was_not_ready_before_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts, or fails: that PostgreSQL is stopped in it by the fence was not seen."""
+    api = Api({}, STORE, "True", HEALTHY)
+    api.pods = [pod("shop-2", True), pod("shop-3", False)]
+    proof = with_login(api, "fenced", ("shop-2", "shop-3"), False, []).proof
+    assert "PostgreSQL was stopped in shop-2:" in proof.proven[1]
+    assert proof.unproven == ["That PostgreSQL does not run in shop-3: before this run it was not ready either."]

@@ -11,7 +11,6 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg import (
     preflight,
-    snapshot_backups,
     snapshot_record,
     window,
 )
@@ -243,8 +242,6 @@ def test_whether_the_server_went_on(
     given = {**BACKUP, "status": {**BACKUP["status"], "online": status}, "spec": {"online": spec}}
     found = cluster(backup={"volumeSnapshot": {"online": of_cluster}})
     assert snapshot_record.is_online(given, found) is online
-    if status is not None or spec is not None:
-        assert snapshot_backups.is_online(given) is online
     whole = snapshot_record.record_of(given, found, {"s": SNAPSHOT, "w": SNAPSHOT})
     assert whole.consistency["self_contained"] is not online
 
