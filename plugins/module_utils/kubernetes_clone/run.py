@@ -23,7 +23,11 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone import messages
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone.apart import look
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone.objects import CLAIM, CLONE
-from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone.request import CLAIMS, CloneRequest
+from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone.request import (
+    BACKUP,
+    CLAIMS,
+    CloneRequest,
+)
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_clone.source import Plan, is_ours, plan_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery import steps
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes_recovery.actions import Actions
@@ -177,14 +181,21 @@ class Clone(Stepwise):
 
     def _failed(self, exc: HoldfastError) -> None:
         """Raises KubernetesError, always."""
-        entry = self._journal.read()
+        why = " ".join(str(exc).split())
+        try:
+            entry = self._journal.read()
+            if (
+                entry is not None
+                and entry.run == self._run
+                and (entry.step, self._asked.data) == (steps.RECOVERING, BACKUP)
+            ):
+                # What recovered by half is laid out anew.
+                self._actions.clear_jobs()
+                self._journal.note(step=steps.LAYING_OUT)
+        except HoldfastError as again:
+            raise KubernetesError(f"The clone {self._called} failed: {why} Then: {again} {self._remains()}") from exc
         if entry is None or entry.run != self._run:
             raise exc
-        if entry.step == steps.RECOVERING and self._asked.data != CLAIMS:
-            # What recovered by half is laid out anew.
-            self._actions.clear_jobs()
-            self._journal.note(step=steps.LAYING_OUT)
-        why = " ".join(str(exc).split())
         raise KubernetesError(
             f"The clone {self._called} failed: {why} {messages.untouched(self._plan, entry)} {messages.go_on(self._place)}"
         ) from exc

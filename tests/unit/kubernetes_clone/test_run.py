@@ -272,6 +272,20 @@ def test_another_moment_as_long_as_there_is_no_data(world: World) -> None:
         clone(world, recovery_target={"immediate": True}).present()
 
 
+def test_what_failed_first_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: where its Jobs could not be ended either, that alone was told."""
+
+    def lost(_self: FakeActions) -> None:
+        raise KubernetesError("The API server does not answer.")
+
+    monkeypatch.setattr(FakeActions, "clear_jobs", lost)
+    world.fails = {"recover": KubernetesError("It is broken.")}
+    with pytest.raises(
+        KubernetesError, match="It is broken. Then: The API server does not answer.*stands at: recovering"
+    ):
+        clone(world).present()
+
+
 def test_what_is_lost_from_sight_goes_on(world: World) -> None:
     world.fails = {"recover": Unreachable("The API server does not answer.")}
     with pytest.raises(KubernetesError, match="stands at: recovering"):
