@@ -6,15 +6,12 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from lab.playbooks import environment
+from lab.terminal import Terminal
 
 PLAY = [
     {
@@ -40,22 +37,10 @@ def test_a_gate_at_a_terminal(tmp_path: Path, answer: str, passes: bool) -> None
     play = tmp_path / "play.yml"
     play.write_text(json.dumps(PLAY))
     bindir = Path(sys.executable).parent
-    ours, theirs = pty.openpty()
-    command = ["setsid", "--ctty", "--wait", str(bindir / "ansible-playbook"), "-i", "localhost,", str(play)]
-    running = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(tmp_path, bindir), cwd=tmp_path
+    terminal = Terminal(
+        [str(bindir / "ansible-playbook"), "-i", "localhost,", str(play)], environment(tmp_path, bindir), tmp_path
     )
-    os.close(theirs)
-    said, answered, deadline = "", False, time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            said += os.read(ours, 4096).decode(errors="replace")
-        except OSError:  # the other end is closed
-            break
-        if "Type yes to go on" in said and not answered:
-            answered = True
-            os.write(ours, f"{answer}\r".encode())
-    os.close(ours)
-    assert answered, said
-    assert (running.wait(timeout=60) == 0) == passes, said
-    assert passes or "It was not agreed to at gate_begin" in said
+    terminal.expect("Type yes to go on")
+    terminal.answer(answer)
+    assert (terminal.end() == 0) == passes, terminal.seen
+    assert passes or "It was not agreed to at gate_begin" in terminal.seen
