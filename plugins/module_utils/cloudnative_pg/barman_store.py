@@ -74,7 +74,8 @@ class BarmanStore:
     def is_same(self, other: BarmanStore) -> bool:
         """Whether two servers' files would lie in one place."""
         mine, others = (
-            (one.destination.rstrip("/"), one.options.get("endpoint_url"), one.server_name) for one in (self, other)
+            (one.destination.rstrip("/"), str(one.options.get("endpoint_url")).rstrip("/"), one.server_name)
+            for one in (self, other)
         )
         return mine == others
 

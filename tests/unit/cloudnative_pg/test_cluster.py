@@ -186,6 +186,7 @@ def test_whose_files_would_lie_in_one_place() -> None:
     mine = store_of(S3, "shop")
     assert mine.is_same(store_of({**S3, "destinationPath": "s3://backups/shops/eu"}, "other", "shop"))
     assert mine.is_same(store_of({**S3, "serverName": "shop"}, "other"))
+    assert mine.is_same(store_of({**S3, "endpointURL": f"{S3['endpointURL']}/"}, "shop"))
     for other in (
         store_of(S3, "other"),
         store_of({**S3, "destinationPath": "s3://backups/shops/us"}, "shop"),
