@@ -75,7 +75,8 @@ def test_what_an_operator_is_not_told() -> None:
         and "pss" not in said
     )
     scheduled = {"holdfast_schedule_manager": "cnpg", "holdfast_schedule_variables": {"holdfast_engine": "pgbackrest"}}
-    assert "is nothing that CloudNativePG's operator makes" in refused(play("schedule", scheduled))
+    run = play("schedule", scheduled)
+    assert refused(run) and "is nothing that CloudNativePG's operator makes" in run.stdout
 
 
 def test_a_repository_is_missing() -> None:
