@@ -54,7 +54,7 @@ def test_a_receiver(server_factory: Callable[..., Server], major: int, compressi
     assert planned.changed and not server.query("SELECT 1 FROM pg_replication_slots")
     made = run_module("wal_archive", given)
     assert made.changed and ok(made)["plan"] == ok(planned)["plan"] and not ok(made)["restart_required"]
-    assert not run_module("wal_archive", given).changed
+    assert not ok(run_module("wal_archive", given))["changed"]
     refused(run_module("wal_archive", {**given, "state": "verified"}), "nobody reads from it")
     receiver = ok(made)["receiver"]
     assert receiver["slot"] == "holdfast_shop"
@@ -99,7 +99,7 @@ def test_a_receiver(server_factory: Callable[..., Server], major: int, compressi
     server.start()
     gone = run_module("wal_archive", {**given, "state": "absent"})
     assert gone.changed and not server.query("SELECT 1 FROM pg_replication_slots")
-    assert not run_module("wal_archive", {**given, "state": "absent"}).changed
+    assert not ok(run_module("wal_archive", {**given, "state": "absent"}))["changed"]
 
 
 @pytest.mark.extended
@@ -144,7 +144,7 @@ def test_after_a_recovery_in_place(server_factory: Callable[..., Server]) -> Non
                 == content
             )
         assert not (wal / name).exists()
-    assert not run_module("wal_archive", {**given, "set_aside": True}).changed
+    assert not ok(run_module("wal_archive", {**given, "set_aside": True}))["changed"]
     receiver = ok(run_module("wal_archive", given))["receiver"]
     with running(server, receiver):
         server.psql("INSERT INTO t VALUES (2)")
@@ -237,7 +237,7 @@ def test_a_store_that_is_away_keeps_no_wal_out(wiped: Callable[[Server | int], S
         "streaming": True,
     }
     assert ok(run_module("wal_archive", given))["receiver"]["command"]
-    assert not run_module("wal_archive", given).changed
+    assert not ok(run_module("wal_archive", given))["changed"]
     ok(run_module("wal_archive", {**given, "state": "absent"}))
     assert not server.query("SELECT 1 FROM pg_replication_slots")
 

@@ -21,12 +21,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.rights import rights_of
+from lab.answers import ok
 from lab.kubernetes.api import Namespace
 from lab.kubernetes.images import POSTGRES
 from lab.kubernetes.postgres import Postgres
 from lab.kubernetes.receiving import bucket
 from lab.kubernetes.runs import access
-from lab.playbooks import CHECKOUT, ModuleResult, run_module, run_playbook, start_module
+from lab.playbooks import CHECKOUT, run_module, run_playbook, start_module
 from lab.stores import S3Server
 from lab.waiting import wait_until
 
@@ -182,12 +183,6 @@ def shop(cluster: Any, image: str, store: S3Server, tmp_path_factory: pytest.Tem
     namespace.remove()
 
 
-def ok(done: ModuleResult) -> dict[str, Any]:
-    assert not done.failed, done.msg
-    result: dict[str, Any] = done.result
-    return result
-
-
 def test_beside_and_the_server_is_as_it_was(shop: Shop) -> None:
     """The names are taken, then a plan, then the clone, then again."""
     before, options = shop.fingerprint(), shop.options(shop.account(shop.namespace, "again"))
@@ -239,7 +234,7 @@ def test_in_another_namespace_with_the_secrets_that_are_there(shop: Shop, namesp
     assert clone.sql(CONTENT) == shop.kept and done["step"] == "done"
     assert clone.sql("show listen_addresses") == [("*",)], login
     assert shop.fingerprint() == before
-    assert not run_module("k8s_clone", options).changed
+    assert not ok(run_module("k8s_clone", options))["changed"]
 
 
 @pytest.mark.extended
@@ -268,7 +263,7 @@ def test_a_run_that_is_killed_is_gone_on_with(shop: Shop, step: str) -> None:
     done = ok(run_module("k8s_clone", options))
     assert step in done["plan"][0] and done["step"] == "done"
     assert shop.of_clone().sql(CONTENT) == shop.kept and shop.fingerprint() == before
-    assert not run_module("k8s_clone", options).changed
+    assert not ok(run_module("k8s_clone", options))["changed"]
     shop.remove()
 
 
