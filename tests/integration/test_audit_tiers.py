@@ -49,7 +49,7 @@ def test_each_tier_is_audited_by_itself(tiers: list[dict[str, Any]], tmp_path: P
     planned = ok(run_module("wal_audit", {**given, "remove": True}, check=True))
     done = ok(run_module("wal_audit", {**given, "remove": True}))
     assert planned["removed"] == done["removed"] and {one["tier"] for one in done["removed"]} == {"near", "far"}
-    assert not run_module("wal_audit", {**given, "remove": True}).changed
+    assert not ok(run_module("wal_audit", {**given, "remove": True}))["changed"]
     (gone,) = (tmp_path / "far" / "shop" / "_wal").glob("*07*")
     gone.unlink()
     hurt = ok(run_module("wal_audit", given))

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.answers import ok
 from lab.playbooks import ModuleResult, run_module
 from lab.servers import Server
 from lab.waiting import pids
@@ -231,9 +232,9 @@ def test_what_only_a_former_passphrase_opens_is_not_fresh(server: Server, tmp_pa
     made = again(present)
     for done in (planned, made):
         assert done.changed and "cannot be decrypted by the passphrase that is given" in str(done.result["warnings"])
-    assert not again(present).changed
+    assert not ok(again(present))["changed"]
     # The newest one counts, and an older one that opens is as fresh.
-    assert not again(former).changed
+    assert not ok(again(former))["changed"]
     refused = again(former, backup_id=made.result["backup"]["id"])
     assert refused.failed and "No backup was made" in refused.msg, refused.msg
 
@@ -317,7 +318,7 @@ def test_copies_under_another_name_and_another_passphrase(server: Server, tmp_pa
     anew = {"target_server_name": "rotated", "encryption": SECRET, "target_encryption": NEW}
     planned, done = copy(check=True, **anew), copy(**anew)
     assert planned.result["plan"] == done.result["plan"] and "other passphrase" in str(done.result["plan"]), done.msg
-    assert not copy(**anew).changed
+    assert not ok(copy(**anew))["changed"]
     assert comes_back("rotated", NEW) and not comes_back("rotated", SECRET)
     there = copy(**{**anew, "target_server_name": "other"})
     assert there.failed and "former passphrase" in there.msg, there.msg

@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.readers import Reading
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.shelf import Shelf
 from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.file.store import FileRepository
+from lab.answers import ok
 from lab.playbooks import ModuleResult, run_module
 from lab.servers import Server
 
@@ -103,7 +104,7 @@ def test_a_server_name_that_is_not_there(shop: Server, repository: Path) -> None
 
 def test_an_id_is_taken_once(shop: Server, pg18: Server, repository: Path) -> None:
     made(shop, repository, backup_id="before", databases=["shop"])
-    assert not back_up(shop, repository, backup_id="before", databases=["shop"]).changed
+    assert not ok(back_up(shop, repository, backup_id="before", databases=["shop"]))["changed"]
     for server, options, words in (
         (shop, {"databases": ["hr"]}, "shop"),
         (shop, {"databases": ["shop"], "tables": ["orders"]}, "shop"),
@@ -238,7 +239,7 @@ def test_an_empty_place_is_not_a_new_repository(shop: Server, repository: Path, 
     # It is there again, or moved with all that it has: nothing to say but that.
     shutil.rmtree(repository)
     shutil.copytree(tmp_path / "away", repository)
-    assert not back_up(shop, repository, **state, max_age="1h").changed
+    assert not ok(back_up(shop, repository, **state, max_age="1h"))["changed"]
     # All backups deleted by somebody, the repository itself as it was.
     shutil.rmtree(folder(repository, first))
     second = made(shop, repository, **state)

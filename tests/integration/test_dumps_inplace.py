@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from lab.answers import ok
 from lab.playbooks import ModuleResult, run_module
 from lab.servers import Server
 
@@ -328,7 +329,7 @@ def test_a_mark_is_of_one_backup_and_of_what_was_let_fail(shop: Server, tmp_path
     back_up(shop, tmp_path, backup_id="nightly")
     restored(shop, tmp_path, target_db="copy", allow_errors=["no such thing"])
     assert restored(shop, tmp_path, target_db="copy", force=True, confirm=["copy"])
-    assert not restore(shop, tmp_path, target_db="copy", force=True, confirm=["copy"]).changed
+    assert not ok(restore(shop, tmp_path, target_db="copy", force=True, confirm=["copy"]))["changed"]
     login = {**shop.client_options(), "repository": {"path": str(tmp_path)}, "backup_id": "nightly"}
     assert run_module("pg_backup", {**login, "state": "absent"}).changed
     shop.psql("DELETE FROM t WHERE n > 9", "shop")

@@ -161,7 +161,7 @@ def test_laid_out_for_who_starts_it(site: Site) -> None:
         done = ok(run_module("pg_recover", given))
         assert done["plan"] == ok(planned)["plan"] and not done["proof"]["proven"] and done["proof"]["unproven"]
         assert new.pid is None and (new.data / "recovery.signal").exists()
-        assert not run_module("pg_recover", given).changed
+        assert not ok(run_module("pg_recover", given))["changed"]
         new.start()
         wait_until(lambda: new.query("SELECT NOT pg_is_in_recovery()") == [(True,)])
         assert new.query(CONTENT)[0] == expected
@@ -330,7 +330,7 @@ def test_a_volume_snapshot_is_a_base(server_factory: Callable[..., Server], s3_p
         planned = ok(run_module("pg_recover", laid_out, check=True))
         done = ok(run_module("pg_recover", laid_out))
         assert done["plan"] == planned["plan"] and not done["recovery"]["kept"]
-        assert not run_module("pg_recover", laid_out).changed
+        assert not ok(run_module("pg_recover", laid_out))["changed"]
         new.start()
         wait_until(lambda: new.query("SELECT NOT pg_is_in_recovery()") == [(True,)])
         assert new.query(CONTENT)[0] == expected
@@ -492,7 +492,7 @@ def test_a_standby_from_a_store(site: Site) -> None:
         fetches = any("which the primary no longer has" in step for step in ok(planned)["plan"])
         assert fetches, ok(planned)["plan"]
         assert not (new.data / "holdfast_wal").exists()
-        assert not run_module("pg_standby", given).changed
+        assert not ok(run_module("pg_standby", given))["changed"]
 
 
 @pytest.mark.extended

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from lab import fault
-from lab.answers import refused, warned
+from lab.answers import ok, refused, warned
 from lab.http_fault import (
     CORRUPT,
     FALSIFY,
@@ -265,7 +265,7 @@ def test_two_repositories_get_one_dump(shop: Server, disk: Options, bucket: Buck
     whole(bucket, backup)
     readable(shop, {"path": disk["path"]}, backup)
     readable(shop, bucket.options(), backup)
-    assert not back_up(shop, both, max_age="1h").changed
+    assert not ok(back_up(shop, both, max_age="1h"))["changed"]
 
 
 def test_one_of_two_repositories_is_down_and_comes_back(shop: Server, disk: Options, bucket: Bucket) -> None:

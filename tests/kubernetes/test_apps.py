@@ -395,7 +395,7 @@ def test_who_would_set_it_back_is_refused_or_paused(
     planned = run_module("k8s_apps", start, check=True)
     assert ok(run_module("k8s_apps", start))["plan"] == ok(planned)["plan"]
     assert kept() == (automated, False) and [replicas(namespace, name) for name in names] == [1, 1, 1]
-    assert not run_module("k8s_apps", start).changed
+    assert not ok(run_module("k8s_apps", start))["changed"]
 
     killed = start_module("k8s_apps", pause)
     wait_until(lambda: kept()[0] is None, 30, 0.02)
