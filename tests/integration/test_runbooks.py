@@ -74,6 +74,12 @@ class Site:
         files = (path for path in top.rglob("*") if path.is_file() and "_wal" not in path.parts)
         return {str(path.relative_to(top)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
+    def moment(self) -> str:
+        """The server's clock, after the second in which the last backup ended: that is written down by the next full one."""
+        begun = self.archived.now()[:19]
+        assert wait_until(lambda: self.archived.now()[:19] > begun, timeout=10)
+        return self.archived.now()
+
     def rows(self) -> str:
         """What is in the server, as pg_dump tells it."""
         text = self.server.run("pg_dump", "--no-sync", db="shop").decode()
@@ -187,7 +193,7 @@ def test_a_dropped_database(site: Site, tmp_path: Path) -> None:
 def test_a_dropped_table(site: Site) -> None:
     """single_table, whose rows were deleted and backed up so since: what is before the moment is taken, what is there is kept as a dump, other tables stay."""
     before = site.rows()
-    moment = site.archived.now()
+    moment = site.moment()
     site.server.query("DELETE FROM orders WHERE id > 3", db="shop")
     site.server.query("INSERT INTO people VALUES ('Grace')", db="shop")
     site.archived.back_up(engine="pg_dump", databases=["shop"])
@@ -215,7 +221,7 @@ def test_a_damaged_server(site: Site, tmp_path: Path) -> None:
     """corruption: back to before it, in place; the old directory stays; a run that waits for approval at each gate, and one that is taken back."""
     before = site.rows()
     site.archived.archive()
-    moment = site.archived.now()
+    moment = site.moment()
     site.server.query("UPDATE orders SET what = 'damaged'", db="shop")
     site.archived.archive()
     data = str(site.server.data)
@@ -252,7 +258,7 @@ def test_killed_in_the_cut_over(site: Site) -> None:
     """corruption, killed while the new server recovers and the old one is down: a rollback is refused, another runbook too; resumed, all is back."""
     before = site.rows()
     site.archived.archive()
-    moment = site.archived.now()
+    moment = site.moment()
     site.server.query("DROP TABLE orders", db="shop")
     site.archived.archive()
     data = str(site.server.data)
@@ -285,7 +291,7 @@ def test_a_recovery_that_was_cut_off(site: Site) -> None:
     """interrupted_restore: pg_recover was killed while the old server was down. The plan says so and moves nothing; the real run brings it to its end."""
     before = site.rows()
     site.archived.archive()
-    moment = site.archived.now()
+    moment = site.moment()
     site.server.query("DROP TABLE orders", db="shop")
     site.archived.archive()
     data, staged = str(site.server.data), site.server.directory / "data.holdfast-restore"
