@@ -88,8 +88,9 @@ class Fields:
 
     def ever(self) -> bool:
         """Whether there is a day at all: there is none such as 30 February."""
-        leap_year = (datetime.date(2024, 1, 1) + datetime.timedelta(days=number) for number in range(366))
-        return any(self.on(day) for day in leap_year)
+        # In 28 years each date falls on each day of the week.
+        days = (datetime.date(2024, 1, 1) + datetime.timedelta(days=number) for number in range(28 * 366))
+        return any(self.on(day) for day in days)
 
     def longest_gap(self, since: datetime.datetime) -> Optional[int]:
         """The seconds between two runs that are furthest apart, from then on; None: there are no two."""

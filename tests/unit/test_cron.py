@@ -60,6 +60,7 @@ def test_the_longest_gap(line: str, gap: Optional[int]) -> None:
         ("0 3 30 2 *", "never comes"),
         ("0 3 31 4,6 *", "never comes"),
         ("0 3 31 4 1", ""),  # on each Monday of April
+        ("0 3 29 2 */7", ""),  # a Sunday in 2032
         ("0\t3\t*\t*\tmon-fri", ""),
         ("0 3 jan * *", "day of the month 'jan'"),
         ("0 3 * sun *", "month 'sun'"),
