@@ -329,7 +329,7 @@ def test_what_somebody_scales_to_0_serves_nobody(world: World, monkeypatch: pyte
             seen.append((found["metadata"].get("annotations") or {}).get(actions.REPLICAS))
             found["spec"]["replicas"] = 1
 
-        def run(self) -> Start:
+        def run(self) -> Any:
             return self
 
     monkeypatch.setattr(actions, "Start", Start)
