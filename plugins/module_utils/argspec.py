@@ -125,6 +125,23 @@ IN_POD: Spec = {
     "fs_group": {"type": "int", "default": 1000},
 }
 
+
+def pod(*names: str) -> Spec:
+    """The option ``pod``, of a module that makes pods of ours beside a server's: these of the above. The fragments are pod_of_ours.py."""
+    return {
+        "pod": {
+            "type": "dict",
+            "required": True,
+            "options": {**{name: IN_POD[name] for name in names}, "image": {"type": "str", "required": True}},
+        }
+    }
+
+
+# What one takes that lays out data, by a playbook of ours.
+LAYING_OUT = (
+    "image_pull_policy", "image_pull_secrets", "variables", "variables_from", "secrets", "claims", "nfs", "read_only", "resources",
+)  # fmt: skip
+
 # A playbook that runs to its end there; the fragment is k8s_run.py.
 IN_CLUSTER: Spec = {
     **IN_POD,
@@ -141,20 +158,27 @@ DIRECTORY: Spec = {
     "service": {"type": "str"},
 }
 
+_TARGET: Spec = {
+    "time": {"type": "str"},
+    "lsn": {"type": "str"},
+    "xid": {"type": "str"},
+    "name": {"type": "str"},
+    "immediate": {"type": "bool"},
+    "latest": {"type": "bool"},
+    "inclusive": {"type": "bool"},
+    "timeline": {"type": "str"},
+}
+
+# Where a recovery ends; the fragment is recovery.py.
+TARGET: Spec = {"recovery_target": {"type": "dict", "options": _TARGET}}
+
 # A server brought back to a moment (pg_recover).
 RECOVERY: Spec = {
     "data_directory": {"type": "path", "required": True},
     "recovery_target": {
         "type": "dict",
         "options": {
-            "time": {"type": "str"},
-            "lsn": {"type": "str"},
-            "xid": {"type": "str"},
-            "name": {"type": "str"},
-            "immediate": {"type": "bool"},
-            "latest": {"type": "bool"},
-            "inclusive": {"type": "bool"},
-            "timeline": {"type": "str"},
+            **_TARGET,
             "action": {"type": "str", "choices": ["promote", "pause", "shutdown"], "default": "promote"},
         },
     },

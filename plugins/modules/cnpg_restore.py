@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - holdfast.postgres.connection
   - holdfast.postgres.repository.record
   - holdfast.postgres.kubernetes
+  - holdfast.postgres.recovery.target
   - holdfast.postgres.run.progress
 attributes:
   action_group:
@@ -71,34 +72,6 @@ options:
     description: Id of a base backup in the store, or V(latest) for the newest one that leads to the target.
     type: str
     default: latest
-  recovery_target:
-    description: How far the server recovers. By default as far as the archive reaches.
-    type: dict
-    suboptions:
-      time:
-        description: To this moment, with an offset, such as V(2026-11-21T02:59:00+01:00).
-        type: str
-      lsn:
-        description: To this position of the write-ahead log.
-        type: str
-      xid:
-        description: To this transaction.
-        type: str
-      name:
-        description: To this restore point (M(holdfast.postgres.pg_restore_point)).
-        type: str
-      immediate:
-        description: Only to the end of the backup itself.
-        type: bool
-      latest:
-        description: As far as the archive reaches.
-        type: bool
-      inclusive:
-        description: Whether with the transaction at the target. By default it is.
-        type: bool
-      timeline:
-        description: The timeline to follow, as a number, V(latest) or V(current). By default V(latest).
-        type: str
   archive_as:
     description:
       - Server name that the new Cluster archives under, in the same store. Nothing may lie there. By default the new Cluster's name, or where something
@@ -257,11 +230,11 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    target = {name: spec for name, spec in argspec.RECOVERY["recovery_target"]["options"].items() if name != "action"}
     module = AnsibleModule(
         argument_spec={
             **argspec.CONNECTION,
             **argspec.KUBERNETES,
+            **argspec.TARGET,
             **argspec.PROGRESS,
             "name": {"type": "str", "required": True},
             "cluster": {"type": "str", "default": ""},
@@ -269,7 +242,6 @@ def main() -> None:
             "method": {"type": "str", "choices": ["object_store", "volume_snapshot"], "default": "object_store"},
             "backup": {"type": "str", "default": ""},
             "backup_id": {"type": "str", "default": "latest"},
-            "recovery_target": {"type": "dict", "options": target},
             "archive_as": {"type": "str", "default": ""},
             "database": {"type": "str", "default": ""},
             "owner": {"type": "str", "default": ""},

@@ -166,7 +166,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.times import for
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Plan by dry runs, and unless in check mode apply."""
     params = module.params
-    options.show_what_is_no_secret(module)
+    options.show_what_is_no_secret(module.params, module.no_log_values)
     cluster = Cluster(access(module))
     next_run = None
     if params["state"] == "absent":

@@ -132,7 +132,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Plan by dry runs, and unless in check mode apply, and wait."""
     params = module.params
-    options.show_what_is_no_secret(module)
+    options.show_what_is_no_secret(module.params, module.no_log_values)
     cluster, name = Cluster(access(module)), params["name"]
     timeout = parse_duration(params["wait_timeout"], "wait_timeout")
     gone = params["state"] == "absent"

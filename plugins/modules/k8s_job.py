@@ -186,7 +186,7 @@ BEYOND = 180.0
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Plan, and unless in check mode act, and follow."""
     params = module.params
-    options.show_what_is_no_secret(module)
+    options.show_what_is_no_secret(module.params, module.no_log_values)
     cluster = Cluster(access(module), PATIENCE)
     name, steps, follows = _planned(cluster, params, warnings)
     plan = run_job.carry_out(steps, module.check_mode)

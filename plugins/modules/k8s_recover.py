@@ -27,6 +27,8 @@ extends_documentation_fragment:
   - holdfast.postgres.connection
   - holdfast.postgres.kubernetes
   - holdfast.postgres.repository
+  - holdfast.postgres.pod_of_ours.laying_out
+  - holdfast.postgres.recovery.target
   - holdfast.postgres.run.progress
 attributes:
   action_group:
@@ -63,34 +65,6 @@ options:
   repository:
     description: Where the backups are, as pods reach it. One that is mounted from a claim or NFS is a C(path) of what O(pod) mounts.
     required: false
-  recovery_target:
-    description: How far the server recovers. By default as far as the archive reaches.
-    type: dict
-    suboptions:
-      time:
-        description: To this moment, with an offset, such as V(2026-11-21T02:59:00+01:00).
-        type: str
-      lsn:
-        description: To this position of the write-ahead log.
-        type: str
-      xid:
-        description: To this transaction.
-        type: str
-      name:
-        description: To this restore point (M(holdfast.postgres.pg_restore_point)).
-        type: str
-      immediate:
-        description: Only to the end of the backup itself.
-        type: bool
-      latest:
-        description: As far as the archive reaches.
-        type: bool
-      inclusive:
-        description: Whether with the transaction at the target. By default it is.
-        type: bool
-      timeline:
-        description: The timeline to follow, as a number, V(latest) or V(current). By default V(latest).
-        type: str
   backup_id:
     description: Id of the backup, or V(latest) for the newest one that leads to the target.
     type: str
@@ -104,81 +78,6 @@ options:
     type: list
     elements: str
     default: []
-  pod:
-    description: The pods of ours, by the options of M(holdfast.postgres.k8s_job). They run as whoever owns the data.
-    type: dict
-    required: true
-    suboptions:
-      image:
-        description: The collection's own image, as the cluster pulls it.
-        type: str
-        required: true
-      image_pull_policy:
-        description: When the image is pulled. By default as Kubernetes decides by the image's tag.
-        type: str
-        choices: [Always, IfNotPresent, Never]
-      image_pull_secrets:
-        description: Secrets of the namespace with credentials for the image's registry.
-        type: list
-        elements: str
-        default: []
-      variables:
-        description: More variables of the playbook C(recover), such as C(holdfast_encryption). They lie in a Secret.
-        type: dict
-        default: {}
-      variables_from:
-        description: Variables whose values are keys of Secrets that are in the namespace.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          variable:
-            description: Name of the variable.
-            type: str
-            required: true
-          secret:
-            description: Name of the Secret.
-            type: str
-            required: true
-          key:
-            description: The key in it.
-            type: str
-            required: true
-      secrets:
-        description: Secrets that are mounted as directories of files, name to path.
-        type: dict
-        default: {}
-      claims:
-        description: Claims that are mounted besides the server's own, name to path, such as one with the repository.
-        type: dict
-        default: {}
-      nfs:
-        description: Directories of NFS servers that are mounted.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          server:
-            description: The NFS server.
-            type: str
-            required: true
-          export:
-            description: The directory that it exports.
-            type: str
-            required: true
-          path:
-            description: Where it is mounted.
-            type: str
-            required: true
-      read_only:
-        description: Paths of O(pod.claims) and O(pod.nfs) at which nothing can be written.
-        type: list
-        elements: str
-        default: []
-      resources:
-        description: C(requests) and C(limits) of the container that lays the backup out.
-        type: dict
-        default: {}
   login_host:
     description:
       - The server's Service. With this, O(login_unix_socket) or O(connect_params) the server is asked for its last WAL before it is stopped, and its arrival
@@ -308,7 +207,6 @@ elapsed:
   type: float
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -326,23 +224,12 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.repositories.opt
 
 #: seconds that an API server which is away is waited for
 PATIENCE = 600.0
-_POD = (
-    "image", "image_pull_policy", "image_pull_secrets", "variables", "variables_from", "secrets", "claims", "nfs", "read_only", "resources",
-)  # fmt: skip
-
-
-class _Pod:
-    """The module, with the options of its pod."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.params: Mapping[str, Any] = module.params["pod"]
-        self.no_log_values: set[str] = module.no_log_values
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
     """Plan, and unless in check mode act."""
     params = module.params
-    options.show_what_is_no_secret(_Pod(module))
+    options.show_what_is_no_secret(params["pod"], module.no_log_values)
     progress = Progress(None if module.check_mode else params["progress_file"], "recovering")
     cluster = Cluster(access(module), PATIENCE)
     run = Recovery(cluster, request_of(params), Serving(params, warnings), module.check_mode, progress.step, warnings)
@@ -354,24 +241,21 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    pod = {name: dict(argspec.IN_POD[name]) for name in _POD}
-    pod["image"]["required"] = True
-    target = {name: spec for name, spec in argspec.RECOVERY["recovery_target"]["options"].items() if name != "action"}
     module = AnsibleModule(
         argument_spec={
             **argspec.CONNECTION,
             **argspec.KUBERNETES,
             **argspec.REPOSITORY,
+            **argspec.pod(*argspec.LAYING_OUT),
+            **argspec.TARGET,
             **argspec.PROGRESS,
             "repository": {"type": "dict", "options": STORE},
             "stateful_set": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["recovered", "rolled_back", "confirmed"], "default": "recovered"},
             "container": {"type": "str", "default": ""},
-            "recovery_target": {"type": "dict", "options": target},
             "backup_id": {"type": "str", "default": "latest"},
             "force": {"type": "bool", "default": False},
             "confirm": {"type": "list", "elements": "str", "default": []},
-            "pod": {"type": "dict", "required": True, "options": pod},
             "settings": {"type": "dict", "default": {}},
             "keep_archiving": {"type": "bool", "default": False},
             "accept_unsigned": {"type": "bool", "default": False},

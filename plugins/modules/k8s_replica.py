@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - holdfast.postgres.attributes.actiongroup
   - holdfast.postgres.connection
   - holdfast.postgres.kubernetes
+  - holdfast.postgres.pod_of_ours.exchanging
   - holdfast.postgres.run.progress
 attributes:
   action_group:
@@ -70,27 +71,6 @@ options:
     type: list
     elements: str
     default: []
-  pod:
-    description: The pods of ours that look, and exchange the data.
-    type: dict
-    required: true
-    suboptions:
-      image:
-        description: The collection's own image, as the cluster pulls it.
-        type: str
-        required: true
-      image_pull_policy:
-        description: When the image is pulled. By default as Kubernetes decides by the image's tag.
-        type: str
-        choices: [Always, IfNotPresent, Never]
-      image_pull_secrets:
-        description: Secrets of the namespace with credentials for the image's registry.
-        type: list
-        elements: str
-        default: []
-      run_as_user:
-        description: Number of the user that PostgreSQL runs as. Needed where the data is lost, and the pod starts as root.
-        type: int
   login_host:
     description: The Service of the primary. Needed for O(state=recovered), as is O(login_user) of a superuser.
     type: str
@@ -194,7 +174,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.progress import 
 
 #: seconds that an API server which is away is waited for
 PATIENCE = 600.0
-_POD = ("image", "image_pull_policy", "image_pull_secrets", "run_as_user")
 
 
 def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
@@ -215,12 +194,11 @@ def work(module: AnsibleModule, warnings: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    pod = {name: dict(argspec.IN_POD[name]) for name in _POD}
-    pod["image"]["required"] = True
     module = AnsibleModule(
         argument_spec={
             **argspec.CONNECTION,
             **argspec.KUBERNETES,
+            **argspec.pod("image_pull_policy", "image_pull_secrets", "run_as_user"),
             **argspec.PROGRESS,
             "stateful_set": {"type": "str", "required": True},
             "ordinal": {"type": "int", "required": True},
@@ -228,7 +206,6 @@ def main() -> None:
             "container": {"type": "str", "default": ""},
             "force": {"type": "bool", "default": False},
             "confirm": {"type": "list", "elements": "str", "default": []},
-            "pod": {"type": "dict", "required": True, "options": pod},
             "on_managed": {"type": "str", "choices": ["refuse", "ignore"], "default": "refuse"},
             "timeout": {"type": "str", "default": "10min"},
             "deadline": {"type": "str", "default": "6h"},

@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - holdfast.postgres.archiver
   - holdfast.postgres.archiver.reading
   - holdfast.postgres.directory
+  - holdfast.postgres.recovery.target_and_action
   - holdfast.postgres.run.progress
 attributes:
   action_group:
@@ -63,39 +64,6 @@ options:
     description: The engine that made the physical backup. By default the one that keeps the server's archive in the repository.
     type: str
     choices: [pg_basebackup, pgbackrest, barman_cloud, wal_g]
-  recovery_target:
-    description: How far the server recovers. By default as far as the archive reaches.
-    type: dict
-    suboptions:
-      time:
-        description: To this moment, with an offset, such as V(2026-11-21T02:59:00+01:00).
-        type: str
-      lsn:
-        description: To this position of the write-ahead log.
-        type: str
-      xid:
-        description: To this transaction.
-        type: str
-      name:
-        description: To this restore point (M(holdfast.postgres.pg_restore_point)).
-        type: str
-      immediate:
-        description: Only to the end of the backup itself.
-        type: bool
-      latest:
-        description: As far as the archive reaches.
-        type: bool
-      inclusive:
-        description: Whether with the transaction at the target. By default it is.
-        type: bool
-      timeline:
-        description: The timeline to follow, as a number, V(latest) or V(current). By default V(latest).
-        type: str
-      action:
-        description: What the server does at the target.
-        type: str
-        choices: [promote, pause, shutdown]
-        default: promote
   prepare:
     description:
       - Lay the server out with all WAL that it needs, and leave its recovery to whoever starts it, such as a pod of the server's own image. Nothing is

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.durations import parse_duration
 from ansible_collections.holdfast.postgres.plugins.module_utils.errors import BadOption
@@ -17,13 +17,6 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.pod i
 # What of a run's variables is secret, by its name.
 _SECRET = re.compile(r"(?i)pass|secret|token|key|credential|connection_string|sas|conninfo|dsn")
 _SHORTEST = 4  # characters of what is hidden in results: hiding less would hide half of every message
-
-
-class Module(Protocol):
-    """What is needed of an AnsibleModule."""
-
-    params: Mapping[str, Any]
-    no_log_values: set[str]
 
 
 def request(params: Mapping[str, Any], namespace: str, node: Optional[str] = None) -> RunRequest:
@@ -61,12 +54,13 @@ def _texts(params: Mapping[str, Any], option: str) -> dict[str, str]:
     return dict(params[option])
 
 
-def show_what_is_no_secret(module: Module) -> None:
-    """Variables are hidden as a whole where options are shown. In results, all their values would be: a host's name, a number."""
-    shown = {str(value) for name, value in _leaves("", module.params["variables"]) if not _SECRET.search(name)}
-    secret = {str(value) for name, value in _leaves("", module.params["variables"]) if _SECRET.search(name)}
-    module.no_log_values -= shown - secret
-    module.no_log_values -= {value for value in module.no_log_values if len(value) < _SHORTEST}
+def show_what_is_no_secret(params: Mapping[str, Any], hidden: set[str]) -> None:
+    """Variables are hidden as a whole where options are shown. In results, all their values would be: a host's name, a number. ``hidden``:
+    the module's ``no_log_values``, which becomes smaller."""
+    shown = {str(value) for name, value in _leaves("", params["variables"]) if not _SECRET.search(name)}
+    secret = {str(value) for name, value in _leaves("", params["variables"]) if _SECRET.search(name)}
+    hidden -= shown - secret
+    hidden -= {value for value in hidden if len(value) < _SHORTEST}
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
