@@ -8,7 +8,6 @@ Fields: https://github.com/cloudnative-pg/cloudnative-pg/blob/main/api/v1/backup
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -16,6 +15,7 @@ from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record i
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.backup_object import COMPLETED, phase_of
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.cluster import METHODS, VOLUME_SNAPSHOT
 from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.new_cluster import Snapshots
+from ansible_collections.holdfast.postgres.plugins.module_utils.cloudnative_pg.snapshot_record import surely_ended
 from ansible_collections.holdfast.postgres.plugins.module_utils.kubernetes.kinds import Manifest
 from ansible_collections.holdfast.postgres.plugins.module_utils.times import parse_time
 
@@ -73,8 +73,7 @@ def record(manifest: Manifest) -> Optional[Record]:
         start_lsn=str(begin),
         stop_lsn=str(end),
         scope={"cluster": True},
-        # Times of Kubernetes are whole seconds, with what is below them dropped.
-        consistency=consistency_of_a_copy(parse_time(str(stopped), "stoppedAt") + datetime.timedelta(seconds=1)),
+        consistency=consistency_of_a_copy(surely_ended(parse_time(str(stopped), "stoppedAt"))),
         databases=[],
         compression={"method": "none", "level": None},
         encryption={"method": "none", "recipients": []},

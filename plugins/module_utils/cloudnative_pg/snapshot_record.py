@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Optional
 
 from ansible_collections.holdfast.postgres.plugins.module_utils.catalog.record import Record, consistency_of_a_copy
@@ -37,7 +37,6 @@ def record_of(backup: Manifest, cluster: CnpgCluster, snapshots: Mapping[str, Op
         parse_time(str(status.get(one) or status.get(other) or backup["metadata"]["creationTimestamp"]), one)
         for one, other in (("startedAt", "reconciliationStartedAt"), ("stoppedAt", "reconciliationTerminatedAt"))
     )
-    reached = ended + timedelta(microseconds=-ended.microsecond % 1_000_000)
     timeline = _timeline(status) or cluster.timeline
     return Record(
         id=name,
@@ -58,7 +57,7 @@ def record_of(backup: Manifest, cluster: CnpgCluster, snapshots: Mapping[str, Op
         stop_lsn=status.get("endLSN") or None if online else None,
         scope={"cluster": True, "size": None, "stored": None},
         consistency={
-            **consistency_of_a_copy(reached, not online),
+            **consistency_of_a_copy(surely_ended(ended), not online),
             "mode": "backup_mode" if online else "stopped",
             "snapshots": [_described(one, snapshots[one["name"]] or {}) for one in elements],
         },
@@ -68,6 +67,11 @@ def record_of(backup: Manifest, cluster: CnpgCluster, snapshots: Mapping[str, Op
         artifacts=[],
         created_by="",
     )
+
+
+def surely_ended(stopped_at: datetime) -> datetime:
+    """A moment at which a Backup that stopped then was over: times of Kubernetes have what is below a second dropped."""
+    return stopped_at + timedelta(seconds=1)
 
 
 def is_online(backup: Manifest, cluster: CnpgCluster) -> bool:

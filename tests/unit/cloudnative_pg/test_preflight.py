@@ -211,6 +211,8 @@ def test_a_record_of_snapshots() -> None:
         True,
     )
     assert [one["type"] for one in found.consistency["snapshots"]] == ["PG_DATA", "PG_WAL"]
+    # It may have ended just before 16:00:03: nobody is told that it can be recovered to a moment in which it was still being made.
+    assert found.consistency["reached_at"] == "2026-11-26T16:00:03Z"
     assert found.consistency["self_contained"] is False and snapshot_record.names_of(BACKUP) == ["s", "w"]
 
 
